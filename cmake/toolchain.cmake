@@ -1,0 +1,35 @@
+# How our own targets are compiled. Third-party headers are SYSTEM and keep their warnings to themselves.
+find_program(CCACHE ccache)
+if(CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE})
+endif()
+
+find_program(MOLD mold)
+find_program(LLD ld.lld)
+if(MOLD)
+  add_link_options(-fuse-ld=mold)
+elseif(LLD)
+  add_link_options(-fuse-ld=lld)
+endif()
+
+if(PORTCULLIS_SANITIZE STREQUAL "address+undefined")
+  add_compile_options(-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=address,undefined)
+elseif(PORTCULLIS_SANITIZE STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(NOT PORTCULLIS_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "PORTCULLIS_SANITIZE must be empty, address+undefined or thread")
+endif()
+
+# portcullis_room(NAME SOURCES... ): one library target a room, named portcullis_<room>.
+function(portcullis_room name)
+  add_library(portcullis_${name} STATIC ${ARGN})
+  add_library(portcullis::${name} ALIAS portcullis_${name})
+  target_include_directories(portcullis_${name} PUBLIC ${PROJECT_SOURCE_DIR})
+  portcullis_warnings(portcullis_${name})
+endfunction()
+
+function(portcullis_warnings target)
+  target_compile_options(${target} PRIVATE -Wall -Wextra -Wconversion -Wshadow -Werror)
+endfunction()

@@ -1,0 +1,137 @@
+#include "core/bytes.hpp"
+
+#include <algorithm>
+
+namespace portcullis::core {
+namespace {
+
+constexpr std::string_view hex_digits = "0123456789abcdef";
+constexpr std::string_view base64url_alphabet =
+    "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+template <std::size_t N>
+constexpr std::array<std::int8_t, 256> inverse(const char (&alphabet)[N]) {
+  std::array<std::int8_t, 256> table{};
+  for (auto& value : table) value = -1;
+  for (std::size_t i = 0; i + 1 < N; ++i)
+    table[static_cast<unsigned char>(alphabet[i])] = static_cast<std::int8_t>(i);
+  return table;
+}
+
+constexpr auto hex_values = inverse("0123456789abcdef");
+constexpr auto base64url_values =
+    inverse("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
+
+}  // namespace
+
+void to_hex(byte_view bytes, char* out) noexcept {
+  for (auto byte : bytes) {
+    *out++ = hex_digits[byte >> 4];
+    *out++ = hex_digits[byte & 15];
+  }
+}
+
+std::string to_hex(byte_view bytes) {
+  std::string text(bytes.size() * 2, '\0');
+  to_hex(bytes, text.data());
+  return text;
+}
+
+bool from_hex(std::string_view text, std::span<std::uint8_t> out) noexcept {
+  if (text.size() != out.size() * 2) return false;
+  int bad = 0;
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const int high = hex_values[static_cast<unsigned char>(text[2 * i])];
+    const int low = hex_values[static_cast<unsigned char>(text[2 * i + 1])];
+    bad |= high | low;
+    out[i] = static_cast<std::uint8_t>((high << 4) | (low & 15));
+  }
+  return bad >= 0;
+}
+
+void to_base64url(byte_view bytes, char* out) noexcept {
+  std::uint32_t bits = 0;
+  int held = 0;
+  for (auto byte : bytes) {
+    bits = (bits << 8) | byte;
+    held += 8;
+    while (held >= 6) {
+      held -= 6;
+      *out++ = base64url_alphabet[(bits >> held) & 63];
+    }
+  }
+  if (held > 0) *out++ = base64url_alphabet[(bits << (6 - held)) & 63];
+}
+
+std::string to_base64url(byte_view bytes) {
+  std::string text(base64url_size(bytes.size()), '\0');
+  to_base64url(bytes, text.data());
+  return text;
+}
+
+bool from_base64url(std::string_view text, std::span<std::uint8_t> out) noexcept {
+  if (text.size() != base64url_size(out.size())) return false;
+  std::uint32_t bits = 0;
+  int held = 0;
+  std::size_t at = 0;
+  for (char c : text) {
+    const int value = base64url_values[static_cast<unsigned char>(c)];
+    if (value < 0) return false;
+    bits = (bits << 6) | static_cast<std::uint32_t>(value);
+    held += 6;
+    if (held >= 8) {
+      held -= 8;
+      out[at++] = static_cast<std::uint8_t>(bits >> held);
+    }
+  }
+  return (bits & ((1U << held) - 1)) == 0;
+}
+
+std::optional<std::string> from_base64url(std::string_view text) {
+  if (text.size() % 4 == 1) return std::nullopt;
+  std::string bytes(text.size() * 3 / 4, '\0');
+  if (!from_base64url(text, {reinterpret_cast<std::uint8_t*>(bytes.data()), bytes.size()}))
+    return std::nullopt;
+  return bytes;
+}
+
+void byte_buffer::grow(std::size_t n) {
+  const auto wanted = std::max({capacity_ * 2, size_ + n, std::size_t{512}});
+  std::unique_ptr<char[]> larger(new char[wanted]);
+  if (size_ > 0) std::memcpy(larger.get(), bytes_.get(), size_);
+  bytes_ = std::move(larger);
+  capacity_ = wanted;
+}
+
+void append_json_string(byte_buffer& out, std::string_view text) {
+  char* at = out.reserve(text.size() * 6 + 2);
+  char* const begin = at;
+  *at++ = '"';
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && c != '"' && c != '\\') {
+      *at++ = c;
+      continue;
+    }
+    *at++ = '\\';
+    switch (c) {
+      case '"':
+      case '\\': *at++ = c; break;
+      case '\b': *at++ = 'b'; break;
+      case '\f': *at++ = 'f'; break;
+      case '\n': *at++ = 'n'; break;
+      case '\r': *at++ = 'r'; break;
+      case '\t': *at++ = 't'; break;
+      default:
+        *at++ = 'u';
+        *at++ = '0';
+        *at++ = '0';
+        *at++ = hex_digits[byte >> 4];
+        *at++ = hex_digits[byte & 15];
+    }
+  }
+  *at++ = '"';
+  out.commit(static_cast<std::size_t>(at - begin));
+}
+
+}  // namespace portcullis::core

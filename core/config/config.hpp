@@ -1,0 +1,121 @@
+// The typed configuration: every value that a running server obeys. Plain data; the table in table.cpp says what each
+// key is called, what it may hold and what it means.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/contract/types.hpp"
+#include "core/limits.hpp"
+#include "core/lockout/policy.hpp"
+#include "core/session/policy.hpp"
+
+namespace portcullis::core {
+
+enum class environment : std::uint8_t { production, development };
+enum class auth_mode : std::uint8_t { none, token, mtls };
+enum class http_auth : std::uint8_t { none, token };
+enum class store_mode : std::uint8_t { embedded, redis };
+enum class log_level : std::uint8_t { trace, debug, info, warn, error, off };
+enum class log_format : std::uint8_t { automatic, json, text };
+
+[[nodiscard]] std::string_view to_string(environment value) noexcept;
+[[nodiscard]] std::string_view to_string(auth_mode value) noexcept;
+[[nodiscard]] std::string_view to_string(http_auth value) noexcept;
+[[nodiscard]] std::string_view to_string(store_mode value) noexcept;
+[[nodiscard]] std::string_view to_string(log_level value) noexcept;
+[[nodiscard]] std::string_view to_string(log_format value) noexcept;
+
+/// An address and a port, as `host:port` or `[v6]:port`; `localhost` is 127.0.0.1. Port 0: the system chooses.
+struct endpoint {
+  ip_address address;
+  std::uint16_t port = 0;
+  friend bool operator==(const endpoint&, const endpoint&) = default;
+  [[nodiscard]] bool loopback() const noexcept;
+};
+[[nodiscard]] std::optional<endpoint> parse_endpoint(std::string_view text) noexcept;
+[[nodiscard]] std::string to_text(const endpoint& value);
+
+/// One [[auth.token]]: who may log in with the token whose SHA-256 this is.
+struct auth_token {
+  std::string name;
+  core::role role = core::role::none;
+  byte_array<32> sha256{};
+  std::vector<std::string> tenants;   // empty: all
+  std::vector<std::string> services;  // empty: all
+  friend bool operator==(const auth_token&, const auth_token&) = default;
+};
+
+struct config {
+  struct {
+    std::string node_id = "node-1";
+    core::environment environment = core::environment::production;
+    std::string data_dir = "./data";
+    std::uint32_t loops = 0;  // 0: choose (loop_count)
+    std::int64_t drain_s = 10;
+  } server;
+
+  struct {
+    struct {
+      std::string address = "127.0.0.1:7420";
+      std::size_t max_connections = limits::connections_max;
+    } rpc;
+    struct {
+      std::string address = "127.0.0.1:7480";
+      std::size_t max_connections = limits::http_connections_max;
+      http_auth auth = http_auth::none;
+    } http;
+  } listen;
+
+  struct {
+    std::size_t value_bytes = limits::value_bytes_max;
+    std::size_t depth = limits::nesting_depth_max;
+    std::size_t batch = limits::batch_entries_max;
+    std::size_t data_bytes = limits::data_bytes_max;
+    std::size_t in_flight_per_connection = limits::in_flight_per_connection_max;
+    std::int64_t request_timeout_ms = limits::request_timeout_ms;
+  } limits;
+
+  struct {
+    auth_mode mode = auth_mode::token;
+    std::vector<auth_token> tokens;
+  } auth;
+
+  struct {
+    store_mode mode = store_mode::embedded;
+    std::int64_t touch_retention_h = 24;
+    std::size_t journal_queue_events = limits::journal_queue_events_max;
+  } store;
+
+  struct {
+    std::string keys_file;  // empty: <data_dir>/portcullis.keys, in development only (keys_path)
+  } crypto;
+
+  session_policy session;
+  lockout_policy lockout;
+  /// Tenants with rules of their own; each policy is whole: what the tenant does not set it has from `session`.
+  std::map<std::string, session_policy, std::less<>> tenants;
+
+  struct {
+    log_level level = log_level::info;
+    std::map<std::string, log_level, std::less<>> levels;  // by component
+    bool hash_user_ids = true;
+    log_format format = log_format::automatic;
+  } log;
+
+  struct {
+    std::map<std::string, std::string, std::less<>> labels;  // constant, on every series
+  } metrics;
+
+  /// The rules that a tenant's sessions are judged by.
+  [[nodiscard]] const session_policy& session_for(std::string_view tenant) const;
+  /// crypto.keys_file, or the one that development keeps beside the data.
+  [[nodiscard]] std::string keys_path() const;
+  /// server.loops, or the choice for a machine with `cores`: 1 on up to 4 cores, else half of them, at most 16.
+  [[nodiscard]] std::uint32_t loop_count(unsigned cores) const noexcept;
+};
+
+}  // namespace portcullis::core

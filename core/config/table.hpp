@@ -1,0 +1,72 @@
+// The one table of configuration keys: names, types, ranges, what a reload may change, help. Parsing, validation, dumps,
+// differences and the reference page are all driven by it.
+#pragma once
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/config/config.hpp"
+#include "core/config/entry.hpp"
+
+namespace portcullis::core {
+
+enum class key_scope : std::uint8_t {
+  server,  // one value: section.key
+  policy,  // session.key, and tenant."NAME".session.key
+  token,   // [[auth.token]]
+  named,   // the last part of the path is a name of the user's: log.levels.NAME
+};
+
+enum class key_form : std::uint8_t { boolean, integer, text, choice, list, choices, digest };
+
+/// Where a row's value lives. Which members are set depends on the row's scope.
+struct config_place {
+  config* whole = nullptr;
+  session_policy* policy = nullptr;
+  auth_token* token = nullptr;
+  std::string_view name = {};
+};
+
+/// Reads and writes one value in its generic form, already checked against the row.
+struct key_access {
+  config_value (*read)(const config_place& place);
+  void (*write)(const config_place& place, const config_value& value);
+};
+
+struct config_key {
+  std::string_view name;  // dotted; of scope named without its last part
+  key_scope scope;
+  key_form form;
+  std::int64_t least = 0, most = 0;            // integer: its range; text: its length in bytes
+  std::span<const std::string_view> allowed = {};  // choice, choices
+  bool (*accepts)(std::string_view text) = nullptr;  // text: its form, beyond the length
+  std::string_view expected = {};              // in words, where range and choices do not say it
+  bool reloadable = false;
+  std::string_view help;
+  key_access access;
+};
+
+/// Every row, in the order of the reference page.
+[[nodiscard]] std::span<const config_key> config_table() noexcept;
+
+/// What a row may hold, in words: "an integer from 1 to 10", "one of "a", "b"".
+[[nodiscard]] std::string allowed_text(const config_key& key);
+
+/// A value as TOML writes it.
+[[nodiscard]] std::string toml_text(const config_value& value);
+
+/// A key's full name for a tenant's policy, a token's or a user's name.
+[[nodiscard]] std::string tenant_key(std::string_view tenant, const config_key& key);
+
+/// Calls `visit(full key, row, place)` for each value that `of` holds.
+template <class Visit>
+void for_each_value(config& of, Visit&& visit);
+
+/// Every value of `of` by its full key.
+[[nodiscard]] std::map<std::string, std::pair<const config_key*, config_value>> flatten(const config& of);
+
+}  // namespace portcullis::core

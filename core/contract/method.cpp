@@ -1,0 +1,42 @@
+#include "core/contract/method.hpp"
+
+namespace portcullis::core {
+namespace {
+
+constexpr unsigned N = 0, A = 1, O = 2, E = 4;
+
+struct method_row {
+  std::string_view name;
+  unsigned roles;
+};
+constexpr method_row rows[] = {
+#define X(id, name, roles) {name, roles},
+    PORTCULLIS_METHODS(X)
+#undef X
+};
+
+}  // namespace
+
+std::string_view to_string(method value) noexcept { return rows[static_cast<std::size_t>(value)].name; }
+
+std::optional<method> parse_method(std::string_view name) noexcept {
+  for (std::size_t i = 0; i < method_count; ++i)
+    if (rows[i].name == name) return static_cast<method>(i);
+  return std::nullopt;
+}
+
+bool needs_no_login(method value) noexcept { return (rows[static_cast<std::size_t>(value)].roles & E) != 0; }
+
+bool may_call(role caller, method value) noexcept {
+  const unsigned roles = rows[static_cast<std::size_t>(value)].roles;
+  if ((roles & E) != 0) return true;
+  switch (caller) {
+    case role::none: return false;
+    case role::app: return (roles & A) != 0;
+    case role::observer: return (roles & O) != 0;
+    case role::admin: return true;
+  }
+  __builtin_unreachable();
+}
+
+}  // namespace portcullis::core

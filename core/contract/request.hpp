@@ -1,0 +1,129 @@
+// A decoded request. Every view points into the read block that the request came in; whoever keeps a request longer than
+// the call it was handed in keeps a reference to that block too.
+#pragma once
+#include <optional>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/contract/method.hpp"
+#include "core/contract/types.hpp"
+
+namespace portcullis::core {
+
+struct user_name {
+  std::string_view tenant_id;
+  std::string_view user_id;
+};
+
+struct page_request {
+  std::uint32_t limit = 100;   // 1..1000
+  std::string_view cursor;     // empty: from the start; otherwise as it came, not yet checked
+};
+
+struct create_session {
+  user_name user;
+  core::context context;
+  std::string_view data;  // minified JSON object; empty: none
+  std::optional<std::int64_t> idle_ttl_s;
+  std::optional<std::int64_t> absolute_ttl_s;
+};
+struct validate_session {
+  session_id id;
+  core::context context;
+  bool touch = true;
+};
+struct update_session {
+  session_id id;
+  core::context context;
+  std::string_view data;
+  std::optional<std::uint32_t> version;
+};
+struct rotate_session {
+  session_id id;
+  core::context context;
+  bool grace = true;
+};
+struct revoke_session {
+  std::variant<session_id, session_handle> target;
+};
+struct revoke_user {
+  user_name user;
+  std::optional<session_id> except;
+};
+struct revoke_tenant {
+  std::string_view tenant_id;
+};
+struct list_sessions {
+  user_name user;
+  page_request page;
+};
+struct find_sessions {
+  std::string_view tenant_id;
+  std::variant<ip_address, std::string_view> by;  // address, or user agent (exact)
+  page_request page;
+};
+struct session_stats {};
+struct lockout_status {
+  user_name user;
+};
+struct list_lockouts {
+  std::string_view tenant_id;  // empty: all
+  page_request page;
+};
+struct clear_lockout {
+  user_name user;
+  std::string_view reason;
+};
+struct subscribe_events {
+  std::optional<std::string_view> after;  // cursor text, not yet checked
+  std::vector<std::string_view> types;    // empty: all but session_touched
+  std::string_view tenant_id;             // empty: all
+};
+struct unsubscribe_events {
+  std::string_view subscription;
+};
+struct query_events {
+  std::optional<std::string_view> after;
+  std::uint32_t limit = 100;
+  std::vector<std::string_view> types;
+  std::string_view tenant_id, user_id;
+  std::optional<session_handle> handle;
+  std::string_view service;
+  std::optional<millis> from_ms, to_ms;
+};
+struct ping {};
+struct version_request {};
+struct info_request {
+  bool digest = false;
+};
+struct list_connections {
+  page_request page;
+};
+struct login {
+  std::string_view token;
+};
+struct reload_config {};
+struct drain {};
+struct backup {
+  std::string_view path;
+};
+struct rotate_keys {};
+struct crash_actor {
+  std::string_view actor;
+};
+
+using request_params =
+    std::variant<validate_session, create_session, update_session, rotate_session, revoke_session, revoke_user,
+                 revoke_tenant, list_sessions, find_sessions, session_stats, lockout_status, list_lockouts, clear_lockout,
+                 subscribe_events, unsubscribe_events, query_events, ping, version_request, info_request, list_connections,
+                 login, reload_config, drain, backup, rotate_keys, crash_actor>;
+
+struct request {
+  core::method method = core::method::server_ping;
+  /// From params._meta: its correlation_id, else its traceparent's trace id; empty: make one up where one is needed.
+  std::string_view correlation_id;
+  request_params params;
+};
+
+}  // namespace portcullis::core

@@ -1,0 +1,200 @@
+// Everything that happens is one of these (protocol.md, Events). The same struct is what `apply` folds into state, what
+// the journal keeps and what subscribers see; codec.hpp has the one table that says which field goes where.
+#pragma once
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "core/contract/types.hpp"
+
+namespace portcullis::core {
+
+/// HMAC-SHA-256 of a raw session id under a ring key: what the server knows of an id.
+struct id_hash {
+  byte_array<32> bytes{};
+  friend auto operator<=>(const id_hash&, const id_hash&) = default;
+};
+/// HMAC-SHA-256, cut to 16 bytes, of a context field under the user's key, or of a source under the source key.
+using short_hash = byte_array<16>;
+
+/// The fields of a context, each as its own keyed hash; only those whose bit is in `present` mean something.
+struct field_hashes {
+  field_set present = 0;
+  std::array<short_hash, context_field_count> hashes{};
+  friend bool operator==(const field_hashes&, const field_hashes&) = default;
+};
+
+enum class revoke_scope : std::uint8_t { session, user, tenant };
+enum class expiry_kind : std::uint8_t { idle, absolute };
+
+struct session_created {
+  millis expires_at_ms = 0;
+  // Stored only, what replay needs:
+  id_hash id;
+  std::uint32_t ring_key = 0;
+  std::int64_t idle_ttl_s = 0;
+  millis absolute_expires_at_ms = 0;
+  std::uint64_t tenant_generation = 0;
+  field_hashes fields;
+  std::string ip;    // sealed under the user's key
+  std::string data;  // sealed under the session's key
+  // Not in the log: what session.find compares, keyed so that a stolen store cannot.
+  std::uint64_t find_ip = 0, find_user_agent = 0;
+};
+struct session_touched {  // one a commit, shard and tenant
+  struct touch {
+    session_handle handle;
+    millis last_seen_at_ms = 0;
+    std::uint64_t session_seq = 0;  // not in the log
+  };
+  std::vector<touch> touches;
+};
+struct session_rotated {
+  id_hash id;           // the successor's
+  id_hash predecessor;  // the presented id's
+  std::uint32_t ring_key = 0;
+  bool grace = true;
+  byte_array<16> nonce{};
+  millis grace_ends_at_ms = 0;
+  std::string data;  // sealed anew under the successor
+};
+struct session_successor_used {
+  millis grace_ends_at_ms = 0;  // of the predecessor
+};
+struct session_rekeyed {
+  id_hash before, id;
+  std::uint32_t ring_key = 0;
+};
+struct session_updated {
+  std::uint32_t version = 1;
+  std::string data;
+};
+struct session_revoked {
+  revoke_scope scope = revoke_scope::session;
+  std::uint64_t count = 1;
+  std::string reason;
+  std::optional<session_handle> except_handle;
+  std::uint64_t tenant_generation = 0;  // scope tenant: sessions made under an earlier one are over
+};
+struct session_expired {
+  expiry_kind kind = expiry_kind::idle;
+};
+struct session_evicted {};
+struct session_reuse_detected {};
+struct validation_failed {
+  invalid_reason reason = invalid_reason::not_found;
+  std::optional<std::uint32_t> attempt;      // a counted mismatch: its number in the window
+  std::optional<std::uint64_t> count;        // coalesced
+  std::optional<millis> first_at_ms, last_at_ms;
+  std::optional<short_hash> source;          // absent: the overflow bucket
+  field_hashes fields;                       // as presented; stored only
+  millis window_ends_at_ms = 0;              // of the counter; stored only
+  bool counted_for_source = false;           // scope user_source: the counter is the source's; stored only
+};
+struct validation_signalled {
+  field_set fields = 0;
+  signal_action action = signal_action::observe;
+  std::optional<short_hash> source;
+  std::uint64_t count = 1;
+};
+struct lockout_started {
+  millis locked_until_ms = 0;
+  std::uint32_t attempts = 0;
+  std::optional<short_hash> source;  // scope user_source: only this source is locked out
+};
+struct lockout_ended {
+  std::optional<short_hash> source;
+};
+struct lockout_cleared {
+  std::string reason;
+};
+struct source_limited {
+  short_hash source{};
+  millis until_ms = 0;
+};
+struct node_started {
+  std::string version;
+  std::string policy;  // JSON object: the policy in force
+};
+struct node_stopped {};
+struct config_reloaded {
+  std::string policy;
+};
+struct store_degraded {
+  std::string reason;
+};
+struct store_recovered {};
+struct auth_failed {
+  short_hash source{};
+};
+
+using event_body =
+    std::variant<session_created, session_touched, session_rotated, session_successor_used, session_rekeyed,
+                 session_updated, session_revoked, session_expired, session_evicted, session_reuse_detected,
+                 validation_failed, validation_signalled, lockout_started, lockout_ended, lockout_cleared, source_limited,
+                 node_started, node_stopped, config_reloaded, store_degraded, store_recovered, auth_failed>;
+
+/// The alternatives of event_body, in its order.
+enum class event_type : std::uint8_t {
+  session_created,
+  session_touched,
+  session_rotated,
+  session_successor_used,
+  session_rekeyed,
+  session_updated,
+  session_revoked,
+  session_expired,
+  session_evicted,
+  session_reuse_detected,
+  validation_failed,
+  validation_signalled,
+  lockout_started,
+  lockout_ended,
+  lockout_cleared,
+  source_limited,
+  node_started,
+  node_stopped,
+  config_reloaded,
+  store_degraded,
+  store_recovered,
+  auth_failed
+};
+inline constexpr std::size_t event_type_count = std::variant_size_v<event_body>;
+[[nodiscard]] std::string_view to_string(event_type type) noexcept;
+/// Names that the contract reserves for later (breaker_opened, user_forgotten, ...) are not known here, but
+/// is_contract_event_type() accepts them as filters.
+[[nodiscard]] std::optional<event_type> parse_event_type(std::string_view name) noexcept;
+[[nodiscard]] bool is_contract_event_type(std::string_view name) noexcept;
+
+struct event {
+  std::uint64_t seq = 0;     // given by the hub; 0 before
+  millis at_ms = 0;          // given by the hub: never decreases with seq
+  millis decided_at_ms = 0;  // the shard's time, what state is computed from; in the log only where it differs from at_ms
+  std::string tenant_id;
+  std::optional<subject_id> subject;
+  std::optional<session_handle> handle;
+  std::string correlation_id;
+  std::string actor;   // the caller's name, where a person or program asked for it
+  std::string sealed;  // under the user's key: address and user agent
+  event_body body;
+
+  // Known in the process that made the event, not in the log: so that live readers need no look-up.
+  std::string user_id;
+  std::uint64_t session_seq = 0;  // the session's creation seq: its row in the projection
+
+  [[nodiscard]] event_type type() const noexcept { return static_cast<event_type>(body.index()); }
+};
+
+/// A user as the look-up table keeps it: the one thing that the log cannot rebuild.
+struct user_row {
+  subject_id subject;
+  byte_array<16> lookup{};  // HMAC of (tenant, user) under a key that never rotates, cut
+  std::string tenant_id;
+  std::uint32_t ring_key = 0;
+  std::string wrapped;  // sealed under the ring: the user's key (32 bytes), then the user id
+};
+
+}  // namespace portcullis::core

@@ -1,0 +1,150 @@
+// The doors between this room and the actors. No CAF type and no libuv type appears here. Everything is called on the
+// loop's own thread.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/contract/caller.hpp"
+#include "core/contract/reply.hpp"
+#include "core/contract/request.hpp"
+
+namespace portcullis::net {
+
+/// A read buffer that requests view. References may be held, and dropped, on any thread.
+class read_block {
+ public:
+  explicit read_block(std::size_t capacity) : bytes_(new char[capacity]), capacity_(capacity) {
+    live_.fetch_add(1, std::memory_order_relaxed);
+  }
+  ~read_block() { live_.fetch_sub(1, std::memory_order_relaxed); }
+  read_block(const read_block&) = delete;
+  read_block& operator=(const read_block&) = delete;
+
+  [[nodiscard]] char* data() noexcept { return bytes_.get(); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  /// How many blocks are alive in this process: for the bound and its metric.
+  [[nodiscard]] static std::size_t live() noexcept { return live_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class block_ref;
+  std::atomic<std::uint32_t> references_{0};
+  std::unique_ptr<char[]> bytes_;
+  std::size_t capacity_;
+  inline static std::atomic<std::size_t> live_{0};
+};
+
+class block_ref {
+ public:
+  block_ref() = default;
+  explicit block_ref(read_block* block) noexcept : block_(block) { retain(); }
+  block_ref(const block_ref& other) noexcept : block_(other.block_) { retain(); }
+  block_ref(block_ref&& other) noexcept : block_(std::exchange(other.block_, nullptr)) {}
+  block_ref& operator=(block_ref other) noexcept {
+    std::swap(block_, other.block_);
+    return *this;
+  }
+  ~block_ref() {
+    if (block_ != nullptr && block_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete block_;
+  }
+  [[nodiscard]] read_block* get() const noexcept { return block_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return block_ != nullptr; }
+  /// Whether no one else holds the block: its bytes may be overwritten.
+  [[nodiscard]] bool unique() const noexcept { return block_->references_.load(std::memory_order_acquire) == 1; }
+
+ private:
+  void retain() noexcept {
+    if (block_ != nullptr) block_->references_.fetch_add(1, std::memory_order_relaxed);
+  }
+  read_block* block_ = nullptr;
+};
+
+/// Names a connection of one loop; never reused while the process lives.
+using connection_id = std::uint64_t;
+
+/// Names a request in flight on one loop. Answering twice, or after the connection or the deadline has gone, does nothing.
+struct ticket {
+  std::uint32_t slot = 0;
+  std::uint32_t generation = 0;
+};
+
+/// Takes the answers to requests. One reply a ticket; also notifications have a ticket, their reply is dropped.
+class reply_port {
+ public:
+  virtual ~reply_port() = default;
+  /// Encodes `reply` at once, straight into the connection's output; it is written at the end of the loop's turn.
+  virtual void answer(ticket to, const core::reply& reply) = 0;
+};
+
+struct peer {
+  std::string address;  // text without port
+  bool loopback = false;
+  std::string_view listener;  // "rpc", "rpc_tls", ...
+};
+
+/// What the gateway asks of a loop's connections.
+class connections_port : public reply_port {
+ public:
+  /// For answers that another loop encoded: `outcome` is `"result":{...}` or `"error":{...}`.
+  virtual void answer_encoded(ticket to, std::string_view outcome) = 0;
+  /// Queues one line (without its LF) that is no reply. Returns the connection's unread bytes; 0: the connection is gone.
+  virtual std::size_t push(connection_id to, std::string_view line) = 0;
+  /// Unread bytes of a connection; 0 also when it is gone.
+  [[nodiscard]] virtual std::size_t unread(connection_id of) const = 0;
+  virtual void set_caller(connection_id of, const core::caller* caller) = 0;
+  /// Writes what is queued, then closes.
+  virtual void close(connection_id which) = 0;
+  /// Closes every connection whose caller this is.
+  virtual void close_callers(const core::caller* caller) = 0;
+  /// Answers every request in flight for which `which` holds (called with the tag given at submit's return).
+  virtual void fail_in_flight(std::uint32_t tag, const core::error& why) = 0;
+  /// Rows with id > after, ascending, at most `limit`.
+  [[nodiscard]] virtual std::vector<core::connection_row> list(connection_id after, std::size_t limit) const = 0;
+  [[nodiscard]] virtual std::size_t count() const = 0;
+};
+
+/// What a loop's connections ask of the gateway.
+class gateway_port {
+ public:
+  virtual ~gateway_port() = default;
+  /// The caller of a new connection: everyone is `none` until login, or admin when auth.mode is "none". Never null.
+  /// Callers live as long as the process.
+  virtual const core::caller* greet(connection_id id, const peer& who) = 0;
+  /// Takes a request. The gateway answers `to` once, now or later. Returns the tag of who owns it now (for
+  /// fail_in_flight), 0 when it was answered at once.
+  virtual std::uint32_t submit(connection_id from, const core::caller& caller, ticket to, core::request& request,
+                               const block_ref& block) = 0;
+  /// All that was readable in this turn has been submitted.
+  virtual void turn_ended() = 0;
+  virtual void closed(connection_id id) = 0;
+};
+
+/// One HTTP answer.
+struct http_response {
+  int status = 200;
+  std::string content_type = "text/plain; charset=utf-8";
+  std::string body;
+};
+struct http_request {
+  std::string method, path, query, authorization;
+  std::string remote_address;
+};
+/// Serves the HTTP listener. `respond` may be called later, from the loop's thread, once.
+class http_port {
+ public:
+  virtual ~http_port() = default;
+  virtual void handle(http_request request, std::function<void(http_response)> respond) = 0;
+};
+
+/// Counters of one loop's connections, read by metrics on that loop.
+struct loop_tallies {
+  std::uint64_t connections_opened = 0, connections_rejected_limit = 0, connections_rejected_fd = 0;
+  std::uint64_t closed_slow = 0, closed_protocol = 0;
+};
+
+}  // namespace portcullis::net
