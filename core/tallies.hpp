@@ -1,0 +1,98 @@
+// Plain counters that their owners keep as they work and the metrics read at a scrape. Counters
+// only grow while their owner lives; fields named *_live, *_active, queue, bytes and the like are
+// levels. Nothing here is synchronised: an owner copies its tallies, on its own thread, into the
+// snapshot that it is asked for.
+#pragma once
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+#include "core/contract/method.hpp"
+#include "core/error/catalogue.hpp"
+
+namespace portcullis::core {
+
+#define X(...) +1
+inline constexpr std::size_t error_code_count = 0 PORTCULLIS_ERRORS(X);
+#undef X
+
+/// Upper bounds (inclusive) of every duration histogram, in nanoseconds: 10 us to 10 s. One more
+/// bucket takes the rest.
+inline constexpr std::array<std::uint64_t, 19> duration_bounds_ns = {
+    10'000,        25'000,        50'000,        100'000,       250'000,
+    500'000,       1'000'000,     2'500'000,     5'000'000,     10'000'000,
+    25'000'000,    50'000'000,    100'000'000,   250'000'000,   500'000'000,
+    1'000'000'000, 2'500'000'000, 5'000'000'000, 10'000'000'000};
+
+/// How often durations of each size were seen, not cumulative, and their sum.
+struct duration_tally {
+  std::array<std::uint64_t, duration_bounds_ns.size() + 1> counts{};
+  std::uint64_t sum_ns = 0;
+
+  void add(std::uint64_t ns) noexcept {
+    const auto at = std::lower_bound(duration_bounds_ns.begin(), duration_bounds_ns.end(), ns);
+    ++counts[static_cast<std::size_t>(at - duration_bounds_ns.begin())];
+    sum_ns += ns;
+  }
+};
+
+/// Requests of one loop. The last row is for what named no method of ours (unparsable, unknown).
+struct request_tallies {
+  static constexpr std::size_t rows = method_count + 1;
+  static constexpr std::size_t unknown_method = method_count;
+  static constexpr std::size_t no_error = error_code_count;
+
+  std::array<std::array<std::uint64_t, error_code_count + 1>, rows> by_error{};
+  std::array<duration_tally, rows> duration{};
+  std::uint64_t in_flight = 0;  // level
+
+  /// A request ended: `error` absent: with a result. `ns` counts from its decoding to its encoded
+  /// answer.
+  void finished(std::optional<method> which, std::optional<error_code> error,
+                std::uint64_t ns) noexcept {
+    const auto row = which ? static_cast<std::size_t>(*which) : unknown_method;
+    ++by_error[row][error ? static_cast<std::size_t>(*error) : no_error];
+    duration[row].add(ns);
+  }
+  /// A message that never became a request: counted, not timed.
+  void refused(error_code error) noexcept {
+    ++by_error[unknown_method][static_cast<std::size_t>(error)];
+  }
+};
+
+enum class listener : std::uint8_t { rpc, rpc_tls, http };
+inline constexpr std::array<std::string_view, 3> listener_names = {"rpc", "rpc_tls", "http"};
+
+/// Why a connection was turned away or cut off by us.
+enum class rejection : std::uint8_t {
+  limit,        // over the configured number: closed at accept
+  descriptors,  // no file descriptor left for it
+  protocol,     // spoke something else, or an error of form that ends the connection
+  slow_reader,  // did not read its replies
+};
+inline constexpr std::array<std::string_view, 4> rejection_names = {"limit", "descriptors",
+                                                                    "protocol", "slow_reader"};
+
+struct connection_tallies {
+  std::array<std::uint64_t, listener_names.size()> live{};  // level
+  std::array<std::uint64_t, listener_names.size()> opened{};
+  std::array<std::array<std::uint64_t, rejection_names.size()>, listener_names.size()> rejected{};
+
+  void reject(listener at, rejection why) noexcept {
+    ++rejected[static_cast<std::size_t>(at)][static_cast<std::size_t>(why)];
+  }
+};
+
+/// All of one loop. `lag` is how much later than due the loop's timer ran.
+struct loop_tallies {
+  std::uint64_t incarnation =
+      0;  // another number for another life of the owner; its counters then start at zero
+  request_tallies requests;
+  connection_tallies connections;
+  duration_tally lag;
+};
+
+}  // namespace portcullis::core
