@@ -5,60 +5,6 @@
 
 namespace portcullis::core {
 
-std::string_view to_string(environment value) noexcept {
-  switch (value) {
-    case environment::production: return "production";
-    case environment::development: return "development";
-  }
-  __builtin_unreachable();
-}
-
-std::string_view to_string(auth_mode value) noexcept {
-  switch (value) {
-    case auth_mode::none: return "none";
-    case auth_mode::token: return "token";
-    case auth_mode::mtls: return "mtls";
-  }
-  __builtin_unreachable();
-}
-
-std::string_view to_string(http_auth value) noexcept {
-  switch (value) {
-    case http_auth::none: return "none";
-    case http_auth::token: return "token";
-  }
-  __builtin_unreachable();
-}
-
-std::string_view to_string(store_mode value) noexcept {
-  switch (value) {
-    case store_mode::embedded: return "embedded";
-    case store_mode::redis: return "redis";
-  }
-  __builtin_unreachable();
-}
-
-std::string_view to_string(log_level value) noexcept {
-  switch (value) {
-    case log_level::trace: return "trace";
-    case log_level::debug: return "debug";
-    case log_level::info: return "info";
-    case log_level::warn: return "warn";
-    case log_level::error: return "error";
-    case log_level::off: return "off";
-  }
-  __builtin_unreachable();
-}
-
-std::string_view to_string(log_format value) noexcept {
-  switch (value) {
-    case log_format::automatic: return "auto";
-    case log_format::json: return "json";
-    case log_format::text: return "text";
-  }
-  __builtin_unreachable();
-}
-
 bool endpoint::loopback() const noexcept {
   if (address.is_v4()) return address.bytes[12] == 127;
   ip_address one;

@@ -1,6 +1,7 @@
-// The typed configuration: every value that a running server obeys. Plain data; the table in table.cpp says what each
-// key is called, what it may hold and what it means.
+// The typed configuration: every value that a running server obeys. Plain data; the table in
+// table.cpp says what each key is called, what it may hold and what it means.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <map>
 #include <optional>
@@ -22,14 +23,17 @@ enum class store_mode : std::uint8_t { embedded, redis };
 enum class log_level : std::uint8_t { trace, debug, info, warn, error, off };
 enum class log_format : std::uint8_t { automatic, json, text };
 
-[[nodiscard]] std::string_view to_string(environment value) noexcept;
-[[nodiscard]] std::string_view to_string(auth_mode value) noexcept;
-[[nodiscard]] std::string_view to_string(http_auth value) noexcept;
-[[nodiscard]] std::string_view to_string(store_mode value) noexcept;
-[[nodiscard]] std::string_view to_string(log_level value) noexcept;
-[[nodiscard]] std::string_view to_string(log_format value) noexcept;
+/// The texts of each enumeration, in its order.
+inline constexpr std::array<std::string_view, 2> environment_names = {"production", "development"};
+inline constexpr std::array<std::string_view, 3> auth_mode_names = {"none", "token", "mtls"};
+inline constexpr std::array<std::string_view, 2> http_auth_names = {"none", "token"};
+inline constexpr std::array<std::string_view, 2> store_mode_names = {"embedded", "redis"};
+inline constexpr std::array<std::string_view, 6> log_level_names = {"trace", "debug", "info",
+                                                                    "warn",  "error", "off"};
+inline constexpr std::array<std::string_view, 3> log_format_names = {"auto", "json", "text"};
 
-/// An address and a port, as `host:port` or `[v6]:port`; `localhost` is 127.0.0.1. Port 0: the system chooses.
+/// An address and a port, as `host:port` or `[v6]:port`; `localhost` is 127.0.0.1. Port 0: the
+/// system chooses.
 struct endpoint {
   ip_address address;
   std::uint16_t port = 0;
@@ -61,22 +65,22 @@ struct config {
   struct {
     struct {
       std::string address = "127.0.0.1:7420";
-      std::size_t max_connections = limits::connections_max;
+      std::size_t max_connections = core::limits::connections_max;
     } rpc;
     struct {
       std::string address = "127.0.0.1:7480";
-      std::size_t max_connections = limits::http_connections_max;
+      std::size_t max_connections = core::limits::http_connections_max;
       http_auth auth = http_auth::none;
     } http;
   } listen;
 
   struct {
-    std::size_t value_bytes = limits::value_bytes_max;
-    std::size_t depth = limits::nesting_depth_max;
-    std::size_t batch = limits::batch_entries_max;
-    std::size_t data_bytes = limits::data_bytes_max;
-    std::size_t in_flight_per_connection = limits::in_flight_per_connection_max;
-    std::int64_t request_timeout_ms = limits::request_timeout_ms;
+    std::size_t value_bytes = core::limits::value_bytes_max;
+    std::size_t depth = core::limits::nesting_depth_max;
+    std::size_t batch = core::limits::batch_entries_max;
+    std::size_t data_bytes = core::limits::data_bytes_max;
+    std::size_t in_flight_per_connection = core::limits::in_flight_per_connection_max;
+    std::int64_t request_timeout_ms = core::limits::request_timeout_ms;
   } limits;
 
   struct {
@@ -87,7 +91,7 @@ struct config {
   struct {
     store_mode mode = store_mode::embedded;
     std::int64_t touch_retention_h = 24;
-    std::size_t journal_queue_events = limits::journal_queue_events_max;
+    std::size_t journal_queue_events = core::limits::journal_queue_events_max;
   } store;
 
   struct {
@@ -96,7 +100,8 @@ struct config {
 
   session_policy session;
   lockout_policy lockout;
-  /// Tenants with rules of their own; each policy is whole: what the tenant does not set it has from `session`.
+  /// Tenants with rules of their own; each policy is whole: what the tenant does not set it has
+  /// from `session`.
   std::map<std::string, session_policy, std::less<>> tenants;
 
   struct {
@@ -114,7 +119,8 @@ struct config {
   [[nodiscard]] const session_policy& session_for(std::string_view tenant) const;
   /// crypto.keys_file, or the one that development keeps beside the data.
   [[nodiscard]] std::string keys_path() const;
-  /// server.loops, or the choice for a machine with `cores`: 1 on up to 4 cores, else half of them, at most 16.
+  /// server.loops, or the choice for a machine with `cores`: 1 on up to 4 cores, else half of them,
+  /// at most 16.
   [[nodiscard]] std::uint32_t loop_count(unsigned cores) const noexcept;
 };
 

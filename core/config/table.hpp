@@ -1,5 +1,5 @@
-// The one table of configuration keys: names, types, ranges, what a reload may change, help. Parsing, validation, dumps,
-// differences and the reference page are all driven by it.
+// The one table of configuration keys: names, types, ranges, what a reload may change, help.
+// Parsing, validation, dumps, differences and the reference page are all driven by it.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -41,10 +41,10 @@ struct config_key {
   std::string_view name;  // dotted; of scope named without its last part
   key_scope scope;
   key_form form;
-  std::int64_t least = 0, most = 0;            // integer: its range; text: its length in bytes
+  std::int64_t least = 0, most = 0;                // integer: its range; text: its length in bytes
   std::span<const std::string_view> allowed = {};  // choice, choices
-  bool (*accepts)(std::string_view text) = nullptr;  // text: its form, beyond the length
-  std::string_view expected = {};              // in words, where range and choices do not say it
+  bool (*accepts)(std::string_view text) = nullptr;  // text: its form; named: the name's form
+  std::string_view expected = {};  // in words, where range and choices do not say it
   bool reloadable = false;
   std::string_view help;
   key_access access;
@@ -59,14 +59,15 @@ struct config_key {
 /// A value as TOML writes it.
 [[nodiscard]] std::string toml_text(const config_value& value);
 
-/// A key's full name for a tenant's policy, a token's or a user's name.
-[[nodiscard]] std::string tenant_key(std::string_view tenant, const config_key& key);
+/// One value of a configuration: its row and what it holds.
+struct keyed_value {
+  const config_key* key = nullptr;
+  config_value value;
+  friend bool operator==(const keyed_value&, const keyed_value&) = default;
+};
 
-/// Calls `visit(full key, row, place)` for each value that `of` holds.
-template <class Visit>
-void for_each_value(config& of, Visit&& visit);
-
-/// Every value of `of` by its full key.
-[[nodiscard]] std::map<std::string, std::pair<const config_key*, config_value>> flatten(const config& of);
+/// Every value of `of` by its full key: tenants as tenant.NAME.session.KEY, tokens as
+/// auth.token."NAME".KEY.
+[[nodiscard]] std::map<std::string, keyed_value> flatten(config of);
 
 }  // namespace portcullis::core

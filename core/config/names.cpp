@@ -1,0 +1,74 @@
+#include "core/config/names.hpp"
+
+#include <algorithm>
+#include <numeric>
+#include <vector>
+
+#include "core/config/config.hpp"
+
+namespace portcullis::core {
+namespace {
+
+bool lower(char c) { return c >= 'a' && c <= 'z'; }
+bool upper(char c) { return c >= 'A' && c <= 'Z'; }
+bool digit(char c) { return c >= '0' && c <= '9'; }
+
+// Labels of our own metrics (docs/metrics.md): a constant label of the same name would be a series
+// with two of them.
+constexpr std::string_view own_labels[] = {"service", "breaker", "source",  "state",    "result",
+                                           "kind",    "from",    "to",      "reason",   "outcome",
+                                           "scope",   "method",  "error",   "le",       "listener",
+                                           "op",      "level",   "version", "revision", "quantile"};
+
+}  // namespace
+
+bool is_node_name(std::string_view text) {
+  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
+    return lower(c) || upper(c) || digit(c) || c == '_' || c == '.' || c == '-';
+  });
+}
+
+bool is_endpoint(std::string_view text) { return parse_endpoint(text).has_value(); }
+
+bool is_component_name(std::string_view text) {
+  return !text.empty() && text.size() <= 32 &&
+         std::all_of(text.begin(), text.end(), [](char c) { return lower(c) || c == '_'; });
+}
+
+bool is_label_name(std::string_view text) {
+  if (text.empty() || text.size() > 64 || digit(text.front()) || text.starts_with("__"))
+    return false;
+  if (std::find(std::begin(own_labels), std::end(own_labels), text) != std::end(own_labels))
+    return false;
+  return std::all_of(text.begin(), text.end(),
+                     [](char c) { return lower(c) || upper(c) || digit(c) || c == '_'; });
+}
+
+bool is_tenant_name(std::string_view text) {
+  return !text.empty() && text.size() <= limits::tenant_id_bytes_max &&
+         std::none_of(text.begin(), text.end(), [](char c) {
+           const auto byte = static_cast<unsigned char>(c);
+           return byte < 0x20 || byte == 0x7f;
+         });
+}
+
+std::string_view last_part(std::string_view dotted_name) {
+  return dotted_name.substr(dotted_name.rfind('.') + 1);
+}
+
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), std::size_t{0});
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace portcullis::core

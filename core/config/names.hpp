@@ -1,0 +1,24 @@
+// The forms of the names and texts that configuration holds. For this folder alone.
+#pragma once
+#include <string_view>
+
+namespace portcullis::core {
+
+/// 1..64 of [A-Za-z0-9_.-].
+[[nodiscard]] bool is_node_name(std::string_view text);
+/// What parse_endpoint takes.
+[[nodiscard]] bool is_endpoint(std::string_view text);
+/// 1..32 of [a-z_].
+[[nodiscard]] bool is_component_name(std::string_view text);
+/// A Prometheus label name that none of our metrics has.
+[[nodiscard]] bool is_label_name(std::string_view text);
+/// 1..128 bytes without control characters.
+[[nodiscard]] bool is_tenant_name(std::string_view text);
+
+/// What follows the last dot.
+[[nodiscard]] std::string_view last_part(std::string_view dotted_name);
+
+/// The number of single-character edits that turn one text into the other (Levenshtein).
+[[nodiscard]] std::size_t edit_distance(std::string_view a, std::string_view b);
+
+}  // namespace portcullis::core

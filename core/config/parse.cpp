@@ -1,0 +1,298 @@
+#include "core/config/parse.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "core/config/checks.hpp"
+#include "core/config/names.hpp"
+#include "core/config/table.hpp"
+
+namespace portcullis::core {
+namespace {
+
+using path_type = std::vector<std::string>;
+
+bool is_bare_key(std::string_view part) {
+  return !part.empty() && std::all_of(part.begin(), part.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+           c == '-';
+  });
+}
+
+std::string join(const path_type& path, std::size_t parts) {
+  std::string text;
+  for (std::size_t i = 0; i < parts; ++i) text += (i == 0 ? "" : ".") + path[i];
+  return text;
+}
+
+bool is_tenant_path(const path_type& path) {
+  return path.size() == 4 && path[0] == "tenant" && path[2] == "session" && is_tenant_name(path[1]);
+}
+bool is_token_path(const path_type& path) {
+  return path.size() == 4 && path[0] == "auth" && path[1] == "token" && !path[2].empty() &&
+         path[2].size() <= 6 && path[2].find_first_not_of("0123456789") == std::string::npos;
+}
+
+/// The row that a path means, or nothing.
+const config_key* find_row(const path_type& path) {
+  const bool tenant = is_tenant_path(path), token = is_token_path(path);
+  const auto name = tenant  ? "session." + path[3]
+                    : token ? "auth.token." + path[3]
+                            : join(path, path.size());
+  const auto parent = path.size() > 1 ? join(path, path.size() - 1) : std::string();
+  for (const auto& row : config_table()) {
+    switch (row.scope) {
+      case key_scope::server:
+        if (!tenant && !token && row.name == name) return &row;
+        break;
+      case key_scope::policy:
+        if (!token && row.name == name) return &row;
+        break;
+      case key_scope::token:
+        if (token && row.name == name) return &row;
+        break;
+      case key_scope::named:
+        if (row.name == parent && row.accepts(path.back())) return &row;
+        break;
+    }
+  }
+  return nullptr;
+}
+
+/// What an unknown key may have meant; empty when nothing is near.
+std::string suggestion(const path_type& path) {
+  const auto text = join(path, path.size());
+  std::string best;
+  std::size_t nearest = std::max<std::size_t>(2, text.size() / 5) + 1;
+  for (const auto& row : config_table()) {
+    std::vector<std::string> names = {std::string(row.name)};
+    if (path.size() == 4 && path[0] == "tenant" && row.scope == key_scope::policy)
+      names.push_back(join(path, 2) + "." + std::string(row.name));
+    if (path.size() == 4 && row.scope == key_scope::token)
+      names.push_back(join(path, 3) + "." + std::string(last_part(row.name)));
+    for (const auto& name : names) {
+      const auto distance = last_part(name) == path.back() ? 1 : edit_distance(text, name);
+      if (distance < nearest) {
+        nearest = distance;
+        best = name;
+      }
+    }
+  }
+  return best;
+}
+
+config_problem unknown(const config_entry& entry) {
+  std::string message = "there is no such key";
+  for (const auto& row : config_table()) {
+    const bool named = row.scope == key_scope::named && entry.path.size() > 1 &&
+                       join(entry.path, entry.path.size() - 1) == row.name;
+    if (named)
+      return {entry.origin, dotted(entry.path), fmt::format("the name must be {}", row.expected)};
+    if (row.name.starts_with(join(entry.path, entry.path.size()) + "."))
+      return {entry.origin, dotted(entry.path),
+              fmt::format("is a section; it holds {}, ...", row.name)};
+  }
+  if (const auto near = suggestion(entry.path); !near.empty())
+    message += fmt::format("; did you mean {}?", near);
+  return {entry.origin, dotted(entry.path), std::move(message)};
+}
+
+std::vector<std::string> split(std::string_view text) {
+  std::vector<std::string> parts;
+  while (!text.empty()) {
+    const auto comma = std::min(text.find(','), text.size());
+    auto part = text.substr(0, comma);
+    while (part.starts_with(' ')) part.remove_prefix(1);
+    while (part.ends_with(' ')) part.remove_suffix(1);
+    parts.emplace_back(part);
+    text.remove_prefix(std::min(comma + 1, text.size()));
+  }
+  return parts;
+}
+
+bool allows(const config_key& row, std::string_view text) {
+  return std::find(row.allowed.begin(), row.allowed.end(), text) != row.allowed.end();
+}
+bool has_length(const config_key& row, std::string_view text) {
+  const auto size = static_cast<std::int64_t>(text.size());
+  return size >= row.least && size <= row.most && text.find('\0') == std::string_view::npos;
+}
+
+/// The value as the row takes it, or nothing.
+std::optional<config_value> fitted(const config_key& row, const config_entry& entry) {
+  const auto* integer = std::get_if<std::int64_t>(&entry.value);
+  const auto* text = std::get_if<std::string>(&entry.value);
+  if (text == nullptr && entry.raw.has_value()) text = &*entry.raw;
+  std::optional<std::vector<std::string>> list;
+  if (const auto* given = std::get_if<std::vector<std::string>>(&entry.value))
+    list = *given;
+  else if (entry.raw.has_value() && text != nullptr)
+    list = split(*text);
+  switch (row.form) {
+    case key_form::boolean:
+      if (std::holds_alternative<bool>(entry.value)) return entry.value;
+      return std::nullopt;
+    case key_form::integer:
+      if (integer != nullptr && *integer >= row.least && *integer <= row.most) return *integer;
+      return std::nullopt;
+    case key_form::text: {
+      const bool form =
+          text != nullptr && has_length(row, *text) &&
+          (row.scope == key_scope::named || row.accepts == nullptr || row.accepts(*text));
+      return form ? std::optional<config_value>(*text) : std::nullopt;
+    }
+    case key_form::choice:
+      return text != nullptr && allows(row, *text) ? std::optional<config_value>(*text)
+                                                   : std::nullopt;
+    case key_form::digest: {
+      byte_array<32> bytes;
+      return text != nullptr && from_hex(*text, bytes) ? std::optional<config_value>(*text)
+                                                       : std::nullopt;
+    }
+    case key_form::list:
+    case key_form::choices: {
+      if (!list) return std::nullopt;
+      for (const auto& item : *list)
+        if (row.form == key_form::list ? !has_length(row, item) : !allows(row, item))
+          return std::nullopt;
+      return config_value{*list};
+    }
+  }
+  __builtin_unreachable();
+}
+
+/// What was given, in words: never the value of a text, which may be a secret in the wrong place.
+std::string given_text(const config_value& value) {
+  if (const auto* foreign = std::get_if<foreign_value>(&value)) return foreign->kind;
+  if (std::holds_alternative<std::string>(value)) return "another text";
+  if (std::holds_alternative<std::vector<std::string>>(value)) return "another list";
+  return toml_text(value);
+}
+
+class parser {
+ public:
+  parser(parsed_config& into, std::span<const config_entry> entries) : into_(into) {
+    for (const auto& entry : entries) winners_[entry.path] = &entry;
+  }
+
+  void run() {
+    for (const auto& [path, entry] : winners_)
+      if (!is_tenant_path(path)) apply(*entry);
+    lower(into_.value.session, {});
+    for (const auto& [path, entry] : winners_) {
+      if (!is_tenant_path(path)) continue;
+      into_.value.tenants.try_emplace(path[1], into_.value.session);
+      apply(*entry);
+    }
+    for (auto& [name, policy] : into_.value.tenants) lower(policy, {"tenant", name});
+    finish_tokens();
+  }
+
+ private:
+  void apply(const config_entry& entry) {
+    const auto* row = find_row(entry.path);
+    if (row == nullptr) {
+      into_.problems.push_back(unknown(entry));
+      return;
+    }
+    const auto key = dotted(entry.path);
+    into_.origins[key] = entry.origin;
+    auto value = fitted(*row, entry);
+    if (!value) {
+      into_.problems.push_back(
+          {entry.origin, key,
+           fmt::format("must be {}, not {}", allowed_text(*row), given_text(entry.value))});
+      return;
+    }
+    row->access.write(place_of(entry.path), *value);
+  }
+
+  config_place place_of(const path_type& path) {
+    if (is_tenant_path(path)) return {.policy = &into_.value.tenants.find(path[1])->second};
+    if (is_token_path(path)) return {.token = &tokens_[std::stoul(path[2])]};
+    return {.whole = &into_.value, .policy = &into_.value.session, .name = path.back()};
+  }
+
+  // A value that is not given follows the ones that are: nobody who shortens a session has to know
+  // the granularity.
+  void lower(session_policy& policy, path_type prefix) const {
+    prefix.emplace_back("session");
+    const auto given = [&](std::string_view key) {
+      auto path = prefix;
+      path.emplace_back(key);
+      return winners_.contains(path);
+    };
+    if (!given("idle_ttl_s"))
+      policy.idle_ttl_s = std::min(policy.idle_ttl_s, policy.absolute_ttl_s);
+    if (!given("touch_granularity_s"))
+      policy.touch_granularity_s = std::min(policy.touch_granularity_s, policy.idle_ttl_s / 2);
+  }
+
+  void finish_tokens() {
+    for (auto& [index, token] : tokens_) {
+      for (const std::string_view part : {"name", "role", "sha256"}) {
+        const path_type path = {"auth", "token", std::to_string(index), std::string(part)};
+        if (winners_.contains(path)) continue;
+        const auto sibling = winners_.lower_bound({"auth", "token", std::to_string(index)});
+        into_.problems.push_back({sibling->second->origin, dotted(path), "is required"});
+      }
+      into_.value.auth.tokens.push_back(std::move(token));
+    }
+  }
+
+  parsed_config& into_;
+  std::map<path_type, const config_entry*> winners_;
+  std::map<std::size_t, auth_token> tokens_;
+};
+
+}  // namespace
+
+std::string dotted(const path_type& path) {
+  std::string text;
+  for (const auto& part : path) {
+    if (!text.empty()) text += '.';
+    text += is_bare_key(part) ? part : toml_text(part);
+  }
+  return text;
+}
+
+std::string to_text(const config_problem& problem) {
+  return fmt::format("{}: {}: {}", problem.origin, problem.key, problem.message);
+}
+
+parsed_config parse_config(std::span<const config_entry> entries, const parse_options& options) {
+  parsed_config parsed;
+  parser(parsed, entries).run();
+  check_together(parsed, options);
+  return parsed;
+}
+
+std::vector<config_change> config_diff(const config& before, const config& after) {
+  const auto old_values = flatten(before), new_values = flatten(after);
+  std::map<std::string, bool> changed;
+  for (const auto& [key, value] : old_values) {
+    const auto found = new_values.find(key);
+    if (found == new_values.end() || found->second != value) changed[key] = value.key->reloadable;
+  }
+  for (const auto& [key, value] : new_values)
+    if (!old_values.contains(key)) changed[key] = value.key->reloadable;
+  std::vector<config_change> changes;
+  for (const auto& [key, reloadable] : changed) changes.push_back({key, reloadable});
+  return changes;
+}
+
+std::vector<config_problem> reload_problems(const config& before, const config& after,
+                                            const std::map<std::string, std::string>& origins) {
+  std::vector<config_problem> problems;
+  for (const auto& change : config_diff(before, after)) {
+    if (change.reloadable) continue;
+    const auto origin = origins.find(change.key);
+    problems.push_back({origin == origins.end() ? "defaults" : origin->second, change.key,
+                        "a running server cannot change this; restart it"});
+  }
+  return problems;
+}
+
+}  // namespace portcullis::core

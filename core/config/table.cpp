@@ -1,0 +1,372 @@
+#include "core/config/table.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <iterator>
+
+#include "core/config/names.hpp"
+
+namespace portcullis::core {
+namespace {
+
+constexpr std::array<std::string_view, 4> ip_binding_names = {"enforce", "challenge", "observe",
+                                                              "off"};
+constexpr std::array<std::string_view, 2> cap_action_names = {"deny", "evict_oldest"};
+constexpr std::array<std::string_view, 2> lockout_scope_names = {"user", "user_source"};
+constexpr std::array<std::string_view, 4> role_names = {"none", "app", "observer", "admin"};
+constexpr std::span<const std::string_view> granted_roles = std::span(role_names).subspan(1);
+
+using place = config_place;
+
+// Each access is made from one lambda that finds the value, so that a row names its member once.
+template <auto At>
+constexpr key_access plain_access = {[](const place& p) { return config_value{At(p)}; },
+                                     [](const place& p, const config_value& v) {
+                                       At(p) =
+                                           std::get<std::remove_reference_t<decltype(At(p))>>(v);
+                                     }};
+
+template <auto At>
+constexpr key_access integer_access = {
+    [](const place& p) { return config_value{static_cast<std::int64_t>(At(p))}; },
+    [](const place& p, const config_value& v) {
+      At(p) = static_cast<std::remove_reference_t<decltype(At(p))>>(std::get<std::int64_t>(v));
+    }};
+
+template <auto At, const auto& Names>
+constexpr key_access choice_access = {
+    [](const place& p) {
+      return config_value{std::string(Names[static_cast<std::size_t>(At(p))])};
+    },
+    [](const place& p, const config_value& v) {
+      const auto found = std::find(Names.begin(), Names.end(), std::get<std::string>(v));
+      using choice = std::remove_reference_t<decltype(At(p))>;
+      At(p) = static_cast<choice>(std::distance(Names.begin(), found));
+    }};
+
+template <auto At>
+constexpr key_access fields_access = {
+    [](const place& p) {
+      std::vector<std::string> names;
+      for (std::size_t i = 0; i < context_field_count; ++i)
+        if ((At(p) & bit(static_cast<context_field>(i))) != 0)
+          names.emplace_back(context_field_names[i]);
+      return config_value{std::move(names)};
+    },
+    [](const place& p, const config_value& v) {
+      field_set set = 0;
+      for (const auto& name : std::get<std::vector<std::string>>(v))
+        set = static_cast<field_set>(set | bit(*parse_context_field(name)));
+      At(p) = set;
+    }};
+
+template <auto At>
+constexpr key_access digest_access = {[](const place& p) { return config_value{to_hex(At(p))}; },
+                                      [](const place& p, const config_value& v) {
+                                        // The form was checked; a false return here would be a bug
+                                        // of the table.
+                                        if (!from_hex(std::get<std::string>(v), At(p)))
+                                          __builtin_trap();
+                                      }};
+
+#define AT(member) \
+  [](const place& p) -> auto& { return p.member; }
+#define KEY_INTEGER(name, scope, least, most, reloadable, member, help)                        \
+  {                                                                                            \
+    name, key_scope::scope, key_form::integer, least, most, {}, nullptr, {}, reloadable, help, \
+        integer_access<AT(member)>                                                             \
+  }
+#define KEY_BOOLEAN(name, scope, reloadable, member, help)                              \
+  {                                                                                     \
+    name, key_scope::scope, key_form::boolean, 0, 0, {}, nullptr, {}, reloadable, help, \
+        plain_access<AT(member)>                                                        \
+  }
+#define KEY_TEXT(name, scope, least, most, accepts, expected, reloadable, member, help)           \
+  {                                                                                               \
+    name, key_scope::scope, key_form::text, least, most, {}, accepts, expected, reloadable, help, \
+        plain_access<AT(member)>                                                                  \
+  }
+#define KEY_CHOICE(name, scope, names, reloadable, member, help)                          \
+  {                                                                                       \
+    name, key_scope::scope, key_form::choice, 0, 0, names, nullptr, {}, reloadable, help, \
+        choice_access<AT(member), names>                                                  \
+  }
+#define KEY_FIELDS(name, reloadable, member, help)                                      \
+  {                                                                                     \
+    name, key_scope::policy, key_form::choices, 0, 0, context_field_names, nullptr, {}, \
+        reloadable, help, fields_access<AT(member)>                                     \
+  }
+
+constexpr std::int64_t year_s = 31'536'000;
+constexpr auto address_words =
+    "an address and a port, such as \"127.0.0.1:7420\" or \"[::1]:7420\"";
+
+constexpr config_key rows[] = {
+    KEY_TEXT("server.node_id", server, 1, 64, is_node_name, "1 to 64 of A-Z, a-z, 0-9, _ . and -",
+             false, whole->server.node_id,
+             "This node's name in events, logs and metrics. Unique in a cluster."),
+    KEY_CHOICE("server.environment", server, environment_names, false, whole->server.environment,
+               "`development` shows the place of an error to the caller, makes the key file by "
+               "itself and allows "
+               "`auth.mode = \"none\"`; `production` does none of these."),
+    KEY_TEXT("server.data_dir", server, 1, 4096, nullptr, {}, false, whole->server.data_dir,
+             "Folder of the embedded store. Only one process may use it."),
+    KEY_INTEGER("server.loops", server, 0, 64, false, whole->server.loops,
+                "Network loops. 0 chooses: 1 on up to 4 cores, else half the cores, at most 16."),
+    KEY_INTEGER("server.drain_s", server, 0, 600, true, whole->server.drain_s,
+                "How long a stopping node answers what is in flight, in seconds."),
+
+    KEY_TEXT("listen.rpc.address", server, 1, 64, is_endpoint, address_words, false,
+             whole->listen.rpc.address,
+             "Where JSON-RPC is served. Port 0 lets the system choose. Off loopback nobody can log "
+             "in over plain TCP."),
+    KEY_INTEGER("listen.rpc.max_connections", server, 1, 1'000'000, false,
+                whole->listen.rpc.max_connections,
+                "Connections over it are closed at accept and counted."),
+    KEY_TEXT("listen.http.address", server, 1, 64, is_endpoint, address_words, false,
+             whole->listen.http.address, "Where `/metrics`, `/livez` and `/readyz` are served."),
+    KEY_INTEGER("listen.http.max_connections", server, 1, 65'536, false,
+                whole->listen.http.max_connections,
+                "HTTP connections over it are answered with CONNECTION_LIMIT."),
+    KEY_CHOICE("listen.http.auth", server, http_auth_names, false, whole->listen.http.auth,
+               "Whether the HTTP listener asks for a token (`Authorization: Bearer`)."),
+
+    KEY_INTEGER("limits.value_bytes", server, 1'024,
+                static_cast<std::int64_t>(limits::read_block_bytes / 2), false,
+                whole->limits.value_bytes, "Largest JSON value; a batch counts as one."),
+    KEY_INTEGER("limits.depth", server, 4, 64, false, whole->limits.depth,
+                "Deepest nesting of a JSON value."),
+    KEY_INTEGER("limits.batch", server, 1, 1'000, false, whole->limits.batch,
+                "Most entries of a batch."),
+    KEY_INTEGER("limits.data_bytes", server, 0, 65'536, false, whole->limits.data_bytes,
+                "Largest `data` of a session, minified. Less than limits.value_bytes."),
+    KEY_INTEGER("limits.in_flight_per_connection", server, 1, 65'536, false,
+                whole->limits.in_flight_per_connection,
+                "Requests in flight a connection; over it reading pauses."),
+    KEY_INTEGER("limits.request_timeout_ms", server, 100, 600'000, false,
+                whole->limits.request_timeout_ms,
+                "After it a request is answered with REQUEST_TIMEOUT."),
+
+    KEY_CHOICE("auth.mode", server, auth_mode_names, false, whole->auth.mode,
+               "How callers log in. `none` makes every caller admin: only on loopback, only in "
+               "development. `mtls` needs "
+               "a TLS listener, which this version does not have."),
+    KEY_TEXT("auth.token.name", token, 1, 64, is_node_name, "1 to 64 of A-Z, a-z, 0-9, _ . and -",
+             true, token->name, "Who this is, in events and logs. Required, unique."),
+    {"auth.token.role",
+     key_scope::token,
+     key_form::choice,
+     0,
+     0,
+     granted_roles,
+     nullptr,
+     {},
+     true,
+     "What the caller may do. Required.",
+     choice_access<AT(token->role), role_names>},
+    {"auth.token.sha256",
+     key_scope::token,
+     key_form::digest,
+     0,
+     0,
+     {},
+     nullptr,
+     "64 lower-case hex digits, as `portcullis token new` prints them",
+     true,
+     "SHA-256 of the token; the token itself is kept nowhere. Required, unique.",
+     digest_access<AT(token->sha256)>},
+    {"auth.token.tenants",
+     key_scope::token,
+     key_form::list,
+     1,
+     static_cast<std::int64_t>(limits::tenant_id_bytes_max),
+     {},
+     nullptr,
+     {},
+     true,
+     "Tenants that the caller sees. Empty: all.",
+     plain_access<AT(token->tenants)>},
+    {"auth.token.services",
+     key_scope::token,
+     key_form::list,
+     1,
+     static_cast<std::int64_t>(limits::breaker_name_bytes_max),
+     {},
+     nullptr,
+     {},
+     true,
+     "Services whose breakers the caller sees. Empty: all.",
+     plain_access<AT(token->services)>},
+
+    KEY_CHOICE("store.mode", server, store_mode_names, false, whole->store.mode,
+               "Where the truth is kept. `redis` is not in this version."),
+    KEY_INTEGER("store.touch_retention_h", server, 1, 8'760, false, whole->store.touch_retention_h,
+                "How long records of activity stay in the log, in hours."),
+    KEY_INTEGER("store.journal_queue_events", server, 1'000, 5'000'000, false,
+                whole->store.journal_queue_events,
+                "Events that may wait for the disk; when full, requests are refused."),
+
+    KEY_TEXT("crypto.keys_file", server, 0, 4096, nullptr, {}, false, whole->crypto.keys_file,
+             "The key file. Empty: `portcullis.keys` in the data folder, made at first start, in "
+             "development only. "
+             "Production needs one outside the data folder, readable by its owner alone."),
+
+    KEY_INTEGER("session.idle_ttl_s", policy, 1, year_s, true, policy->idle_ttl_s,
+                "A session ends after this long without activity, in seconds. Where only "
+                "absolute_ttl_s is given and "
+                "is less, it is that."),
+    KEY_INTEGER("session.absolute_ttl_s", policy, 1, year_s, true, policy->absolute_ttl_s,
+                "A session ends this long after its creation at the latest, in seconds. At least "
+                "idle_ttl_s."),
+    KEY_INTEGER("session.touch_granularity_s", policy, 0, 86'400, true, policy->touch_granularity_s,
+                "Activity is recorded in steps of this many seconds. At most half of idle_ttl_s; "
+                "where it is not given "
+                "and half of idle_ttl_s is less, it is that."),
+    KEY_INTEGER("session.max_sessions_per_user", policy, 0, 1'000'000, true,
+                policy->max_sessions_per_user, "Sessions that a user may have at once. 0: no cap."),
+    KEY_CHOICE("session.on_cap", policy, cap_action_names, true, policy->on_cap,
+               "At the cap: refuse the new session, or end the oldest."),
+    KEY_CHOICE("session.ip_binding", policy, ip_binding_names, true, policy->ip_binding,
+               "What a request from another address means: a failed attempt, a signal that asks "
+               "for a step-up, a signal, "
+               "or nothing."),
+    KEY_INTEGER("session.ip_prefix_v4", policy, 1, 32, true, policy->ip_prefix_v4,
+                "Bits of an IPv4 address that must agree."),
+    KEY_INTEGER("session.ip_prefix_v6", policy, 1, 128, true, policy->ip_prefix_v6,
+                "Bits of an IPv6 address that must agree."),
+    KEY_FIELDS("session.fingerprint_fields", true, policy->enforced,
+               "Fields of the context whose change is a failed attempt."),
+    KEY_FIELDS("session.observe_fields", true, policy->observed,
+               "Fields whose change is only signalled."),
+    KEY_FIELDS("session.challenge_fields", true, policy->challenged,
+               "Fields whose change asks the application for a step-up. A field may be in one of "
+               "the three lists."),
+    KEY_INTEGER(
+        "session.rotation_grace_s", policy, 0, 300, true, policy->rotation_grace_s,
+        "How long a rotated id still validates after its successor's first use, in seconds."),
+
+    KEY_INTEGER("lockout.threshold", server, 1, 1'000'000, true, whole->lockout.threshold,
+                "Failed attempts in a window that lock."),
+    KEY_INTEGER("lockout.window_s", server, 1, year_s, true, whole->lockout.window_s,
+                "The window, in seconds, fixed from the first failure."),
+    KEY_INTEGER("lockout.duration_s", server, 1, year_s, true, whole->lockout.duration_s,
+                "How long a lock lasts, in seconds."),
+    KEY_CHOICE("lockout.scope", server, lockout_scope_names, true, whole->lockout.scope,
+               "Who is locked out: the user everywhere, or the user at the source that failed."),
+    KEY_INTEGER("lockout.user_threshold", server, 1, 1'000'000, true, whole->lockout.user_threshold,
+                "With scope `user_source`: failed attempts over all sources that lock the user "
+                "everywhere."),
+    KEY_INTEGER(
+        "lockout.repeat_collapse_s", server, 0, 86'400, true, whole->lockout.repeat_collapse_s,
+        "The same failing context of a session counts once in that many seconds. 0: each counts."),
+    KEY_BOOLEAN("lockout.revoke_offending", server, true, whole->lockout.revoke_offending,
+                "Whether a lock also revokes the session that took most of the failures."),
+    KEY_INTEGER("lockout.source_threshold", server, 0, 1'000'000, true,
+                whole->lockout.source_threshold,
+                "Distinct unknown ids of a source in a window after which its unknown ids get "
+                "RATE_LIMITED. 0: off."),
+
+    KEY_CHOICE("log.level", server, log_level_names, true, whole->log.level,
+               "The least level that is logged."),
+    {"log.levels", key_scope::named, key_form::choice, 0, 0, log_level_names, is_component_name,
+     "a component: 1 to 32 of a-z and _", true,
+     "The level of one component: `log.levels.net = \"debug\"`.",
+     choice_access < [](const place& p) -> auto& {return p.whole->log.levels[std::string(p.name)];
+}  // namespace
+, log_level_names >
+}  // namespace portcullis::core
+,
+    KEY_BOOLEAN("log.hash_user_ids", server, true, whole->log.hash_user_ids,
+                "Whether logs show a hash in place of a user's id."),
+    KEY_CHOICE("log.format", server, log_format_names, false, whole->log.format,
+               "`auto` is text on a terminal and one JSON object a line elsewhere."),
+
+    {"metrics.labels", key_scope::named, key_form::text, 0, 128, {}, is_label_name,
+     "a label: letters, digits and _, not used by our own metrics", false,
+     "A constant label of every series: `metrics.labels.region = \"eu\"`.", plain_access < [
+     ](const place& p) -> auto& {return p.whole->metrics.labels[std::string(p.name)];
+}
+>
+}
+,
+}
+;
+
+#undef KEY_INTEGER
+#undef KEY_BOOLEAN
+#undef KEY_TEXT
+#undef KEY_CHOICE
+#undef KEY_FIELDS
+#undef AT
+
+std::string quoted_list(std::span<const std::string_view> names) {
+  std::string text;
+  for (const auto& name : names) text += fmt::format("{}\"{}\"", text.empty() ? "" : ", ", name);
+  return text;
+}
+
+void flatten_rows(std::map<std::string, keyed_value>& into, key_scope scope,
+                  const std::vector<std::string>& prefix, const place& at) {
+  for (const auto& row : rows) {
+    if (row.scope != scope) continue;
+    auto path = prefix;
+    if (prefix.empty()) {
+      into[std::string(row.name)] = {&row, row.access.read(at)};
+      continue;
+    }
+    path.emplace_back(last_part(row.name));
+    into[dotted(path)] = {&row, row.access.read(at)};
+  }
+}
+
+}  // namespace
+
+std::span<const config_key> config_table() noexcept { return rows; }
+
+std::string allowed_text(const config_key& key) {
+  switch (key.form) {
+    case key_form::boolean:
+      return "true or false";
+    case key_form::integer:
+      return fmt::format("an integer from {} to {}", key.least, key.most);
+    case key_form::choice:
+      return "one of " + quoted_list(key.allowed);
+    case key_form::choices:
+      return "a list of any of " + quoted_list(key.allowed);
+    case key_form::list:
+      return fmt::format("a list of texts of {} to {} bytes", key.least, key.most);
+    case key_form::digest:
+      return std::string(key.expected);
+    case key_form::text:
+      if (!key.expected.empty() && key.scope != key_scope::named) return std::string(key.expected);
+      return key.least == 0 ? fmt::format("a text of up to {} bytes", key.most)
+                            : fmt::format("a text of {} to {} bytes", key.least, key.most);
+  }
+  __builtin_unreachable();
+}
+
+std::map<std::string, keyed_value> flatten(config of) {
+  std::map<std::string, keyed_value> values;
+  flatten_rows(values, key_scope::server, {}, {.whole = &of});
+  flatten_rows(values, key_scope::policy, {}, {.policy = &of.session});
+  for (auto& [name, policy] : of.tenants)
+    flatten_rows(values, key_scope::policy, {"tenant", name, "session"}, {.policy = &policy});
+  for (auto& token : of.auth.tokens)
+    flatten_rows(values, key_scope::token, {"auth", "token", token.name}, {.token = &token});
+  for (const auto& row : rows) {
+    if (row.scope != key_scope::named) continue;
+    const bool levels = row.name == "log.levels";
+    std::vector<std::string> names;
+    if (levels)
+      for (const auto& [name, level] : of.log.levels) names.push_back(name);
+    else
+      for (const auto& [name, label] : of.metrics.labels) names.push_back(name);
+    for (const auto& name : names)
+      values[std::string(row.name) + "." + name] = {&row,
+                                                    row.access.read({.whole = &of, .name = name})};
+  }
+  return values;
+}
+
+}  // namespace portcullis::core
