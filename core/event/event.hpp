@@ -43,6 +43,7 @@ struct session_created {
   std::string data;  // sealed under the session's key
   // Not in the log: what session.find compares, keyed so that a stolen store cannot.
   std::uint64_t find_ip = 0, find_user_agent = 0;
+  std::optional<ip_address> ip_plain;  // so that the process that made the event need not open `ip`
 };
 struct session_touched {  // one a commit, shard and tenant
   struct touch {
@@ -78,6 +79,7 @@ struct session_revoked {
   std::string reason;
   std::optional<session_handle> except_handle;
   std::uint64_t tenant_generation = 0;  // scope tenant: sessions made under an earlier one are over
+  std::vector<std::uint64_t> session_seqs;  // scope user: the rows that end with it; not in the log
 };
 struct session_expired {
   expiry_kind kind = expiry_kind::idle;

@@ -1,0 +1,219 @@
+// The one table that says, for each event, which field is stored, shown, or both, and how. Private
+// to core/event.
+#pragma once
+#include <tuple>
+#include <type_traits>
+
+#include "core/event/event.hpp"
+
+namespace portcullis::core {
+
+enum class visibility : std::uint8_t { stored, shown, both };
+/// given: left out where the field is absent or has its default value.
+enum class presence : std::uint8_t { always, given };
+
+// How a member is written, where its type alone does not say.
+struct as_itself {};
+struct as_bytes_text {};  // std::string of bytes as base64url
+struct as_raw_json {};    // std::string that is a JSON object
+struct as_names {};       // field_set as an array of names
+
+template <class Form, class Owner, class T>
+struct field_row {
+  using form = Form;
+  using type = T;
+  std::string_view name;
+  T Owner::*member;
+  visibility seen;
+  presence when;
+  std::string_view note;  // for the reference page
+
+  [[nodiscard]] constexpr bool is_stored() const noexcept { return seen != visibility::shown; }
+  [[nodiscard]] constexpr bool is_shown() const noexcept { return seen != visibility::stored; }
+};
+
+template <class Form = as_itself, class Owner, class T>
+[[nodiscard]] constexpr field_row<Form, Owner, T> row(std::string_view name, T Owner::*member,
+                                                      visibility seen, presence when,
+                                                      std::string_view note) {
+  return {name, member, seen, when, note};
+}
+
+/// Fields of every event, in the order written, after `node`.
+inline constexpr auto common_fields = std::make_tuple(
+    row("tenant_id", &event::tenant_id, visibility::both, presence::given,
+        "the tenant that it is about"),
+    row("handle", &event::handle, visibility::both, presence::given,
+        "the session that it is about"),
+    row("correlation_id", &event::correlation_id, visibility::both, presence::given,
+        "of the request behind it"),
+    row("actor", &event::actor, visibility::both, presence::given, "the caller that asked for it"),
+    row("decided_at_ms", &event::decided_at_ms, visibility::stored, presence::given,
+        "when it was decided; absent: at_ms"));
+
+template <class Body>
+inline constexpr auto fields_of = std::make_tuple();
+
+template <>
+inline constexpr auto fields_of<session_created> = std::make_tuple(
+    row("expires_at_ms", &session_created::expires_at_ms, visibility::both, presence::always,
+        "when it ends without activity"),
+    row("id", &session_created::id, visibility::stored, presence::always, "keyed hash of the id"),
+    row("ring_key", &session_created::ring_key, visibility::stored, presence::always,
+        "the key of `id`"),
+    row("idle_ttl_s", &session_created::idle_ttl_s, visibility::stored, presence::always,
+        "time to live when idle"),
+    row("absolute_expires_at_ms", &session_created::absolute_expires_at_ms, visibility::stored,
+        presence::always, "when it ends in any case"),
+    row("tenant_generation", &session_created::tenant_generation, visibility::stored,
+        presence::given, "of the tenant at creation"),
+    row("fields", &session_created::fields, visibility::stored, presence::given,
+        "keyed hashes of the context fields given"),
+    row<as_bytes_text>("ip", &session_created::ip, visibility::stored, presence::given,
+                       "sealed address"),
+    row<as_bytes_text>("data", &session_created::data, visibility::stored, presence::given,
+                       "sealed data"));
+
+template <>
+inline constexpr auto fields_of<session_touched> =
+    std::make_tuple(row("touches", &session_touched::touches, visibility::both, presence::always,
+                        "stored: pairs of handle and last_seen_at_ms; shown: `handle`, or "
+                        "`handles` where there are several"));
+
+template <>
+inline constexpr auto fields_of<session_rotated> =
+    std::make_tuple(row("id", &session_rotated::id, visibility::stored, presence::always,
+                        "keyed hash of the successor"),
+                    row("predecessor", &session_rotated::predecessor, visibility::stored,
+                        presence::always, "keyed hash of the id presented"),
+                    row("ring_key", &session_rotated::ring_key, visibility::stored,
+                        presence::always, "the key of `id`"),
+                    row("grace", &session_rotated::grace, visibility::stored, presence::always,
+                        "whether the predecessor goes on for a while"),
+                    row("nonce", &session_rotated::nonce, visibility::stored, presence::always,
+                        "what the successor is derived with"),
+                    row("grace_ends_at_ms", &session_rotated::grace_ends_at_ms, visibility::stored,
+                        presence::always, "the predecessor's end"),
+                    row<as_bytes_text>("data", &session_rotated::data, visibility::stored,
+                                       presence::given, "data, sealed anew under the successor"));
+
+template <>
+inline constexpr auto fields_of<session_successor_used> =
+    std::make_tuple(row("grace_ends_at_ms", &session_successor_used::grace_ends_at_ms,
+                        visibility::stored, presence::always, "the predecessor's end"));
+
+template <>
+inline constexpr auto fields_of<session_rekeyed> = std::make_tuple(
+    row("before", &session_rekeyed::before, visibility::stored, presence::always,
+        "keyed hash until now"),
+    row("id", &session_rekeyed::id, visibility::stored, presence::always, "keyed hash from now on"),
+    row("ring_key", &session_rekeyed::ring_key, visibility::stored, presence::always,
+        "the key of `id`"));
+
+template <>
+inline constexpr auto fields_of<session_updated> =
+    std::make_tuple(row("version", &session_updated::version, visibility::both, presence::always,
+                        "the session's version from now on"),
+                    row<as_bytes_text>("data", &session_updated::data, visibility::stored,
+                                       presence::given, "sealed data"));
+
+template <>
+inline constexpr auto fields_of<session_revoked> = std::make_tuple(
+    row("scope", &session_revoked::scope, visibility::both, presence::always,
+        "session, user or tenant"),
+    row("count", &session_revoked::count, visibility::both, presence::always,
+        "sessions that it ended"),
+    row("reason", &session_revoked::reason, visibility::both, presence::always, "why"),
+    row("except_handle", &session_revoked::except_handle, visibility::both, presence::given,
+        "the session that goes on"),
+    row("tenant_generation", &session_revoked::tenant_generation, visibility::stored,
+        presence::given, "sessions made under an earlier one are over"));
+
+template <>
+inline constexpr auto fields_of<session_expired> = std::make_tuple(
+    row("kind", &session_expired::kind, visibility::both, presence::always, "idle or absolute"));
+
+template <>
+inline constexpr auto fields_of<validation_failed> = std::make_tuple(
+    row("reason", &validation_failed::reason, visibility::both, presence::always,
+        "as in the reply"),
+    row("attempt", &validation_failed::attempt, visibility::both, presence::given,
+        "a counted mismatch: its number in the window"),
+    row("count", &validation_failed::count, visibility::both, presence::given,
+        "failures in this event"),
+    row("first_at_ms", &validation_failed::first_at_ms, visibility::both, presence::given,
+        "the first of them"),
+    row("last_at_ms", &validation_failed::last_at_ms, visibility::both, presence::given,
+        "the last of them"),
+    row("source", &validation_failed::source, visibility::both, presence::given,
+        "keyed hash of the source; absent: several"),
+    row("fields", &validation_failed::fields, visibility::stored, presence::given,
+        "keyed hashes of the context presented"),
+    row("window_ends_at_ms", &validation_failed::window_ends_at_ms, visibility::stored,
+        presence::given, "the counter's end"),
+    row("counted_for_source", &validation_failed::counted_for_source, visibility::stored,
+        presence::given, "whether the counter is the source's"));
+
+template <>
+inline constexpr auto fields_of<validation_signalled> =
+    std::make_tuple(row<as_names>("fields", &validation_signalled::fields, visibility::both,
+                                  presence::always, "what differed"),
+                    row("action", &validation_signalled::action, visibility::both, presence::always,
+                        "observe or challenge"),
+                    row("source", &validation_signalled::source, visibility::both, presence::given,
+                        "keyed hash of the source"),
+                    row("count", &validation_signalled::count, visibility::stored, presence::always,
+                        "validations in this event"));
+
+template <>
+inline constexpr auto fields_of<lockout_started> =
+    std::make_tuple(row("locked_until_ms", &lockout_started::locked_until_ms, visibility::both,
+                        presence::always, "the lock's end"),
+                    row("attempts", &lockout_started::attempts, visibility::both, presence::always,
+                        "failed attempts that led to it"),
+                    row("source", &lockout_started::source, visibility::stored, presence::given,
+                        "only this source is locked out"));
+
+template <>
+inline constexpr auto fields_of<lockout_ended> =
+    std::make_tuple(row("source", &lockout_ended::source, visibility::stored, presence::given,
+                        "the source that was locked out"));
+
+template <>
+inline constexpr auto fields_of<lockout_cleared> = std::make_tuple(
+    row("reason", &lockout_cleared::reason, visibility::both, presence::always, "why"));
+
+template <>
+inline constexpr auto fields_of<source_limited> =
+    std::make_tuple(row("source", &source_limited::source, visibility::both, presence::always,
+                        "keyed hash of the source"),
+                    row("until_ms", &source_limited::until_ms, visibility::stored, presence::always,
+                        "the limit's end"));
+
+template <>
+inline constexpr auto fields_of<node_started> = std::make_tuple(
+    row("version", &node_started::version, visibility::both, presence::always, "the program's"),
+    row<as_raw_json>("policy", &node_started::policy, visibility::both, presence::given,
+                     "the policy in force"));
+
+template <>
+inline constexpr auto fields_of<config_reloaded> = std::make_tuple(row<as_raw_json>(
+    "policy", &config_reloaded::policy, visibility::both, presence::given, "the policy in force"));
+
+template <>
+inline constexpr auto fields_of<store_degraded> = std::make_tuple(
+    row("reason", &store_degraded::reason, visibility::stored, presence::always, "what failed"));
+
+template <>
+inline constexpr auto fields_of<auth_failed> = std::make_tuple(row("source", &auth_failed::source,
+                                                                   visibility::both,
+                                                                   presence::always,
+                                                                   "keyed hash of the source"));
+
+/// Calls `each` with every row of a tuple of rows.
+template <class Rows, class Each>
+constexpr void for_each_row(const Rows& rows, Each&& each) {
+  std::apply([&](const auto&... one) { (each(one), ...); }, rows);
+}
+
+}  // namespace portcullis::core
