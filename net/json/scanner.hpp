@@ -37,7 +37,7 @@ enum class scan_status : std::uint8_t { complete, incomplete, malformed, too_lar
 
 struct scan_limits {
   std::size_t value_bytes_max = core::limits::value_bytes_max;
-  std::size_t nesting_depth_max = core::limits::nesting_depth_max;  // `{}` has depth 1
+  std::size_t nesting_depth_max = core::limits::nesting_depth_max;  // `{}` has depth 1; at most 64
 };
 
 /// Scans one value, in as many steps as its bytes come in; the total work is linear in the value's
@@ -79,7 +79,7 @@ class scanner {
     key,
     colon,
     after_value,
-    in_string,
+    in_string,  // from here on: inside a token, where white space is not skipped
     number_minus,
     number_zero,
     number_int,
@@ -93,27 +93,32 @@ class scanner {
   };
   enum class step : std::uint8_t { go_on, starved, bad, deep };
 
+  scan_status scan(std::string_view bytes, bool eof);
   step run(const char* bytes, std::size_t size);
+  token& push(token_kind kind, std::size_t begin);
   step open(token_kind kind);
-  void close();
-  step start_value(const char* bytes, std::size_t size);
+  step close(bool object);
+  step start_value(char first);
+  step after_value(char next);
   step scan_string(const char* bytes, std::size_t size);
   step scan_escape(const char* bytes, std::size_t size);
   step scan_utf8(const char* bytes, std::size_t size);
   step scan_number(const char* bytes, std::size_t size);
   step scan_literal(const char* bytes, std::size_t size);
-  void end_scalar();
+  step end_scalar(char next);
+  void value_ended() noexcept { state_ = depth_ == 0 ? state::finished : state::after_value; }
+  [[nodiscard]] bool ends_at_eof() const noexcept;
 
   scan_limits limits_;
   std::vector<token> tape_;
   std::size_t position_ = 0;
-  std::uint32_t open_ =
-      no_container;  // the innermost open container's index; its `next` holds its parent
+  std::uint64_t objects_ = 0;  // a bit an open container, the innermost lowest: 1 is an object
+  std::uint32_t open_ = 0;  // the innermost open container; its `next` holds its parent meanwhile
   std::uint32_t depth_ = 0;
   state state_ = state::value;
   bool string_is_key_ = false;
-
-  static constexpr std::uint32_t no_container = 0xFFFFFFFF;
+  bool recording_ =
+      true;  // false: the tape was dropped while waiting, and is made again at the end
 };
 
 }  // namespace portcullis::net::json

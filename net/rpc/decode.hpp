@@ -3,12 +3,11 @@
 #pragma once
 #include <cstddef>
 #include <span>
-#include <string>
 #include <string_view>
-#include <vector>
 
 #include "core/contract/request.hpp"
 #include "core/error/catalogue.hpp"
+#include "net/json/document.hpp"
 #include "net/json/scanner.hpp"
 #include "net/rpc/limits.hpp"
 
@@ -41,7 +40,7 @@ class message_visitor {
 /// list `types` of events.* and scratch space for objects with more than 16 members. Single thread.
 class decoder {
  public:
-  explicit decoder(const message_limits& limits = {});
+  explicit decoder(const message_limits& limits = {}) : limits_(limits) {}
 
   /// `value` and `tape` are a frame's (framing.hpp); both are overwritten.
   /// Errors given to the visitor: INVALID_REQUEST, METHOD_NOT_FOUND (before params are looked at),
@@ -51,8 +50,7 @@ class decoder {
 
  private:
   message_limits limits_;
-  std::vector<std::string_view> keys_;  // scratch for duplicate keys
-  std::string unescaped_;               // scratch for escaped keys inside data
+  json::scratch scratch_;
 };
 
 }  // namespace portcullis::net

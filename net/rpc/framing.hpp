@@ -2,7 +2,9 @@
 // sockets.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <string_view>
 
 #include "core/error/catalogue.hpp"
 #include "net/json/scanner.hpp"
@@ -59,7 +61,8 @@ class framer {
 
  private:
   frame broken(core::error why, std::size_t consumed, bool close);
-  frame malformed(std::span<const char> unread, std::size_t offending);
+  frame malformed(std::string_view unread, std::size_t offending);
+  frame scan(std::string_view unread, std::size_t at, bool eof);
 
   json::scanner scanner_;
   message_limits limits_;
