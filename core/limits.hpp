@@ -25,11 +25,15 @@ inline constexpr std::size_t request_id_bytes_max = 1024;  // echoed byte for by
 // Connections of one node.
 inline constexpr std::size_t connections_max = 10'000;
 inline constexpr std::size_t http_connections_max = 256;
+inline constexpr std::size_t http_header_bytes_max = 8 * 1024;
+inline constexpr std::int64_t http_header_ms_max = 10'000;
+inline constexpr std::int64_t http_idle_ms_max = 60'000;  // between two requests of a connection
 inline constexpr std::size_t in_flight_per_connection_max = 1'024;
 inline constexpr std::size_t in_flight_per_loop_max = 65'536;  // past it: OVERLOADED
 inline constexpr std::size_t unread_pause_bytes = 256 * 1024;  // reading pauses above
 inline constexpr std::size_t unread_close_bytes = 8 * 1024 * 1024;
 inline constexpr std::int64_t unread_stall_ms_max = 10'000;
+inline constexpr std::int64_t linger_ms = 1'000;  // reads and drops after the last reply, so that a reset cannot overtake it
 inline constexpr std::size_t read_block_bytes = 256 * 1024;
 inline constexpr std::size_t read_blocks_max = 256;  // held by requests of one loop; past it reading pauses
 inline constexpr std::int64_t request_timeout_ms = 10'000;
@@ -44,6 +48,7 @@ inline constexpr std::size_t page_bytes_max = 256 * 1024;
 inline constexpr std::int64_t tombstone_keep_ms = 900'000;         // past absolute expiry
 inline constexpr std::int64_t rotation_grace_after_rotation_ms = 300'000;
 inline constexpr std::size_t key_ring_max = 3;
+inline constexpr std::size_t old_ids_per_session_max = 256;  // past it the oldest is forgotten: not_found
 inline constexpr std::size_t expiries_per_tick_max = 1'024;
 
 // Coalescing of failures and signals, a shard.
@@ -62,6 +67,11 @@ inline constexpr std::size_t subscriptions_per_connection_max = 16;
 inline constexpr std::size_t subscriptions_per_loop_max = 1'024;
 inline constexpr std::size_t subscriber_lag_events_max = 100'000;
 inline constexpr std::int64_t cursor_only_every_ms = 30'000;
+
+// The log of the process (not the event log).
+inline constexpr std::size_t log_queue_lines_max = 8'192;  // past it the oldest are dropped and counted
+inline constexpr std::size_t log_value_bytes_max = 1'024;  // a longer value is cut
+inline constexpr std::int64_t log_flush_ms_max = 1'000;    // what a shutdown waits for a stalled reader
 
 // Who may call.
 inline constexpr std::size_t auth_failures_per_source_max = 5;

@@ -26,6 +26,5 @@ class [[nodiscard]] result {
 };
 
 struct nothing {};
-using status = result<nothing>;
 
 }  // namespace portcullis::core

@@ -95,6 +95,8 @@ struct validation_failed {
   field_hashes fields;                       // as presented; stored only
   millis window_ends_at_ms = 0;              // of the counter; stored only
   bool counted_for_source = false;           // scope user_source: the counter is the source's; stored only
+  std::uint32_t user_attempt = 0;            // scope user_source: the number over all sources; stored only
+  millis user_window_ends_at_ms = 0;         // and that counter's end; stored only
 };
 struct validation_signalled {
   field_set fields = 0;

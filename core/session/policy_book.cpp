@@ -1,0 +1,104 @@
+#include "core/session/policy_book.hpp"
+
+#include "core/bytes.hpp"
+
+namespace portcullis::core {
+namespace {
+
+std::string_view to_text(ip_binding value) {
+  switch (value) {
+    case ip_binding::enforce: return "enforce";
+    case ip_binding::challenge: return "challenge";
+    case ip_binding::observe: return "observe";
+    case ip_binding::off: return "off";
+  }
+  __builtin_unreachable();
+}
+
+class object_writer {
+ public:
+  explicit object_writer(byte_buffer& out) : out_(out) { out_.append('{'); }
+  void close() { out_.append('}'); }
+  void name(std::string_view key) {
+    if (!first_) out_.append(',');
+    first_ = false;
+    append_json_string(out_, key);
+    out_.append(':');
+  }
+  void number(std::string_view key, std::int64_t value) {
+    name(key);
+    out_.append_int(value);
+  }
+  void text(std::string_view key, std::string_view value) {
+    name(key);
+    append_json_string(out_, value);
+  }
+  void boolean(std::string_view key, bool value) {
+    name(key);
+    out_.append(value ? "true" : "false");
+  }
+  void fields(std::string_view key, field_set set) {
+    name(key);
+    out_.append('[');
+    bool first = true;
+    for (std::size_t i = 0; i < context_field_count; ++i) {
+      if ((set >> i & 1) == 0) continue;
+      if (!first) out_.append(',');
+      first = false;
+      append_json_string(out_, context_field_names[i]);
+    }
+    out_.append(']');
+  }
+
+ private:
+  byte_buffer& out_;
+  bool first_ = true;
+};
+
+void append_policy(byte_buffer& out, const session_policy& policy) {
+  object_writer object(out);
+  object.number("idle_ttl_s", policy.idle_ttl_s);
+  object.number("absolute_ttl_s", policy.absolute_ttl_s);
+  object.number("touch_granularity_s", policy.touch_granularity_s);
+  object.number("max_sessions_per_user", policy.max_sessions_per_user);
+  object.text("on_cap", policy.on_cap == cap_action::deny ? "deny" : "evict_oldest");
+  object.text("ip_binding", to_text(policy.ip_binding));
+  object.number("ip_prefix_v4", policy.ip_prefix_v4);
+  object.number("ip_prefix_v6", policy.ip_prefix_v6);
+  object.fields("fingerprint_fields", policy.enforced);
+  object.fields("observe_fields", policy.observed);
+  object.fields("challenge_fields", policy.challenged);
+  object.number("rotation_grace_s", policy.rotation_grace_s);
+  object.close();
+}
+
+}  // namespace
+
+std::string to_json(const policy_book& book) {
+  byte_buffer out;
+  object_writer whole(out);
+  whole.name("session");
+  append_policy(out, book.session);
+  whole.name("lockout");
+  object_writer lockout(out);
+  lockout.number("threshold", book.lockout.threshold);
+  lockout.number("window_s", book.lockout.window_s);
+  lockout.number("duration_s", book.lockout.duration_s);
+  lockout.text("scope", book.lockout.scope == lockout_scope::user ? "user" : "user_source");
+  lockout.number("user_threshold", book.lockout.user_threshold);
+  lockout.number("repeat_collapse_s", book.lockout.repeat_collapse_s);
+  lockout.boolean("revoke_offending", book.lockout.revoke_offending);
+  lockout.number("source_threshold", book.lockout.source_threshold);
+  lockout.close();
+  whole.name("tenant");
+  object_writer tenants(out);
+  for (const auto& [name, policy] : book.tenants) {
+    tenants.name(name);
+    append_policy(out, policy);
+  }
+  tenants.close();
+  whole.close();
+  return std::string(out.view());
+}
+
+}  // namespace portcullis::core

@@ -1,0 +1,174 @@
+// What a shard knows of its sessions. apply() is the only thing that changes a session, live and in replay alike.
+#pragma once
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/contract/reply.hpp"
+#include "core/event/event.hpp"
+#include "core/session/identity.hpp"
+#include "core/session/policy.hpp"
+#include "core/session/slab.hpp"
+#include "core/session/slot_index.hpp"
+#include "core/session/wheel.hpp"
+
+namespace portcullis::core {
+
+using session_slot = std::uint32_t;
+using user_slot = std::uint32_t;
+using tenant_slot = std::uint32_t;
+inline constexpr std::uint32_t no_slot = slot_index::none;
+
+enum class session_status : std::uint8_t { none, live, revoked, expired, evicted };
+
+/// An id that the session once had.
+struct old_id {
+  id_hash id;
+  millis quiet_until_ms = 0;  // until then its use is answered `revoked` without more; after it, it is reuse
+};
+
+/// What few sessions have, or have only for a while.
+struct session_extra {
+  std::string data;       // sealed under the current id; empty: none
+  std::string sealed_ip;  // until the first validation after a restart opens it
+  // Rotation: the id before the current one, while in grace.
+  bool has_predecessor = false;
+  bool successor_used = false;
+  std::uint32_t rotation_ring_key = 0;
+  id_hash predecessor;
+  byte_array<16> nonce{};
+  millis grace_ends_at_ms = 0;
+  std::vector<old_id> old_ids;  // at most limits::old_ids_per_session_max, oldest first
+};
+
+struct session_record {
+  id_hash id;
+  session_handle handle;
+  millis created_at_ms = 0;
+  millis last_seen_at_ms = 0;  // recorded activity
+  millis absolute_expires_at_ms = 0;
+  std::uint64_t seq = 0;  // of its creation
+  byte_array<16> memo{};  // of the last context that was found good, see check.hpp
+  ip_address ip;
+  std::unique_ptr<short_hash[]> hashes;  // one a bit of `present`, in the order of context_field
+  std::unique_ptr<session_extra> extra;
+  user_slot user = no_slot;
+  std::uint32_t tenant_generation = 0;
+  std::uint32_t user_generation = 0;
+  std::uint32_t version = 1;
+  std::uint32_t idle_ttl_s = 0;
+  std::uint32_t ring_key = 0;
+  session_status status = session_status::none;
+  field_set present = 0;
+  bool ip_known = false;
+  bool memo_known = false;
+
+  [[nodiscard]] millis idle_expires_at_ms() const noexcept { return last_seen_at_ms + millis{idle_ttl_s} * 1000; }
+  [[nodiscard]] millis expires_at_ms() const noexcept { return std::min(idle_expires_at_ms(), absolute_expires_at_ms); }
+  [[nodiscard]] std::string_view data() const noexcept { return extra ? std::string_view(extra->data) : ""; }
+  session_extra& need_extra() {
+    if (!extra) extra = std::make_unique<session_extra>();
+    return *extra;
+  }
+};
+
+struct user_record {
+  byte_array<16> lookup{};
+  subject_id subject;
+  identity_ptr who;  // null until first needed after a restart
+  tenant_slot tenant = no_slot;
+  std::uint32_t sessions = 0;  // records, ended ones too
+  std::uint32_t generation = 0;  // sessions made under an earlier one are over; starts anew with the process
+  millis locked_until_ms = 0;  // told by the lockout actor
+  bool busy = false;           // requests of this user wait: a decision about it is not committed yet
+  bool sources_locked = false; // some source of this user is locked out (scope user_source)
+};
+
+struct tenant_record {
+  std::string name;
+  std::uint32_t generation = 0;  // sessions made under an earlier one are over
+  std::uint64_t live = 0;
+};
+
+/// Which id of a session was presented.
+enum class id_kind : std::uint8_t { current, predecessor, old };
+struct found_session {
+  session_slot slot = no_slot;
+  id_kind kind = id_kind::current;
+  millis quiet_until_ms = 0;  // old only
+};
+
+class session_state {
+ public:
+  /// Applies what the event says of sessions; other events change nothing. An event of a session that is not here (purged
+  /// meanwhile) changes nothing either.
+  void apply(const event& what);
+
+  [[nodiscard]] found_session find(const id_hash& id) const;
+  [[nodiscard]] session_slot find(const session_handle& handle) const;
+  [[nodiscard]] user_slot find_user(const byte_array<16>& lookup) const;
+  [[nodiscard]] user_slot find_user(const subject_id& subject) const;
+  [[nodiscard]] tenant_slot find_tenant(std::string_view name) const;
+
+  /// The user with this look-up value, made when it is new (then without subject).
+  user_slot need_user(const byte_array<16>& lookup, std::string_view tenant);
+  tenant_slot need_tenant(std::string_view name);
+  /// Completes a user that need_user made, or opens one that was loaded.
+  void identify(user_slot user, identity_ptr who);
+  /// Adds a loaded user whose row has not been opened yet.
+  user_slot load_user(const subject_id& subject, const byte_array<16>& lookup, std::string_view tenant);
+  /// Adds a loaded session; its indexes and counts, not its events.
+  session_slot load_session(session_record&& loaded, std::span<const old_id> old_ids);
+  void load_tenant(std::string_view name, std::uint32_t generation);
+  /// Forgets an ended session.
+  void purge(session_slot slot);
+
+  [[nodiscard]] session_record& at(session_slot slot) noexcept { return sessions_[slot]; }
+  [[nodiscard]] const session_record& at(session_slot slot) const noexcept { return sessions_[slot]; }
+  [[nodiscard]] user_record& user(user_slot slot) noexcept { return users_[slot]; }
+  [[nodiscard]] const user_record& user(user_slot slot) const noexcept { return users_[slot]; }
+  [[nodiscard]] tenant_record& tenant(tenant_slot slot) noexcept { return tenants_[slot]; }
+  [[nodiscard]] const tenant_record& tenant(tenant_slot slot) const noexcept { return tenants_[slot]; }
+  [[nodiscard]] std::uint32_t tenant_count() const noexcept { return static_cast<std::uint32_t>(tenants_.size()); }
+
+  /// Whether the session is over because its user or its tenant was revoked after it was made.
+  [[nodiscard]] bool outlived(const session_record& s) const noexcept {
+    const auto& owner = users_[s.user];
+    return s.user_generation != owner.generation || s.tenant_generation != tenants_[owner.tenant].generation;
+  }
+  [[nodiscard]] std::uint32_t slots_used() const noexcept { return sessions_.used(); }
+  [[nodiscard]] std::size_t records() const noexcept { return sessions_.live(); }
+  [[nodiscard]] const session_counts& counts() const noexcept { return counts_; }
+  void reserve(std::size_t sessions, std::size_t users);
+  void prefetch(const id_hash& id) const noexcept { by_id_.prefetch(hash_at(id.bytes, 4)); }
+
+ private:
+  void on(const event& what, const session_created& body);
+  void on(const event& what, const session_touched& body);
+  void on(const event& what, const session_rotated& body);
+  void on(const event& what, const session_successor_used& body);
+  void on(const event& what, const session_rekeyed& body);
+  void on(const event& what, const session_updated& body);
+  void on(const event& what, const session_revoked& body);
+  void on(const event& what, const session_expired& body);
+  void on(const event& what, const session_evicted& body);
+  void on(const event& what, const session_reuse_detected& body);
+  template <class Other>
+  void on(const event&, const Other&) {}
+
+  void end(session_slot slot, session_status status);
+  void retire_id(session_slot slot, const id_hash& id, millis quiet_until_ms);
+  void index_id(const id_hash& id, session_slot slot) { by_id_.insert(hash_at(id.bytes, 4), slot); }
+  void unindex_id(const id_hash& id, session_slot slot) { by_id_.erase(hash_at(id.bytes, 4), slot); }
+  [[nodiscard]] session_slot live_slot(const event& what) const;
+
+  slab<session_record> sessions_;
+  slab<user_record> users_;
+  std::vector<tenant_record> tenants_;
+  slot_index by_id_, by_handle_, users_by_lookup_, users_by_subject_;
+  std::unordered_map<std::string, tenant_slot> tenants_by_name_;
+  session_counts counts_;
+};
+
+}  // namespace portcullis::core
