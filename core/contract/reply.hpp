@@ -52,7 +52,7 @@ struct session_page {
 struct session_counts {
   std::uint64_t live = 0, created = 0, revoked = 0, expired = 0, evicted = 0;
 };
-struct lockout_state {
+struct lockout_state_reply {
   bool locked = false;
   std::uint32_t failed_attempts = 0, threshold = 0;
   std::optional<millis> window_ends_at_ms, locked_until_ms;
@@ -117,7 +117,7 @@ struct failed {
 };
 
 using reply = std::variant<session_valid, session_invalid, session_made, session_changed, sessions_revoked, session_page,
-                           session_counts, lockout_state, lockout_page, lockout_was_cleared, subscribed, event_page, done,
+                           session_counts, lockout_state_reply, lockout_page, lockout_was_cleared, subscribed, event_page, done,
                            version_reply, info_reply, connection_page, logged_in, reloaded, backed_up, keys_rotated, failed>;
 
 }  // namespace portcullis::core

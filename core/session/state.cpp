@@ -129,11 +129,11 @@ session_slot session_state::live_slot(const event& what) const {
   return slot != no_slot && sessions_[slot].status == session_status::live ? slot : no_slot;
 }
 
-void session_state::end(session_slot slot, session_status status) {
+void session_state::end(session_slot slot, session_status as) {
   auto& s = sessions_[slot];
   if (s.status != session_status::live) return;
   const bool counted = !outlived(s);  // else the revocation of all has counted it
-  s.status = status;
+  s.status = as;
   s.hashes.reset();
   if (s.extra) {
     s.extra->data.clear();
@@ -142,7 +142,7 @@ void session_state::end(session_slot slot, session_status status) {
   if (!counted) return;
   --tenants_[users_[s.user].tenant].live;
   --counts_.live;
-  switch (status) {
+  switch (as) {
     case session_status::revoked: ++counts_.revoked; break;
     case session_status::expired: ++counts_.expired; break;
     case session_status::evicted: ++counts_.evicted; break;

@@ -1,0 +1,49 @@
+// Which sessions a user has, in order of creation, and who the user is. Users and sessions are named by the slots that the
+// shard's session_state gave them.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "core/session/identity.hpp"
+#include "core/session/slot_index.hpp"
+
+namespace portcullis::core {
+
+class directory_state {
+ public:
+  /// Adds a user whose row has not been opened yet.
+  void load_user(std::uint32_t user, user_row row);
+  /// Adds a session at the end of its user's list.
+  void add(std::uint32_t user, std::uint32_t session);
+  void remove(std::uint32_t user, std::uint32_t session);
+  /// By creation.
+  [[nodiscard]] std::vector<std::uint32_t> sessions(std::uint32_t user) const;
+
+  /// Who the user is, opened on first use. Null: unknown here, or the row is not sealed under the ring.
+  [[nodiscard]] identity_ptr identity(std::uint32_t user, const key_material& keys);
+  [[nodiscard]] identity_ptr identity(const subject_id& subject, const key_material& keys);
+  /// Makes a user at first sight; the row is for the look-up table. The user must not be known.
+  [[nodiscard]] user_row make(std::uint32_t user, std::string_view tenant, std::string_view name,
+                              const key_material& keys, const random_source& random);
+
+  [[nodiscard]] std::size_t users() const noexcept { return known_; }
+
+ private:
+  struct user {
+    std::uint32_t first = slot_index::none, last = slot_index::none;
+    identity_ptr who;
+    std::unique_ptr<user_row> row;  // until opened
+  };
+  struct links {
+    std::uint32_t before = slot_index::none, after = slot_index::none;
+  };
+  user& need(std::uint32_t slot);
+  [[nodiscard]] const subject_id& subject_of(std::uint32_t slot) const;
+
+  std::vector<user> users_;
+  std::vector<links> sessions_;
+  slot_index by_subject_;
+  std::size_t known_ = 0;
+};
+
+}  // namespace portcullis::core
