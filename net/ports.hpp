@@ -13,6 +13,7 @@
 #include "core/contract/caller.hpp"
 #include "core/contract/reply.hpp"
 #include "core/contract/request.hpp"
+#include "core/tallies.hpp"
 
 namespace portcullis::net {
 
@@ -141,10 +142,7 @@ class http_port {
   virtual void handle(http_request request, std::function<void(http_response)> respond) = 0;
 };
 
-/// Counters of one loop's connections, read by metrics on that loop.
-struct loop_tallies {
-  std::uint64_t connections_opened = 0, connections_rejected_limit = 0, connections_rejected_fd = 0;
-  std::uint64_t closed_slow = 0, closed_protocol = 0;
-};
+/// Counters of one loop's connections and requests, read by metrics on that loop.
+using core::loop_tallies;
 
 }  // namespace portcullis::net

@@ -1,0 +1,240 @@
+// From bytes to requests: reading, framing, decoding, the login barrier, and when all this waits.
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <span>
+#include <utility>
+
+#include "net/tcp/server_impl.hpp"
+
+namespace portcullis::net {
+namespace {
+
+// One connection reads at most so much in a turn, so that a flood does not hold up the others.
+constexpr std::size_t read_bytes_max = 64 * 1024;
+constexpr std::size_t read_bytes_min = 16 * 1024;
+
+}  // namespace
+
+void tcp_server::impl::ready(void* context, loop::watch::ready what) {
+  auto& which = *static_cast<connection*>(context);
+  auto& self = *static_cast<impl*>(which.owner);
+  if (which.dead) return;
+  if (what.writable && which.blocked) {
+    self.set_blocked(which, false);
+    self.mark(which);
+  }
+  if (what.readable) self.read(which);
+}
+
+void tcp_server::impl::read(connection& from) {
+  const bool dropping = from.ending != ending::none;
+  if (from.paused || from.eof || (dropping && from.ending != ending::lingering)) return;
+  if (dropping) return drop(from);
+  if (!may_decode(from)) {
+    from.paused = true;
+    return mark(from);
+  }
+  const auto before = from.undecoded.size();
+  char* bytes = space_.take(before + read_bytes_min);
+  if (bytes == nullptr) return starve(from);
+  const auto room = std::min(space_.room() - before, read_bytes_max);
+  const auto got = ::recv(from.socket.get(), bytes + before, room, 0);
+  if (got < 0) {
+    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return;
+    from.dead = true;  // a reset is no error of ours
+    return mark(from);
+  }
+  if (got == 0) from.eof = true;
+  if (before > 0) std::memcpy(bytes, from.undecoded.data(), before);
+  consume(from, bytes, before + static_cast<std::size_t>(got));
+}
+
+void tcp_server::impl::drop(connection& from) {
+  // MSG_TRUNC: the kernel throws the bytes away (tcp(7)).
+  const auto got = ::recv(from.socket.get(), nullptr, read_bytes_max, MSG_TRUNC);
+  if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) return;
+  from.dead = true;
+  mark(from);
+}
+
+void tcp_server::impl::consume(connection& from, char* bytes, std::size_t size) {
+  std::size_t used = 0;
+  current_ = &from;
+  while (from.ending == ending::none && !from.dead) {
+    if (!may_decode(from)) {
+      from.paused = true;
+      mark(from);
+      break;
+    }
+    const auto found = from.frames.next({bytes + used, size - used}, from.eof);
+    if (found.kind == frame_kind::value)
+      decoder_.decode({bytes + used + found.begin, found.end - found.begin}, found.tape, *this);
+    used += found.consumed;
+    if (found.kind == frame_kind::need_more) break;
+    if (found.kind == frame_kind::form_error) form_error(from, found);
+    if (found.kind == frame_kind::end) {
+      from.ending = ending::after_answers;
+      mark(from);
+    }
+  }
+  current_ = nullptr;
+  space_.keep(used);
+  keep_undecoded(from, from.ending == ending::none && !from.dead
+                           ? std::string_view(bytes + used, size - used)
+                           : std::string_view());
+}
+
+void tcp_server::impl::form_error(connection& from, const frame& what) {
+  requests().refused(what.error.code);
+  if (!what.close) return refuse(from, {}, what.error, {});
+  if (!from.eof) tallies_.connections.reject(from.listener, core::rejection::protocol);
+  from.last_error = what.error;
+  from.ending = ending::after_answers;
+  mark(from);
+}
+
+void tcp_server::impl::keep_undecoded(connection& from, std::string_view rest) {
+  from.undecoded.clear();
+  if (rest.empty()) {
+    if (from.undecoded.capacity() > 0) recycle(from.undecoded);
+    return;
+  }
+  if (from.undecoded.capacity() == 0 && !spare_buffers_.empty()) {
+    std::swap(from.undecoded, spare_buffers_.back());
+    spare_buffers_.pop_back();
+  }
+  from.undecoded.append(rest);
+}
+
+bool tcp_server::impl::may_decode(const connection& from) const noexcept {
+  return !from.barrier && !from.parked && from.in_flight < options_.in_flight_per_connection_max &&
+         from.unread() <= options_.unread_pause_bytes;
+}
+
+bool tcp_server::impl::may_resume(const connection& from) const noexcept {
+  // Below the bounds that paused it: resuming for every single answer would copy the undecoded
+  // bytes each time.
+  return !from.barrier && from.ending == ending::none &&
+         from.in_flight <= options_.in_flight_per_connection_max / 4 * 3 &&
+         from.unread() <= options_.unread_pause_bytes / 2;
+}
+
+void tcp_server::impl::begin_batch(std::size_t) {
+  current_batch_ = std::make_shared<reply_batch>();
+}
+
+void tcp_server::impl::end_batch() {
+  const auto batch = std::exchange(current_batch_, nullptr);
+  batch->seal();
+  if (batch->complete()) finish_batch(*current_, *batch);
+}
+
+void tcp_server::impl::on_request(const call_id& id, core::request& request) {
+  auto& from = *current_;
+  reply_place where{id.raw, id.notification, nullptr, 0};
+  if (current_batch_ && !id.notification) {
+    where.batch = current_batch_;
+    where.batch_index = current_batch_->expect();
+  }
+  const bool waits = from.parked != nullptr || from.barrier ||
+                     (request.method == core::method::auth_login && from.in_flight > 0);
+  if (!waits) return submit(from, std::move(where), request, space_.block());
+  if (!from.parked) from.parked = std::make_unique<std::deque<parked_call>>();
+  from.parked->push_back({std::move(where), std::move(request), space_.block()});
+}
+
+void tcp_server::impl::on_error(const call_id& id, const core::error& why,
+                                std::string_view correlation_id) {
+  auto& from = *current_;
+  ++from.requests;
+  requests().refused(why.code);
+  if (id.notification) return;
+  reply_place where{id.raw, false, current_batch_, 0};
+  if (where.batch) where.batch_index = where.batch->expect();
+  refuse(from, where, why, correlation_id);
+}
+
+void tcp_server::impl::submit(connection& from, reply_place where, core::request& request,
+                              const block_ref& block) {
+  ++from.requests;
+  if (tickets_.count() >= options_.in_flight_per_loop_max) {
+    constexpr auto overloaded = core::error_code::OVERLOADED;
+    requests().finished(request.method, overloaded, 0);
+    return refuse(from, where, core::fail(overloaded), request.correlation_id);
+  }
+  std::uint32_t slot = 0;
+  auto& entry = tickets_.open(slot);
+  entry.connection = from.id;
+  entry.started_ns = loop_.mono_ns();
+  entry.method = request.method;
+  entry.notification = where.notification;
+  entry.raw_id.assign(where.raw_id);
+  entry.correlation_id.assign(request.correlation_id);
+  entry.batch = std::move(where.batch);
+  entry.batch_index = static_cast<std::uint16_t>(where.batch_index);
+  ++from.in_flight;
+  ++requests().in_flight;
+  if (request.method == core::method::auth_login) from.barrier = true;
+  submitted_ = true;
+  const auto name = tickets_.name(slot);
+  const auto tag = gateway_.submit(from.id, *from.caller, name, request, block);
+  if (auto* still = tickets_.find(name)) still->tag = tag;
+}
+
+bool tcp_server::impl::submit_hook() {
+  if (!resumable_.empty()) resume_all();
+  if (submitted_) {
+    submitted_ = false;
+    gateway_.turn_ended();
+  }
+  return false;
+}
+
+void tcp_server::impl::resume_all() {
+  resuming_.swap(resumable_);
+  for (const auto id : resuming_)
+    if (auto* which = find(id)) resume(*which);
+  resuming_.clear();
+}
+
+void tcp_server::impl::resume(connection& which) {
+  which.resuming = false;
+  mark(which);
+  while (which.parked && !which.barrier) {
+    auto& first = which.parked->front();
+    if (first.request.method == core::method::auth_login && which.in_flight > 0) return;
+    auto call = std::move(first);
+    which.parked->pop_front();
+    if (which.parked->empty()) which.parked.reset();
+    submit(which, std::move(call.place), call.request, call.block);
+  }
+  if (which.parked || !which.paused || !may_resume(which)) return;
+  const auto size = which.undecoded.size();
+  char* bytes = space_.take(size);
+  if (bytes == nullptr) return starve(which);
+  which.paused = false;
+  if (size > 0) std::memcpy(bytes, which.undecoded.data(), size);
+  consume(which, bytes, size);
+}
+
+void tcp_server::impl::starve(connection& which) {
+  if (!which.starved) starved_.push_back(which.id);
+  which.starved = true;
+  mark(which);
+}
+
+void tcp_server::impl::feed_starved() {
+  if (starved_.empty() || !space_.available()) return;
+  for (const auto id : starved_) {
+    if (auto* which = find(id)) {
+      which->starved = false;
+      mark(*which);
+    }
+  }
+  starved_.clear();
+}
+
+}  // namespace portcullis::net

@@ -1,0 +1,213 @@
+#include "net/tcp/server.hpp"
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cassert>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "net/tcp/server_impl.hpp"
+
+namespace portcullis::net {
+namespace {
+
+constexpr std::size_t read_block_bytes_for(const message_limits& limits) {
+  return std::max(core::limits::read_block_bytes, 4 * limits.value_bytes_max);
+}
+
+void set_send_buffer(const descriptor& socket, int bytes) {
+  [[maybe_unused]] const int status =
+      ::setsockopt(socket.get(), SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+}
+
+}  // namespace
+
+tcp_server::impl::impl(loop& on, const tcp_options& options, gateway_port& gateway)
+    : loop_(on),
+      options_(options),
+      gateway_(gateway),
+      decoder_(options.message),
+      made_up_(options.correlation_seed),
+      encoding_{made_up_, options.development},
+      space_(read_block_bytes_for(options.message),
+             std::max<std::size_t>(options.read_blocks_max, 1)),
+      submit_hook_(on, phase::submit, [this] { return submit_hook(); }),
+      write_hook_(on, phase::write, [this] { return write_hook(); }),
+      tick_(on, [this] { tick(); }) {
+  assert(options.loop_index < (1U << connection_loop_bits));
+  assert(options.connections_max < (1U << connection_slot_bits));
+  dirty_.reserve(1024);
+  settling_.reserve(1024);
+  answered_.reserve(4096);
+  tick_.every(options_.tick_ms);
+}
+
+tcp_server::impl::~impl() {
+  for (auto& each : connections_)
+    if (each) destroy(*each);
+}
+
+core::result<std::uint16_t> tcp_server::impl::listen(const core::endpoint& where, core::listener as,
+                                                     bool shared) {
+  auto opened = acceptor::open(
+      loop_, where, shared,
+      [this, as](descriptor socket, remote_end from) {
+        accept(as, std::move(socket), std::move(from));
+      },
+      [this, as] { tallies_.connections.reject(as, core::rejection::descriptors); });
+  if (!opened) return opened.error();
+  acceptors_.push_back(*std::move(opened));
+  return acceptors_.back()->port();
+}
+
+void tcp_server::impl::accept(core::listener as, descriptor socket, remote_end from) {
+  if (live_ >= options_.connections_max) {
+    tallies_.connections.reject(as, core::rejection::limit);
+    return;  // closes it
+  }
+  std::unique_ptr<connection> made;
+  try {
+    if (options_.send_buffer_bytes > 0) set_send_buffer(socket, options_.send_buffer_bytes);
+    made = std::make_unique<connection>(loop_, std::move(socket), &impl::ready, options_.message);
+  } catch (const std::runtime_error&) {
+    tallies_.connections.reject(as, core::rejection::descriptors);
+    return;
+  }
+  if (free_slots_.empty()) {
+    free_slots_.push_back(static_cast<std::uint32_t>(connections_.size()));
+    connections_.emplace_back();
+  }
+  const auto slot = free_slots_.back();
+  free_slots_.pop_back();
+  auto& fresh = *made;
+  connections_[slot] = std::move(made);
+  fresh.id = (next_sequence_++ << (connection_slot_bits + connection_loop_bits)) |
+             (connection_id{options_.loop_index} << connection_slot_bits) | slot;
+  fresh.owner = this;
+  fresh.listener = as;
+  fresh.address = std::move(from.address);
+  fresh.since_ms = loop_.now_ms();
+  ++live_;
+  const auto row = static_cast<std::size_t>(as);
+  ++tallies_.connections.opened[row];
+  ++tallies_.connections.live[row];
+  const auto id = fresh.id;
+  const auto* caller =
+      gateway_.greet(id, {fresh.address, from.loopback, core::listener_names[row]});
+  if (fresh.caller == nullptr) fresh.caller = caller;  // unless greet() called set_caller()
+  mark(fresh);                                         // the turn's end starts watching it
+}
+
+void tcp_server::impl::tick() {
+  const auto now = loop_.fresh_mono_ns();
+  if (tick_due_ns_ != 0) {
+    tallies_.lag.add(now > tick_due_ns_ ? static_cast<std::uint64_t>(now - tick_due_ns_) : 0);
+  }
+  tick_due_ns_ = now + static_cast<std::int64_t>(options_.tick_ms) * 1'000'000;
+
+  const auto oldest_allowed = now - options_.request_timeout_ms * 1'000'000;
+  while (tickets_.oldest() != 0 && tickets_.at(tickets_.oldest()).started_ns <= oldest_allowed)
+    answer_error(tickets_.name(tickets_.oldest()), core::fail(core::error_code::REQUEST_TIMEOUT));
+
+  feed_starved();
+  if (blocked_ + lingering_ == 0) return;
+  for (auto& each : connections_) {
+    if (!each || each->dead) continue;
+    if (each->blocked && now - each->progress_ns >= options_.unread_stall_ms_max * 1'000'000) {
+      tallies_.connections.reject(each->listener, core::rejection::slow_reader);
+      each->dead = true;
+    }
+    if (each->ending == ending::lingering && now >= each->linger_until_ns) each->dead = true;
+    if (each->dead) mark(*each);
+  }
+}
+
+connection* tcp_server::impl::find(connection_id id) const noexcept {
+  const auto slot = slot_of(id);
+  if (slot >= connections_.size()) return nullptr;
+  auto* at = connections_[slot].get();
+  return at != nullptr && at->id == id && !at->dead ? at : nullptr;
+}
+
+std::vector<core::connection_row> tcp_server::impl::list(connection_id after,
+                                                         std::size_t limit) const {
+  std::vector<const connection*> found;
+  for (const auto& each : connections_)
+    if (each && !each->dead && each->id > after) found.push_back(each.get());
+  const auto kept = std::min(limit, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(kept), found.end(),
+                    [](const auto* a, const auto* b) { return a->id < b->id; });
+  found.resize(kept);
+  std::vector<core::connection_row> rows;
+  rows.reserve(kept);
+  for (const auto* each : found)
+    rows.push_back(
+        {each->id, std::string(core::listener_names[static_cast<std::size_t>(each->listener)]),
+         each->address, each->caller->name, std::string(core::to_string(each->caller->role)),
+         each->since_ms, each->in_flight, each->requests});
+  return rows;
+}
+
+bool tcp_server::impl::drained() const {
+  if (tickets_.count() > 0 || !resumable_.empty()) return false;
+  return std::all_of(connections_.begin(), connections_.end(), [](const auto& each) {
+    return !each || each->dead || (each->unread() == 0 && !each->parked && each->undecoded.empty());
+  });
+}
+
+void tcp_server::impl::close_when(const core::caller* caller, bool all) {
+  for (auto& each : connections_)
+    if (each && !each->dead && (all || each->caller == caller)) close(*each);
+}
+
+void tcp_server::impl::fail_in_flight(std::uint32_t tag, const core::error& why) {
+  for (auto slot = tickets_.oldest(); slot != 0;) {
+    const auto next = tickets_.next(slot);
+    if (tickets_.at(slot).tag == tag) answer_error(tickets_.name(slot), why);
+    slot = next;
+  }
+}
+
+tcp_server::tcp_server(loop& on, const tcp_options& options, gateway_port& gateway)
+    : impl_(std::make_unique<impl>(on, options, gateway)) {}
+tcp_server::~tcp_server() = default;
+
+core::result<std::uint16_t> tcp_server::listen(const core::endpoint& where, core::listener as,
+                                               bool shared) {
+  return impl_->listen(where, as, shared);
+}
+void tcp_server::stop_accepting() { impl_->acceptors_.clear(); }
+bool tcp_server::drained() const { return impl_->drained(); }
+void tcp_server::close_all() { impl_->close_when(nullptr, true); }
+const loop_tallies& tcp_server::tallies() const { return impl_->tallies_; }
+
+void tcp_server::answer(ticket to, const core::reply& reply) { impl_->answer(to, reply); }
+void tcp_server::answer_encoded(ticket to, std::string_view outcome) {
+  impl_->answer_encoded(to, outcome);
+}
+std::size_t tcp_server::push(connection_id to, std::string_view line) {
+  auto* found = impl_->find(to);
+  return found != nullptr ? impl_->push(*found, line) : 0;
+}
+std::size_t tcp_server::unread(connection_id of) const {
+  const auto* found = impl_->find(of);
+  return found != nullptr ? found->unread() : 0;
+}
+void tcp_server::set_caller(connection_id of, const core::caller* caller) {
+  if (auto* found = impl_->find(of)) found->caller = caller;
+}
+void tcp_server::close(connection_id which) {
+  if (auto* found = impl_->find(which)) impl_->close(*found);
+}
+void tcp_server::close_callers(const core::caller* caller) { impl_->close_when(caller, false); }
+void tcp_server::fail_in_flight(std::uint32_t tag, const core::error& why) {
+  impl_->fail_in_flight(tag, why);
+}
+std::vector<core::connection_row> tcp_server::list(connection_id after, std::size_t limit) const {
+  return impl_->list(after, limit);
+}
+std::size_t tcp_server::count() const { return impl_->live_; }
+
+}  // namespace portcullis::net
