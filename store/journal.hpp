@@ -63,14 +63,14 @@ class journal {
   [[nodiscard]] std::uint64_t committed_seq() const noexcept;
 
   /// Adds events and what follows from them to the open transaction (the first append begins it).
-  /// All or nothing: after an error the transaction is as before this call, unless the error is
-  /// STORE_FULL or io_error. `events` carry seq, contiguous after last_seq(), and at_ms, never
-  /// decreasing (a breach is a bug and stops the process). An event about one session carries its
-  /// session_seq, each touch its own; a row that is not there any more is no error. `users` are
-  /// rows seen for the first time. `purge_session_seqs` are sessions to forget: their tombstones
-  /// have run out. Errors: STORE_FULL: everything since the last commit is dropped, last_seq() is
-  /// committed_seq() again; the caller appends it again once there is space. STORE_INTEGRITY: the
-  /// rows were refused. STORE_UNAVAILABLE (io_error).
+  /// All or nothing: after an error the transaction is as before this call, or, with STORE_FULL and
+  /// STORE_UNAVAILABLE, dropped as a whole: last_seq() is committed_seq() again, and the caller
+  /// appends everything since then again once there is space.
+  /// `events` carry seq, contiguous after last_seq(), and at_ms, never decreasing (a breach is a bug
+  /// and stops the process). An event about one session carries its session_seq, each touch its own;
+  /// a row that is not there any more is no error. `users` are rows seen for the first time.
+  /// `purge_session_seqs` are sessions to forget: their tombstones have run out.
+  /// Errors: STORE_FULL, STORE_UNAVAILABLE, STORE_INTEGRITY (the rows were refused).
   [[nodiscard]] core::status append(std::span<const core::event> events,
                                     std::span<const core::user_row> users = {},
                                     std::span<const std::uint64_t> purge_session_seqs = {});

@@ -12,13 +12,13 @@ namespace portcullis::store {
 
 enum class session_state : std::uint8_t { live, revoked, expired, evicted };
 
-/// An id that the session once had, older than its `predecessor`: using it is reuse, or `revoked`
+/// An id that the session once had, other than its `predecessor`: using it is reuse, or `revoked`
 /// within its grace.
 struct retired_id {
   core::id_hash id;
   std::uint32_t ring_key = 0;
-  core::millis grace_ends_at_ms = 0;  // as it was when a further rotation retired the id
-  std::uint64_t retired_seq = 0;      // the rotation that did
+  core::millis grace_ends_at_ms = 0;  // as it was when the id was retired; 0: it had none
+  std::uint64_t retired_seq = 0;      // the rotation that retired it
 };
 
 /// One session as its events left it.
@@ -38,18 +38,16 @@ struct session_record {
   std::uint64_t ended_seq = 0;  // the event that ended it; 0 while live
   std::uint64_t tenant_generation = 0;
   core::field_hashes fields;
-  std::string_view ip, sealed,
-      data;  // as in session_created (event.sealed for `sealed`); data: the newest
-  // The last rotation; `rotated` false: there was none, the rest means nothing.
-  bool rotated = false;
-  bool grace = false;
+  std::string_view ip, sealed, data;  // sealed: its event's; data: the newest; all empty once ended
+  // The last rotation, where it gave its predecessor a grace; otherwise these mean nothing.
+  bool has_predecessor = false;
   bool successor_used = false;
   core::id_hash predecessor;
   std::uint32_t predecessor_ring_key = 0;  // `predecessor` is under it
   std::uint32_t rotation_ring_key = 0;     // what the successor was derived under
   core::byte_array<16> nonce{};
   core::millis grace_ends_at_ms = 0;
-  std::span<const retired_id> retired;  // older ids, oldest first
+  std::span<const retired_id> retired;  // the newest limits::old_ids_per_session_max, oldest first
   std::uint64_t find_ip = 0, find_user_agent = 0;
 };
 

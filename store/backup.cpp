@@ -1,0 +1,118 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "store/data_folder.hpp"
+#include "store/database.hpp"
+#include "store/readers.hpp"
+
+namespace portcullis::store {
+namespace {
+
+constexpr int pages_per_slice = 32;
+
+core::error copy_failed(int rc, unsigned line = __builtin_LINE()) noexcept {
+  if ((rc & 0xff) == SQLITE_FULL)
+    return core::fail(core::error_code::STORE_FULL, {}, "backup", -1, __FILE__, line);
+  return core::fail(core::error_code::STORE_UNAVAILABLE, {}, "backup", -1, __FILE__, line);
+}
+
+std::string folder_of(const std::string& path) {
+  const auto slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+bool sync_file(const std::string& path) noexcept {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const bool synced = fsync(file) == 0;
+  ::close(file);
+  return synced;
+}
+
+}  // namespace
+
+struct backup::state {
+  journal* log = nullptr;
+  database* from = nullptr;
+  std::string path;
+  sqlite3* copy = nullptr;
+  sqlite3_backup* work = nullptr;
+  bool done = false;
+  std::uint64_t seq = 0, bytes = 0;
+
+  ~state() {
+    if (work != nullptr) sqlite3_backup_finish(work);
+    sqlite3_close(copy);
+    if (done) return;
+    unlink(path.c_str());
+    unlink((path + "-journal").c_str());
+  }
+};
+
+backup::backup(std::unique_ptr<state> made) : state_(std::move(made)) {}
+backup::~backup() = default;
+std::uint64_t backup::seq() const noexcept { return state_->seq; }
+std::uint64_t backup::bytes() const noexcept { return state_->bytes; }
+
+core::result<std::unique_ptr<backup>> backup::begin(journal& log, std::string path) {
+  auto& db = *log.db_;
+  if (db.fatal()) return *db.fatal();
+  // O_EXCL: whatever is there, also a dangling link, is refused, never written to.
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0)
+    return core::fail(core::error_code::INVALID_PARAMS, "path",
+                      errno == EEXIST ? "exists" : "unusable");
+  fchmod(file, 0600);
+  ::close(file);
+  auto made = std::make_unique<state>();
+  made->log = &log;
+  made->from = &db;
+  made->path = std::move(path);
+  constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+  int rc = sqlite3_open_v2(made->path.c_str(), &made->copy, flags, nullptr);
+  // Not a database anyone else sees before it is whole and fsynced: no journal, one fsync at the
+  // end.
+  if (rc == SQLITE_OK)
+    rc = sqlite3_exec(made->copy, "PRAGMA synchronous=OFF;PRAGMA journal_mode=OFF", nullptr,
+                      nullptr, nullptr);
+  if (rc != SQLITE_OK) return copy_failed(rc);
+  made->work = sqlite3_backup_init(made->copy, "main", db.handle(), "main");
+  if (made->work == nullptr) return copy_failed(sqlite3_extended_errcode(made->copy));
+  return std::unique_ptr<backup>(new backup(std::move(made)));
+}
+
+core::result<progress> backup::step() {
+  auto& s = *state_;
+  if (s.done) return progress::done;
+  if (s.from->fatal()) return *s.from->fatal();
+  if (s.from->in_transaction()) return progress::more;
+  const int rc = sqlite3_backup_step(s.work, pages_per_slice);
+  if (rc == SQLITE_OK) return progress::more;
+  if (rc != SQLITE_DONE) {
+    const auto read = sqlite3_extended_errcode(s.from->handle());
+    if ((read & 0xff) == SQLITE_IOERR || (read & 0xff) == SQLITE_CORRUPT)
+      return s.from->failed(read);
+    return copy_failed(rc);
+  }
+  s.seq = s.from->committed().seq;
+  const int finished = sqlite3_backup_finish(std::exchange(s.work, nullptr));
+  if (finished != SQLITE_OK) return copy_failed(finished);
+  // A copy that needs no log beside it: also readable where nothing can be written.
+  const int turned =
+      sqlite3_exec(s.copy, "PRAGMA locking_mode=EXCLUSIVE;PRAGMA journal_mode=DELETE", nullptr,
+                   nullptr, nullptr);
+  if (turned != SQLITE_OK) return copy_failed(turned);
+  if (const int closed = sqlite3_close(std::exchange(s.copy, nullptr)); closed != SQLITE_OK)
+    return copy_failed(closed);
+  struct stat info {};
+  if (!sync_file(s.path) || !sync_folder(folder_of(s.path)) || stat(s.path.c_str(), &info) != 0)
+    return copy_failed(SQLITE_IOERR);
+  s.bytes = static_cast<std::uint64_t>(info.st_size);
+  s.done = true;
+  return progress::done;
+}
+
+}  // namespace portcullis::store

@@ -1,0 +1,32 @@
+// The data folder: made, entered and locked. Private to store.
+#pragma once
+#include <string>
+
+#include "core/result.hpp"
+
+namespace portcullis::store {
+
+/// Holds `portcullis.lock` in the folder; the kernel lets go of it when the process ends, however
+/// it ends.
+class data_folder {
+ public:
+  /// Makes the folder (0700) where it is missing, locks it, and makes the empty database file
+  /// (0600) where it is missing. Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule "data_dir"),
+  /// STORE_FULL.
+  [[nodiscard]] static core::result<data_folder> enter(const std::string& path);
+  data_folder(data_folder&& other) noexcept;
+  data_folder& operator=(data_folder&&) = delete;
+  ~data_folder();
+
+  [[nodiscard]] const std::string& database_path() const noexcept { return database_path_; }
+
+ private:
+  data_folder() = default;
+  int lock_ = -1;
+  std::string database_path_;
+};
+
+/// Makes a folder's entries durable. False: errno says why.
+[[nodiscard]] bool sync_folder(const std::string& path) noexcept;
+
+}  // namespace portcullis::store

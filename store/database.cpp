@@ -1,0 +1,332 @@
+#include "store/database.hpp"
+
+#include "core/event/codec.hpp"
+#include "store/require.hpp"
+#include "store/schema.hpp"
+
+namespace portcullis::store {
+namespace {
+
+// 64 MB: recent pages of the append-only tables and the rows touched at random.
+constexpr const char* settings = R"sql(
+PRAGMA locking_mode=EXCLUSIVE;
+PRAGMA journal_mode=WAL;
+PRAGMA synchronous=FULL;
+PRAGMA foreign_keys=OFF;
+PRAGMA temp_store=MEMORY;
+PRAGMA cache_size=-65536;
+PRAGMA wal_autocheckpoint=0;
+PRAGMA trusted_schema=OFF;
+)sql";
+
+int note_wal_pages(void* to, sqlite3*, const char*, int pages) {
+  *static_cast<int*>(to) = pages;
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+core::digest chain_mac(const core::hmac_key& chain, const core::digest& previous, std::uint64_t seq,
+                       core::millis at_ms, std::string_view type, core::byte_view subject,
+                       std::string_view body, core::byte_view sealed) noexcept {
+  return chain.begin()
+      .update(previous)
+      .update_int(seq)
+      .update_int(static_cast<std::uint64_t>(at_ms))
+      .update_sized(type)
+      .update_sized(subject)
+      .update_sized(body)
+      .update_sized(sealed)
+      .finish();
+}
+
+database::database(data_folder folder, const journal_options& options)
+    : folder_(std::move(folder)),
+      node_id_(options.node_id),
+      chain_(options.chain),
+      keyring_check_(options.keyring_check),
+      vfs_(options.vfs) {}
+
+database::~database() {
+  for (auto* one : {&insert_event_, &begin_, &commit_, &rollback_, &savepoint_, &rollback_to_,
+                    &release_, &meta_get_, &meta_put_})
+    *one = statement();
+  projection_ = projection();
+  sqlite3_close(handle_);
+}
+
+int database::run(const char* sql) noexcept {
+  return sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr);
+}
+
+core::error database::failed(int rc, unsigned line) noexcept {
+  const auto why = meaning_of(rc, __FILE__, line, "journal");
+  if (is_fatal(why)) fatal_ = why;
+  const bool dropped = in_transaction_ && sqlite3_get_autocommit(handle_) != 0;  // by SQLite itself
+  if (dropped || is_fatal(why) || is_full(why) || why.rule == "file") rollback();
+  return why;
+}
+
+core::status database::open() {
+  constexpr int flags =
+      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+  const int rc =
+      sqlite3_open_v2(path().c_str(), &handle_, flags, vfs_.empty() ? nullptr : vfs_.c_str());
+  if (rc != SQLITE_OK) return meaning_of(rc);
+  // Destroyed without close() leaves the log as a crash would; close() checkpoints by itself.
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  for (auto step : {&database::configure, &database::check_keyring, &database::clean_up,
+                     &database::read_end, &database::read_revocations})
+    if (auto done = (this->*step)(); !done) return done;
+  return core::nothing{};
+}
+
+core::status database::configure() {
+  if (const int rc = run(settings); rc != SQLITE_OK) return meaning_of(rc);
+  statement mode;
+  if (const int rc = mode.prepare(handle_, "PRAGMA journal_mode", false); rc != SQLITE_OK) return meaning_of(rc);
+  if (const int rc = mode.step(); rc != SQLITE_ROW) return meaning_of(rc);
+  if (mode.text(0) != "wal") return core::fail(core::error_code::STORE_UNAVAILABLE, {}, "open");
+  mode.reset();
+  sqlite3_wal_hook(handle_, &note_wal_pages, &wal_pages_);
+  if (auto done = migrate(handle_); !done) return done;
+  struct {
+    statement* to;
+    std::string_view sql;
+  } const all[] = {
+      {&insert_event_,
+       "INSERT INTO events(seq,at_ms,type,subject,body,sealed,mac) VALUES(?1,?2,?3,?4,?5,?6,?7)"},
+      {&begin_, "BEGIN IMMEDIATE"},
+      {&commit_, "COMMIT"},
+      {&rollback_, "ROLLBACK"},
+      {&savepoint_, "SAVEPOINT batch"},
+      {&rollback_to_, "ROLLBACK TO batch"},
+      {&release_, "RELEASE batch"},
+      {&meta_get_, "SELECT value FROM meta WHERE key=?1"},
+      {&meta_put_,
+       "INSERT INTO meta(key,value) VALUES(?1,?2) ON CONFLICT DO UPDATE SET value=excluded.value"},
+  };
+  for (const auto& one : all)
+    if (const int rc = one.to->prepare(handle_, one.sql); rc != SQLITE_OK) return meaning_of(rc);
+  if (const int rc = projection_.prepare(handle_); rc != SQLITE_OK) return meaning_of(rc);
+  return core::nothing{};
+}
+
+core::status database::check_keyring() {
+  const auto kept = meta_get("keyring_check");
+  if (!kept) return kept.error();
+  const auto given = core::as_text(keyring_check_);
+  if (*kept && !core::equal_secrets(core::as_bytes(**kept), keyring_check_))
+    return core::fail(core::error_code::KEYRING_MISMATCH);
+  const auto node = meta_get("node_id");
+  if (!node) return node.error();
+  if (*kept && *node == node_id_) return core::nothing{};
+  if (auto begun = begin(); !begun) return begun;
+  if (auto put = meta_put("keyring_check", given); !put) return put;
+  if (auto put = meta_put("node_id", node_id_); !put) return put;
+  return commit();
+}
+
+core::status database::read_end() {
+  statement last;
+  if (const int rc =
+          last.prepare(handle_, "SELECT seq,at_ms,mac FROM events ORDER BY seq DESC LIMIT 1");
+      rc != SQLITE_OK)
+    return meaning_of(rc);
+  const int rc = last.step();
+  if (rc == SQLITE_ROW) {
+    end_.seq = last.natural(0);
+    end_.at_ms = last.integer(1);
+    if (!last.read(2, end_.mac)) return core::fail(core::error_code::STORE_INTEGRITY, {}, "mac");
+  } else if (rc != SQLITE_DONE) {
+    return meaning_of(rc);
+  }
+  committed_ = end_;
+  return core::nothing{};
+}
+
+// What nothing refers to any more: revocations older than every session, counters whose window is
+// over.
+core::status database::clean_up() {
+  const int rc =
+      run("BEGIN IMMEDIATE;"
+          "DELETE FROM user_revocations WHERE seq<ifnull((SELECT min(seq) FROM "
+          "sessions),9223372036854775807);"
+          "DELETE FROM lockouts WHERE locked_until_ms=0 AND"
+          " window_ends_at_ms<=ifnull((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1),0);"
+          "COMMIT;");
+  if (rc == SQLITE_OK) return core::nothing{};
+  in_transaction_ = true;
+  const auto why = meaning_of(rc);
+  rollback();
+  return why;
+}
+
+core::status database::read_revocations() {
+  statement all;
+  int rc =
+      all.prepare(handle_, "SELECT seq,subject,except_handle FROM user_revocations ORDER BY seq");
+  if (rc != SQLITE_OK) return meaning_of(rc);
+  while ((rc = all.step()) == SQLITE_ROW) {
+    core::subject_id subject;
+    user_revocation one{all.natural(0), std::nullopt};
+    bool good = all.read(1, subject.bytes);
+    if (!all.is_null(2)) good = all.read(2, one.except.emplace().bytes) && good;
+    if (!good) return core::fail(core::error_code::STORE_INTEGRITY, {}, "user_revocations");
+    revocations_[subject].push_back(one);
+  }
+  if (rc != SQLITE_DONE) return meaning_of(rc);
+  return core::nothing{};
+}
+
+core::status database::begin() {
+  if (fatal_) return *fatal_;
+  if (in_transaction_) return core::nothing{};
+  if (const int rc = begin_.run(); rc != SQLITE_OK) return failed(rc);
+  in_transaction_ = true;
+  return core::nothing{};
+}
+
+int database::insert(const core::event& happened) {
+  const auto type = core::to_string(happened.type());
+  const auto subject =
+      happened.subject ? core::byte_view(happened.subject->bytes) : core::byte_view();
+  const auto sealed = core::as_bytes(happened.sealed);
+  body_.clear();
+  core::append_body(body_, happened, node_id_);
+  const auto mac = chain_mac(chain_, end_.mac, happened.seq, happened.at_ms, type, subject,
+                             body_.view(), sealed);
+  auto& s = insert_event_;
+  s.bind(1, happened.seq);
+  s.bind(2, happened.at_ms);
+  s.bind_text(3, type);
+  s.bind_blob(4, subject);
+  s.bind_text(5, body_.view());
+  s.bind_blob(6, sealed);
+  s.bind_blob(7, mac);
+  if (const int rc = s.run(); rc != SQLITE_OK) return rc;
+  if (const int rc = projection_.apply(happened); rc != SQLITE_OK) return rc;
+  end_ = {happened.seq, happened.at_ms, mac};
+  return SQLITE_OK;
+}
+
+void database::note(const core::event& happened) {
+  const auto* revoked = std::get_if<core::session_revoked>(&happened.body);
+  if (revoked != nullptr && revoked->scope == core::revoke_scope::user)
+    uncommitted_revocations_.push_back({*happened.subject, {happened.seq, revoked->except_handle}});
+}
+
+core::status database::append(std::span<const core::event> events,
+                              std::span<const core::user_row> users,
+                              std::span<const std::uint64_t> purged) {
+  if (auto begun = begin(); !begun) return begun;
+  auto expected = end_;
+  for (const auto& one : events) {
+    require(one.seq == expected.seq + 1, "events are contiguous");
+    require(one.at_ms >= expected.at_ms, "at_ms never decreases");
+    expected.seq = one.seq;
+    expected.at_ms = one.at_ms;
+  }
+  if (const int rc = savepoint_.run(); rc != SQLITE_OK) return failed(rc);
+  const auto before = end_;
+  int rc = SQLITE_OK;
+  for (const auto& one : users)
+    if (rc == SQLITE_OK) rc = projection_.add_user(one);
+  for (const auto& one : events)
+    if (rc == SQLITE_OK) rc = insert(one);
+  for (const auto seq : purged)
+    if (rc == SQLITE_OK) rc = projection_.purge_session(seq);
+  if (rc == SQLITE_OK) rc = release_.run();
+  if (rc == SQLITE_OK) {
+    for (const auto& one : events) note(one);
+    return core::nothing{};
+  }
+  auto why = failed(rc);
+  if (!in_transaction_) return why;  // dropped as a whole
+  end_ = before;
+  if (rollback_to_.run() != SQLITE_OK || release_.run() != SQLITE_OK) rollback();
+  return why;
+}
+
+core::status database::commit() {
+  if (fatal_) return *fatal_;
+  if (!in_transaction_) return core::nothing{};
+  if (const int rc = commit_.run(); rc != SQLITE_OK) {
+    auto why = failed(rc);
+    rollback();
+    return why;
+  }
+  in_transaction_ = false;
+  committed_ = end_;
+  for (const auto& [subject, one] : uncommitted_revocations_) revocations_[subject].push_back(one);
+  uncommitted_revocations_.clear();
+  return core::nothing{};
+}
+
+void database::rollback() noexcept {
+  // SQLite itself drops the transaction after some errors.
+  if (in_transaction_ && sqlite3_get_autocommit(handle_) == 0) {
+    const int rc = rollback_.run();
+    if (rc != SQLITE_OK && sqlite3_get_autocommit(handle_) == 0 && !fatal_)
+      fatal_ = meaning_of(SQLITE_IOERR);  // a transaction that can be neither kept nor dropped
+  }
+  in_transaction_ = false;
+  end_ = committed_;
+  uncommitted_revocations_.clear();
+}
+
+core::status database::checkpoint(int mode) {
+  if (fatal_) return *fatal_;
+  if (in_transaction_) return core::nothing{};
+  int in_log = 0;
+  int moved = 0;
+  const int rc = sqlite3_wal_checkpoint_v2(handle_, nullptr, mode, &in_log, &moved);
+  if (rc != SQLITE_OK) return failed(rc);
+  if (in_log == moved) wal_pages_ = 0;  // the next commit starts the log anew
+  return core::nothing{};
+}
+
+core::status database::close() {
+  rollback();
+  if (auto done = checkpoint(SQLITE_CHECKPOINT_TRUNCATE); !done) return done;
+  fatal_ = core::fail(core::error_code::STORE_UNAVAILABLE, {}, "closed");
+  return core::nothing{};
+}
+
+core::result<std::optional<std::string>> database::meta_get(std::string_view key) {
+  if (fatal_) return *fatal_;
+  const resetting at_end(meta_get_);
+  meta_get_.bind_text(1, key);
+  const int rc = meta_get_.step();
+  if (rc == SQLITE_DONE) return std::optional<std::string>();
+  if (rc != SQLITE_ROW) return failed(rc);
+  return std::optional<std::string>(core::as_text(meta_get_.blob(0)));
+}
+
+core::status database::meta_put(std::string_view key, std::string_view value) {
+  meta_put_.bind_text(1, key);
+  if (value.empty())
+    meta_put_.bind_empty_blob(2);
+  else
+    meta_put_.bind_blob(2, core::as_bytes(value));
+  if (const int rc = meta_put_.run(); rc != SQLITE_OK) return failed(rc);
+  return core::nothing{};
+}
+
+void database::work_in_revocations(const core::subject_id& subject,
+                                   const core::session_handle& handle, std::uint64_t seq,
+                                   session_state& state, std::uint64_t& ended_seq) const {
+  if (revocations_.empty()) return;
+  const auto found = revocations_.find(subject);
+  if (found == revocations_.end()) return;
+  for (const auto& one : found->second) {
+    if (one.seq < seq || one.except == handle) continue;
+    if (ended_seq != 0 && ended_seq < one.seq) return;
+    state = session_state::revoked;
+    ended_seq = one.seq;
+    return;
+  }
+}
+
+}  // namespace portcullis::store

@@ -1,0 +1,103 @@
+// The journal's inside: the connection, its transaction, and what is known without asking it.
+// Private to store.
+#pragma once
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "core/crypto/hmac.hpp"
+#include "core/event/event.hpp"
+#include "store/data_folder.hpp"
+#include "store/journal.hpp"
+#include "store/projection.hpp"
+#include "store/sqlite.hpp"
+
+namespace portcullis::store {
+
+/// A revocation of all of a user's sessions made before it, but one.
+struct user_revocation {
+  std::uint64_t seq = 0;
+  std::optional<core::session_handle> except;
+};
+
+struct subject_hash {
+  std::size_t operator()(const core::subject_id& subject) const noexcept {
+    std::size_t value;  // subjects are random: any 8 bytes past the routing byte spread well
+    std::memcpy(&value, subject.bytes.data() + 4, sizeof value);
+    return value;
+  }
+};
+
+/// Where the log ends.
+struct log_end {
+  std::uint64_t seq = 0;
+  core::millis at_ms = 0;
+  core::digest mac{};
+};
+
+class database {
+ public:
+  database(data_folder folder, const journal_options& options);
+  ~database();
+  database(const database&) = delete;
+  database& operator=(const database&) = delete;
+
+  [[nodiscard]] core::status open();
+  [[nodiscard]] core::status append(std::span<const core::event> events,
+                                    std::span<const core::user_row> users,
+                                    std::span<const std::uint64_t> purged);
+  [[nodiscard]] core::status begin();
+  [[nodiscard]] core::status commit();
+  void rollback() noexcept;
+  [[nodiscard]] core::status checkpoint(int mode);
+  [[nodiscard]] core::status close();
+
+  [[nodiscard]] core::result<std::optional<std::string>> meta_get(std::string_view key);
+  [[nodiscard]] core::status meta_put(std::string_view key, std::string_view value);
+
+  [[nodiscard]] sqlite3* handle() const noexcept { return handle_; }
+  [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
+  [[nodiscard]] const log_end& end() const noexcept { return end_; }
+  [[nodiscard]] const log_end& committed() const noexcept { return committed_; }
+  [[nodiscard]] int wal_pages() const noexcept { return wal_pages_; }
+  [[nodiscard]] const std::string& path() const noexcept { return folder_.database_path(); }
+
+  /// What comes of a failed call: fatal errors are remembered, STORE_FULL and damage drop the
+  /// transaction.
+  [[nodiscard]] core::error failed(int rc, unsigned line = __builtin_LINE()) noexcept;
+  /// An error when an earlier one was fatal.
+  [[nodiscard]] const std::optional<core::error>& fatal() const noexcept { return fatal_; }
+
+  /// Works committed revocations of the user into a row's own state.
+  void work_in_revocations(const core::subject_id& subject, const core::session_handle& handle,
+                           std::uint64_t seq, session_state& state, std::uint64_t& ended_seq) const;
+
+ private:
+  [[nodiscard]] core::status configure();
+  [[nodiscard]] core::status check_keyring();
+  [[nodiscard]] core::status clean_up();
+  [[nodiscard]] core::status read_end();
+  [[nodiscard]] core::status read_revocations();
+  [[nodiscard]] int run(const char* sql) noexcept;
+  [[nodiscard]] int insert(const core::event& happened);
+  void note(const core::event& happened);
+
+  data_folder folder_;
+  std::string node_id_;
+  core::hmac_key chain_;
+  core::digest keyring_check_;
+  std::string vfs_;
+  sqlite3* handle_ = nullptr;
+  projection projection_;
+  statement insert_event_, begin_, commit_, rollback_, savepoint_, rollback_to_, release_,
+      meta_get_, meta_put_;
+  core::byte_buffer body_;
+  log_end end_, committed_;
+  bool in_transaction_ = false;
+  int wal_pages_ = 0;
+  std::optional<core::error> fatal_;
+  std::unordered_map<core::subject_id, std::vector<user_revocation>, subject_hash> revocations_;
+  std::vector<std::pair<core::subject_id, user_revocation>> uncommitted_revocations_;
+};
+
+}  // namespace portcullis::store

@@ -1,0 +1,95 @@
+#include <algorithm>
+#include <chrono>
+
+#include "core/event/codec.hpp"
+#include "store/database.hpp"
+#include "store/readers.hpp"
+#include "store/slice.hpp"
+
+namespace portcullis::store {
+namespace {
+
+bool passes_body(const event_filter& filter, const core::event& row) {
+  if (!filter.tenants.empty() && std::find(filter.tenants.begin(), filter.tenants.end(),
+                                           row.tenant_id) == filter.tenants.end())
+    return false;
+  if (!filter.handle || row.handle == filter.handle) return true;
+  const auto* touched = std::get_if<core::session_touched>(&row.body);
+  return touched != nullptr &&
+         std::any_of(touched->touches.begin(), touched->touches.end(),
+                     [&](const auto& one) { return one.handle == *filter.handle; });
+}
+
+// The last seq before the first event at or after `from_ms`: at_ms never decreases with seq.
+int seq_before(sqlite3* db, core::millis from_ms, std::uint64_t low, std::uint64_t high,
+               std::uint64_t& found) {
+  statement row;
+  if (const int rc = row.prepare(db, "SELECT at_ms FROM events WHERE seq>?1 ORDER BY seq LIMIT 1");
+      rc != SQLITE_OK)
+    return rc;
+  while (low < high) {
+    const auto middle = low + (high - low) / 2;
+    const resetting at_end(row);
+    row.bind(1, middle);
+    const int rc = row.step();
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
+    if (rc == SQLITE_ROW && row.integer(0) < from_ms)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  found = low;
+  return SQLITE_OK;
+}
+
+}  // namespace
+
+event_query::event_query(journal& log, event_filter filter, std::uint64_t until)
+    : log_(&log), filter_(std::move(filter)), until_(until), scanned_(filter_.after) {}
+
+core::result<progress> event_query::step() {
+  auto& db = *log_->db_;
+  if (db.fatal()) return *db.fatal();
+  const auto committed = db.committed().seq;
+  const auto until = until_ == 0 ? committed : std::min(until_, committed);
+  if (!placed_ && filter_.from_ms && scanned_ < until)
+    if (const int rc = seq_before(db.handle(), *filter_.from_ms, scanned_, until, scanned_);
+        rc != SQLITE_OK)
+      return db.failed(rc);
+  placed_ = true;
+  if (rows_.size() >= filter_.limit || scanned_ >= until) return progress::done;
+
+  statement rows;
+  int rc = rows.prepare(
+      db.handle(),
+      "SELECT seq,at_ms,type,subject,body,sealed FROM events WHERE seq>?1 AND seq<=?2 ORDER BY seq",
+      false);
+  if (rc != SQLITE_OK) return db.failed(rc);
+  rows.bind(1, scanned_);
+  rows.bind(2, until);
+  slice time_left;
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    const auto at_ms = rows.integer(1);
+    if (filter_.to_ms && at_ms > *filter_.to_ms) return progress::done;
+    const auto seq = rows.natural(0);
+    const auto type = core::parse_event_type(rows.text(2));
+    const auto subject = rows.blob(3);
+    const bool wanted =
+        (!type || filter_.types.none() || filter_.types.test(static_cast<std::size_t>(*type))) &&
+        (!filter_.subject || std::ranges::equal(subject, filter_.subject->bytes));
+    if (wanted) {
+      auto decoded = core::decode_body(seq, at_ms, rows.text(2), subject, rows.text(4),
+                                       core::as_text(rows.blob(5)));
+      if (!decoded) return decoded.error();
+      if (passes_body(filter_, *decoded)) rows_.push_back(std::move(*decoded));
+    }
+    scanned_ = seq;
+    if (rows_.size() >= filter_.limit) return progress::done;
+    if (time_left.is_over()) return progress::more;
+  }
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  scanned_ = until;
+  return progress::done;
+}
+
+}  // namespace portcullis::store

@@ -1,0 +1,216 @@
+// Streaming what a start needs, and the display rows of lists.
+#include <algorithm>
+
+#include "core/limits.hpp"
+#include "store/database.hpp"
+#include "store/display.hpp"
+#include "store/journal.hpp"
+#include "store/require.hpp"
+
+namespace portcullis::store {
+namespace {
+
+core::error damaged(std::string_view table) {
+  return core::fail(core::error_code::STORE_INTEGRITY, {}, table);
+}
+
+// The old ids of sessions, read beside the sessions: both come by session.
+class retired_reader {
+ public:
+  [[nodiscard]] int open(sqlite3* db) {
+    if (const int rc = rows_.prepare(db,
+                                     "SELECT session_seq,place,id,ring_key,grace_ends_at_ms FROM "
+                                     "retired_ids ORDER BY session_seq,place");
+        rc != SQLITE_OK)
+      return rc;
+    return advance();
+  }
+  /// Fills `to` with those of session `seq`; sessions are asked for in order. SQLITE_OK,
+  /// SQLITE_MISMATCH or an error.
+  [[nodiscard]] int read(std::uint64_t seq, std::vector<retired_id>& to) {
+    to.clear();
+    while (session_ < seq)
+      if (const int rc = advance(); rc != SQLITE_OK) return rc;
+    while (session_ == seq) {
+      auto& one = to.emplace_back();
+      if (!rows_.read(2, one.id.bytes)) return SQLITE_MISMATCH;
+      one.ring_key = static_cast<std::uint32_t>(rows_.natural(3));
+      one.grace_ends_at_ms = rows_.integer(4);
+      one.retired_seq = rows_.natural(1) / 2;
+      if (const int rc = advance(); rc != SQLITE_OK) return rc;
+    }
+    return SQLITE_OK;
+  }
+
+ private:
+  [[nodiscard]] int advance() {
+    const int rc = rows_.step();
+    session_ = rc == SQLITE_ROW ? rows_.natural(0) : UINT64_MAX;
+    return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+  }
+  statement rows_;
+  std::uint64_t session_ = 0;
+};
+
+constexpr std::string_view session_columns =
+    "SELECT "
+    "seq,subject,tenant_id,handle,id,ring_key,created_at_ms,last_seen_at_ms,absolute_expires_at_ms,"
+    "idle_ttl_s,"
+    "version,state,ended_seq,tenant_generation,find_ip,find_user_agent,fields,ip,predecessor,"
+    "predecessor_ring_key,nonce,"
+    "grace_ends_at_ms,rotation_ring_key,successor_used,sealed,data FROM sessions ORDER BY seq";
+
+[[nodiscard]] bool read_session(const statement& row, session_record& to) {
+  const auto narrow = [&](int column) { return static_cast<std::uint32_t>(row.natural(column)); };
+  to.tenant_id = row.text(2);
+  to.ring_key = narrow(5);
+  to.created_at_ms = row.integer(6);
+  to.last_seen_at_ms = row.integer(7);
+  to.absolute_expires_at_ms = row.integer(8);
+  to.idle_ttl_s = row.integer(9);
+  to.version = narrow(10);
+  const auto state = row.integer(11);
+  to.state = static_cast<session_state>(state);
+  to.ended_seq = row.natural(12);
+  to.tenant_generation = row.natural(13);
+  to.find_ip = row.natural(14);
+  to.find_user_agent = row.natural(15);
+  to.ip = core::as_text(row.blob(17));
+  to.sealed = core::as_text(row.blob(24));
+  to.data = core::as_text(row.blob(25));
+  to.has_predecessor = !row.is_null(18);
+  bool good = state >= 0 && state <= 3 && row.read(3, to.handle.bytes) &&
+              row.read(4, to.id.bytes) && unpack_fields(row.blob(16), to.fields);
+  if (to.has_predecessor) {
+    good = good && row.read(18, to.predecessor.bytes) && row.read(20, to.nonce);
+    to.predecessor_ring_key = narrow(19);
+    to.grace_ends_at_ms = row.integer(21);
+    to.rotation_ring_key = narrow(22);
+    to.successor_used = row.integer(23) != 0;
+  }
+  return good;
+}
+
+core::status load_tenants(database& db, load_visitor& visitor) {
+  statement rows;
+  int rc = rows.prepare(db.handle(), "SELECT tenant_id,generation FROM tenants");
+  if (rc != SQLITE_OK) return db.failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) visitor.on_tenant({rows.text(0), rows.natural(1)});
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  return core::nothing{};
+}
+
+core::status load_users(database& db, const routing_set& routing, load_visitor& visitor) {
+  statement rows;
+  int rc = rows.prepare(db.handle(),
+                        "SELECT subject,lookup,tenant_id,ring_key,wrapped FROM users ORDER BY id");
+  if (rc != SQLITE_OK) return db.failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    core::user_row row;
+    if (!rows.read(0, row.subject.bytes) || !rows.read(1, row.lookup)) return damaged("users");
+    if (!routing.test(row.subject.bytes[0])) continue;
+    row.tenant_id = rows.text(2);
+    row.ring_key = static_cast<std::uint32_t>(rows.natural(3));
+    row.wrapped = core::as_text(rows.blob(4));
+    visitor.on_user(std::move(row));
+  }
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  return core::nothing{};
+}
+
+core::status load_lockouts(database& db, const routing_set& routing, load_visitor& visitor) {
+  statement rows;
+  int rc = rows.prepare(
+      db.handle(),
+      "SELECT subject,source,failed_attempts,window_ends_at_ms,locked_until_ms FROM lockouts");
+  if (rc != SQLITE_OK) return db.failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    lockout_record row;
+    bool good = rows.read(0, row.subject.bytes);
+    if (!rows.blob(1).empty()) good = rows.read(1, row.source.emplace()) && good;
+    if (!good) return damaged("lockouts");
+    if (!routing.test(row.subject.bytes[0])) continue;
+    row.failed_attempts = static_cast<std::uint32_t>(rows.natural(2));
+    row.window_ends_at_ms = rows.integer(3);
+    row.locked_until_ms = rows.integer(4);
+    visitor.on_lockout(row);
+  }
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  return core::nothing{};
+}
+
+core::status load_sessions(database& db, const routing_set& routing, load_visitor& visitor) {
+  statement rows;
+  retired_reader old_ids;
+  std::vector<retired_id> retired;
+  int rc = rows.prepare(db.handle(), session_columns);
+  if (rc == SQLITE_OK) rc = old_ids.open(db.handle());
+  if (rc != SQLITE_OK) return db.failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    session_record row;
+    row.seq = rows.natural(0);
+    if (!rows.read(1, row.subject.bytes)) return damaged("sessions");
+    if (!routing.test(row.subject.bytes[0])) continue;
+    if (!read_session(rows, row)) return damaged("sessions");
+    const int old_rc = old_ids.read(row.seq, retired);
+    if (old_rc == SQLITE_MISMATCH) return damaged("retired_ids");
+    if (old_rc != SQLITE_OK) return db.failed(old_rc);
+    row.retired = retired;
+    db.work_in_revocations(row.subject, row.handle, row.seq, row.state, row.ended_seq);
+    visitor.on_session(row);
+  }
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  return core::nothing{};
+}
+
+}  // namespace
+
+core::status journal::load(const routing_set& routing, load_visitor& visitor) {
+  if (db_->fatal()) return *db_->fatal();
+  require(!db_->in_transaction(), "load reads what is committed");
+  if (auto done = load_tenants(*db_, visitor); !done) return done;
+  if (auto done = load_users(*db_, routing, visitor); !done) return done;
+  if (auto done = load_lockouts(*db_, routing, visitor); !done) return done;
+  return load_sessions(*db_, routing, visitor);
+}
+
+bool read_display(const database& db, const statement& row, session_display& to) {
+  to.seq = row.natural(0);
+  to.created_at_ms = row.integer(3);
+  to.last_seen_at_ms = row.integer(4);
+  to.absolute_expires_at_ms = row.integer(5);
+  to.idle_ttl_s = row.integer(6);
+  to.tenant_generation = row.natural(7);
+  const auto state = row.integer(8);
+  to.state = static_cast<session_state>(state);
+  auto ended_seq = row.natural(9);
+  to.sealed = core::as_text(row.blob(10));
+  if (state < 0 || state > 3 || !row.read(1, to.subject.bytes) || !row.read(2, to.handle.bytes))
+    return false;
+  db.work_in_revocations(to.subject, to.handle, to.seq, to.state, ended_seq);
+  return true;
+}
+
+core::result<std::vector<session_display>> journal::read_sessions(
+    std::span<const std::uint64_t> seqs) {
+  if (db_->fatal()) return *db_->fatal();
+  require(seqs.size() <= core::limits::page_rows_max, "a page is bounded");
+  std::vector<session_display> found;
+  found.reserve(seqs.size());
+  statement row;
+  int rc = row.prepare(db_->handle(), std::string("SELECT ") + std::string(display_columns) +
+                                          " FROM sessions WHERE seq=?1");
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  for (const auto seq : seqs) {
+    if (seq > committed_seq()) continue;
+    const resetting at_end(row);
+    row.bind(1, seq);
+    rc = row.step();
+    if (rc == SQLITE_DONE) continue;
+    if (rc != SQLITE_ROW) return db_->failed(rc);
+    if (!read_display(*db_, row, found.emplace_back())) return damaged("sessions");
+  }
+  return found;
+}
+
+}  // namespace portcullis::store

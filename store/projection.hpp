@@ -1,0 +1,62 @@
+// What follows from each event in the tables that a start reads: one function an alternative.
+// Private to store.
+#pragma once
+#include "core/event/event.hpp"
+#include "core/result.hpp"
+#include "store/sqlite.hpp"
+
+namespace portcullis::store {
+
+/// The same rules as the actors' apply functions, as SQL on rows keyed by creation sequence.
+/// Session rows only ever change while live, and revocations of a user are kept apart
+/// (user_revocations): a row is addressed by its key alone.
+class projection {
+ public:
+  [[nodiscard]] int prepare(sqlite3* db);
+  /// SQLITE_OK or an error.
+  [[nodiscard]] int apply(const core::event& happened);
+  [[nodiscard]] int add_user(const core::user_row& user);
+  [[nodiscard]] int purge_session(std::uint64_t seq);
+
+ private:
+  int on(const core::event& what, const core::session_created& body);
+  int on(const core::event& what, const core::session_touched& body);
+  int on(const core::event& what, const core::session_rotated& body);
+  int on(const core::event& what, const core::session_successor_used& body);
+  int on(const core::event& what, const core::session_rekeyed& body);
+  int on(const core::event& what, const core::session_updated& body);
+  int on(const core::event& what, const core::session_revoked& body);
+  int on(const core::event& what, const core::session_expired& body);
+  int on(const core::event& what, const core::session_evicted& body);
+  int on(const core::event& what, const core::session_reuse_detected& body);
+  int on(const core::event& what, const core::validation_failed& body);
+  int on(const core::event& what, const core::lockout_started& body);
+  int on(const core::event& what, const core::lockout_ended& body);
+  int on(const core::event& what, const core::lockout_cleared& body);
+  // These leave no state behind.
+  int on(const core::event&, const core::validation_signalled&) { return SQLITE_OK; }
+  int on(const core::event&, const core::source_limited&) { return SQLITE_OK; }
+  int on(const core::event&, const core::node_started&) { return SQLITE_OK; }
+  int on(const core::event&, const core::node_stopped&) { return SQLITE_OK; }
+  int on(const core::event&, const core::config_reloaded&) { return SQLITE_OK; }
+  int on(const core::event&, const core::store_degraded&) { return SQLITE_OK; }
+  int on(const core::event&, const core::store_recovered&) { return SQLITE_OK; }
+  int on(const core::event&, const core::auth_failed&) { return SQLITE_OK; }
+
+  int end_session(const core::event& what, int state);
+  int revoke_user(const core::event& what, const core::session_revoked& body);
+  int revoke_tenant(const core::event& what, const core::session_revoked& body);
+
+  statement insert_session_, touch_, retire_predecessor_, retire_current_, rotate_, trim_retired_,
+      successor_used_, rekey_, update_, end_, revoke_user_, revoke_tenant_, count_failure_,
+      count_user_failure_, lock_, unlock_, clear_locks_, insert_user_, purge_session_,
+      purge_retired_;
+};
+
+/// The column `fields`: the set, then the hashes of its members in order; empty for none.
+[[nodiscard]] std::size_t pack_fields(
+    const core::field_hashes& fields,
+    core::byte_array<1 + 16 * core::context_field_count>& out) noexcept;
+[[nodiscard]] bool unpack_fields(core::byte_view from, core::field_hashes& out) noexcept;
+
+}  // namespace portcullis::store

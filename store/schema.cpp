@@ -1,0 +1,74 @@
+#include "store/schema.hpp"
+
+#include <array>
+#include <string>
+
+#include "store/sqlite.hpp"
+
+namespace portcullis::store {
+namespace {
+
+// What stands before a row in a page scan comes first: small columns before large ones.
+constexpr const char* version_1 = R"sql(
+CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE events(
+  seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, type TEXT NOT NULL, subject BLOB, body TEXT NOT NULL,
+  sealed BLOB, mac BLOB NOT NULL);
+CREATE TABLE users(
+  id INTEGER PRIMARY KEY, subject BLOB NOT NULL, lookup BLOB NOT NULL, tenant_id TEXT NOT NULL,
+  ring_key INTEGER NOT NULL, wrapped BLOB NOT NULL);
+CREATE TABLE sessions(
+  seq INTEGER PRIMARY KEY, subject BLOB NOT NULL, tenant_id TEXT NOT NULL, handle BLOB NOT NULL, id BLOB NOT NULL,
+  ring_key INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, last_seen_at_ms INTEGER NOT NULL,
+  absolute_expires_at_ms INTEGER NOT NULL, idle_ttl_s INTEGER NOT NULL, version INTEGER NOT NULL,
+  state INTEGER NOT NULL, ended_seq INTEGER NOT NULL, tenant_generation INTEGER NOT NULL,
+  find_ip INTEGER NOT NULL, find_user_agent INTEGER NOT NULL, fields BLOB, ip BLOB,
+  predecessor BLOB, predecessor_ring_key INTEGER, nonce BLOB, grace_ends_at_ms INTEGER, rotation_ring_key INTEGER,
+  successor_used INTEGER, sealed BLOB, data BLOB);
+CREATE TABLE retired_ids(
+  session_seq INTEGER NOT NULL, place INTEGER NOT NULL, id BLOB NOT NULL, ring_key INTEGER NOT NULL,
+  grace_ends_at_ms INTEGER NOT NULL, PRIMARY KEY(session_seq, place)) WITHOUT ROWID;
+CREATE TABLE user_revocations(seq INTEGER PRIMARY KEY, subject BLOB NOT NULL, except_handle BLOB);
+CREATE TABLE lockouts(
+  subject BLOB NOT NULL, source BLOB NOT NULL, failed_attempts INTEGER NOT NULL, window_ends_at_ms INTEGER NOT NULL,
+  locked_until_ms INTEGER NOT NULL, PRIMARY KEY(subject, source)) WITHOUT ROWID;
+CREATE TABLE tenants(tenant_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;
+)sql";
+
+// Index i brings version i to i + 1. Only ever appended to.
+constexpr std::array migrations = {version_1};
+
+int read_version(sqlite3* db, int& version) {
+  statement query;
+  if (const int rc = query.prepare(db, "PRAGMA user_version"); rc != SQLITE_OK) return rc;
+  if (const int rc = query.step(); rc != SQLITE_ROW) return rc;
+  version = static_cast<int>(query.integer(0));
+  return SQLITE_OK;
+}
+
+int run(sqlite3* db, const std::string& sql) {
+  return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+}
+
+}  // namespace
+
+int schema_version() noexcept { return static_cast<int>(migrations.size()); }
+
+core::status migrate(sqlite3* db) {
+  int version = 0;
+  if (const int rc = read_version(db, version); rc != SQLITE_OK) return meaning_of(rc);
+  if (version > schema_version()) return core::fail(core::error_code::SCHEMA_TOO_NEW);
+  if (version < 0) return core::fail(core::error_code::STORE_INTEGRITY, {}, "schema");
+  for (; version < schema_version(); ++version) {
+    const auto step = std::string("BEGIN IMMEDIATE;") +
+                      migrations[static_cast<std::size_t>(version)] +
+                      "PRAGMA user_version=" + std::to_string(version + 1) + ";COMMIT;";
+    if (const int rc = run(db, step); rc != SQLITE_OK) {
+      static_cast<void>(run(db, "ROLLBACK"));
+      return meaning_of(rc);
+    }
+  }
+  return core::nothing{};
+}
+
+}  // namespace portcullis::store

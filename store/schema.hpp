@@ -1,0 +1,16 @@
+// The tables, as numbered migrations. Private to store.
+#pragma once
+#include <sqlite3.h>
+
+#include "core/result.hpp"
+
+namespace portcullis::store {
+
+/// The version that this program writes: PRAGMA user_version.
+[[nodiscard]] int schema_version() noexcept;
+
+/// Brings an empty or older database up to schema_version(), each step in a transaction of its own.
+/// Errors: SCHEMA_TOO_NEW, STORE_INTEGRITY (not a journal), STORE_FULL, STORE_UNAVAILABLE.
+[[nodiscard]] core::status migrate(sqlite3* db);
+
+}  // namespace portcullis::store
