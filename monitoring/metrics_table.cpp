@@ -1,0 +1,295 @@
+#include "monitoring/metrics_table.hpp"
+
+#include <array>
+
+#include "core/error/catalogue.hpp"
+#include "monitoring/tallies.hpp"
+
+namespace portcullis::monitoring {
+namespace {
+
+using core::error_code;
+
+std::vector<std::string_view> method_values() {
+  std::vector<std::string_view> names;
+  for (std::size_t i = 0; i < core::method_count; ++i)
+    names.push_back(to_string(static_cast<core::method>(i)));
+  names.push_back("unknown");
+  return names;
+}
+
+std::vector<std::string_view> error_values() {
+  std::vector<std::string_view> names;
+  for (const auto& row : core::error_catalogue()) names.push_back(row.name);
+  names.push_back("none");
+  return names;
+}
+
+template <std::size_t N>
+std::vector<std::string_view> all(const std::array<std::string_view, N>& names) {
+  return {names.begin(), names.end()};
+}
+
+/// Errors that every method can end with. A failure that is rare is worth a zero: without one its
+/// first increase is invisible to increase().
+bool any_method_may_fail_with(error_code code) {
+  return code == error_code::INTERNAL || code == error_code::INVALID_PARAMS ||
+         code == error_code::AUTH_REQUIRED || code == error_code::FORBIDDEN ||
+         code == error_code::STORE_UNAVAILABLE || code == error_code::STORE_TIMEOUT ||
+         code == error_code::STORE_FULL || code == error_code::NODE_DRAINING ||
+         code == error_code::OVERLOADED || code == error_code::REQUEST_TIMEOUT;
+}
+
+bool has_no_method(error_code code) {
+  return code == error_code::PARSE_ERROR || code == error_code::INVALID_REQUEST ||
+         code == error_code::METHOD_NOT_FOUND || code == error_code::VALUE_TOO_LARGE ||
+         code == error_code::NESTING_TOO_DEEP || code == error_code::BATCH_TOO_LARGE;
+}
+
+/// All methods with all errors are some 1,400 series, most of them impossible.
+bool request_series_from_start(std::size_t series) {
+  const std::size_t row = series / (core::error_code_count + 1);
+  const std::size_t error = series % (core::error_code_count + 1);
+  if (error == core::request_tallies::no_error) return true;
+  const auto code = static_cast<error_code>(error);
+  return row == core::request_tallies::unknown_method ? has_no_method(code)
+                                                      : any_method_may_fail_with(code);
+}
+
+std::vector<metric_row> make_table() {
+  using enum metric;
+  constexpr auto counter = metric_type::counter;
+  constexpr auto gauge = metric_type::gauge;
+  constexpr auto histogram = metric_type::histogram;
+  const metric_label method{"method", method_values()};
+  const metric_label listener{"listener", all(core::listener_names)};
+  const metric_label op{"op", all(store_operations)};
+  constexpr std::string_view shards = "session, lockout and directory actors";
+  constexpr std::string_view loops = "each loop's connections";
+  constexpr std::string_view journal = "journal";
+  constexpr std::string_view system = "/proc/self, at the scrape";
+
+  return {
+      {sessions, "portcullis_sessions", gauge, {}, "Live sessions on this node.", shards},
+      {sessions_created,
+       "portcullis_sessions_created_total",
+       counter,
+       {},
+       "Sessions created.",
+       shards},
+      {sessions_ended,
+       "portcullis_sessions_ended_total",
+       counter,
+       {{"reason", all(end_reasons)}},
+       "Sessions ended, and session ids replaced (reason rotated).",
+       shards},
+      {validations,
+       "portcullis_validations_total",
+       counter,
+       {{"result", all(validation_results)}},
+       "Validations answered, by their result.",
+       shards},
+      {failed_attempts,
+       "portcullis_failed_attempts_total",
+       counter,
+       {},
+       "Validations counted as failed attempts of a user.",
+       shards},
+      {lockouts, "portcullis_lockouts_total", counter, {}, "Lockouts started.", shards},
+      {lockouts_active,
+       "portcullis_lockouts_active",
+       gauge,
+       {},
+       "Users, or users' sources, locked out now.",
+       shards},
+      {users_in_doubt,
+       "portcullis_users_in_doubt",
+       gauge,
+       {},
+       "Users whose requests wait until a failed attempt has been counted.",
+       shards},
+      {request_duration,
+       "portcullis_request_duration_seconds",
+       histogram,
+       {method},
+       "Time from a request's decoding to its encoded answer.",
+       loops},
+      {requests,
+       "portcullis_requests_total",
+       counter,
+       {method, {"error", error_values()}},
+       "Requests answered, by the name of their error, or none. A session that is not valid is no "
+       "error.",
+       loops,
+       request_series_from_start},
+      {requests_in_flight,
+       "portcullis_requests_in_flight",
+       gauge,
+       {},
+       "Requests decoded and not yet answered.",
+       loops},
+      {connections, "portcullis_connections", gauge, {listener}, "Open connections.", loops},
+      {connections_opened,
+       "portcullis_connections_total",
+       counter,
+       {listener},
+       "Connections accepted.",
+       loops},
+      {connection_rejections,
+       "portcullis_connection_rejections_total",
+       counter,
+       {listener, {"reason", all(core::rejection_names)}},
+       "Connections turned away at accept or cut off by the server.",
+       loops},
+      {event_log_appends,
+       "portcullis_event_log_appends_total",
+       counter,
+       {},
+       "Events made durable.",
+       journal},
+      {event_log_commit,
+       "portcullis_event_log_commit_seconds",
+       histogram,
+       {},
+       "Time of a group commit, its fsync included.",
+       journal},
+      {event_log_queue,
+       "portcullis_event_log_queue",
+       gauge,
+       {},
+       "Events that wait to be committed. When the queue is full, validation fails closed.",
+       journal},
+      {event_log_bytes,
+       "portcullis_event_log_bytes",
+       gauge,
+       {},
+       "Size of the event log on disk.",
+       journal},
+      {event_log_replay,
+       "portcullis_event_log_replay_seconds",
+       gauge,
+       {},
+       "How long the last start took to replay the event log.",
+       journal},
+      {store_operation,
+       "portcullis_store_operation_seconds",
+       histogram,
+       {op},
+       "Time of one operation on the store.",
+       journal},
+      {store_errors,
+       "portcullis_store_errors_total",
+       counter,
+       {op, {"error", all(store_failures)}},
+       "Operations on the store that failed.",
+       journal},
+      {store_degraded,
+       "portcullis_store_degraded",
+       gauge,
+       {},
+       "1 while the store refuses durable commands, else 0.",
+       journal},
+      {mailbox_depth,
+       "portcullis_mailbox_depth",
+       gauge,
+       {{"actor", all(actor_kinds)}},
+       "Messages that wait for all actors of a kind.",
+       "each actor"},
+      {loop_lag,
+       "portcullis_loop_lag_seconds",
+       histogram,
+       {},
+       "How much later than due a loop's timer ran.",
+       loops},
+      {subscribers,
+       "portcullis_subscribers",
+       gauge,
+       {},
+       "Live subscriptions to events.",
+       "subscriptions actors"},
+      {subscriber_drops,
+       "portcullis_subscriber_drops_total",
+       counter,
+       {},
+       "Subscriptions ended because their reader was too slow.",
+       "subscriptions actors"},
+      {log_messages,
+       "portcullis_log_messages_total",
+       counter,
+       {{"level", all(log_levels)}},
+       "Log lines asked for at or above the level in force, dropped ones included.",
+       "log"},
+      {log_dropped,
+       "portcullis_log_dropped_total",
+       counter,
+       {},
+       "Log lines dropped because standard error did not take them in time.",
+       "log"},
+      {label_overflow,
+       "portcullis_metrics_label_overflow_total",
+       counter,
+       {},
+       "Observations that a capped label's overflow series took. No label is capped yet.",
+       "metrics"},
+      {build_info,
+       "portcullis_build_info",
+       gauge,
+       {{"version"}, {"revision"}},
+       "1; the labels say what runs.",
+       "metrics"},
+      {process_cpu,
+       "process_cpu_seconds_total",
+       counter,
+       {},
+       "User and system CPU time of the process.",
+       system},
+      {process_resident_memory,
+       "process_resident_memory_bytes",
+       gauge,
+       {},
+       "Resident memory of the process.",
+       system},
+      {process_virtual_memory,
+       "process_virtual_memory_bytes",
+       gauge,
+       {},
+       "Virtual memory of the process.",
+       system},
+      {process_open_fds, "process_open_fds", gauge, {}, "Open file descriptors.", system},
+      {process_max_fds, "process_max_fds", gauge, {}, "Limit of open file descriptors.", system},
+      {process_start_time,
+       "process_start_time_seconds",
+       gauge,
+       {},
+       "Start of the process, in seconds since the Unix epoch.",
+       system},
+  };
+}
+
+}  // namespace
+
+std::string_view to_string(metric_type type) noexcept {
+  switch (type) {
+    case metric_type::counter:
+      return "counter";
+    case metric_type::gauge:
+      return "gauge";
+    case metric_type::histogram:
+      return "histogram";
+  }
+  __builtin_unreachable();
+}
+
+std::size_t metric_row::series_count() const noexcept {
+  std::size_t count = 1;
+  for (const auto& label : labels)
+    if (!label.values.empty()) count *= label.values.size();
+  return count;
+}
+
+std::span<const metric_row> metrics_table() {
+  static const auto table = make_table();
+  return table;
+}
+
+}  // namespace portcullis::monitoring

@@ -1,0 +1,83 @@
+// The one table of all metrics: registration, zero series and the reference page (docs/metrics.md)
+// come from it.
+#pragma once
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace portcullis::monitoring {
+
+enum class metric : std::uint8_t {
+  sessions,
+  sessions_created,
+  sessions_ended,
+  validations,
+  failed_attempts,
+  lockouts,
+  lockouts_active,
+  users_in_doubt,
+  request_duration,
+  requests,
+  requests_in_flight,
+  connections,
+  connections_opened,
+  connection_rejections,
+  event_log_appends,
+  event_log_commit,
+  event_log_queue,
+  event_log_bytes,
+  event_log_replay,
+  store_operation,
+  store_errors,
+  store_degraded,
+  mailbox_depth,
+  loop_lag,
+  subscribers,
+  subscriber_drops,
+  log_messages,
+  log_dropped,
+  label_overflow,
+  build_info,
+  process_cpu,
+  process_resident_memory,
+  process_virtual_memory,
+  process_open_fds,
+  process_max_fds,
+  process_start_time
+};
+inline constexpr std::size_t metric_count =
+    static_cast<std::size_t>(metric::process_start_time) + 1;
+
+enum class metric_type : std::uint8_t { counter, gauge, histogram };
+[[nodiscard]] std::string_view to_string(metric_type type) noexcept;
+
+/// A label and every value that it can have. `values` empty: one value, which the build gives.
+struct metric_label {
+  std::string_view name;
+  std::vector<std::string_view> values = {};
+};
+
+struct metric_row {
+  metric id;
+  std::string_view name;
+  metric_type type;
+  std::vector<metric_label> labels;
+  std::string_view help;
+  std::string_view fed_by;
+  /// Which combinations of label values exist from the start; null: all. Others appear once they
+  /// have happened.
+  bool (*from_start)(std::size_t series) = nullptr;
+
+  /// How many combinations of label values there are.
+  [[nodiscard]] std::size_t series_count() const noexcept;
+};
+
+/// Every row, in the order of `metric`. Any thread.
+[[nodiscard]] std::span<const metric_row> metrics_table();
+
+/// The page docs/metrics.md.
+[[nodiscard]] std::string metrics_reference();
+
+}  // namespace portcullis::monitoring

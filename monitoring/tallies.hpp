@@ -1,0 +1,125 @@
+// What the metrics are fed with: each owner's plain counters, copied by the owner when a scrape
+// asks (see core/tallies.hpp for what loops keep). Counters only grow while their owner lives. An
+// owner that starts again says so by another incarnation, and starts its counters at zero.
+#pragma once
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "core/contract/types.hpp"
+#include "core/tallies.hpp"
+
+namespace portcullis::monitoring {
+
+inline constexpr std::array<std::string_view, 7> validation_results = {
+    "valid",     "not_found", "expired", "revoked", "ip_mismatch", "fingerprint_mismatch",
+    "locked_out"};
+
+enum class end_reason : std::uint8_t { revoked, expired, rotated, evicted };
+inline constexpr std::array<std::string_view, 4> end_reasons = {"revoked", "expired", "rotated",
+                                                                "evicted"};
+
+/// Of one shard: its session, lockout and directory actors together.
+struct shard_tallies {
+  std::uint64_t incarnation = 0;
+  std::array<std::uint64_t, validation_results.size()> validations{};
+  std::uint64_t failed_attempts = 0;
+  std::uint64_t sessions_created = 0;
+  std::array<std::uint64_t, end_reasons.size()> sessions_ended{};  // rotated: an id replaced
+  std::uint64_t lockouts_started = 0;
+  // Levels.
+  std::uint64_t sessions_live = 0;
+  std::uint64_t lockouts_active = 0;
+  std::uint64_t users_in_doubt = 0;
+
+  void validated() noexcept { ++validations[0]; }
+  void validated(core::invalid_reason reason) noexcept {
+    ++validations[1 + static_cast<std::size_t>(reason)];
+  }
+  void ended(end_reason reason) noexcept { ++sessions_ended[static_cast<std::size_t>(reason)]; }
+};
+
+enum class store_operation : std::uint8_t {
+  append,
+  commit,
+  checkpoint,
+  load,
+  query,
+  find,
+  sessions,
+  backup
+};
+inline constexpr std::array<std::string_view, 8> store_operations = {
+    "append", "commit", "checkpoint", "load", "query", "find", "sessions", "backup"};
+
+enum class store_failure : std::uint8_t { unavailable, timeout, full, integrity };
+inline constexpr std::array<std::string_view, 4> store_failures = {
+    "STORE_UNAVAILABLE", "STORE_TIMEOUT", "STORE_FULL", "STORE_INTEGRITY"};
+
+/// Of the journal and the store under it.
+struct journal_tallies {
+  std::uint64_t incarnation = 0;
+  std::uint64_t appends = 0;  // events made durable
+  // Commits are group commits, their fsync included; a query, find or backup is timed by its steps.
+  std::array<core::duration_tally, store_operations.size()> operations{};
+  std::array<std::array<std::uint64_t, store_failures.size()>, store_operations.size()> errors{};
+  // Levels.
+  std::uint64_t queue_events = 0;
+  std::uint64_t log_bytes = 0;
+  std::uint64_t replay_ns = 0;  // the last start's replay
+  bool degraded = false;
+
+  void took(store_operation operation, std::uint64_t ns) noexcept {
+    operations[static_cast<std::size_t>(operation)].add(ns);
+  }
+  void failed(store_operation operation, store_failure why) noexcept {
+    ++errors[static_cast<std::size_t>(operation)][static_cast<std::size_t>(why)];
+  }
+};
+
+/// Of one loop's subscriptions.
+struct subscription_tallies {
+  std::uint64_t incarnation = 0;
+  std::uint64_t drops = 0;  // subscriptions ended because their reader was too slow
+  std::uint64_t live = 0;   // level
+};
+
+enum class actor_kind : std::uint8_t {
+  gateway,
+  session,
+  lockout,
+  directory,
+  hub,
+  journal,
+  subscriptions,
+  metrics,
+  log,
+  supervisor
+};
+inline constexpr std::array<std::string_view, 10> actor_kinds = {
+    "gateway", "session",       "lockout", "directory", "hub",
+    "journal", "subscriptions", "metrics", "log",       "supervisor"};
+
+inline constexpr std::array<std::string_view, 5> log_levels = {"trace", "debug", "info", "warn",
+                                                               "error"};
+
+/// Of the process's log; it starts once.
+struct log_tallies {
+  std::array<std::uint64_t, log_levels.size()> messages{};
+  std::uint64_t dropped = 0;
+};
+
+/// All that one scrape reads. An owner keeps its place in its vector for the life of the process;
+/// one that cannot answer (it restarts) is given as it was last seen.
+struct snapshot {
+  std::vector<shard_tallies> shards;
+  std::vector<core::loop_tallies> loops;
+  std::vector<subscription_tallies> subscriptions;
+  std::optional<journal_tallies> journal;
+  std::array<std::uint64_t, actor_kinds.size()> mailbox_depth{};  // all actors of a kind together
+  log_tallies log;
+};
+
+}  // namespace portcullis::monitoring
