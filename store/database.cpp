@@ -76,8 +76,8 @@ core::status database::open() {
   // Destroyed without close() leaves the log as a crash would; close() checkpoints by itself.
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-  for (auto step : {&database::configure, &database::check_keyring, &database::clean_up,
-                     &database::read_end, &database::read_revocations})
+  for (auto step :
+       {&database::configure, &database::check_keyring, &database::clean_up, &database::read_end})
     if (auto done = (this->*step)(); !done) return done;
   return core::nothing{};
 }
@@ -85,7 +85,8 @@ core::status database::open() {
 core::status database::configure() {
   if (const int rc = run(settings); rc != SQLITE_OK) return meaning_of(rc);
   statement mode;
-  if (const int rc = mode.prepare(handle_, "PRAGMA journal_mode", false); rc != SQLITE_OK) return meaning_of(rc);
+  if (const int rc = mode.prepare(handle_, "PRAGMA journal_mode", false); rc != SQLITE_OK)
+    return meaning_of(rc);
   if (const int rc = mode.step(); rc != SQLITE_ROW) return meaning_of(rc);
   if (mode.text(0) != "wal") return core::fail(core::error_code::STORE_UNAVAILABLE, {}, "open");
   mode.reset();
@@ -146,13 +147,10 @@ core::status database::read_end() {
   return core::nothing{};
 }
 
-// What nothing refers to any more: revocations older than every session, counters whose window is
-// over.
+// Counters whose window is over; locks end by an event.
 core::status database::clean_up() {
   const int rc =
       run("BEGIN IMMEDIATE;"
-          "DELETE FROM user_revocations WHERE seq<ifnull((SELECT min(seq) FROM "
-          "sessions),9223372036854775807);"
           "DELETE FROM lockouts WHERE locked_until_ms=0 AND"
           " window_ends_at_ms<=ifnull((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1),0);"
           "COMMIT;");
@@ -161,23 +159,6 @@ core::status database::clean_up() {
   const auto why = meaning_of(rc);
   rollback();
   return why;
-}
-
-core::status database::read_revocations() {
-  statement all;
-  int rc =
-      all.prepare(handle_, "SELECT seq,subject,except_handle FROM user_revocations ORDER BY seq");
-  if (rc != SQLITE_OK) return meaning_of(rc);
-  while ((rc = all.step()) == SQLITE_ROW) {
-    core::subject_id subject;
-    user_revocation one{all.natural(0), std::nullopt};
-    bool good = all.read(1, subject.bytes);
-    if (!all.is_null(2)) good = all.read(2, one.except.emplace().bytes) && good;
-    if (!good) return core::fail(core::error_code::STORE_INTEGRITY, {}, "user_revocations");
-    revocations_[subject].push_back(one);
-  }
-  if (rc != SQLITE_DONE) return meaning_of(rc);
-  return core::nothing{};
 }
 
 core::status database::begin() {
@@ -211,12 +192,6 @@ int database::insert(const core::event& happened) {
   return SQLITE_OK;
 }
 
-void database::note(const core::event& happened) {
-  const auto* revoked = std::get_if<core::session_revoked>(&happened.body);
-  if (revoked != nullptr && revoked->scope == core::revoke_scope::user)
-    uncommitted_revocations_.push_back({*happened.subject, {happened.seq, revoked->except_handle}});
-}
-
 core::status database::append(std::span<const core::event> events,
                               std::span<const core::user_row> users,
                               std::span<const std::uint64_t> purged) {
@@ -238,10 +213,7 @@ core::status database::append(std::span<const core::event> events,
   for (const auto seq : purged)
     if (rc == SQLITE_OK) rc = projection_.purge_session(seq);
   if (rc == SQLITE_OK) rc = release_.run();
-  if (rc == SQLITE_OK) {
-    for (const auto& one : events) note(one);
-    return core::nothing{};
-  }
+  if (rc == SQLITE_OK) return core::nothing{};
   auto why = failed(rc);
   if (!in_transaction_) return why;  // dropped as a whole
   end_ = before;
@@ -259,8 +231,6 @@ core::status database::commit() {
   }
   in_transaction_ = false;
   committed_ = end_;
-  for (const auto& [subject, one] : uncommitted_revocations_) revocations_[subject].push_back(one);
-  uncommitted_revocations_.clear();
   return core::nothing{};
 }
 
@@ -273,7 +243,6 @@ void database::rollback() noexcept {
   }
   in_transaction_ = false;
   end_ = committed_;
-  uncommitted_revocations_.clear();
 }
 
 core::status database::checkpoint(int mode) {
@@ -312,21 +281,6 @@ core::status database::meta_put(std::string_view key, std::string_view value) {
     meta_put_.bind_blob(2, core::as_bytes(value));
   if (const int rc = meta_put_.run(); rc != SQLITE_OK) return failed(rc);
   return core::nothing{};
-}
-
-void database::work_in_revocations(const core::subject_id& subject,
-                                   const core::session_handle& handle, std::uint64_t seq,
-                                   session_state& state, std::uint64_t& ended_seq) const {
-  if (revocations_.empty()) return;
-  const auto found = revocations_.find(subject);
-  if (found == revocations_.end()) return;
-  for (const auto& one : found->second) {
-    if (one.seq < seq || one.except == handle) continue;
-    if (ended_seq != 0 && ended_seq < one.seq) return;
-    state = session_state::revoked;
-    ended_seq = one.seq;
-    return;
-  }
 }
 
 }  // namespace portcullis::store

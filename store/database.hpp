@@ -2,8 +2,6 @@
 // Private to store.
 #pragma once
 #include <string>
-#include <unordered_map>
-#include <vector>
 
 #include "core/crypto/hmac.hpp"
 #include "core/event/event.hpp"
@@ -13,20 +11,6 @@
 #include "store/sqlite.hpp"
 
 namespace portcullis::store {
-
-/// A revocation of all of a user's sessions made before it, but one.
-struct user_revocation {
-  std::uint64_t seq = 0;
-  std::optional<core::session_handle> except;
-};
-
-struct subject_hash {
-  std::size_t operator()(const core::subject_id& subject) const noexcept {
-    std::size_t value;  // subjects are random: any 8 bytes past the routing byte spread well
-    std::memcpy(&value, subject.bytes.data() + 4, sizeof value);
-    return value;
-  }
-};
 
 /// Where the log ends.
 struct log_end {
@@ -68,19 +52,13 @@ class database {
   /// An error when an earlier one was fatal.
   [[nodiscard]] const std::optional<core::error>& fatal() const noexcept { return fatal_; }
 
-  /// Works committed revocations of the user into a row's own state.
-  void work_in_revocations(const core::subject_id& subject, const core::session_handle& handle,
-                           std::uint64_t seq, session_state& state, std::uint64_t& ended_seq) const;
-
  private:
   [[nodiscard]] core::status configure();
   [[nodiscard]] core::status check_keyring();
   [[nodiscard]] core::status clean_up();
   [[nodiscard]] core::status read_end();
-  [[nodiscard]] core::status read_revocations();
   [[nodiscard]] int run(const char* sql) noexcept;
   [[nodiscard]] int insert(const core::event& happened);
-  void note(const core::event& happened);
 
   data_folder folder_;
   std::string node_id_;
@@ -96,8 +74,6 @@ class database {
   bool in_transaction_ = false;
   int wal_pages_ = 0;
   std::optional<core::error> fatal_;
-  std::unordered_map<core::subject_id, std::vector<user_revocation>, subject_hash> revocations_;
-  std::vector<std::pair<core::subject_id, user_revocation>> uncommitted_revocations_;
 };
 
 }  // namespace portcullis::store

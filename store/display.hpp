@@ -1,7 +1,7 @@
 // One session as lists show it, from a row. Private to store.
 #pragma once
-#include "store/database.hpp"
 #include "store/records.hpp"
+#include "store/sqlite.hpp"
 
 namespace portcullis::store {
 
@@ -9,9 +9,9 @@ namespace portcullis::store {
 inline constexpr std::string_view display_columns =
     "seq,subject,handle,created_at_ms,last_seen_at_ms,absolute_expires_at_ms,idle_ttl_s,tenant_"
     "generation,state,"
-    "ended_seq,sealed";
+    "sealed";
 
 /// False: the row is damaged.
-[[nodiscard]] bool read_display(const database& db, const statement& row, session_display& to);
+[[nodiscard]] bool read_display(const statement& row, session_display& to);
 
 }  // namespace portcullis::store

@@ -66,9 +66,9 @@ class journal {
   /// All or nothing: after an error the transaction is as before this call, or, with STORE_FULL and
   /// STORE_UNAVAILABLE, dropped as a whole: last_seq() is committed_seq() again, and the caller
   /// appends everything since then again once there is space.
-  /// `events` carry seq, contiguous after last_seq(), and at_ms, never decreasing (a breach is a bug
-  /// and stops the process). An event about one session carries its session_seq, each touch its own;
-  /// a row that is not there any more is no error. `users` are rows seen for the first time.
+  /// `events` carry seq, contiguous after last_seq(), and at_ms, never decreasing (a breach is a
+  /// bug and stops the process). An event about one session carries its session_seq, each touch its
+  /// own; a row that is not there any more is no error. `users` are rows seen for the first time.
   /// `purge_session_seqs` are sessions to forget: their tombstones have run out.
   /// Errors: STORE_FULL, STORE_UNAVAILABLE, STORE_INTEGRITY (the rows were refused).
   [[nodiscard]] core::status append(std::span<const core::event> events,

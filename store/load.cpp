@@ -156,7 +156,6 @@ core::status load_sessions(database& db, const routing_set& routing, load_visito
     if (old_rc == SQLITE_MISMATCH) return damaged("retired_ids");
     if (old_rc != SQLITE_OK) return db.failed(old_rc);
     row.retired = retired;
-    db.work_in_revocations(row.subject, row.handle, row.seq, row.state, row.ended_seq);
     visitor.on_session(row);
   }
   if (rc != SQLITE_DONE) return db.failed(rc);
@@ -174,7 +173,7 @@ core::status journal::load(const routing_set& routing, load_visitor& visitor) {
   return load_sessions(*db_, routing, visitor);
 }
 
-bool read_display(const database& db, const statement& row, session_display& to) {
+bool read_display(const statement& row, session_display& to) {
   to.seq = row.natural(0);
   to.created_at_ms = row.integer(3);
   to.last_seen_at_ms = row.integer(4);
@@ -183,12 +182,8 @@ bool read_display(const database& db, const statement& row, session_display& to)
   to.tenant_generation = row.natural(7);
   const auto state = row.integer(8);
   to.state = static_cast<session_state>(state);
-  auto ended_seq = row.natural(9);
-  to.sealed = core::as_text(row.blob(10));
-  if (state < 0 || state > 3 || !row.read(1, to.subject.bytes) || !row.read(2, to.handle.bytes))
-    return false;
-  db.work_in_revocations(to.subject, to.handle, to.seq, to.state, ended_seq);
-  return true;
+  to.sealed = core::as_text(row.blob(9));
+  return state >= 0 && state <= 3 && row.read(1, to.subject.bytes) && row.read(2, to.handle.bytes);
 }
 
 core::result<std::vector<session_display>> journal::read_sessions(
@@ -208,7 +203,7 @@ core::result<std::vector<session_display>> journal::read_sessions(
     rc = row.step();
     if (rc == SQLITE_DONE) continue;
     if (rc != SQLITE_ROW) return db_->failed(rc);
-    if (!read_display(*db_, row, found.emplace_back())) return damaged("sessions");
+    if (!read_display(row, found.emplace_back())) return damaged("sessions");
   }
   return found;
 }

@@ -97,7 +97,6 @@ int projection::prepare(sqlite3* db) {
       {&end_,
        "UPDATE sessions SET state=?2,ended_seq=?3,fields=NULL,ip=NULL,sealed=NULL,data=NULL WHERE "
        "seq=?1 AND state=0"},
-      {&revoke_user_, "INSERT INTO user_revocations(seq,subject,except_handle) VALUES(?1,?2,?3)"},
       {&revoke_tenant_,
        "INSERT INTO tenants(tenant_id,generation) VALUES(?1,?2)"
        " ON CONFLICT DO UPDATE SET generation=max(generation,excluded.generation)"},
@@ -105,18 +104,11 @@ int projection::prepare(sqlite3* db) {
        "INSERT INTO lockouts(subject,source,failed_attempts,window_ends_at_ms,locked_until_ms) "
        "VALUES(?1,?2,?3,?4,0)"
        " ON CONFLICT DO UPDATE SET failed_attempts=excluded.failed_attempts,"
-       "window_ends_at_ms=excluded.window_ends_at_ms"},
-      // The user's own counter beside a source's: one more, or the first of a new window.
-      {&count_user_failure_,
-       "INSERT INTO lockouts(subject,source,failed_attempts,window_ends_at_ms,locked_until_ms) "
-       "VALUES(?1,x'',1,?2,0)"
-       " ON CONFLICT DO UPDATE SET failed_attempts=iif(window_ends_at_ms>?3,failed_attempts+1,1),"
-       "window_ends_at_ms=iif(window_ends_at_ms>?3,window_ends_at_ms,excluded.window_ends_at_ms)"},
+       "window_ends_at_ms=excluded.window_ends_at_ms,locked_until_ms=0"},
       {&lock_,
        "INSERT INTO lockouts(subject,source,failed_attempts,window_ends_at_ms,locked_until_ms) "
-       "VALUES(?1,?2,?3,0,?4)"
-       " ON CONFLICT DO UPDATE SET "
-       "failed_attempts=excluded.failed_attempts,locked_until_ms=excluded.locked_until_ms"},
+       "VALUES(?1,?2,0,0,?3)"
+       " ON CONFLICT DO UPDATE SET locked_until_ms=excluded.locked_until_ms"},
       {&unlock_, "DELETE FROM lockouts WHERE subject=?1 AND source=?2"},
       {&clear_locks_, "DELETE FROM lockouts WHERE subject=?1"},
       {&insert_user_,
@@ -234,9 +226,13 @@ int projection::on(const core::event& what, const core::session_updated& body) {
 int projection::on(const core::event& what, const core::session_revoked& body) {
   switch (body.scope) {
     case core::revoke_scope::session:
-      return end_session(what, static_cast<int>(session_state::revoked));
+      return end_session(session_of(what), what, static_cast<int>(session_state::revoked));
     case core::revoke_scope::user:
-      return revoke_user(what, body);
+      for (const auto session : body.session_seqs)
+        if (const int rc = end_session(session, what, static_cast<int>(session_state::revoked));
+            rc != SQLITE_OK)
+          return rc;
+      return SQLITE_OK;
     case core::revoke_scope::tenant:
       return revoke_tenant(what, body);
   }
@@ -244,38 +240,41 @@ int projection::on(const core::event& what, const core::session_revoked& body) {
 }
 
 int projection::on(const core::event& what, const core::session_expired&) {
-  return end_session(what, static_cast<int>(session_state::expired));
+  return end_session(session_of(what), what, static_cast<int>(session_state::expired));
 }
 
 int projection::on(const core::event& what, const core::session_evicted&) {
-  return end_session(what, static_cast<int>(session_state::evicted));
+  return end_session(session_of(what), what, static_cast<int>(session_state::evicted));
 }
 
 int projection::on(const core::event& what, const core::session_reuse_detected&) {
-  return end_session(what, static_cast<int>(session_state::revoked));
+  return end_session(session_of(what), what, static_cast<int>(session_state::revoked));
 }
 
 int projection::on(const core::event& what, const core::validation_failed& body) {
   if (!body.attempt) return SQLITE_OK;  // only a counted mismatch has a number
   const auto subject = subject_of(what);
-  auto& s = count_failure_;
-  s.bind_blob(1, subject);
-  bind_source(s, 2, body.counted_for_source ? source_of(body.source) : core::byte_view());
-  s.bind(3, *body.attempt);
-  s.bind(4, body.window_ends_at_ms);
-  if (const int rc = s.run(); rc != SQLITE_OK || !body.counted_for_source) return rc;
-  count_user_failure_.bind_blob(1, subject);
-  count_user_failure_.bind(2, body.window_ends_at_ms);
-  count_user_failure_.bind(3, what.decided_at_ms == 0 ? what.at_ms : what.decided_at_ms);
-  return count_user_failure_.run();
+  const auto count = [&](core::byte_view source, std::uint32_t number,
+                         core::millis window_ends_at_ms) {
+    auto& s = count_failure_;
+    s.bind_blob(1, subject);
+    bind_source(s, 2, source);
+    s.bind(3, number);
+    s.bind(4, window_ends_at_ms);
+    return s.run();
+  };
+  if (!body.counted_for_source || !body.source)
+    return count({}, *body.attempt, body.window_ends_at_ms);
+  if (const int rc = count(*body.source, *body.attempt, body.window_ends_at_ms); rc != SQLITE_OK)
+    return rc;
+  return count({}, body.user_attempt, body.user_window_ends_at_ms);
 }
 
 int projection::on(const core::event& what, const core::lockout_started& body) {
   auto& s = lock_;
   s.bind_blob(1, subject_of(what));
   bind_source(s, 2, source_of(body.source));
-  s.bind(3, body.attempts);
-  s.bind(4, body.locked_until_ms);
+  s.bind(3, body.locked_until_ms);
   return s.run();
 }
 
@@ -290,19 +289,11 @@ int projection::on(const core::event& what, const core::lockout_cleared&) {
   return clear_locks_.run();
 }
 
-int projection::end_session(const core::event& what, int state) {
-  end_.bind(1, session_of(what));
+int projection::end_session(std::uint64_t session, const core::event& what, int state) {
+  end_.bind(1, session);
   end_.bind(2, std::int64_t{state});
   end_.bind(3, what.seq);
   return end_.run();
-}
-
-int projection::revoke_user(const core::event& what, const core::session_revoked& body) {
-  revoke_user_.bind(1, what.seq);
-  revoke_user_.bind_blob(2, subject_of(what));
-  revoke_user_.bind_blob(
-      3, body.except_handle ? core::byte_view(body.except_handle->bytes) : core::byte_view());
-  return revoke_user_.run();
 }
 
 int projection::revoke_tenant(const core::event& what, const core::session_revoked& body) {

@@ -7,9 +7,8 @@
 
 namespace portcullis::store {
 
-/// The same rules as the actors' apply functions, as SQL on rows keyed by creation sequence.
-/// Session rows only ever change while live, and revocations of a user are kept apart
-/// (user_revocations): a row is addressed by its key alone.
+/// The same rules as the apply functions in core, as SQL on rows addressed by their key alone. A
+/// session's row only ever changes while live.
 class projection {
  public:
   [[nodiscard]] int prepare(sqlite3* db);
@@ -43,14 +42,12 @@ class projection {
   int on(const core::event&, const core::store_recovered&) { return SQLITE_OK; }
   int on(const core::event&, const core::auth_failed&) { return SQLITE_OK; }
 
-  int end_session(const core::event& what, int state);
-  int revoke_user(const core::event& what, const core::session_revoked& body);
+  int end_session(std::uint64_t session, const core::event& what, int state);
   int revoke_tenant(const core::event& what, const core::session_revoked& body);
 
   statement insert_session_, touch_, retire_predecessor_, retire_current_, rotate_, trim_retired_,
-      successor_used_, rekey_, update_, end_, revoke_user_, revoke_tenant_, count_failure_,
-      count_user_failure_, lock_, unlock_, clear_locks_, insert_user_, purge_session_,
-      purge_retired_;
+      successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_, unlock_,
+      clear_locks_, insert_user_, purge_session_, purge_retired_;
 };
 
 /// The column `fields`: the set, then the hashes of its members in order; empty for none.

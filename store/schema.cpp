@@ -28,7 +28,6 @@ CREATE TABLE sessions(
 CREATE TABLE retired_ids(
   session_seq INTEGER NOT NULL, place INTEGER NOT NULL, id BLOB NOT NULL, ring_key INTEGER NOT NULL,
   grace_ends_at_ms INTEGER NOT NULL, PRIMARY KEY(session_seq, place)) WITHOUT ROWID;
-CREATE TABLE user_revocations(seq INTEGER PRIMARY KEY, subject BLOB NOT NULL, except_handle BLOB);
 CREATE TABLE lockouts(
   subject BLOB NOT NULL, source BLOB NOT NULL, failed_attempts INTEGER NOT NULL, window_ends_at_ms INTEGER NOT NULL,
   locked_until_ms INTEGER NOT NULL, PRIMARY KEY(subject, source)) WITHOUT ROWID;

@@ -30,13 +30,13 @@ core::result<progress> session_find::step() {
   rows.bind(2, db.committed().seq);
   slice time_left;
   while ((rc = rows.step()) == SQLITE_ROW) {
-    const bool wanted = (filter_.find_ip ? rows.natural(12) == *filter_.find_ip
-                                         : rows.natural(13) == *filter_.find_user_agent) &&
-                        rows.text(11) == filter_.tenant_id;
+    const bool wanted = (filter_.find_ip ? rows.natural(11) == *filter_.find_ip
+                                         : rows.natural(12) == *filter_.find_user_agent) &&
+                        rows.text(10) == filter_.tenant_id;
     scanned_ = rows.natural(0);
     if (wanted) {
       session_display row;
-      if (!read_display(db, rows, row))
+      if (!read_display(rows, row))
         return core::fail(core::error_code::STORE_INTEGRITY, {}, "sessions");
       if (row.state == session_state::live) rows_.push_back(std::move(row));
     }

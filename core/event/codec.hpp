@@ -22,9 +22,9 @@ void append_body(byte_buffer& out, const event& happened, std::string_view node)
 [[nodiscard]] std::string encode_body(const event& happened, std::string_view node);
 
 /// A stored row back to the event it was made from: decided_at_ms is filled in, session_created's
-/// session_seq is its seq; user_id, other session_seqs and find_* are not in the log. LOG_CORRUPT
-/// (rule: the column): anything that append_body does not write, but for the order of fields.
-/// Absent subject: an empty one.
+/// session_seq is its seq; user_id, other session_seqs, find_* and ip_plain are not in the log.
+/// LOG_CORRUPT (rule: the column): anything that append_body does not write, but for the order of
+/// fields. Absent subject: an empty one.
 [[nodiscard]] result<event> decode_body(std::uint64_t seq, millis at_ms, std::string_view type,
                                         byte_view subject, std::string_view body,
                                         std::string_view sealed);

@@ -134,25 +134,29 @@ inline constexpr auto fields_of<session_expired> = std::make_tuple(
     row("kind", &session_expired::kind, visibility::both, presence::always, "idle or absolute"));
 
 template <>
-inline constexpr auto fields_of<validation_failed> = std::make_tuple(
-    row("reason", &validation_failed::reason, visibility::both, presence::always,
-        "as in the reply"),
-    row("attempt", &validation_failed::attempt, visibility::both, presence::given,
-        "a counted mismatch: its number in the window"),
-    row("count", &validation_failed::count, visibility::both, presence::given,
-        "failures in this event"),
-    row("first_at_ms", &validation_failed::first_at_ms, visibility::both, presence::given,
-        "the first of them"),
-    row("last_at_ms", &validation_failed::last_at_ms, visibility::both, presence::given,
-        "the last of them"),
-    row("source", &validation_failed::source, visibility::both, presence::given,
-        "keyed hash of the source; absent: several"),
-    row("fields", &validation_failed::fields, visibility::stored, presence::given,
-        "keyed hashes of the context presented"),
-    row("window_ends_at_ms", &validation_failed::window_ends_at_ms, visibility::stored,
-        presence::given, "the counter's end"),
-    row("counted_for_source", &validation_failed::counted_for_source, visibility::stored,
-        presence::given, "whether the counter is the source's"));
+inline constexpr auto fields_of<validation_failed> =
+    std::make_tuple(row("reason", &validation_failed::reason, visibility::both, presence::always,
+                        "as in the reply"),
+                    row("attempt", &validation_failed::attempt, visibility::both, presence::given,
+                        "a counted mismatch: its number in the window"),
+                    row("count", &validation_failed::count, visibility::both, presence::given,
+                        "failures in this event"),
+                    row("first_at_ms", &validation_failed::first_at_ms, visibility::both,
+                        presence::given, "the first of them"),
+                    row("last_at_ms", &validation_failed::last_at_ms, visibility::both,
+                        presence::given, "the last of them"),
+                    row("source", &validation_failed::source, visibility::both, presence::given,
+                        "keyed hash of the source; absent: several"),
+                    row("fields", &validation_failed::fields, visibility::stored, presence::given,
+                        "keyed hashes of the context presented"),
+                    row("window_ends_at_ms", &validation_failed::window_ends_at_ms,
+                        visibility::stored, presence::given, "the counter's end"),
+                    row("counted_for_source", &validation_failed::counted_for_source,
+                        visibility::stored, presence::given, "whether the counter is the source's"),
+                    row("user_attempt", &validation_failed::user_attempt, visibility::stored,
+                        presence::given, "then: the number over all sources"),
+                    row("user_window_ends_at_ms", &validation_failed::user_window_ends_at_ms,
+                        visibility::stored, presence::given, "and that counter's end"));
 
 template <>
 inline constexpr auto fields_of<validation_signalled> =
