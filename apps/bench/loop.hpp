@@ -1,0 +1,36 @@
+// One thread of the load generator: non-blocking connections on an epoll of their own.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "apps/bench/histogram.hpp"
+#include "apps/bench/script.hpp"
+
+namespace portcullis::apps {
+
+/// Nanoseconds of the monotonic clock.
+[[nodiscard]] std::uint64_t monotonic_ns() noexcept;
+
+struct bench_window {
+  std::uint64_t from_ns = 0;  // what was answered before does not count
+  std::uint64_t until_ns =
+      std::numeric_limits<std::uint64_t>::max();  // else: until the script has nothing left
+};
+
+struct bench_outcome {
+  bench_tally tally;
+  histogram latencies;  // a reply each; at depth n, of the n requests written at once
+  std::uint64_t lost_connections = 0;
+};
+
+/// Drives `script` over the connected, blocking descriptors, which it makes non-blocking and leaves
+/// open. Each connection has `depth` requests written at once, then awaits all their replies.
+/// `replies` is counted up as they come.
+[[nodiscard]] bench_outcome run_loop(const std::vector<int>& descriptors, std::size_t depth,
+                                     bench_script& script, const bench_window& window,
+                                     std::atomic<std::uint64_t>& replies);
+
+}  // namespace portcullis::apps

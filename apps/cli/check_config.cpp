@@ -1,0 +1,47 @@
+// `portcullis check-config`: what `serve` would say of a configuration, without serving.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <memory>
+
+#include "apps/commands.hpp"
+#include "apps/config_loader.hpp"
+#include "core/config/render.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+struct options {
+  std::string file;
+  std::vector<std::string> sets;
+  bool effective = false;
+};
+
+int run(const options& given) {
+  const auto loaded = load_config({given.file, process_environment(), given.sets});
+  for (const auto& problem : loaded.problems) fmt::print("{}\n", to_text(problem));
+  if (!loaded.problems.empty()) return exit_failed;
+  if (given.effective)
+    fmt::print("{}", core::effective_config(loaded.value, loaded.origins));
+  else
+    fmt::print("{}: ok\n", given.file);
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_check_config(CLI::App& root, int& status) {
+  auto given = std::make_shared<options>();
+  auto* command = root.add_subcommand("check-config",
+                                      "Check a configuration file, with the environment over it; "
+                                      "exit 1 and say where when it is wrong");
+  command->add_option("FILE", given->file, "Configuration file (TOML)")->required();
+  command->add_option("--set", given->sets, "Set section.key=value; may be repeated")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command->add_flag("--effective", given->effective, "Print every value and where it comes from");
+  command->callback([given, &status] { status = run(*given); });
+}
+
+}  // namespace portcullis::apps

@@ -1,0 +1,122 @@
+// `portcullis keys`: the key file of a node that is not running. A running one rotates with
+// admin.rotate_keys.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <memory>
+
+#include "apps/cli/secret_file.hpp"
+#include "apps/commands.hpp"
+#include "apps/config_loader.hpp"
+#include "core/session/keyring.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+struct options {
+  std::string file, config;
+  bool drop_oldest = false;
+};
+
+int fail_with(std::string_view why) {
+  fmt::print(stderr, "portcullis: {}\n", why);
+  return exit_failed;
+}
+
+core::millis now_ms() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+/// --file, or what the configuration names.
+std::string file_of(const options& given) {
+  if (!given.file.empty()) return given.file;
+  config_sources sources{std::nullopt, process_environment(), {}};
+  if (!given.config.empty()) sources.file = given.config;
+  return load_config(sources).value.keys_path();
+}
+
+std::optional<core::keyring> read_keys(const std::string& file, std::string& why) {
+  const auto text = read_secret(file, why);
+  if (!text) return std::nullopt;
+  auto keys = core::parse_keyring(*text);
+  if (keys) return std::move(*keys);
+  why = fmt::format("{}: is no key file ({})", file, keys.error().rule);
+  return std::nullopt;
+}
+
+void print_keys(const core::keyring& keys) {
+  for (const auto& key : keys.ring)
+    fmt::print("ring key {}, made {:%Y-%m-%d %H:%M:%S} UTC{}\n", key.id,
+               fmt::gmtime(static_cast<std::time_t>(key.created_at_ms / 1000)),
+               key.id == keys.ring.front().id ? ", newest" : "");
+  fmt::print("check value {}\n", core::key_material(keys).check_value());
+}
+
+int make(const std::string& out) {
+  std::string why;
+  const auto keys = core::generate_keyring(random_bytes, now_ms());
+  if (!write_new_secret(out, serialize(keys), why)) return fail_with(why);
+  fmt::print("{}: written; keep a copy where the data is not\n", out);
+  return exit_ok;
+}
+
+int rotate(const options& given) {
+  std::string why;
+  const auto file = file_of(given);
+  const auto keys = read_keys(file, why);
+  if (!keys) return fail_with(why);
+  // Nothing here knows which keys the stored sessions need: a full ring counts as in use until told
+  // otherwise.
+  const auto rotated = core::rotate_keyring(*keys, !given.drop_oldest, random_bytes, now_ms());
+  if (!rotated)
+    return fail_with(fmt::format(
+        "{}: the ring is full and its oldest key may be in use; call admin.rotate_keys on the "
+        "running server, which knows, or pass --drop-oldest",
+        file));
+  if (!replace_secret(file, serialize(*rotated), why)) return fail_with(why);
+  print_keys(*rotated);
+  return exit_ok;
+}
+
+int list(const options& given) {
+  std::string why;
+  const auto keys = read_keys(file_of(given), why);
+  if (!keys) return fail_with(why);
+  print_keys(*keys);
+  return exit_ok;
+}
+
+void add_place(CLI::App* command, options& given) {
+  auto* file = command->add_option("--file", given.file, "The key file")->type_name("FILE");
+  command->add_option("--config", given.config, "The configuration that names the key file")
+      ->type_name("FILE")
+      ->excludes(file);
+}
+
+}  // namespace
+
+void add_keys(CLI::App& root, int& status) {
+  auto given = std::make_shared<options>();
+  auto out = std::make_shared<std::string>();
+  auto* keys = root.add_subcommand("keys", "The key file");
+  keys->require_subcommand(1);
+  auto* fresh = keys->add_subcommand("new", "Make a key file, readable by its owner alone");
+  fresh->add_option("--out", *out, "The new file")->required()->type_name("FILE");
+  fresh->callback([out, &status] { status = make(*out); });
+  auto* turn = keys->add_subcommand(
+      "rotate", "Put a new key in front of the ring, while the node is stopped");
+  add_place(turn, *given);
+  turn->add_flag("--drop-oldest", given->drop_oldest,
+                 "With a full ring: whoever still depends on the oldest is logged out");
+  turn->callback([given, &status] { status = rotate(*given); });
+  auto* show = keys->add_subcommand(
+      "list", "Ring keys by number and age, and what tells this file from another");
+  add_place(show, *given);
+  show->callback([given, &status] { status = list(*given); });
+}
+
+}  // namespace portcullis::apps

@@ -1,0 +1,26 @@
+// Random bytes and files that only their owner may read.
+#pragma once
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+namespace portcullis::apps {
+
+/// Fills `out` from OpenSSL's generator (ASVS 11.5.1). Ends the process when it has no entropy: no
+/// secret is better than a weak one.
+void random_bytes(std::span<std::uint8_t> out);
+
+/// Writes a new file with mode 0600 and syncs it. False, and `why`, when it exists or cannot be
+/// written.
+[[nodiscard]] bool write_new_secret(const std::string& file, std::string_view text,
+                                    std::string& why);
+
+/// Puts `text` in the place of `file`, with mode 0600: after a crash there is the old or the new
+/// text, never a part. False, and `why`, when it cannot be written; the old file is then as it was.
+[[nodiscard]] bool replace_secret(const std::string& file, std::string_view text, std::string& why);
+
+/// A whole file of at most 1 MiB. Nothing, and `why`, when it cannot be read.
+[[nodiscard]] std::optional<std::string> read_secret(const std::string& file, std::string& why);
+
+}  // namespace portcullis::apps

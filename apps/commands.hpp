@@ -1,0 +1,30 @@
+// The subcommands of the one binary: each file in cli/ adds one to the tree, main() runs the tree.
+#pragma once
+#include <functional>
+#include <string_view>
+
+namespace CLI {
+class App;
+}
+
+namespace portcullis::apps {
+
+/// Exit statuses, over what a subcommand says of its own.
+inline constexpr int exit_ok = 0;
+inline constexpr int exit_failed = 1;
+inline constexpr int exit_unreachable = 2;
+inline constexpr int exit_usage = 64;
+
+/// Each adds its subcommand to `root`; when the subcommand is run it stores the exit status in
+/// `status`.
+void add_serve(CLI::App& root, int& status);
+void add_call(CLI::App& root, int& status);
+void add_check_config(CLI::App& root, int& status);
+void add_version(CLI::App& root, int& status);
+void add_completion(CLI::App& root, int& status);
+void add_token(CLI::App& root, int& status);
+void add_keys(CLI::App& root, int& status);
+void add_docs(CLI::App& root, int& status);
+void add_bench(CLI::App& root, int& status);
+
+}  // namespace portcullis::apps

@@ -1,0 +1,35 @@
+// The one binary. All that it does is in the subcommands.
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+
+#include "apps/commands.hpp"
+
+int main(int argc, char** argv) {
+  using namespace portcullis::apps;
+  std::signal(SIGPIPE, SIG_IGN);
+  try {
+    CLI::App root("Session validation and circuit breakers, as a server", "portcullis");
+    root.require_subcommand(1);
+    int status = exit_ok;
+    add_serve(root, status);
+    add_call(root, status);
+    add_check_config(root, status);
+    add_token(root, status);
+    add_keys(root, status);
+    add_bench(root, status);
+    add_version(root, status);
+    add_completion(root, status);
+    add_docs(root, status);
+    try {
+      root.parse(argc, argv);
+    } catch (const CLI::ParseError& failed) {
+      return root.exit(failed) == 0 ? exit_ok : exit_usage;
+    }
+    return status;
+  } catch (const std::exception& failed) {
+    std::fprintf(stderr, "portcullis: %s\n", failed.what());
+    return exit_failed;
+  }
+}

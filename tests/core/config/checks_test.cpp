@@ -1,0 +1,143 @@
+#include "core/config/checks.hpp"
+
+#include "entries.hpp"
+
+namespace portcullis::core {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+
+const std::string digest(64, 'a');
+
+std::vector<config_entry> production_entries() {
+  return {given("auth.token.0.name", "web"), given("auth.token.0.role", "app"),
+          given("auth.token.0.sha256", digest.c_str()),
+          given("crypto.keys_file", "/etc/portcullis/keys"),
+          given("server.data_dir", "/var/lib/portcullis")};
+}
+
+parsed_config in_production(std::vector<config_entry> extra) {
+  auto entries = production_entries();
+  for (auto& entry : extra) entries.push_back(std::move(entry));
+  return parse_config(entries, {.working_dir = "/srv", .source = "p.toml"});
+}
+
+TEST(config_checks, touches_are_at_most_half_of_the_idle_time_apart) {
+  EXPECT_THAT(
+      texts(parse({given("session.idle_ttl_s", 100), given("session.touch_granularity_s", 51)})
+                .problems),
+      ElementsAre(
+          "a.toml:1: session.touch_granularity_s: must be at most half of idle_ttl_s (50)"));
+  EXPECT_THAT(
+      parse({given("session.idle_ttl_s", 100), given("session.touch_granularity_s", 50)}).problems,
+      IsEmpty());
+}
+
+TEST(config_checks, a_tenants_policy_is_checked_as_a_whole) {
+  EXPECT_THAT(
+      texts(parse({given("session.absolute_ttl_s", 1000),
+                   given("tenant.acme.session.idle_ttl_s", 1001)})
+                .problems),
+      ElementsAre(
+          "defaults: tenant.acme.session.absolute_ttl_s: must be at least idle_ttl_s (1001)"));
+}
+
+TEST(config_checks, a_field_is_in_one_list_only) {
+  const config_value agent = std::vector<std::string>{"user_agent"};
+  EXPECT_THAT(texts(parse({given("session.observe_fields", agent)}).problems),
+              ElementsAre(HasSubstr("session.observe_fields: \"user_agent\" may be in one of")));
+  EXPECT_THAT(texts(parse({given("session.challenge_fields", agent)}).problems),
+              ElementsAre(HasSubstr("session.challenge_fields: \"user_agent\"")));
+}
+
+TEST(config_checks, a_whole_production_configuration_has_no_problem) {
+  EXPECT_THAT(texts(in_production({}).problems), IsEmpty());
+}
+
+TEST(config_checks, production_without_anything_says_what_to_configure) {
+  EXPECT_THAT(texts(parse_config({}).problems),
+              ElementsAre(HasSubstr("portcullis token new"), HasSubstr("portcullis keys new")));
+}
+
+TEST(config_checks, no_login_is_refused_in_production_and_off_loopback) {
+  EXPECT_THAT(texts(in_production({given("auth.mode", "none")}).problems),
+              ElementsAre(HasSubstr(
+                  "auth.mode: \"none\" is refused with server.environment = \"production\"")));
+  EXPECT_THAT(parse({given("auth.mode", "none")}).problems, IsEmpty());
+  EXPECT_THAT(texts(parse({given("auth.mode", "none"), given("listen.rpc.address", "0.0.0.0:7420")})
+                        .problems),
+              ElementsAre(HasSubstr("only where listen.rpc.address is loopback")));
+  EXPECT_THAT(
+      parse({given("auth.mode", "none"), given("listen.rpc.address", "[::1]:7420")}).problems,
+      IsEmpty());
+}
+
+TEST(config_checks, keys_inside_the_data_folder_are_refused_in_production) {
+  for (const auto* inside : {"/var/lib/portcullis/keys", "/var/lib/portcullis/a/../b/keys",
+                             "../var/lib/portcullis/keys"})
+    EXPECT_THAT(texts(in_production({given("crypto.keys_file", inside)}).problems),
+                ElementsAre(HasSubstr("crypto.keys_file: must not be inside server.data_dir")))
+        << inside;
+  for (const auto* outside : {"/var/lib/portcullis-keys", "keys", "/var/lib/portcullis/../keys"})
+    EXPECT_THAT(texts(in_production({given("crypto.keys_file", outside)}).problems), IsEmpty())
+        << outside;
+  EXPECT_THAT(in_production({given("server.data_dir", "/var/lib/portcullis/"),
+                             given("crypto.keys_file", "/var/lib/portcullis/keys")})
+                  .problems,
+              testing::SizeIs(1));
+}
+
+TEST(config_checks, what_comes_later_is_refused_by_name) {
+  EXPECT_THAT(texts(parse({given("store.mode", "redis")}).problems),
+              ElementsAre(HasSubstr("comes in a later version")));
+  EXPECT_THAT(texts(parse({given("auth.mode", "mtls")}).problems),
+              ElementsAre(HasSubstr("needs a TLS listener")));
+}
+
+TEST(config_checks, tokens_have_names_and_hashes_of_their_own) {
+  const auto twice = [](const char* name, const std::string& hash) {
+    return texts(
+        in_production({given("auth.token.1.name", name), given("auth.token.1.role", "admin"),
+                       given("auth.token.1.sha256", hash.c_str())})
+            .problems);
+  };
+  EXPECT_THAT(twice("web", std::string(64, 'b')),
+              ElementsAre(HasSubstr("two tokens have the name \"web\"")));
+  EXPECT_THAT(twice("ops", digest), ElementsAre(HasSubstr("has the sha256 of another")));
+  EXPECT_THAT(twice("ops", std::string(64, 'b')), IsEmpty());
+}
+
+TEST(config_checks, bounds_that_relate_are_compared) {
+  EXPECT_THAT(
+      texts(parse({given("limits.value_bytes", 2048), given("limits.data_bytes", 2048)}).problems),
+      ElementsAre(HasSubstr("must be less than limits.value_bytes (2048)")));
+  EXPECT_THAT(
+      texts(parse({given("lockout.scope", "user_source"), given("lockout.user_threshold", 9)})
+                .problems),
+      ElementsAre(HasSubstr("must be at least lockout.threshold (10)")));
+  EXPECT_THAT(
+      texts(parse({given("lockout.window_s", 5), given("lockout.repeat_collapse_s", 6)}).problems),
+      ElementsAre(HasSubstr("must be at most lockout.window_s (5)")));
+  EXPECT_THAT(texts(parse({given("listen.http.address", "localhost:7420")}).problems),
+              ElementsAre(HasSubstr("must differ from listen.rpc.address")));
+}
+
+TEST(config_paths, keys_lie_beside_the_data_unless_configured) {
+  EXPECT_EQ(parse({}).value.keys_path(), "./data/portcullis.keys");
+  EXPECT_EQ(parse({given("server.data_dir", "d/")}).value.keys_path(), "d/portcullis.keys");
+  EXPECT_EQ(parse({given("crypto.keys_file", "/k")}).value.keys_path(), "/k");
+}
+
+TEST(config_loops, few_cores_have_one_loop) {
+  EXPECT_EQ(config{}.loop_count(2), 1U);
+  EXPECT_EQ(config{}.loop_count(4), 1U);
+  EXPECT_EQ(config{}.loop_count(8), 4U);
+  EXPECT_EQ(config{}.loop_count(64), 16U);
+  EXPECT_EQ(parse({given("server.loops", 3)}).value.loop_count(64), 3U);
+}
+
+}  // namespace
+}  // namespace portcullis::core
