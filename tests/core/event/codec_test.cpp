@@ -1,0 +1,186 @@
+#include "core/event/codec.hpp"
+
+#include <gtest/gtest.h>
+
+#include "same_event.hpp"
+#include "samples.hpp"
+
+namespace portcullis::core {
+namespace {
+
+constexpr std::string_view node = "node-1";
+
+result<event> through_the_log(const event& what) {
+  const auto body = encode_body(what, node);
+  return decode_body(what.seq, what.at_ms, to_string(what.type()),
+                     what.subject ? byte_view(what.subject->bytes) : byte_view(), body,
+                     what.sealed);
+}
+
+std::vector<event_type> all_types() {
+  std::vector<event_type> out;
+  for (std::size_t i = 0; i < event_type_count; ++i) out.push_back(static_cast<event_type>(i));
+  return out;
+}
+
+// Members that the log does not keep, by design.
+template <class Body>
+constexpr std::size_t kept_out = 0;
+template <>
+constexpr std::size_t kept_out<session_created> = 3;  // find_ip, find_user_agent, ip_plain
+template <>
+constexpr std::size_t kept_out<session_revoked> = 1;  // session_seqs
+
+template <std::size_t... I>
+void check_member_counts(std::index_sequence<I...>) {
+  (
+      [] {
+        using body = std::variant_alternative_t<I, event_body>;
+        EXPECT_EQ(
+            member_count<body>(),
+            std::tuple_size_v<std::remove_cvref_t<decltype(fields_of<body>)>> + kept_out<body>)
+            << to_string(static_cast<event_type>(I));
+      }(),
+      ...);
+}
+
+TEST(event_codec, the_table_forgets_no_member) {
+  check_member_counts(std::make_index_sequence<event_type_count>{});
+}
+
+TEST(event_codec, every_type_survives_with_every_field) {
+  for (const auto type : all_types()) {
+    const auto what = samples::whole(type);
+    const auto read = through_the_log(what);
+    ASSERT_TRUE(read) << to_string(type) << encode_body(what, node);
+    EXPECT_TRUE(same_event(what, *read)) << encode_body(what, node);
+  }
+}
+
+TEST(event_codec, every_type_survives_with_no_field_given) {
+  for (const auto type : all_types()) {
+    const auto what = samples::bare(type);
+    const auto read = through_the_log(what);
+    ASSERT_TRUE(read) << to_string(type) << encode_body(what, node);
+    EXPECT_TRUE(same_event(what, *read)) << encode_body(what, node);
+  }
+}
+
+TEST(event_codec, extreme_numbers_survive) {
+  constexpr auto lowest = std::numeric_limits<millis>::min();
+  constexpr auto highest = std::numeric_limits<millis>::max();
+  auto made = samples::whole(event_type::session_created, std::numeric_limits<std::int64_t>::max());
+  auto& body = std::get<session_created>(made.body);
+  made.at_ms = lowest;
+  made.decided_at_ms = highest;
+  body.expires_at_ms = highest;
+  body.absolute_expires_at_ms = lowest;
+  body.ring_key = std::numeric_limits<std::uint32_t>::max();
+  body.tenant_generation = std::numeric_limits<std::uint64_t>::max();
+  body.data.assign(40'000, '\xff');
+  const auto read = through_the_log(made);
+  ASSERT_TRUE(read);
+  EXPECT_TRUE(same_event(made, *read));
+}
+
+TEST(event_codec, texts_with_quotes_controls_and_any_script_survive) {
+  auto what = samples::whole(event_type::session_revoked);
+  what.tenant_id = "a\"b\\c/\xf0\x9f\x98\x80\xd7\xa9";
+  std::get<session_revoked>(what.body).reason = std::string("\0\x01\n\r\t\x1f\x7f end", 11);
+  const auto read = through_the_log(what);
+  ASSERT_TRUE(read);
+  EXPECT_TRUE(same_event(what, *read));
+}
+
+TEST(event_codec, decided_at_ms_is_kept_only_where_it_differs) {
+  auto what = samples::whole(event_type::session_evicted);
+  EXPECT_NE(encode_body(what, node).find("decided_at_ms"), std::string::npos);
+  what.decided_at_ms = what.at_ms;
+  EXPECT_EQ(encode_body(what, node).find("decided_at_ms"), std::string::npos);
+  what.decided_at_ms = 0;  // not told
+  EXPECT_EQ(encode_body(what, node).find("decided_at_ms"), std::string::npos);
+  EXPECT_EQ(through_the_log(what)->decided_at_ms, what.at_ms);
+}
+
+TEST(event_codec, what_only_the_process_knows_is_not_in_the_log) {
+  auto what = samples::whole(event_type::session_created);
+  what.user_id = "alice";
+  what.session_seq = 987654321;
+  auto& body = std::get<session_created>(what.body);
+  body.find_ip = 123456789123;
+  const auto text = encode_body(what, node);
+  for (const auto* secret : {"alice", "987654321", "123456789123"})
+    EXPECT_EQ(text.find(secret), std::string::npos) << secret;
+  EXPECT_EQ(through_the_log(what)->session_seq, what.seq);
+}
+
+struct damage {
+  const char* name;
+  std::string type, body, subject;
+};
+class damaged_rows : public testing::TestWithParam<damage> {};
+
+TEST_P(damaged_rows, are_log_corrupt) {
+  const auto& row = GetParam();
+  const auto read = decode_body(1, 1, row.type, as_bytes(row.subject), row.body, "");
+  ASSERT_FALSE(read) << row.name;
+  EXPECT_EQ(read.error().code, error_code::LOG_CORRUPT);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    event_codec, damaged_rows,
+    testing::Values(
+        damage{"unknown type", "session_creatd", R"({"node":"n"})", ""},
+        damage{"empty", "node_stopped", "", ""}, damage{"not an object", "node_stopped", "[]", ""},
+        damage{"cut short", "node_stopped", R"({"node":"n")", ""},
+        damage{"more behind", "node_stopped", R"({"node":"n"}{})", ""},
+        damage{"without node", "node_stopped", "{}", ""},
+        damage{"unknown field", "node_stopped", R"({"node":"n","more":1})", ""},
+        damage{"twice", "node_stopped", R"({"node":"n","node":"n"})", ""},
+        damage{"another type's field", "node_stopped", R"({"node":"n","version":1})", ""},
+        damage{"field missing", "session_expired", R"({"node":"n"})", ""},
+        damage{"unknown name", "session_expired", R"({"node":"n","kind":"never"})", ""},
+        damage{"empty name", "session_expired", R"({"node":"n","kind":""})", ""},
+        damage{"number as text", "session_updated", R"({"node":"n","version":"1"})", ""},
+        damage{"fraction", "session_updated", R"({"node":"n","version":1.5})", ""},
+        damage{"too large", "session_updated", R"({"node":"n","version":4294967296})", ""},
+        damage{"negative", "session_updated", R"({"node":"n","version":-1})", ""},
+        damage{"bad base64", "auth_failed", R"({"node":"n","source":"****"})", ""},
+        damage{"short hash", "auth_failed", R"({"node":"n","source":"AAAA"})", ""},
+        damage{"padded data", "session_updated", R"({"node":"n","version":1,"data":"QQ=="})", ""},
+        damage{"null", "session_updated", R"({"node":"n","version":null})", ""},
+        damage{"bad handle", "session_evicted", R"({"node":"n","handle":"s_"})", ""},
+        damage{"policy not an object", "config_reloaded", R"({"node":"n","policy":[]})", ""},
+        damage{"touch without time", "session_touched",
+               R"({"node":"n","touches":[["s_AQIDBAUGBwgJCgsMDQ4PEA"]]})", ""},
+        damage{"unknown signal field", "validation_signalled",
+               R"({"node":"n","fields":["colour"],"action":"observe","count":1})", ""},
+        damage{"not UTF-8", "lockout_cleared", "{\"node\":\"n\",\"reason\":\"\xff\"}", ""},
+        damage{"short subject", "node_stopped", R"({"node":"n"})", "short"}),
+    [](const auto& one) {
+      std::string name = one.param.name;
+      std::replace_if(
+          name.begin(), name.end(),
+          [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+      return name;
+    });
+
+TEST(event_types, names_and_types_are_one_to_one) {
+  for (const auto type : all_types()) EXPECT_EQ(parse_event_type(to_string(type)), type);
+  EXPECT_FALSE(parse_event_type("breaker_opened"));
+  EXPECT_TRUE(is_contract_event_type("breaker_opened"));
+  EXPECT_TRUE(is_contract_event_type("session_created"));
+  EXPECT_FALSE(is_contract_event_type("session_create"));
+}
+
+TEST(event_reference, names_every_type_and_field) {
+  const auto page = event_reference();
+  for (const auto type : all_types())
+    EXPECT_NE(page.find("## `" + std::string(to_string(type)) + "`"), page.npos);
+  for (const auto* field :
+       {"`correlation_id`", "`except_handle`", "`window_ends_at_ms`", "`touches`"})
+    EXPECT_NE(page.find(field), page.npos) << field;
+}
+
+}  // namespace
+}  // namespace portcullis::core
