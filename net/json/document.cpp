@@ -55,7 +55,8 @@ std::size_t unescape(const char* from, std::size_t size, char* to) noexcept {
   std::size_t at = 0;
   while (at < size) {
     const auto* slash = static_cast<const char*>(std::memchr(from + at, '\\', size - at));
-    const std::size_t plain = (slash == nullptr ? from + size : slash) - (from + at);
+    const std::size_t plain =
+        slash == nullptr ? size - at : static_cast<std::size_t>(slash - (from + at));
     std::memmove(to, from + at, plain);
     to += plain;
     at += plain;

@@ -25,10 +25,8 @@ scanner::scanner(scan_limits limits) : limits_(limits) {
 }
 
 void scanner::reset() noexcept {
-  if (tape_.capacity() > idle_tokens_max)
-    std::vector<token>().swap(tape_);
-  else
-    tape_.clear();
+  if (tape_.size() > idle_tokens_max) std::vector<token>().swap(tape_);
+  count_ = 0;
   position_ = 0;
   depth_ = 0;
   state_ = state::value;
@@ -37,10 +35,10 @@ void scanner::reset() noexcept {
 
 scan_status scanner::resume(std::string_view bytes, bool eof) {
   const scan_status status = scan(bytes, eof);
-  if (status == scan_status::incomplete && recording_ && tape_.size() > waiting_tokens_max) {
-    const token last = tape_.back();  // a string or literal may be under way
-    std::vector<token>().swap(tape_);
-    tape_.push_back(last);
+  if (status == scan_status::incomplete && recording_ && count_ > waiting_tokens_max) {
+    const token under_way = last();
+    std::vector<token>(1, under_way).swap(tape_);
+    count_ = 1;
     recording_ = false;
   } else if (status == scan_status::complete && !recording_) {
     const std::string_view value = bytes.substr(0, position_);
@@ -72,7 +70,7 @@ scan_status scanner::scan(std::string_view bytes, bool eof) {
 }
 
 bool scanner::ends_at_eof() const noexcept {
-  if (depth_ != 0 || tape_.empty()) return false;
+  if (depth_ != 0 || count_ == 0) return false;
   switch (state_) {
     case state::number_zero:
     case state::number_int:
@@ -98,79 +96,111 @@ bool scanner::ends_at_eof() const noexcept {
   __builtin_unreachable();
 }
 
+// The usual steps of a request, keys and strings with no escapes, on local variables; all else in
+// slow_step().
 scanner::step scanner::run(const char* bytes, std::size_t size) {
+  std::size_t at = position_;
+  state now = state_;
+  const auto leave = [&](step why) {
+    position_ = at;
+    state_ = now;
+    return why;
+  };
   for (;;) {
-    if (state_ < state::in_string) {
-      while (position_ < size && is_space(bytes[position_])) ++position_;
-      if (position_ == size) return step::starved;
+    if (now < state::in_string) {
+      while (at < size && is_space(bytes[at])) ++at;
+      if (at == size) return leave(step::starved);
     }
-    const char c = position_ < size ? bytes[position_] : '\0';
-    step next = step::go_on;
-    switch (state_) {
-      case state::first_element:
-        next = c == ']' ? close(false) : start_value(c);
-        break;
-      case state::value:
-        next = start_value(c);
-        break;
-      case state::first_key:
-        if (c == '}') {
-          next = close(true);
-          break;
-        }
-        [[fallthrough]];
-      case state::key:
-        if (c != '"') return step::bad;
-        string_is_key_ = true;
-        push(token_kind::string, ++position_);
-        next = scan_string(bytes, size);
-        break;
-      case state::colon:
-        if (c != ':') return step::bad;
-        ++position_;
-        state_ = state::value;
-        break;
-      case state::after_value:
-        next = after_value(c);
-        break;
-      case state::in_string:
-        next = scan_string(bytes, size);
-        break;
-      case state::literal:
-        next = scan_literal(bytes, size);
-        break;
-      case state::number_minus:
-      case state::number_zero:
-      case state::number_int:
-      case state::number_point:
-      case state::number_fraction:
-      case state::number_e:
-      case state::number_e_sign:
-      case state::number_exponent:
-        next = scan_number(bytes, size);
-        break;
-      case state::finished:
-        return step::go_on;
+    bool usual = false;
+    if (now == state::colon) {
+      usual = bytes[at] == ':';
+      if (usual) {
+        ++at;
+        now = state::value;
+      }
+    } else if (now == state::after_value) {
+      usual = bytes[at] == ',';
+      if (usual) {
+        ++at;
+        now = (objects_ & 1) != 0 ? state::key : state::value;
+      }
+    } else if (now <= state::key) {
+      usual = bytes[at] == '"';
+      if (usual) {
+        string_is_key_ = now == state::key || now == state::first_key;
+        push(token_kind::string, ++at);
+        now = state::in_string;
+      }
     }
+    if (now == state::in_string) {
+      at = skip_plain_text(bytes, at, size);
+      if (at == size) return leave(step::starved);
+      usual = bytes[at] == '"';
+      if (usual) {
+        last().end = static_cast<std::uint32_t>(at++);
+        now = string_is_key_ ? state::colon : depth_ == 0 ? state::finished : state::after_value;
+      }
+    }
+    if (now == state::finished) return leave(step::go_on);
+    if (usual) continue;
+    leave(step::go_on);
+    const step next = slow_step(bytes, size);
     if (next != step::go_on) return next;
+    at = position_;
+    now = state_;
   }
 }
 
-token& scanner::push(token_kind kind, std::size_t begin) {
-  if (!recording_) tape_.clear();
-  token fresh;
+scanner::step scanner::slow_step(const char* bytes, std::size_t size) {
+  const char c = position_ < size ? bytes[position_] : '\0';
+  switch (state_) {
+    case state::first_element:
+      return c == ']' ? close(false) : start_value(c);
+    case state::value:
+      return start_value(c);
+    case state::first_key:
+      return c == '}' ? close(true) : step::bad;
+    case state::after_value:
+      return c == '}' || c == ']' ? close(c == '}') : step::bad;
+    case state::in_string:
+      if (c == '\\') return scan_escape(bytes, size);
+      return static_cast<unsigned char>(c) < 0x20 ? step::bad : scan_utf8(bytes, size);
+    case state::literal:
+      return scan_literal(bytes, size);
+    case state::number_minus:
+    case state::number_zero:
+    case state::number_int:
+    case state::number_point:
+    case state::number_fraction:
+    case state::number_e:
+    case state::number_e_sign:
+    case state::number_exponent:
+      return scan_number(bytes, size);
+    case state::key:
+    case state::colon:
+      return step::bad;
+    case state::finished:
+      break;
+  }
+  __builtin_unreachable();
+}
+
+inline void scanner::push(token_kind kind, std::size_t begin) {
+  if (!recording_) count_ = 0;
+  if (count_ == tape_.size()) tape_.resize(std::max<std::size_t>(64, 2 * std::size_t{count_}));
+  token& fresh = tape_[count_++];
+  fresh = token{};
   fresh.begin = static_cast<std::uint32_t>(begin);
   fresh.kind = kind;
-  fresh.next = static_cast<std::uint32_t>(tape_.size() + 1);
-  if (kind == token_kind::string) state_ = state::in_string;
-  return tape_.emplace_back(fresh);
+  fresh.next = count_;
 }
 
 scanner::step scanner::open(token_kind kind) {
   if (depth_ >= limits_.nesting_depth_max) return step::deep;
   const bool object = kind == token_kind::object;
-  push(kind, position_++).next = open_;
-  open_ = static_cast<std::uint32_t>(tape_.size() - 1);
+  push(kind, position_++);
+  last().next = open_;
+  open_ = count_ - 1;
   objects_ = objects_ << 1 | (object ? 1U : 0U);
   ++depth_;
   state_ = object ? state::first_key : state::first_element;
@@ -183,7 +213,7 @@ scanner::step scanner::close(bool object) {
   if (recording_) {
     token& container = tape_[open_];
     open_ = container.next;
-    container.next = static_cast<std::uint32_t>(tape_.size());
+    container.next = count_;
     container.end = static_cast<std::uint32_t>(position_);
   }
   objects_ >>= 1;
@@ -194,10 +224,6 @@ scanner::step scanner::close(bool object) {
 
 scanner::step scanner::start_value(char first) {
   switch (first) {
-    case '"':
-      string_is_key_ = false;
-      push(token_kind::string, ++position_);
-      return step::go_on;
     case '{':
       return open(token_kind::object);
     case '[':
@@ -223,40 +249,11 @@ scanner::step scanner::start_value(char first) {
   return step::go_on;
 }
 
-scanner::step scanner::after_value(char next) {
-  if (next == ',') {
-    ++position_;
-    state_ = (objects_ & 1) != 0 ? state::key : state::value;
-    return step::go_on;
-  }
-  if (next == '}' || next == ']') return close(next == '}');
-  return step::bad;
-}
-
-scanner::step scanner::scan_string(const char* bytes, std::size_t size) {
-  for (;;) {
-    position_ = skip_plain_text(bytes, position_, size);
-    if (position_ == size) return step::starved;
-    const auto byte = static_cast<unsigned char>(bytes[position_]);
-    if (byte == '"') {
-      tape_.back().end = static_cast<std::uint32_t>(position_++);
-      if (string_is_key_)
-        state_ = state::colon;
-      else
-        value_ended();
-      return step::go_on;
-    }
-    if (byte < 0x20) return step::bad;
-    const step next = byte == '\\' ? scan_escape(bytes, size) : scan_utf8(bytes, size);
-    if (next != step::go_on) return next;
-  }
-}
-
 scanner::step scanner::scan_escape(const char* bytes, std::size_t size) {
   // Leaves position_ at the backslash until the whole escape, or pair of them, is there: at most 12
   // bytes.
   if (position_ + 1 == size) return step::starved;
-  tape_.back().escaped = true;
+  last().escaped = true;
   const char kind = bytes[position_ + 1];
   if (kind != 'u') {
     if (std::string_view("\"\\/bfnrt").find(kind) == std::string_view::npos) {
@@ -273,7 +270,7 @@ scanner::step scanner::scan_escape(const char* bytes, std::size_t size) {
   }
   if (!first.complete) return step::starved;
   if (!is_high_surrogate(first.unit)) {
-    if (is_low_surrogate(first.unit)) tape_.back().lone_surrogate = true;
+    if (is_low_surrogate(first.unit)) last().lone_surrogate = true;
     position_ += 6;
     return step::go_on;
   }
@@ -290,13 +287,13 @@ scanner::step scanner::scan_escape(const char* bytes, std::size_t size) {
       }
     }
   }
-  tape_.back().lone_surrogate = true;
+  last().lone_surrogate = true;
   position_ += 6;
   return step::go_on;
 }
 
 scanner::step scanner::scan_utf8(const char* bytes, std::size_t size) {
-  tape_.back().non_ascii = true;
+  last().non_ascii = true;
   while (position_ < size && static_cast<unsigned char>(bytes[position_]) >= 0x80) {
     const utf8_sequence sequence = read_utf8(bytes, position_, size);
     if (sequence.bad) {
@@ -366,7 +363,7 @@ scanner::step scanner::scan_number(const char* bytes, std::size_t size) {
 }
 
 scanner::step scanner::scan_literal(const char* bytes, std::size_t size) {
-  const token& literal = tape_.back();
+  const token& literal = last();
   const std::string_view text = literal.kind == token_kind::literal_true    ? "true"
                                 : literal.kind == token_kind::literal_false ? "false"
                                                                             : "null";
@@ -381,7 +378,7 @@ scanner::step scanner::scan_literal(const char* bytes, std::size_t size) {
 scanner::step scanner::end_scalar(char next) {
   // At the top level `truefalse` and `12"a"` are no values side by side that anyone means.
   if (depth_ == 0 && !is_space(next) && next != '{' && next != '[') return step::bad;
-  tape_.back().end = static_cast<std::uint32_t>(position_);
+  last().end = static_cast<std::uint32_t>(position_);
   value_ended();
   return step::go_on;
 }

@@ -69,7 +69,7 @@ class scanner {
 
   /// The complete value's tokens in the order of the text; the first is the value itself. The
   /// caller may change them (the decoder unescapes in place); they live until reset().
-  [[nodiscard]] std::span<token> tape() noexcept { return tape_; }
+  [[nodiscard]] std::span<token> tape() noexcept { return {tape_.data(), count_}; }
 
  private:
   enum class state : std::uint8_t {
@@ -95,12 +95,12 @@ class scanner {
 
   scan_status scan(std::string_view bytes, bool eof);
   step run(const char* bytes, std::size_t size);
-  token& push(token_kind kind, std::size_t begin);
+  step slow_step(const char* bytes, std::size_t size);
+  void push(token_kind kind, std::size_t begin);
+  token& last() noexcept { return tape_[count_ - 1]; }
   step open(token_kind kind);
   step close(bool object);
   step start_value(char first);
-  step after_value(char next);
-  step scan_string(const char* bytes, std::size_t size);
   step scan_escape(const char* bytes, std::size_t size);
   step scan_utf8(const char* bytes, std::size_t size);
   step scan_number(const char* bytes, std::size_t size);
@@ -110,7 +110,8 @@ class scanner {
   [[nodiscard]] bool ends_at_eof() const noexcept;
 
   scan_limits limits_;
-  std::vector<token> tape_;
+  std::vector<token> tape_;  // the first count_ are used
+  std::uint32_t count_ = 0;
   std::size_t position_ = 0;
   std::uint64_t objects_ = 0;  // a bit an open container, the innermost lowest: 1 is an object
   std::uint32_t open_ = 0;  // the innermost open container; its `next` holds its parent meanwhile

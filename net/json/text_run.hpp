@@ -9,23 +9,34 @@
 
 namespace portcullis::net::json {
 
+#if defined(__SSE2__)
+/// A bit for each of the 16 bytes that is a quote, a backslash, a control character or not ASCII.
+[[nodiscard]] inline unsigned special_mask(const char* bytes) noexcept {
+  const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes));
+  // Signed: bytes from 0x80 on are below the space as well.
+  const __m128i low = _mm_cmplt_epi8(block, _mm_set1_epi8(0x20));
+  const __m128i quote = _mm_cmpeq_epi8(block, _mm_set1_epi8('"'));
+  const __m128i backslash = _mm_cmpeq_epi8(block, _mm_set1_epi8('\\'));
+  return static_cast<unsigned>(
+      _mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, backslash))));
+}
+#endif
+
 /// The first position in [at, size) that is a quote, a backslash, a control character or not ASCII;
 /// else `size`. Reads nothing at or past `size`.
 [[nodiscard]] inline std::size_t skip_plain_text(const char* bytes, std::size_t at,
                                                  std::size_t size) noexcept {
 #if defined(__SSE2__)
-  const __m128i quote = _mm_set1_epi8('"');
-  const __m128i backslash = _mm_set1_epi8('\\');
-  const __m128i space = _mm_set1_epi8(0x20);
   while (size - at >= 16) {
-    const __m128i block = _mm_loadu_si128(reinterpret_cast<const __m128i*>(bytes + at));
-    // Signed: bytes from 0x80 on are below the space as well.
-    const __m128i special =
-        _mm_or_si128(_mm_cmplt_epi8(block, space),
-                     _mm_or_si128(_mm_cmpeq_epi8(block, quote), _mm_cmpeq_epi8(block, backslash)));
-    const auto mask = static_cast<unsigned>(_mm_movemask_epi8(special));
+    const unsigned mask = special_mask(bytes + at);
     if (mask != 0) return at + static_cast<unsigned>(std::countr_zero(mask));
     at += 16;
+  }
+  if (at == size) return size;
+  if (size >= 16) {
+    // The last block overlaps what came before; those bits are shifted out.
+    const unsigned mask = special_mask(bytes + size - 16) >> (16 - (size - at));
+    return mask != 0 ? at + static_cast<unsigned>(std::countr_zero(mask)) : size;
   }
 #endif
   while (at < size) {

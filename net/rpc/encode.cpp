@@ -99,7 +99,7 @@ void write(json_writer& to, const core::session_counts& reply) {
   to.raw(R"(,"evicted":)").integer(reply.evicted);
 }
 
-void write(json_writer& to, const core::lockout_state& reply) {
+void write(json_writer& to, const core::lockout_state_reply& reply) {
   to.raw(R"("locked":)").boolean(reply.locked);
   to.raw(R"(,"failed_attempts":)").integer(reply.failed_attempts);
   to.raw(R"(,"threshold":)").integer(reply.threshold);

@@ -92,11 +92,10 @@ bool params_reader::read_integer(param which, std::int64_t min, std::int64_t max
   const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
   if (read.ptr != text.data() + text.size())
     return refuse(invalid(name_of(which), "integer_without_fraction_or_exponent"));
-  if (read.ec == std::errc::result_out_of_range)
-    value = text.front() == '-' ? std::numeric_limits<std::int64_t>::min()
-                                : std::numeric_limits<std::int64_t>::max();
-  if (value < min) return refuse(invalid(name_of(which), "min", min));
-  if (value > max || read.ec != std::errc()) return refuse(invalid(name_of(which), "max", max));
+  const bool out_of_range = read.ec == std::errc::result_out_of_range;
+  const bool negative = text.front() == '-';
+  if (out_of_range ? negative : value < min) return refuse(invalid(name_of(which), "min", min));
+  if (out_of_range || value > max) return refuse(invalid(name_of(which), "max", max));
   out = value;
   return true;
 }
