@@ -13,7 +13,7 @@ namespace {
 using testing::HasSubstr;
 
 std::string read_page(const std::string& name) {
-  std::ifstream file(std::string(PORTCULLIS_DOCS) + "/" + name);
+  std::ifstream file(std::string(PORTCULLIS_SOURCE_DIR) + "/docs/" + name);
   std::stringstream text;
   text << file.rdbuf();
   return text.str();

@@ -1,0 +1,350 @@
+// The real binary, as a user calls it.
+#include <gmock/gmock.h>
+#include <netinet/in.h>
+#include <openssl/sha.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <thread>
+
+#include "core/bytes.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+using testing::ElementsAre;
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::Not;
+
+struct ran {
+  int status = -1;
+  std::string out;  // and standard error
+};
+
+ran run(const std::string& arguments, const std::string& before = "") {
+  ran result;
+  const auto command = before + " " + PORTCULLIS_BINARY + " " + arguments + " 2>&1";
+  FILE* pipe = popen(command.c_str(), "r");
+  std::array<char, 4096> block;
+  for (std::size_t got = 0; (got = fread(block.data(), 1, block.size(), pipe)) > 0;)
+    result.out.append(block.data(), got);
+  const int status = pclose(pipe);
+  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  return result;
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t at = 0; at < text.size();) {
+    const auto end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+
+class binary : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ =
+        std::filesystem::temp_directory_path() / ("portcullis_binary_" + std::to_string(getpid()));
+    std::filesystem::create_directories(folder_);
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string file(const std::string& name, const std::string& text = "") {
+    const auto path = (folder_ / name).string();
+    if (!text.empty()) std::ofstream(path) << text;
+    return path;
+  }
+  std::filesystem::path folder_;
+};
+
+/// Accepts one connection, answers each line by what `reply` says; an empty answer closes.
+class fake_server {
+ public:
+  explicit fake_server(std::function<std::string(const std::string&)> reply)
+      : listener_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof address;
+    if (bind(listener_, reinterpret_cast<sockaddr*>(&address), size) != 0 ||
+        listen(listener_, 4) != 0)
+      std::abort();
+    getsockname(listener_, reinterpret_cast<sockaddr*>(&address), &size);
+    port_ = ntohs(address.sin_port);
+    thread_ = std::jthread([this, reply = std::move(reply)] { serve(reply); });
+  }
+  ~fake_server() {
+    shutdown(listener_, SHUT_RDWR);  // ends an accept that nobody has met
+    thread_.join();
+    close(listener_);
+  }
+  [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
+  std::vector<std::string> heard;  // read after the client has ended
+
+ private:
+  void serve(const std::function<std::string(const std::string&)>& reply) {
+    const int fd = accept(listener_, nullptr, nullptr);
+    if (fd < 0) return;
+    std::string text;
+    char c = 0;
+    while (read(fd, &c, 1) == 1) {
+      if (c != '\n') {
+        text += c;
+        continue;
+      }
+      heard.push_back(text);
+      const auto answer = reply(text);
+      text.clear();
+      if (answer.empty() || write(fd, answer.data(), answer.size()) < 0) break;
+    }
+    close(fd);
+  }
+  int listener_;
+  int port_ = 0;
+  std::jthread thread_;
+};
+
+TEST_F(binary, version_names_product_and_protocol) {
+  const auto result = run("version");
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.out, MatchesRegex("portcullis [0-9]+\\.[0-9]+\\.[0-9]+ \\(protocol 1\\)\n"));
+}
+
+TEST_F(binary, usage_errors_exit_64_and_help_exits_0) {
+  EXPECT_EQ(run("nonsense").status, 64);
+  EXPECT_EQ(run("").status, 64);
+  EXPECT_EQ(run("call").status, 64);
+  EXPECT_EQ(run("--help").status, 0);
+}
+
+TEST_F(binary, check_config_says_ok_or_every_problem_with_its_line) {
+  const auto good = run("check-config " + std::string(PORTCULLIS_SOURCE_DIR) + "/configs/dev.toml");
+  EXPECT_EQ(good.status, 0);
+  EXPECT_THAT(good.out, EndsWith("configs/dev.toml: ok\n"));
+  const auto path = file("bad.toml",
+                         "[server]\nenvironment = \"development\"\n[session]\nidle_ttl = "
+                         "1\n[lockout]\nthreshold = 0\n");
+  const auto bad = run("check-config " + path);
+  EXPECT_EQ(bad.status, 1);
+  EXPECT_THAT(
+      lines_of(bad.out),
+      ElementsAre(
+          path + ":6: lockout.threshold: must be an integer from 1 to 1000000, not 0",
+          path + ":4: session.idle_ttl: there is no such key; did you mean session.idle_ttl_s?"));
+}
+
+TEST_F(binary, check_config_shows_the_effective_values_with_the_environment_over_the_file) {
+  const auto path =
+      file("c.toml", "[server]\nenvironment = \"development\"\n[lockout]\nthreshold = 4\n");
+  const auto result = run("check-config --effective " + path, "PORTCULLIS_LOCKOUT__WINDOW_S=60");
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.out, HasSubstr("lockout.threshold = 4  # " + path + ":4\n"));
+  EXPECT_THAT(result.out,
+              HasSubstr("lockout.window_s = 60  # environment PORTCULLIS_LOCKOUT__WINDOW_S\n"));
+  EXPECT_EQ(run("check-config " + file("again.toml", result.out)).status, 0)
+      << "it can be read back";
+}
+
+TEST_F(binary, serve_refuses_a_configuration_with_problems_in_lines_of_json) {
+  const auto result = run("serve --set lockout.threshold=0 --data-dir " + file("data"));
+  EXPECT_EQ(result.status, 1);
+  const auto lines = lines_of(result.out);
+  ASSERT_THAT(lines, testing::SizeIs(3));
+  for (const auto& line : lines)
+    EXPECT_THAT(line, MatchesRegex("\\{\"@timestamp\":.*\"error.code\":\"CONFIG_INVALID\".*\\}"));
+  EXPECT_THAT(result.out, HasSubstr("portcullis token new"));
+  EXPECT_FALSE(std::filesystem::exists(file("data")));
+}
+
+TEST_F(binary, token_new_prints_a_token_and_its_hash) {
+  const auto result = run("token new --name web --role observer");
+  EXPECT_EQ(result.status, 0);
+  const auto lines = lines_of(result.out);
+  ASSERT_THAT(lines, testing::SizeIs(6));
+  EXPECT_THAT(lines[0], MatchesRegex("[A-Za-z0-9_-]+"));
+  EXPECT_EQ(lines[0].size(), 43U);
+  core::byte_array<32> hash;
+  SHA256(reinterpret_cast<const unsigned char*>(lines[0].data()), lines[0].size(), hash.data());
+  EXPECT_EQ(lines[5], "sha256 = \"" + core::to_hex(hash) + "\"");
+  EXPECT_NE(lines[0], lines_of(run("token new").out)[0]);
+  const auto config = file(
+      "t.toml", "[server]\nenvironment = \"development\"\n" + result.out.substr(lines[0].size()));
+  EXPECT_EQ(run("check-config " + config).status, 0);
+}
+
+TEST_F(binary, a_token_written_to_a_file_is_not_printed_and_private) {
+  const auto path = file("token");
+  const auto result = run("token new --out " + path);
+  EXPECT_EQ(result.status, 0);
+  EXPECT_THAT(result.out, testing::StartsWith("[[auth.token]]"));
+  struct stat info {};
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  EXPECT_EQ(info.st_size, 44);
+  EXPECT_EQ(run("token new --out " + path).status, 1) << "it is there already";
+}
+
+TEST_F(binary, keys_are_made_listed_and_rotated_until_the_ring_is_full) {
+  const auto path = file("keys");
+  EXPECT_EQ(run("keys new --out " + path).status, 0);
+  struct stat info {};
+  ASSERT_EQ(stat(path.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  EXPECT_EQ(run("keys new --out " + path).status, 1) << "never over an existing file";
+  EXPECT_THAT(lines_of(run("keys list --file " + path).out),
+              ElementsAre(HasSubstr("ring key 1, made 2"), HasSubstr("check value ")));
+  EXPECT_EQ(run("keys rotate --file " + path).status, 0);
+  EXPECT_EQ(run("keys rotate --file " + path).status, 0);
+  const auto full = run("keys rotate --file " + path);
+  EXPECT_EQ(full.status, 1);
+  EXPECT_THAT(full.out, HasSubstr("admin.rotate_keys"));
+  EXPECT_THAT(run("keys rotate --drop-oldest --file " + path).out,
+              testing::AllOf(HasSubstr("ring key 4"), HasSubstr("ring key 2"),
+                             Not(HasSubstr("ring key 1,"))));
+  EXPECT_EQ(run("keys list --file " + file("junk", "junk\n")).status, 1);
+}
+
+TEST_F(binary, call_prints_the_result_as_it_came) {
+  fake_server server([](const std::string&) {
+    return std::string("{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{\"a\":1.0,\"b\":{\"a\":[]}}}\n");
+  });
+  const auto result = run("call --address " + server.address() + " session.stats '{\"x\": \"y\"}'");
+  EXPECT_EQ(result.status, 0);
+  EXPECT_EQ(result.out, "{\"a\":1.0,\"b\":{\"a\":[]}}\n");
+  EXPECT_THAT(
+      server.heard,
+      ElementsAre(R"({"jsonrpc":"2.0","id":1,"method":"session.stats","params":{"x": "y"}})"));
+}
+
+TEST_F(binary, call_prints_an_error_and_exits_1) {
+  fake_server server([](const std::string&) {
+    return std::string(
+        "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32601,\"message\":\"m\"}}\n");
+  });
+  const auto result = run("call --address " + server.address() + " no.such");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, "{\"code\":-32601,\"message\":\"m\"}\n");
+}
+
+TEST_F(binary, call_reads_parameters_from_standard_input) {
+  fake_server server([](const std::string&) { return std::string("{\"result\":{}}\n"); });
+  EXPECT_EQ(
+      run("call --address " + server.address() + " server.ping -", "echo '{\"a\":1}' |").status, 0);
+  EXPECT_THAT(server.heard, testing::Contains(HasSubstr("\"params\":{\"a\":1}")));
+}
+
+TEST_F(binary, call_logs_in_first_when_it_has_a_token) {
+  fake_server server([](const std::string& line) {
+    const bool login = line.find("auth.login") != std::string::npos;
+    return std::string(login ? "{\"id\":0,\"result\":{\"role\":\"app\"}}\n"
+                             : "{\"id\":1,\"result\":{\"ok\":true}}\n");
+  });
+  const auto result = run("call --token-file " + file("token", "secret\n") + " --address " +
+                          server.address() + " server.info");
+  EXPECT_EQ(result.out, "{\"ok\":true}\n");
+  EXPECT_THAT(server.heard,
+              ElementsAre(HasSubstr("\"token\":\"secret\""), HasSubstr("\"server.info\"")));
+}
+
+TEST_F(binary, call_exits_1_when_the_token_is_refused_and_asks_nothing_more) {
+  fake_server server(
+      [](const std::string&) { return std::string("{\"id\":0,\"error\":{\"code\":2002}}\n"); });
+  const auto result = run("call --token-file " + file("token", "secret\n") + " --address " +
+                          server.address() + " server.info");
+  EXPECT_EQ(result.status, 1);
+  EXPECT_EQ(result.out, "{\"code\":2002}\n");
+  EXPECT_THAT(server.heard, testing::SizeIs(1));
+}
+
+TEST_F(binary, call_exits_2_when_there_is_no_answer) {
+  std::string gone;
+  {
+    gone = fake_server([](const std::string&) { return std::string(); }).address();
+  }
+  EXPECT_EQ(run("call --address " + gone + " server.ping").status, 2);
+  EXPECT_EQ(run("call --address nowhere server.ping").status, 2);
+  fake_server closes([](const std::string&) { return std::string(); });
+  EXPECT_EQ(run("call --address " + closes.address() + " server.ping").status, 2);
+  fake_server chatter([](const std::string&) { return std::string("HTTP/1.1 400\n"); });
+  EXPECT_EQ(run("call --address " + chatter.address() + " server.ping").status, 2);
+  fake_server silent([](const std::string&) { return std::string(" "); });
+  EXPECT_EQ(run("call --timeout 0.05 --address " + silent.address() + " server.ping").status, 2);
+}
+
+TEST_F(binary, call_refuses_parameters_that_are_not_json) {
+  EXPECT_EQ(run("call server.ping '{'").status, 64);
+}
+
+TEST_F(binary, bench_counts_what_a_server_answers) {
+  fake_server server([](const std::string& line) {
+    const bool ping = line.find("server.ping") != std::string::npos;
+    return std::string(ping ? "{\"jsonrpc\":\"2.0\",\"id\":6,\"result\":{}}\n" : "?\n");
+  });
+  const auto result = run(
+      "bench --json --connections 1 --sessions 0 --mix ping --warmup 0 --seconds 0.1 --address " +
+      server.address());
+  EXPECT_EQ(result.status, 0) << result.out;
+  EXPECT_THAT(result.out, testing::AllOf(HasSubstr("\"errors\":0,\"unexpected\":0"),
+                                         Not(HasSubstr("\"requests\":0,"))));
+}
+
+TEST_F(binary, bench_exits_1_on_wrong_answers_and_2_when_not_reached) {
+  std::string gone;
+  {
+    fake_server server([](const std::string&) {
+      return std::string("{\"jsonrpc\":\"2.0\",\"id\":6,\"error\":{}}\n");
+    });
+    gone = server.address();
+    EXPECT_EQ(
+        run("bench --connections 1 --sessions 0 --mix ping --warmup 0 --seconds 0.1 --address " +
+            gone)
+            .status,
+        1);
+  }
+  EXPECT_EQ(run("bench --address " + gone).status, 2);
+  EXPECT_EQ(run("bench --mix nonsense=1").status, 64);
+}
+
+TEST_F(binary, completion_offers_every_subcommand_option_and_method_in_each_shell) {
+  for (const auto* shell : {"bash", "zsh", "fish"}) {
+    const auto script = run(std::string("completion ") + shell).out;
+    for (const auto* word : {"check-config", "rotate", "token-file", "session.validate"})
+      EXPECT_THAT(script, HasSubstr(word)) << shell;
+    EXPECT_THAT(script, Not(HasSubstr("docs"))) << "hidden";
+  }
+}
+
+TEST_F(binary, the_bash_completion_completes) {
+  const auto script = file("c.bash", run("completion bash").out);
+  const auto complete = [&](const std::string& words, int at) {
+    FILE* pipe = popen(("bash -c 'source " + script + "; COMP_WORDS=(" + words + "); COMP_CWORD=" +
+                        std::to_string(at) + "; _portcullis; printf \"%s \" \"${COMPREPLY[@]}\"'")
+                           .c_str(),
+                       "r");
+    std::string out;
+    std::array<char, 4096> block;
+    for (std::size_t got = 0; (got = fread(block.data(), 1, block.size(), pipe)) > 0;)
+      out.append(block.data(), got);
+    pclose(pipe);
+    return out;
+  };
+  EXPECT_EQ(complete("portcullis che", 1), "check-config ");
+  EXPECT_EQ(complete("portcullis keys ro", 2), "rotate ");
+  EXPECT_EQ(complete("portcullis call --tok", 2), "--token-file ");
+  EXPECT_EQ(complete("portcullis call --address x session.val", 4), "session.validate ");
+}
+
+}  // namespace
+}  // namespace portcullis::apps
