@@ -20,10 +20,10 @@ struct event_filter {
   std::uint64_t after = 0;  // only events with a greater seq
   std::size_t limit = core::limits::page_rows_default;
   std::bitset<core::event_type_count> types{};  // none set: all
-  std::vector<std::string> tenants;             // empty: all, also events of no tenant
-  std::optional<core::subject_id> subject;
-  std::optional<core::session_handle> handle;  // also where the event names several
-  std::optional<core::millis> from_ms, to_ms;  // at_ms, both inclusive
+  std::vector<std::string> tenants{};           // empty: all, also events of no tenant
+  std::optional<core::subject_id> subject{};
+  std::optional<core::session_handle> handle{};    // also where the event names several
+  std::optional<core::millis> from_ms{}, to_ms{};  // at_ms, both inclusive
 };
 
 /// Events by seq that pass a filter.
@@ -50,8 +50,8 @@ class event_query {
 
 struct session_filter {
   std::string tenant_id;
-  std::optional<std::uint64_t> find_ip, find_user_agent;  // exactly one
-  std::uint64_t after = 0;                                // creation seq
+  std::optional<std::uint64_t> find_ip{}, find_user_agent{};  // exactly one
+  std::uint64_t after = 0;                                    // creation seq
   std::size_t limit = core::limits::page_rows_default;
 };
 

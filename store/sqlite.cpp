@@ -48,8 +48,8 @@ int statement::prepare(sqlite3* db, std::string_view sql, bool lasting) noexcept
 }
 
 int statement::run() noexcept {
-  const int rc = sqlite3_step(handle_);
-  sqlite3_reset(handle_);
+  const int rc = step();
+  reset();
   return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "core/bytes.hpp"
 #include "core/result.hpp"
@@ -25,9 +26,11 @@ namespace portcullis::store {
 class statement {
  public:
   statement() = default;
-  statement(statement&& other) noexcept : handle_(std::exchange(other.handle_, nullptr)) {}
+  statement(statement&& other) noexcept
+      : handle_(std::exchange(other.handle_, nullptr)), bound_(other.bound_) {}
   statement& operator=(statement&& other) noexcept {
     std::swap(handle_, other.handle_);
+    std::swap(bound_, other.bound_);
     return *this;
   }
   ~statement() { sqlite3_finalize(handle_); }
@@ -40,22 +43,23 @@ class statement {
   void bind(int at, std::int64_t value) noexcept { sqlite3_bind_int64(handle_, at, value); }
   void bind(int at, std::uint32_t value) noexcept { sqlite3_bind_int64(handle_, at, value); }
   void bind_text(int at, std::string_view text) noexcept {
-    sqlite3_bind_text(handle_, at, text.empty() ? "" : text.data(), static_cast<int>(text.size()),
-                      SQLITE_STATIC);
+    note(sqlite3_bind_text64(handle_, at, text.empty() ? "" : text.data(), text.size(),
+                             SQLITE_STATIC, SQLITE_UTF8));
   }
   /// An empty blob is NULL.
   void bind_blob(int at, core::byte_view bytes) noexcept {
-    if (bytes.empty())
-      sqlite3_bind_null(handle_, at);
-    else
-      sqlite3_bind_blob(handle_, at, bytes.data(), static_cast<int>(bytes.size()), SQLITE_STATIC);
+    note(bytes.empty()
+             ? sqlite3_bind_null(handle_, at)
+             : sqlite3_bind_blob64(handle_, at, bytes.data(), bytes.size(), SQLITE_STATIC));
   }
-  void bind_empty_blob(int at) noexcept { sqlite3_bind_zeroblob(handle_, at, 0); }
-  void bind_null(int at) noexcept { sqlite3_bind_null(handle_, at); }
+  void bind_empty_blob(int at) noexcept { note(sqlite3_bind_zeroblob(handle_, at, 0)); }
 
   /// SQLITE_ROW, SQLITE_DONE or an error.
-  [[nodiscard]] int step() noexcept { return sqlite3_step(handle_); }
-  void reset() noexcept { sqlite3_reset(handle_); }
+  [[nodiscard]] int step() noexcept { return bound_ == SQLITE_OK ? sqlite3_step(handle_) : bound_; }
+  void reset() noexcept {
+    sqlite3_reset(handle_);
+    bound_ = SQLITE_OK;
+  }
   /// Runs a statement that gives no rows, and resets it. SQLITE_OK or an error.
   [[nodiscard]] int run() noexcept;
 
@@ -88,7 +92,12 @@ class statement {
   }
 
  private:
+  void note(int rc) noexcept {
+    if (rc != SQLITE_OK) bound_ = rc;
+  }
   sqlite3_stmt* handle_ = nullptr;
+  int bound_ =
+      SQLITE_OK;  // the last bind that failed (a value too large): the next step fails with it
 };
 
 /// Resets a statement at the end of a scope, so that no read stays open across commits.
