@@ -1,6 +1,9 @@
 #include "core/bytes.hpp"
 
 #include <algorithm>
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace portcullis::core {
 namespace {
@@ -22,6 +25,25 @@ constexpr auto hex_values = inverse("0123456789abcdef");
 constexpr auto base64url_values =
     inverse("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_");
 
+#if defined(__SSE2__)
+bool eight_from_hex(const char* text, std::uint8_t* out) noexcept {
+  const __m128i digits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(text));
+  const __m128i number = _mm_sub_epi8(digits, _mm_set1_epi8('0'));
+  const __m128i letter = _mm_sub_epi8(digits, _mm_set1_epi8('a'));
+  const __m128i is_number = _mm_cmpeq_epi8(_mm_min_epu8(number, _mm_set1_epi8(9)), number);
+  const __m128i is_letter = _mm_cmpeq_epi8(_mm_min_epu8(letter, _mm_set1_epi8(5)), letter);
+  if (_mm_movemask_epi8(_mm_or_si128(is_number, is_letter)) != 0xFFFF) return false;
+  const __m128i nibbles =
+      _mm_or_si128(_mm_and_si128(is_number, number),
+                   _mm_and_si128(is_letter, _mm_add_epi8(letter, _mm_set1_epi8(10))));
+  const __m128i pairs =
+      _mm_and_si128(_mm_or_si128(_mm_slli_epi16(nibbles, 4), _mm_srli_epi16(nibbles, 8)),
+                    _mm_set1_epi16(0xFF));
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(pairs, pairs));
+  return true;
+}
+#endif
+
 }  // namespace
 
 void to_hex(byte_view bytes, char* out) noexcept {
@@ -40,7 +62,13 @@ std::string to_hex(byte_view bytes) {
 bool from_hex(std::string_view text, std::span<std::uint8_t> out) noexcept {
   if (text.size() != out.size() * 2) return false;
   int bad = 0;
-  for (std::size_t i = 0; i < out.size(); ++i) {
+  std::size_t i = 0;
+#if defined(__SSE2__)
+  // Every validation decodes a session id here: 16 digits at a time.
+  for (; i + 8 <= out.size(); i += 8)
+    if (!eight_from_hex(text.data() + 2 * i, out.data() + i)) return false;
+#endif
+  for (; i < out.size(); ++i) {
     const int high = hex_values[static_cast<unsigned char>(text[2 * i])];
     const int low = hex_values[static_cast<unsigned char>(text[2 * i + 1])];
     bad |= high | low;

@@ -135,6 +135,7 @@ std::string_view document::ambiguity(std::size_t index) {
 
 std::string_view document::minify(std::size_t index) noexcept {
   const token& value = tape_[index];
+  if (value.kind != token_kind::object && value.kind != token_kind::array) return raw(index);
   char* const begin = bytes_.data() + value.begin;
   char* to = begin;
   std::size_t at = value.begin;

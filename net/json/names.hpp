@@ -22,7 +22,7 @@ class name_table {
   /// The name's place in the list, or N.
   [[nodiscard]] constexpr std::size_t find(std::string_view name) const noexcept {
     const std::size_t index = slots_[slot_of(name)];
-    return index < N && names_[index] == name ? index : N;
+    return index < N && same(names_[index], name) ? index : N;
   }
   [[nodiscard]] constexpr std::string_view operator[](std::size_t index) const noexcept {
     return names_[index];
@@ -31,6 +31,23 @@ class name_table {
  private:
   static constexpr unsigned slot_bits = std::bit_width(N * 4);
   static_assert(N < 255);
+
+  /// Names are short: two overlapping loads each instead of a call.
+  static constexpr bool same(std::string_view a, std::string_view b) noexcept {
+    const std::size_t size = a.size();
+    if (size != b.size()) return false;
+    if (std::is_constant_evaluated() || size < 4 || size > 16) return a == b;
+    if (size < 8)
+      return load4(a.data()) == load4(b.data()) &&
+             load4(a.data() + size - 4) == load4(b.data() + size - 4);
+    return load8(a.data()) == load8(b.data()) &&
+           load8(a.data() + size - 8) == load8(b.data() + size - 8);
+  }
+  static std::uint64_t load8(const char* at) noexcept {
+    std::uint64_t word;
+    std::memcpy(&word, at, 8);
+    return word;
+  }
 
   static constexpr std::uint32_t load4(const char* at) noexcept {
     if (!std::is_constant_evaluated()) {

@@ -74,6 +74,10 @@ TEST(json_document, minifies_only_between_tokens) {
   scanned value(
       "{ \"a b\" : [ 1 , \"x  \\n y\" ,\t{ } ] ,\r\n\"c\":\"\\u0020\", \"\" : -0.50E+1 }");
   EXPECT_EQ(value.doc.minify(0), R"({"a b":[1,"x  \n y",{}],"c":"\u0020","":-0.50E+1})");
+  for (const std::string scalar : {"\"a b\"", "1.0", "true"}) {
+    scanned alone(scalar);
+    EXPECT_EQ(alone.doc.minify(0), scalar);
+  }
   scanned inner(R"({"k":[ 1, 2 ],"z":3})");
   EXPECT_EQ(inner.doc.minify(2), "[1,2]");
   EXPECT_EQ(inner.doc.text(5), "z") << "what follows stays where it was";

@@ -255,6 +255,18 @@ TEST(params, session_ids_and_handles_have_one_form) {
   EXPECT_EQ(id(in_quotes("F" + some_id.substr(1))), wrong);
   EXPECT_EQ(id(in_quotes("")), wrong);
   EXPECT_EQ(id("1"), "INVALID_PARAMS:session_id:string");
+  for (std::size_t at = 0; at < some_id.size(); ++at)
+    for (int byte = 0x20; byte < 0x7F; ++byte) {
+      std::string text = some_id;
+      text[at] = static_cast<char>(byte);
+      if (byte == '"' || byte == '\\') continue;
+      const bool digit = (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'f');
+      const auto of = call("session.revoke", R"("session_id":)" + in_quotes(text));
+      ASSERT_EQ(!of.error, digit) << text;
+      if (!digit) continue;
+      const auto& target = std::get<core::session_id>(of.as<core::revoke_session>().target);
+      ASSERT_EQ(core::to_hex(target.bytes), text);
+    }
   const auto handle = [](const std::string& text) {
     return verdict("session.revoke", R"("handle":)" + in_quotes(text));
   };
@@ -393,7 +405,8 @@ TEST(params, cursors_that_cannot_be_ours_are_invalid_cursors) {
   EXPECT_EQ(cursor(in_quotes(x_times(257))), "CURSOR_INVALID:cursor:");
   EXPECT_EQ(cursor("\"\""), "CURSOR_INVALID:cursor:");
   EXPECT_EQ(cursor("7"), "INVALID_PARAMS:cursor:string");
-  EXPECT_EQ(verdict("events.query", R"("after":)" + in_quotes(x_times(257))), "CURSOR_INVALID:after:");
+  EXPECT_EQ(verdict("events.query", R"("after":)" + in_quotes(x_times(257))),
+            "CURSOR_INVALID:after:");
   EXPECT_EQ(verdict("events.subscribe", R"("after":1)"), "INVALID_PARAMS:after:string");
 }
 
