@@ -23,6 +23,7 @@ class kept_text {
  public:
   void assign(std::string_view text) {
     size_ = static_cast<std::uint16_t>(text.size());
+    if (text.empty()) return;
     if (text.size() <= InPlace)
       std::memcpy(near_.data(), text.data(), text.size());
     else

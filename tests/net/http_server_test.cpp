@@ -228,8 +228,10 @@ TEST(http_server, a_reader_without_progress_is_closed) {
   c.send("GET /big HTTP/1.1\r\n\r\n");
   for (int i = 0; i < 20; ++i) n.on.run_once();
   ASSERT_EQ(n.server->count(), 1u);
-  n.clock.advance_ms(10'000);
-  ASSERT_TRUE(n.until([&] { return n.server->count() == 0; }));
+  ASSERT_TRUE(n.until([&] {
+    n.clock.advance_ms(1'000);
+    return n.server->count() == 0;
+  }));
 }
 
 TEST(http_server, an_answer_that_never_comes_is_a_timeout_and_a_late_one_is_dropped) {
