@@ -36,9 +36,8 @@ bool eight_from_hex(const char* text, std::uint8_t* out) noexcept {
   const __m128i nibbles =
       _mm_or_si128(_mm_and_si128(is_number, number),
                    _mm_and_si128(is_letter, _mm_add_epi8(letter, _mm_set1_epi8(10))));
-  const __m128i pairs =
-      _mm_and_si128(_mm_or_si128(_mm_slli_epi16(nibbles, 4), _mm_srli_epi16(nibbles, 8)),
-                    _mm_set1_epi16(0xFF));
+  const __m128i pairs = _mm_and_si128(
+      _mm_or_si128(_mm_slli_epi16(nibbles, 4), _mm_srli_epi16(nibbles, 8)), _mm_set1_epi16(0xFF));
   _mm_storel_epi64(reinterpret_cast<__m128i*>(out), _mm_packus_epi16(pairs, pairs));
   return true;
 }
@@ -78,17 +77,25 @@ bool from_hex(std::string_view text, std::span<std::uint8_t> out) noexcept {
 }
 
 void to_base64url(byte_view bytes, char* out) noexcept {
-  std::uint32_t bits = 0;
-  int held = 0;
-  for (auto byte : bytes) {
-    bits = (bits << 8) | byte;
-    held += 8;
-    while (held >= 6) {
-      held -= 6;
-      *out++ = base64url_alphabet[(bits >> held) & 63];
-    }
+  const auto digit = [](std::uint32_t bits, int shift) {
+    return base64url_alphabet[(bits >> shift) & 63];
+  };
+  std::size_t at = 0;
+  for (; at + 3 <= bytes.size(); at += 3, out += 4) {
+    const std::uint32_t bits =
+        std::uint32_t{bytes[at]} << 16 | std::uint32_t{bytes[at + 1]} << 8 | bytes[at + 2];
+    out[0] = digit(bits, 18);
+    out[1] = digit(bits, 12);
+    out[2] = digit(bits, 6);
+    out[3] = digit(bits, 0);
   }
-  if (held > 0) *out++ = base64url_alphabet[(bits << (6 - held)) & 63];
+  const auto left = bytes.size() - at;
+  if (left == 0) return;
+  const std::uint32_t bits =
+      std::uint32_t{bytes[at]} << 16 | (left == 2 ? std::uint32_t{bytes[at + 1]} << 8 : 0U);
+  out[0] = digit(bits, 18);
+  out[1] = digit(bits, 12);
+  if (left == 2) out[2] = digit(bits, 6);
 }
 
 std::string to_base64url(byte_view bytes) {
@@ -99,20 +106,31 @@ std::string to_base64url(byte_view bytes) {
 
 bool from_base64url(std::string_view text, std::span<std::uint8_t> out) noexcept {
   if (text.size() != base64url_size(out.size())) return false;
-  std::uint32_t bits = 0;
-  int held = 0;
-  std::size_t at = 0;
-  for (char c : text) {
-    const int value = base64url_values[static_cast<unsigned char>(c)];
-    if (value < 0) return false;
-    bits = (bits << 6) | static_cast<std::uint32_t>(value);
-    held += 6;
-    if (held >= 8) {
-      held -= 8;
-      out[at++] = static_cast<std::uint8_t>(bits >> held);
-    }
+  const auto value = [&](std::size_t at) {
+    return int{base64url_values[static_cast<unsigned char>(text[at])]};
+  };
+  int bad = 0;  // negative once any character was not of the alphabet
+  std::size_t from = 0;
+  std::size_t to = 0;
+  for (; to + 3 <= out.size(); from += 4, to += 3) {
+    const int a = value(from), b = value(from + 1), c = value(from + 2), d = value(from + 3);
+    bad |= a | b | c | d;
+    const auto bits = static_cast<std::uint32_t>(((a & 63) << 18) | ((b & 63) << 12) |
+                                                 ((c & 63) << 6) | (d & 63));
+    out[to] = static_cast<std::uint8_t>(bits >> 16);
+    out[to + 1] = static_cast<std::uint8_t>(bits >> 8);
+    out[to + 2] = static_cast<std::uint8_t>(bits);
   }
-  return (bits & ((1U << held) - 1)) == 0;
+  const auto left = out.size() - to;
+  if (left == 0) return bad >= 0;
+  const int a = value(from), b = value(from + 1), c = left == 2 ? value(from + 2) : 0;
+  bad |= a | b | c;
+  const auto bits =
+      static_cast<std::uint32_t>(((a & 63) << 18) | ((b & 63) << 12) | ((c & 63) << 6));
+  out[to] = static_cast<std::uint8_t>(bits >> 16);
+  if (left == 2) out[to + 1] = static_cast<std::uint8_t>(bits >> 8);
+  // One text for one value: no bits past the last byte.
+  return bad >= 0 && (bits & (left == 2 ? 0xffU : 0xffffU)) == 0;
 }
 
 std::optional<std::string> from_base64url(std::string_view text) {
@@ -144,12 +162,24 @@ void append_json_string(byte_buffer& out, std::string_view text) {
     *at++ = '\\';
     switch (c) {
       case '"':
-      case '\\': *at++ = c; break;
-      case '\b': *at++ = 'b'; break;
-      case '\f': *at++ = 'f'; break;
-      case '\n': *at++ = 'n'; break;
-      case '\r': *at++ = 'r'; break;
-      case '\t': *at++ = 't'; break;
+      case '\\':
+        *at++ = c;
+        break;
+      case '\b':
+        *at++ = 'b';
+        break;
+      case '\f':
+        *at++ = 'f';
+        break;
+      case '\n':
+        *at++ = 'n';
+        break;
+      case '\r':
+        *at++ = 'r';
+        break;
+      case '\t':
+        *at++ = 't';
+        break;
       default:
         *at++ = 'u';
         *at++ = '0';
