@@ -139,6 +139,14 @@ scanner::step scanner::run(const char* bytes, std::size_t size) {
       if (usual) {
         last().end = static_cast<std::uint32_t>(at++);
         now = string_is_key_ ? state::colon : depth_ == 0 ? state::finished : state::after_value;
+        // Most often the next string follows at once: `":"` or `","`.
+        if (depth_ != 0 && size - at >= 2 && bytes[at + 1] == '"' &&
+            bytes[at] == (string_is_key_ ? ':' : ',')) {
+          string_is_key_ = !string_is_key_ && (objects_ & 1) != 0;
+          push(token_kind::string, at += 2);
+          now = state::in_string;
+          continue;
+        }
       }
     }
     if (now == state::finished) return leave(step::go_on);
