@@ -12,24 +12,27 @@ namespace {
 constexpr const char* version_1 = R"sql(
 CREATE TABLE meta(key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE events(
-  seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, type TEXT NOT NULL, subject BLOB, body TEXT NOT NULL,
-  sealed BLOB, mac BLOB NOT NULL);
+  seq INTEGER PRIMARY KEY, at_ms INTEGER NOT NULL, type TEXT NOT NULL, subject BLOB,
+  body TEXT NOT NULL, sealed BLOB, mac BLOB NOT NULL);
 CREATE TABLE users(
   id INTEGER PRIMARY KEY, subject BLOB NOT NULL, lookup BLOB NOT NULL, tenant_id TEXT NOT NULL,
   ring_key INTEGER NOT NULL, wrapped BLOB NOT NULL);
 CREATE TABLE sessions(
-  seq INTEGER PRIMARY KEY, subject BLOB NOT NULL, tenant_id TEXT NOT NULL, handle BLOB NOT NULL, id BLOB NOT NULL,
+  seq INTEGER PRIMARY KEY, subject BLOB NOT NULL, tenant_id TEXT NOT NULL, handle BLOB NOT NULL,
+  id BLOB NOT NULL,
   ring_key INTEGER NOT NULL, created_at_ms INTEGER NOT NULL, last_seen_at_ms INTEGER NOT NULL,
   absolute_expires_at_ms INTEGER NOT NULL, idle_ttl_s INTEGER NOT NULL, version INTEGER NOT NULL,
   state INTEGER NOT NULL, ended_seq INTEGER NOT NULL, tenant_generation INTEGER NOT NULL,
   find_ip INTEGER NOT NULL, find_user_agent INTEGER NOT NULL, fields BLOB, ip BLOB,
-  predecessor BLOB, predecessor_ring_key INTEGER, nonce BLOB, grace_ends_at_ms INTEGER, rotation_ring_key INTEGER,
-  successor_used INTEGER, sealed BLOB, data BLOB);
+  predecessor BLOB, predecessor_ring_key INTEGER, nonce BLOB, grace_ends_at_ms INTEGER,
+  rotation_ring_key INTEGER, successor_used INTEGER, sealed BLOB, data BLOB);
 CREATE TABLE retired_ids(
-  session_seq INTEGER NOT NULL, place INTEGER NOT NULL, id BLOB NOT NULL, ring_key INTEGER NOT NULL,
+  session_seq INTEGER NOT NULL, place INTEGER NOT NULL, id BLOB NOT NULL,
+  ring_key INTEGER NOT NULL,
   grace_ends_at_ms INTEGER NOT NULL, PRIMARY KEY(session_seq, place)) WITHOUT ROWID;
 CREATE TABLE lockouts(
-  subject BLOB NOT NULL, source BLOB NOT NULL, failed_attempts INTEGER NOT NULL, window_ends_at_ms INTEGER NOT NULL,
+  subject BLOB NOT NULL, source BLOB NOT NULL, failed_attempts INTEGER NOT NULL,
+  window_ends_at_ms INTEGER NOT NULL,
   locked_until_ms INTEGER NOT NULL, PRIMARY KEY(subject, source)) WITHOUT ROWID;
 CREATE TABLE tenants(tenant_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;
 )sql";

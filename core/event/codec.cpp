@@ -12,7 +12,6 @@ namespace ondemand = simdjson::ondemand;
 constexpr std::size_t common_count = std::tuple_size_v<decltype(common_fields)>;
 
 // --- writing
-// ---------------------------------------------------------------------------------------------------------
 
 void append_key(byte_buffer& out, std::string_view name) {
   char* at = out.reserve(name.size() + 4);
@@ -51,7 +50,6 @@ void append_handles(byte_buffer& out, const session_touched& touched) {
 }
 
 // --- reading
-// ---------------------------------------------------------------------------------------------------------
 
 struct reader {
   std::string_view name;
