@@ -67,6 +67,7 @@ inline constexpr std::size_t subscriptions_per_connection_max = 16;
 inline constexpr std::size_t subscriptions_per_loop_max = 1'024;
 inline constexpr std::size_t subscriber_lag_events_max = 100'000;
 inline constexpr std::int64_t cursor_only_every_ms = 30'000;
+inline constexpr std::size_t recent_events_max = 4'096;  // kept by a loop with subscribers
 
 // The log of the process (not the event log).
 inline constexpr std::size_t log_queue_lines_max = 8'192;  // past it the oldest are dropped and counted

@@ -26,5 +26,6 @@ class [[nodiscard]] result {
 };
 
 struct nothing {};
+using status = result<nothing>;
 
 }  // namespace portcullis::core

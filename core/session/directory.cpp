@@ -7,7 +7,7 @@ constexpr auto none = slot_index::none;
 
 }  // namespace
 
-directory_state::user& directory_state::need(std::uint32_t slot) {
+directory_state::entry& directory_state::need(std::uint32_t slot) {
   if (users_.size() <= slot) users_.resize(std::max<std::size_t>(slot + 1, users_.size() * 3 / 2));
   return users_[slot];
 }
@@ -63,6 +63,11 @@ identity_ptr directory_state::identity(const subject_id& subject, const key_mate
   const auto slot =
       by_subject_.find(hash_at(subject.bytes, 4), [&](std::uint32_t user) { return subject_of(user) == subject; });
   return slot == none ? nullptr : identity(slot, keys);
+}
+
+void directory_state::change_keys(const key_material& before, const key_material& now) {
+  for (std::uint32_t slot = 0; slot < users_.size(); ++slot)
+    if (users_[slot].row && now.find(users_[slot].row->ring_key) == nullptr) (void)identity(slot, before);
 }
 
 user_row directory_state::make(std::uint32_t user, std::string_view tenant, std::string_view name,

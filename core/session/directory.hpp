@@ -19,6 +19,9 @@ class directory_state {
   /// By creation.
   [[nodiscard]] std::vector<std::uint32_t> sessions(std::uint32_t user) const;
 
+  [[nodiscard]] bool knows(std::uint32_t user) const noexcept {
+    return user < users_.size() && (users_[user].who || users_[user].row);
+  }
   /// Who the user is, opened on first use. Null: unknown here, or the row is not sealed under the ring.
   [[nodiscard]] identity_ptr identity(std::uint32_t user, const key_material& keys);
   [[nodiscard]] identity_ptr identity(const subject_id& subject, const key_material& keys);
@@ -26,10 +29,13 @@ class directory_state {
   [[nodiscard]] user_row make(std::uint32_t user, std::string_view tenant, std::string_view name,
                               const key_material& keys, const random_source& random);
 
+  /// The ring has changed: opens what is wrapped under a key that is no longer in it.
+  void change_keys(const key_material& before, const key_material& now);
+
   [[nodiscard]] std::size_t users() const noexcept { return known_; }
 
  private:
-  struct user {
+  struct entry {
     std::uint32_t first = slot_index::none, last = slot_index::none;
     identity_ptr who;
     std::unique_ptr<user_row> row;  // until opened
@@ -37,10 +43,10 @@ class directory_state {
   struct links {
     std::uint32_t before = slot_index::none, after = slot_index::none;
   };
-  user& need(std::uint32_t slot);
+  entry& need(std::uint32_t slot);
   [[nodiscard]] const subject_id& subject_of(std::uint32_t slot) const;
 
-  std::vector<user> users_;
+  std::vector<entry> users_;
   std::vector<links> sessions_;
   slot_index by_subject_;
   std::size_t known_ = 0;

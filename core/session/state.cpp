@@ -182,12 +182,15 @@ void session_state::on(const event& what, const session_created& body) {
 }
 
 void session_state::on(const event&, const session_touched& body) {
-  for (const auto& touch : body.touches) {
-    const auto slot = find(touch.handle);
-    if (slot == no_slot) continue;
-    auto& s = sessions_[slot];
-    if (s.status == session_status::live) s.last_seen_at_ms = std::max(s.last_seen_at_ms, touch.last_seen_at_ms);
-  }
+  for (const auto& each : body.touches)
+    if (const auto slot = find(each.handle); slot != no_slot) touch(slot, each.last_seen_at_ms);
+}
+
+void session_state::know_ip(session_slot slot, const ip_address& ip) {
+  auto& s = sessions_[slot];
+  s.ip = ip;
+  s.ip_known = true;
+  if (s.extra) s.extra->sealed_ip = {};
 }
 
 void session_state::retire_id(session_slot slot, const id_hash& id, millis quiet_until_ms) {

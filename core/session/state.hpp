@@ -1,6 +1,8 @@
 // What a shard knows of its sessions. apply() is the only thing that changes a session, live and in replay alike.
 #pragma once
+#include <algorithm>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -104,6 +106,18 @@ class session_state {
   /// Applies what the event says of sessions; other events change nothing. An event of a session that is not here (purged
   /// meanwhile) changes nothing either.
   void apply(const event& what);
+
+  /// Records activity: what session_touched says of one session. Never backwards.
+  void touch(session_slot slot, millis seen_at_ms) noexcept {
+    auto& s = sessions_[slot];
+    if (s.status == session_status::live) s.last_seen_at_ms = std::max(s.last_seen_at_ms, seen_at_ms);
+  }
+  /// What needs no event: what a clean context looked like, and an address opened after a restart.
+  void remember(session_slot slot, const byte_array<16>& memo) noexcept {
+    sessions_[slot].memo = memo;
+    sessions_[slot].memo_known = true;
+  }
+  void know_ip(session_slot slot, const ip_address& ip);
 
   [[nodiscard]] found_session find(const id_hash& id) const;
   [[nodiscard]] session_slot find(const session_handle& handle) const;

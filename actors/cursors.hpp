@@ -1,0 +1,47 @@
+// Cursors of lists: opaque to callers, told apart by method, checked strictly (CURSOR_INVALID).
+#pragma once
+#include <charconv>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/session/identity.hpp"
+#include "core/session/state.hpp"
+#include "store/records.hpp"
+
+namespace portcullis::actors {
+
+enum class cursor_kind : char { events = 'e', sessions = 's', found = 'f', lockouts = 'l', connections = 'c' };
+
+[[nodiscard]] inline std::string make_cursor(cursor_kind kind, std::uint64_t position) {
+  return static_cast<char>(kind) + std::to_string(position);
+}
+
+/// The position in a cursor that make_cursor() made; 0 for an empty text. Absent: not one of this kind.
+[[nodiscard]] inline std::optional<std::uint64_t> read_cursor(cursor_kind kind, std::string_view text) {
+  if (text.empty()) return 0;
+  std::uint64_t position = 0;
+  if (text.size() < 2 || text[0] != static_cast<char>(kind)) return std::nullopt;
+  const auto* end = text.data() + text.size();
+  const auto [at, failure] = std::from_chars(text.data() + 1, end, position);
+  if (failure != std::errc{} || at != end || make_cursor(kind, position) != text) return std::nullopt;
+  return position;
+}
+
+/// A row as session.list and session.find show it: the store's sealed part opened, the rest as memory has it.
+[[nodiscard]] inline core::session_row describe(const core::user_identity& who, const core::session_record& s,
+                                                const store::session_display& stored) {
+  core::session_row row;
+  row.handle = s.handle;
+  row.created_at_ms = s.created_at_ms;
+  row.last_seen_at_ms = s.last_seen_at_ms;
+  row.expires_at_ms = s.expires_at_ms();
+  if (const auto shown = core::open_shown(who, stored.sealed)) {
+    row.ip = core::to_text(shown->ip);
+    row.user_agent = shown->user_agent;
+  }
+  return row;
+}
+
+}  // namespace portcullis::actors

@@ -1,0 +1,45 @@
+// Which events a caller asked for and may see (protocol.md, Events and Who may call).
+#pragma once
+#include <bitset>
+
+#include "core/contract/caller.hpp"
+#include "core/event/event.hpp"
+#include "core/result.hpp"
+
+namespace portcullis::actors {
+
+struct event_selection {
+  std::bitset<core::event_type_count> types;  // none set: nothing passes
+  std::string tenant_id;                      // empty: all
+  const core::caller* who = nullptr;
+
+  [[nodiscard]] bool passes(const core::event& what) const {
+    if (!types[static_cast<std::size_t>(what.type())]) return false;
+    if (!tenant_id.empty() && what.tenant_id != tenant_id) return false;
+    return who->tenants.empty() || (!what.tenant_id.empty() && who->sees_tenant(what.tenant_id));
+  }
+};
+
+/// INVALID_PARAMS (field "types") for a name that the contract does not know, FORBIDDEN for what the role may not see: app
+/// sees breaker_* only. Absent types: everything that the role may see but session_touched.
+[[nodiscard]] inline core::result<event_selection> select_events(const core::caller& who,
+                                                                 const std::vector<std::string_view>& types,
+                                                                 std::string_view tenant_id) {
+  event_selection out;
+  out.who = &who;
+  out.tenant_id = tenant_id;
+  const bool breakers_only = who.role == core::role::app;
+  for (const auto type : types) {
+    if (!core::is_contract_event_type(type))
+      return core::fail(core::error_code::INVALID_PARAMS, "types", "event_type");
+    if (breakers_only && !type.starts_with("breaker_")) return core::fail(core::error_code::FORBIDDEN, "types");
+    if (const auto known = core::parse_event_type(type)) out.types.set(static_cast<std::size_t>(*known));
+  }
+  if (types.empty() && !breakers_only) {
+    out.types.set();
+    out.types.reset(static_cast<std::size_t>(core::event_type::session_touched));
+  }
+  return out;
+}
+
+}  // namespace portcullis::actors

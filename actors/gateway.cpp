@@ -1,0 +1,182 @@
+#include "actors/gateway.hpp"
+
+#include "actors/shards.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr std::uint32_t cold_tag = 0x8000'0000;
+
+template <class... Fs>
+struct overloaded : Fs... {
+  using Fs::operator()...;
+};
+template <class... Fs>
+overloaded(Fs...) -> overloaded<Fs...>;
+
+/// The tenant that a request names; empty: none.
+std::string_view tenant_named_by(const core::request_params& params) {
+  return std::visit(
+      [](const auto& each) -> std::string_view {
+        if constexpr (requires { each.user.tenant_id; })
+          return each.user.tenant_id;
+        else if constexpr (requires { each.tenant_id; })
+          return each.tenant_id;
+        else
+          return {};
+      },
+      params);
+}
+
+}  // namespace
+
+gateway::gateway(gateway_options options) : options_(std::move(options)) {
+  everybody_.name = "anonymous";
+  everybody_.role = core::role::admin;
+  batches_.resize(options_.shards);
+  down_.resize(options_.shards, false);
+}
+
+void gateway::wire(gateway_peers peers, gateway_actor self) {
+  peers_ = std::move(peers);
+  self_ = std::move(self);
+}
+
+const core::caller* gateway::greet(net::connection_id id, const net::peer& who) {
+  visitors_[id] = {core::parse_ip(who.address).value_or(core::ip_address{}), who.loopback};
+  return options_.open_to_all ? &everybody_ : &nobody_;
+}
+
+void gateway::closed(net::connection_id id) {
+  visitors_.erase(id);
+  if (subscribers_.erase(id) > 0) caf::anon_send(peers_.subscriptions, connection_gone{id});
+}
+
+void gateway::fail(net::ticket to, const core::error& why, std::string_view correlation_id) {
+  connections_->answer(to, core::failed{why, correlation_id});
+}
+
+std::optional<core::error> gateway::forbidden(const core::caller& caller, const core::request& request) const {
+  if (!core::may_call(caller.role, request.method))
+    return core::fail(caller.role == core::role::none ? core::error_code::AUTH_REQUIRED : core::error_code::FORBIDDEN);
+  if (caller.tenants.empty()) return std::nullopt;
+  const auto tenant = tenant_named_by(request.params);
+  if (!tenant.empty() && !caller.sees_tenant(tenant)) return core::fail(core::error_code::FORBIDDEN, "tenant_id");
+  return std::nullopt;
+}
+
+std::optional<std::uint32_t> gateway::shard_for(const core::request& request) const {
+  const auto by_byte = [this](std::uint8_t byte) { return std::optional(shard_of(byte, options_.shards)); };
+  const auto by_user = [&](const core::user_name& user) {
+    return by_byte(options_.keys->routing_byte(user.tenant_id, user.user_id));
+  };
+  return std::visit(
+      overloaded{
+          [&](const core::validate_session& p) { return by_byte(p.id.bytes[0]); },
+          [&](const core::update_session& p) { return by_byte(p.id.bytes[0]); },
+          [&](const core::rotate_session& p) { return by_byte(p.id.bytes[0]); },
+          [&](const core::revoke_session& p) {
+            return by_byte(std::visit([](const auto& target) { return target.bytes[0]; }, p.target));
+          },
+          [&](const core::create_session& p) { return by_user(p.user); },
+          [&](const core::revoke_user& p) { return by_user(p.user); },
+          [&](const core::list_sessions& p) { return by_user(p.user); },
+          [&](const core::lockout_status& p) { return by_user(p.user); },
+          [&](const core::clear_lockout& p) { return by_user(p.user); },
+          [&](const core::revoke_tenant& p) { return by_byte(options_.keys->routing_byte(p.tenant_id, {})); },
+          [](const auto&) { return std::optional<std::uint32_t>(); },
+      },
+      request.params);
+}
+
+std::uint32_t gateway::submit(net::connection_id from, const core::caller& caller, net::ticket to,
+                              core::request& request, const net::block_ref& block) {
+  if (draining_) {
+    fail(to, core::fail(core::error_code::NODE_DRAINING), request.correlation_id);
+    return 0;
+  }
+  if (const auto why = forbidden(caller, request)) {
+    fail(to, *why, request.correlation_id);
+    return 0;
+  }
+  if (const auto shard = shard_for(request)) {
+    if (down_[*shard]) {
+      fail(to, core::fail(core::error_code::OVERLOADED), request.correlation_id);
+      return 0;
+    }
+    batches_[*shard].requests.push_back({to, &caller, block, std::move(request), options_.loop});
+    return *shard + 1;
+  }
+  switch (request.method) {
+    case core::method::server_ping: connections_->answer(to, core::done{}); return 0;
+    case core::method::server_version: connections_->answer(to, core::version_reply{options_.version}); return 0;
+    case core::method::auth_login: log_in(from, to, request); return 0;
+    default:  // NOLINT: all that is not of one shard
+      caf::anon_send(self_, cold_request{{to, &caller, block, std::move(request), options_.loop}, from});
+      return cold_tag;
+  }
+}
+
+void gateway::turn_ended() {
+  for (std::uint32_t shard = 0; shard < batches_.size(); ++shard) {
+    if (batches_[shard].requests.empty()) continue;
+    batches_[shard].now_ms = options_.clock->now_ms();
+    caf::anon_send(peers_.shards[shard].session, std::exchange(batches_[shard], request_batch{}));
+  }
+}
+
+void gateway::log_in(net::connection_id from, net::ticket to, const core::request& request) {
+  const auto peer = visitors_[from];
+  if (!peer.loopback) return fail(to, core::fail(core::error_code::TLS_REQUIRED), request.correlation_id);
+  const auto now_ms = options_.clock->now_ms();
+  const auto source = options_.keys->source(peer.address);
+  if (const auto wait_ms = options_.limiter->wait_ms(source, now_ms); wait_ms > 0) {
+    auto why = core::fail(core::error_code::AUTH_RATE_LIMITED);
+    why.retry_after_ms = wait_ms;
+    return fail(to, why, request.correlation_id);
+  }
+  const auto token = std::get<core::login>(request.params).token;
+  const auto* who = is_token_form(token) ? find_caller(options_.tokens, token) : nullptr;
+  if (who == nullptr) {
+    options_.limiter->failed(source, now_ms);
+    auto batch = std::make_shared<event_batch>();
+    core::event what;
+    what.at_ms = what.decided_at_ms = now_ms;
+    what.correlation_id = request.correlation_id;
+    what.body = core::auth_failed{source};
+    batch->events.push_back(std::move(what));
+    caf::anon_send(peers_.hub, log_events{std::move(batch)});
+    return fail(to, core::fail(core::error_code::AUTH_FAILED), request.correlation_id);
+  }
+  connections_->set_caller(from, who);
+  connections_->answer(to, core::logged_in{who->role, who->name});
+}
+
+void gateway::handle(net::http_request request, std::function<void(net::http_response)> respond) {
+  if (options_.http_needs_token) {
+    constexpr std::string_view scheme = "Bearer ";
+    const std::string_view sent = request.authorization;
+    const auto token = sent.starts_with(scheme) ? sent.substr(scheme.size()) : std::string_view{};
+    const auto* who = is_token_form(token) ? find_caller(options_.tokens, token) : nullptr;
+    if (who == nullptr)
+      return respond(options_.http_error(
+          core::fail(sent.empty() ? core::error_code::AUTH_REQUIRED : core::error_code::AUTH_FAILED)));
+    if (who->role == core::role::app) return respond(options_.http_error(core::fail(core::error_code::FORBIDDEN)));
+  }
+  if (request.path == "/livez") return respond({200, "text/plain; charset=utf-8", "ok\n"});
+  if (request.path == "/readyz") {
+    if (draining_) return respond(options_.http_error(core::fail(core::error_code::NODE_DRAINING)));
+    if (store_trouble_) return respond(options_.http_error(*store_trouble_));
+    for (const bool down : down_)
+      if (down) return respond(options_.http_error(core::fail(core::error_code::OVERLOADED)));
+    if (request.query.find("verbose") == std::string::npos) return respond({200, "text/plain; charset=utf-8", "ok\n"});
+    return respond({200, "text/plain; charset=utf-8", "[+]store ok\n[+]shards ok\n[+]not draining\nready\n"});
+  }
+  if (request.path == "/metrics") {
+    caf::anon_send(self_, http_get{std::move(request.path), std::move(request.query), std::move(respond)});
+    return;
+  }
+  respond(options_.http_error(core::fail(core::error_code::METHOD_NOT_FOUND, {}, "path")));
+}
+
+}  // namespace portcullis::actors

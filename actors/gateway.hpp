@@ -1,0 +1,121 @@
+// The gateway: one a loop, the bridge between the loop's connections and the actors. Checks roles, routes each request to
+// its shard in one batch a turn, and answers by itself what needs no shard or several actors.
+#pragma once
+#include <set>
+#include <unordered_map>
+
+#include "actors/event_filter.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/pinned.hpp"
+#include "core/clock.hpp"
+
+namespace portcullis::actors {
+
+struct gateway_options {
+  std::uint32_t loop = 0, shards = 1, loops = 1;
+  std::string node_id, version;
+  bool open_to_all = false;   // auth.mode "none"
+  bool http_needs_token = false;
+  std::shared_ptr<const core::key_material> keys;
+  core::clock* clock = nullptr;
+  core::millis started_at_ms = 0;
+  std::vector<caller_token> tokens;
+  std::shared_ptr<auth_limiter> limiter;
+  std::function<void()> stop_accepting;  // called on the loop when the node drains
+  /// How net spells an error as an HTTP answer.
+  std::function<net::http_response(const core::error&)> http_error;
+};
+
+/// The other actors; set before the loop runs.
+struct gateway_peers {
+  hub_actor hub;
+  journal_actor journal;
+  metrics_actor metrics;
+  supervisor_actor supervisor;
+  subscriptions_actor subscriptions;
+  std::vector<gateway_actor> gateways;  // by loop
+  std::vector<shard_moved> shards;
+};
+
+/// Lives on its loop; the actor of the same name is its voice. Must outlive both the loop's servers and that actor.
+class gateway final : public net::gateway_port, public net::http_port {
+ public:
+  explicit gateway(gateway_options options);
+  void attach(net::connections_port& connections) { connections_ = &connections; }
+  void wire(gateway_peers peers, gateway_actor self);
+
+  const core::caller* greet(net::connection_id id, const net::peer& who) override;
+  std::uint32_t submit(net::connection_id from, const core::caller& caller, net::ticket to, core::request& request,
+                       const net::block_ref& block) override;
+  void turn_ended() override;
+  void closed(net::connection_id id) override;
+  void handle(net::http_request request, std::function<void(net::http_response)> respond) override;
+
+ private:
+  friend class gateway_voice;
+  struct visitor {
+    core::ip_address address;
+    bool loopback = false;
+  };
+  [[nodiscard]] std::optional<core::error> forbidden(const core::caller& caller, const core::request& request) const;
+  [[nodiscard]] std::optional<std::uint32_t> shard_for(const core::request& request) const;
+  void log_in(net::connection_id from, net::ticket to, const core::request& request);
+  void fail(net::ticket to, const core::error& why, std::string_view correlation_id);
+
+  gateway_options options_;
+  gateway_peers peers_;
+  gateway_actor self_;
+  net::connections_port* connections_ = nullptr;
+  core::caller nobody_, everybody_;
+  std::unordered_map<net::connection_id, visitor> visitors_;
+  std::set<net::connection_id> subscribers_;
+  std::vector<request_batch> batches_;  // by shard
+  std::vector<bool> down_;              // by shard
+  std::optional<core::error> store_trouble_;
+  bool draining_ = false;
+};
+
+class gateway_voice;
+using gateway_self = pinned_actor<gateway_actor, gateway_voice>;
+/// `tallies` copies the loop's counters, on the loop.
+gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owner,
+                                               std::function<core::loop_tallies()> tallies);
+
+/// The actor's side: what takes more than one step.
+class gateway_voice {
+ public:
+  void start(gateway_self* self, gateway* owner, std::function<core::loop_tallies()> tallies);
+  void on(const reply_batch& replies);
+  void on(cold_request& request);
+  void on(http_get& request);
+  loop_collected on(const collect_loop&) const;
+  loop_listed on(const list_loop& question) const;
+  void on(const shard_down& which);
+  void on(const shard_moved& moved);
+  void on(subscriptions_moved& moved);
+  void on(callers_changed& change);
+  void on(keys_changed& change);
+  void on(const store_state_changed& change);
+  void drain();
+  static constexpr const char* name = "gateway";
+
+ private:
+  struct lock_listing;
+  void stats(inbound& request);
+  void info(inbound& request);
+  void find(inbound& request);
+  void described(inbound& request, const std::shared_ptr<found_in_store>& found);
+  void list_locks_of(const std::shared_ptr<lock_listing>& listing);
+  void list_lockouts(inbound& request);
+  void query(inbound& request);
+  void list_connections(inbound& request);
+  void administrate(inbound& request);
+  void answer(const inbound& request, const core::reply& reply);
+  void fail(const inbound& request, core::error why);
+
+  gateway_self* self_ = nullptr;
+  gateway* owner_ = nullptr;
+  std::function<core::loop_tallies()> tallies_;
+};
+
+}  // namespace portcullis::actors

@@ -1,0 +1,46 @@
+#include "actors/hub.hpp"
+
+#include "actors/handlers.hpp"
+
+namespace portcullis::actors {
+
+hub_actor::behavior_type hub_behaviour(hub_actor::stateful_pointer<hub_state> self) {
+  set_default_handlers(self);
+  auto& state = self->state;
+  state.self = self;
+  return {
+      [&state](log_events& order) { state.on(order); },
+      [&state](events_durable& done) { state.on(done); },
+      [&state](interest_changed& change) { state.on(change); },
+      [&state](load_shards& question) { return state.on(question); },
+      [&state](wire_hub& peers) { state.on(peers); },
+      [&state](stop_atom) { return state.stop(); },
+  };
+}
+
+void hub_state::on(log_events& order) { self->send(peers_.journal, std::move(order)); }
+
+void hub_state::on(events_durable& done) {
+  events_published published{std::move(done.batches)};
+  for (std::size_t loop = 0; loop < peers_.subscriptions.size(); ++loop)
+    if (interested_[loop]) self->send(peers_.subscriptions[loop], published);
+  if (peers_.log) self->send(peers_.log, std::move(published));
+}
+
+void hub_state::on(const interest_changed& change) { interested_.at(change.loop) = change.interested; }
+
+caf::result<shards_loaded> hub_state::on(load_shards& question) {
+  return self->delegate(peers_.journal, std::move(question));
+}
+
+void hub_state::on(wire_hub& peers) {
+  peers_ = std::move(peers);
+  interested_.resize(peers_.subscriptions.size(), false);  // who was interested still is
+}
+
+caf::result<bool> hub_state::stop() {
+  // In the order of the mailbox: all that came before is with the journal already.
+  return self->delegate(peers_.journal, stop_atom::value);
+}
+
+}  // namespace portcullis::actors

@@ -1,0 +1,27 @@
+// The hub: everything that happens goes through here to the journal, and comes back durable to be fanned out to live
+// readers, metrics and the log. On CAF's scheduler.
+#pragma once
+#include "actors/interfaces.hpp"
+
+namespace portcullis::actors {
+
+class hub_state {
+ public:
+  void on(log_events& order);
+  void on(events_durable& done);
+  void on(const interest_changed& change);
+  caf::result<shards_loaded> on(load_shards& question);
+  void on(wire_hub& peers);
+  caf::result<bool> stop();
+  static constexpr const char* name = "hub";
+
+  hub_actor::stateful_pointer<hub_state> self = nullptr;
+
+ private:
+  wire_hub peers_;
+  std::vector<bool> interested_;  // by loop
+};
+
+hub_actor::behavior_type hub_behaviour(hub_actor::stateful_pointer<hub_state> self);
+
+}  // namespace portcullis::actors

@@ -1,0 +1,412 @@
+#include "actors/journal.hpp"
+
+#include <chrono>
+
+#include "actors/handlers.hpp"
+#include "actors/shard_loader.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+using monitoring::store_operation;
+
+constexpr auto retry_every = std::chrono::milliseconds(250);
+
+class stopwatch {
+ public:
+  [[nodiscard]] std::uint64_t ns() const {
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start_).count());
+  }
+
+ private:
+  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+bool is_fatal(const core::error& why) {
+  return why.code == core::error_code::STORE_UNAVAILABLE && why.rule == "io_error";
+}
+
+}  // namespace
+
+journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<journal_worker> self,
+                                               journal_actor_options options) {
+  set_default_handlers(self);
+  auto& state = self->state;
+  state.start(self, std::move(options));
+  return {
+      [&state](log_events& order) { state.on(order); },
+      [&state](flush_atom) { state.flush(); },
+      [&state](slice_atom) { state.slice(); },
+      [&state](read_sessions& question) { return state.on(question); },
+      [&state](query_log& question) { return state.on(question); },
+      [&state](find_in_store& question) { return state.on(question); },
+      [&state](back_up& order) { return state.on(order); },
+      [&state](rewrap_keys& order) { return state.on(order); },
+      [&state](load_shards& question) { return state.on(question); },
+      [&state](collect_journal& question) { return state.on(question); },
+      [&state](wire_hub& peers) { state.on(peers); },
+      [&state](stop_atom) { return state.stop(); },
+  };
+}
+
+void journal_worker::start(journal_actor::stateful_pointer<journal_worker> self, journal_actor_options options) {
+  self_ = self;
+  options_ = std::move(options);
+  tallies_.incarnation = 1;
+  tallies_.replay_ns = options_.replay_ns;
+}
+
+void journal_worker::on(log_events& order) {
+  auto batch = std::move(order.batch);
+  if (degraded_ && batch->durable) return refuse(std::move(batch), trouble_);
+  queued_events_ += batch->events.size();
+  queue_.push_back(std::move(batch));
+  if (flush_sent_ || degraded_) return;
+  flush_sent_ = true;
+  // Goes behind whatever waits in the mailbox by now: that becomes part of the same commit.
+  self_->send(self_, flush_atom::value);
+}
+
+void journal_worker::number(event_batch& batch) {
+  auto seq = options_.log->last_seq();
+  auto at_ms = options_.log->last_at_ms();
+  for (auto& each : batch.events) {
+    each.seq = ++seq;
+    at_ms = std::max(at_ms, each.decided_at_ms);
+    each.at_ms = at_ms;
+    if (each.type() == core::event_type::session_created) each.session_seq = seq;
+  }
+}
+
+bool journal_worker::append(event_batch& batch, core::error& why) {
+  number(batch);
+  const stopwatch watch;
+  const auto ok = options_.log->append(batch.events, batch.users, batch.purges);
+  tallies_.took(store_operation::append, watch.ns());
+  if (ok) return true;
+  why = ok.error();
+  fail(store_operation::append, why);
+  return false;
+}
+
+void journal_worker::flush() {
+  flush_sent_ = false;
+  if (dead_) return;
+  std::vector<batch_ptr> appended;
+  std::size_t events = 0;
+  while (!queue_.empty() && !dead_) {
+    core::error why;
+    if (!append(*queue_.front(), why)) {
+      if (is_fatal(why)) return;
+      if (why.code == core::error_code::STORE_FULL) {
+        give_back(appended);
+        return degrade(why);
+      }
+      // The rows themselves were refused: nobody else's are lost with them.
+      auto bad = std::move(queue_.front());
+      queue_.pop_front();
+      queued_events_ -= bad->events.size();
+      refuse(std::move(bad), why);
+      continue;
+    }
+    events += queue_.front()->events.size();
+    queued_events_ -= queue_.front()->events.size();
+    appended.push_back(std::move(queue_.front()));
+    queue_.pop_front();
+    if (events < core::limits::commit_events_max) continue;
+    if (!commit(appended)) return;
+    events = 0;
+  }
+  if (!appended.empty() && !commit(appended)) return;
+  if (degraded_) recover();
+  if (options_.log->wants_checkpoint()) {
+    const stopwatch watch;
+    const auto ok = options_.log->checkpoint();
+    tallies_.took(store_operation::checkpoint, watch.ns());
+    if (!ok) fail(store_operation::checkpoint, ok.error());
+  }
+}
+
+bool journal_worker::commit(std::vector<batch_ptr>& appended) {
+  const stopwatch watch;
+  const auto ok = options_.log->commit();
+  tallies_.took(store_operation::commit, watch.ns());
+  if (ok) {
+    acknowledge(std::exchange(appended, {}));
+    return true;
+  }
+  fail(store_operation::commit, ok.error());
+  if (dead_) return false;
+  give_back(appended);
+  degrade(ok.error());
+  return false;
+}
+
+void journal_worker::acknowledge(std::vector<batch_ptr> done) {
+  for (const auto& batch : done) {
+    tallies_.appends += batch->events.size();
+    if (batch->shard != event_batch::node) self_->send(peers_.sessions[batch->shard], events_committed{batch, false, {}});
+  }
+  self_->send(peers_.hub, events_durable{std::move(done)});
+}
+
+void journal_worker::refuse(batch_ptr batch, const core::error& why) {
+  if (batch->shard == event_batch::node) return;
+  const auto shard = batch->shard;
+  self_->send(peers_.sessions[shard], events_committed{std::move(batch), true, why});
+}
+
+void journal_worker::give_back(std::vector<batch_ptr>& appended) {
+  for (auto at = appended.rbegin(); at != appended.rend(); ++at) {
+    queued_events_ += (*at)->events.size();
+    queue_.push_front(std::move(*at));
+  }
+  appended.clear();
+}
+
+void journal_worker::degrade(const core::error& why) {
+  trouble_ = why;
+  // Durable decisions are refused undecided, in their order; what is applied already waits for space.
+  std::deque<batch_ptr> kept;
+  for (auto& batch : queue_) {
+    if (batch->durable) {
+      queued_events_ -= batch->events.size();
+      refuse(std::move(batch), why);
+    } else {
+      kept.push_back(std::move(batch));
+    }
+  }
+  queue_ = std::move(kept);
+  if (!degraded_) {
+    degraded_ = true;
+    tell_shards({true, why});
+    auto batch = std::make_shared<event_batch>();
+    core::event what;
+    what.decided_at_ms = options_.log->last_at_ms();
+    what.body = core::store_degraded{std::string(core::describe(why.code).name)};
+    batch->events.push_back(std::move(what));
+    queued_events_ += 1;
+    queue_.push_back(std::move(batch));
+  }
+  flush_sent_ = true;
+  self_->delayed_send(self_, retry_every, flush_atom::value);
+}
+
+void journal_worker::recover() {
+  degraded_ = false;
+  tell_shards({false, {}});
+  auto batch = std::make_shared<event_batch>();
+  core::event what;
+  what.decided_at_ms = options_.log->last_at_ms();
+  what.body = core::store_recovered{};
+  batch->events.push_back(std::move(what));
+  log_events order{std::move(batch)};
+  on(order);
+}
+
+void journal_worker::tell_shards(const store_state_changed& change) {
+  for (const auto& session : peers_.sessions) self_->send(session, change);
+  for (const auto& gateway : peers_.gateways) self_->send(gateway, change);
+  if (peers_.log) self_->send(peers_.log, change);
+}
+
+void journal_worker::fail(store_operation operation, const core::error& why) {
+  using monitoring::store_failure;
+  auto kind = store_failure::unavailable;
+  if (why.code == core::error_code::STORE_FULL) kind = store_failure::full;
+  if (why.code == core::error_code::STORE_INTEGRITY || why.code == core::error_code::LOG_CORRUPT)
+    kind = store_failure::integrity;
+  tallies_.failed(operation, kind);
+  if (!is_fatal(why) || dead_) return;
+  dead_ = true;
+  options_.fatal(why);
+}
+
+void journal_worker::add_job(read_job job) {
+  jobs_.push_back(std::move(job));
+  if (slice_sent_) return;
+  slice_sent_ = true;
+  self_->send(self_, slice_atom::value);
+}
+
+void journal_worker::slice() {
+  slice_sent_ = false;
+  if (jobs_.empty()) return;
+  auto job = std::move(jobs_.front());
+  jobs_.pop_front();
+  if (!job.step()) jobs_.push_back(std::move(job));
+  if (jobs_.empty()) return;
+  slice_sent_ = true;
+  self_->send(self_, slice_atom::value);
+}
+
+caf::result<sessions_read> journal_worker::on(read_sessions& question) {
+  auto promise = self_->make_response_promise<sessions_read>();
+  auto out = std::make_shared<sessions_read>();
+  add_job({[this, promise, out, seqs = std::move(question.seqs), at = std::size_t{0}]() mutable {
+    constexpr std::size_t rows_a_slice = 100;
+    const auto count = std::min(rows_a_slice, seqs.size() - at);
+    const stopwatch watch;
+    auto rows = options_.log->read_sessions(std::span(seqs).subspan(at, count));
+    tallies_.took(store_operation::sessions, watch.ns());
+    at += count;
+    if (!rows) {
+      fail(store_operation::sessions, rows.error());
+      out->why = rows.error();
+    } else {
+      for (auto& row : *rows) out->rows.push_back(std::move(row));
+      if (at < seqs.size()) return false;
+    }
+    promise.deliver(std::move(*out));
+    return true;
+  }});
+  return promise;
+}
+
+caf::result<log_queried> journal_worker::on(query_log& question) {
+  auto promise = self_->make_response_promise<log_queried>();
+  const auto limit = question.filter.limit;
+  auto query = std::make_shared<store::event_query>(*options_.log, std::move(question.filter));
+  add_job({[this, promise, query, limit]() mutable {
+    const stopwatch watch;
+    const auto went = query->step();
+    tallies_.took(store_operation::query, watch.ns());
+    log_queried out;
+    if (!went) {
+      fail(store_operation::query, went.error());
+      out.why = went.error();
+    } else if (*went == store::progress::more) {
+      return false;
+    }
+    out.events = std::move(query->rows());
+    out.scanned_seq = query->scanned_seq();
+    out.committed_seq = options_.log->committed_seq();
+    out.at_end = out.events.size() < limit;
+    promise.deliver(std::move(out));
+    return true;
+  }});
+  return promise;
+}
+
+caf::result<found_in_store> journal_worker::on(find_in_store& question) {
+  auto promise = self_->make_response_promise<found_in_store>();
+  auto find = std::make_shared<store::session_find>(*options_.log, std::move(question.filter));
+  add_job({[this, promise, find]() mutable {
+    const stopwatch watch;
+    const auto went = find->step();
+    tallies_.took(store_operation::find, watch.ns());
+    found_in_store out;
+    if (!went) {
+      fail(store_operation::find, went.error());
+      out.why = went.error();
+    } else if (*went == store::progress::more) {
+      return false;
+    }
+    out.rows = std::move(find->rows());
+    out.at_end = find->at_end();
+    promise.deliver(std::move(out));
+    return true;
+  }});
+  return promise;
+}
+
+caf::result<backup_done> journal_worker::on(back_up& order) {
+  auto promise = self_->make_response_promise<backup_done>();
+  auto begun = store::backup::begin(*options_.log, std::move(order.path));
+  if (!begun) {
+    backup_done out;
+    out.why = begun.error();
+    promise.deliver(std::move(out));
+    return promise;
+  }
+  std::shared_ptr<store::backup> copy = std::move(*begun);
+  add_job({[this, promise, copy]() mutable {
+    const stopwatch watch;
+    const auto went = copy->step();
+    tallies_.took(store_operation::backup, watch.ns());
+    backup_done out;
+    if (!went) {
+      fail(store_operation::backup, went.error());
+      out.why = went.error();
+    } else if (*went == store::progress::more) {
+      return false;
+    } else {
+      out.seq = copy->seq();
+      out.bytes = copy->bytes();
+    }
+    promise.deliver(std::move(out));
+    return true;
+  }});
+  return promise;
+}
+
+namespace {
+
+class ring_rewrapper final : public store::journal::rewrapper {
+ public:
+  ring_rewrapper(const core::key_material& keys, const core::random_source& random) : keys_(keys), random_(random) {}
+  bool rewrap(core::user_row& row) override {
+    if (row.ring_key == keys_.newest().id) return false;
+    const auto who = core::open_user(row, keys_);
+    if (!who) return false;
+    row = core::wrap_user(*who, row.lookup, keys_, random_);
+    return true;
+  }
+
+ private:
+  const core::key_material& keys_;
+  const core::random_source& random_;
+};
+
+}  // namespace
+
+caf::result<keys_rewrapped> journal_worker::on(rewrap_keys& order) {
+  auto promise = self_->make_response_promise<keys_rewrapped>();
+  add_job({[this, promise, keys = std::move(order.keys), after = std::uint64_t{0}]() mutable {
+    ring_rewrapper with(*keys, options_.random);
+    keys_rewrapped out;
+    const auto next = options_.log->rewrap_users(after, with);
+    if (!next) {
+      out.why = next.error();
+    } else if (const auto ok = options_.log->commit(); !ok) {
+      fail(store_operation::commit, ok.error());
+      out.why = ok.error();
+    } else if ((after = *next) != 0) {
+      return false;
+    }
+    promise.deliver(std::move(out));
+    return true;
+  }});
+  return promise;
+}
+
+shards_loaded journal_worker::on(const load_shards& question) {
+  flush();
+  shards_loaded out;
+  const stopwatch watch;
+  auto images = load_shards_from(*options_.log, question.shards, options_.shards);
+  tallies_.took(store_operation::load, watch.ns());
+  if (images)
+    out.images = std::move(*images);
+  else
+    out.why = images.error();
+  return out;
+}
+
+journal_collected journal_worker::on(const collect_journal&) {
+  auto tallies = tallies_;
+  tallies.queue_events = queued_events_;
+  tallies.log_bytes = options_.log->size_bytes();
+  tallies.degraded = degraded_ || dead_;
+  return {tallies, self_->mailbox().size()};
+}
+
+bool journal_worker::stop() {
+  flush();
+  if (dead_ || degraded_) return false;
+  dead_ = true;
+  return static_cast<bool>(options_.log->close());
+}
+
+}  // namespace portcullis::actors

@@ -1,0 +1,67 @@
+// The journal actor: on its own thread, the only one that touches the store. Numbers events, commits in groups, tells the
+// shards and the hub, and serves reads in slices between commits (docs/decisions/0004: why it numbers, not the hub).
+#pragma once
+#include <deque>
+
+#include "actors/interfaces.hpp"
+#include "store/journal.hpp"
+
+namespace portcullis::actors {
+
+struct journal_actor_options {
+  std::shared_ptr<store::journal> log;  // opened; used by this actor's thread only from here on
+  std::uint32_t shards = 1;
+  core::random_source random;
+  std::function<void(const core::error&)> fatal;  // an IO error: the process must stop (hazards H9)
+  std::uint64_t replay_ns = 0;
+};
+
+class journal_worker {
+ public:
+  void start(journal_actor::stateful_pointer<journal_worker> self, journal_actor_options options);
+  void on(log_events& order);
+  void flush();
+  void slice();
+  caf::result<sessions_read> on(read_sessions& question);
+  caf::result<log_queried> on(query_log& question);
+  caf::result<found_in_store> on(find_in_store& question);
+  caf::result<backup_done> on(back_up& order);
+  caf::result<keys_rewrapped> on(rewrap_keys& order);
+  shards_loaded on(const load_shards& question);
+  journal_collected on(const collect_journal&);
+  void on(wire_hub& peers) { peers_ = std::move(peers); }
+  bool stop();
+  static constexpr const char* name = "journal";
+
+ private:
+  struct read_job {
+    std::function<bool()> step;  // true: done, and delivered
+  };
+  void number(event_batch& batch);
+  bool append(event_batch& batch, core::error& why);
+  bool commit(std::vector<batch_ptr>& appended);
+  void acknowledge(std::vector<batch_ptr> done);
+  void refuse(batch_ptr batch, const core::error& why);
+  void give_back(std::vector<batch_ptr>& appended);
+  void degrade(const core::error& why);
+  void recover();
+  void tell_shards(const store_state_changed& change);
+  void add_job(read_job job);
+  void fail(monitoring::store_operation operation, const core::error& why);
+
+  journal_actor::stateful_pointer<journal_worker> self_ = nullptr;
+  journal_actor_options options_;
+  wire_hub peers_;
+  std::deque<batch_ptr> queue_;
+  std::size_t queued_events_ = 0;
+  bool flush_sent_ = false, slice_sent_ = false;
+  bool degraded_ = false, dead_ = false;
+  core::error trouble_;
+  std::deque<read_job> jobs_;
+  monitoring::journal_tallies tallies_;
+};
+
+journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<journal_worker> self,
+                                               journal_actor_options options);
+
+}  // namespace portcullis::actors

@@ -1,0 +1,148 @@
+#include "actors/lockout.hpp"
+
+#include "actors/handlers.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr auto tick_every = std::chrono::milliseconds(250);
+
+core::event about_subject(const core::subject_id& subject, core::millis now_ms) {
+  core::event what;
+  what.at_ms = what.decided_at_ms = now_ms;
+  what.subject = subject;
+  return what;
+}
+
+}  // namespace
+
+lockout_actor::behavior_type lockout_behaviour(lockout_self* self, lockout_options options) {
+  set_default_handlers(self);
+  self->state.start(self, std::move(options));
+  auto& state = self->state;
+  self->delayed_send(self, tick_every, tick_atom::value);
+  return {
+      [&state](failed_attempt& failed) { state.on(failed); },
+      [&state](lockout_question& question) { state.on(question); },
+      [&state](clear_counters& order) { state.on(order); },
+      [&state](list_locks& question) { return state.on(question); },
+      [&state](count_locks& question) { return state.on(question); },
+      [&state](policies_changed& change) { state.on(change); },
+      [&state](wire_shard& peers) { state.on(peers); },
+      [](crash_atom) { throw_on_request(); },
+      [self](tick_atom) {
+        self->state.tick();
+        self->delayed_send(self, tick_every, tick_atom::value);
+      },
+  };
+}
+
+void lockout_shard::start(lockout_self* self, lockout_options options) {
+  self_ = self;
+  options_ = std::move(options);
+  state_ = std::move(options_.image->lockouts);
+  options_.image.reset();
+  now_ms_ = options_.clock->now_ms();
+}
+
+void lockout_shard::on(wire_shard& peers) {
+  session_ = std::move(peers.session);
+  for (const auto& [subject, user] : state_->users()) {
+    if (user.whole.locked(now_ms_))
+      self_->send(session_, lock_changed{subject, std::nullopt, user.whole.locked_until_ms, {}});
+    for (const auto& [source, counter] : user.sources)
+      if (counter.locked(now_ms_)) self_->send(session_, lock_changed{subject, source, counter.locked_until_ms, {}});
+  }
+}
+
+void lockout_shard::on(failed_attempt& failed) {
+  now_ms_ = std::max(now_ms_, failed.now_ms);
+  const auto& policy = options_.policies->lockout;
+  attempt_answer out;
+  out.user = failed.user;
+  out.judged = core::decide_attempt(*state_, failed.what, policy, now_ms_);
+  const auto& judged = out.judged;
+  if (judged.counted) {
+    core::note_attempt(*state_, failed.what, policy, now_ms_);
+    auto& body = std::get<core::validation_failed>(failed.draft.body);
+    body.attempt = judged.number;
+    body.window_ends_at_ms = judged.window_ends_at_ms;
+    if (policy.scope == core::lockout_scope::user_source) {
+      body.counted_for_source = true;
+      body.user_attempt = judged.user_number;
+      body.user_window_ends_at_ms = judged.user_window_ends_at_ms;
+    }
+    state_->apply(failed.draft);
+    auto started = about_subject(failed.what.subject, now_ms_);
+    started.tenant_id = failed.draft.tenant_id;
+    started.user_id = failed.draft.user_id;
+    started.correlation_id = failed.draft.correlation_id;
+    out.events.push_back(std::move(failed.draft));
+    if (judged.locks_until_ms > 0) {
+      core::lockout_started lock;
+      lock.locked_until_ms = judged.locks_until_ms;
+      lock.attempts = judged.locks_source_only || policy.scope == core::lockout_scope::user ? judged.number
+                                                                                             : judged.user_number;
+      if (judged.locks_source_only) lock.source = failed.what.source;
+      started.body = lock;
+      state_->apply(started);
+      out.events.push_back(std::move(started));
+    }
+  }
+  self_->send(session_, std::move(out));
+}
+
+void lockout_shard::on(const lockout_question& question) {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  self_->send(session_, lockout_answer{question.user, core::status_of(*state_, &question.subject,
+                                                                      options_.policies->lockout, now_ms_)});
+}
+
+void lockout_shard::on(const clear_counters& order) { state_->apply(order.cleared); }
+
+locks_listed lockout_shard::on(const list_locks& question) const {
+  const auto now_ms = options_.clock->now_ms();
+  locks_listed out;
+  const auto& users = state_->users();
+  for (auto at = question.after ? users.upper_bound(*question.after) : users.begin(); at != users.end(); ++at) {
+    const auto status = core::status_of(*state_, &at->first, options_.policies->lockout, now_ms);
+    if (!status.locked) continue;
+    if (out.rows.size() == question.limit) {
+      out.more = true;
+      break;
+    }
+    out.rows.push_back({at->first, status.failed_attempts, *status.locked_until_ms});
+  }
+  return out;
+}
+
+locks_counted lockout_shard::on(const count_locks&) const {
+  return {state_->locked(options_.clock->now_ms()), self_->mailbox().size()};
+}
+
+void lockout_shard::tick() {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  struct ended {
+    core::subject_id subject;
+    std::optional<core::short_hash> source;
+  };
+  std::vector<ended> locks;
+  std::vector<core::subject_id> over;
+  for (const auto& [subject, user] : state_->users()) {
+    if (user.whole.locked_until_ms > 0 && !user.whole.locked(now_ms_)) locks.push_back({subject, std::nullopt});
+    for (const auto& [source, counter] : user.sources)
+      if (counter.locked_until_ms > 0 && !counter.locked(now_ms_)) locks.push_back({subject, source});
+    if (user.over(now_ms_)) over.push_back(subject);
+  }
+  for (const auto& lock : locks) {
+    auto what = about_subject(lock.subject, now_ms_);
+    what.body = core::lockout_ended{lock.source};
+    state_->apply(what);
+    lock_changed change{lock.subject, lock.source, 0, {}};
+    change.events.push_back(std::move(what));
+    self_->send(session_, std::move(change));
+  }
+  for (const auto& subject : over) (void)state_->drop_if_over(subject, now_ms_);
+}
+
+}  // namespace portcullis::actors

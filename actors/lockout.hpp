@@ -1,0 +1,40 @@
+// The lockout actor: one a shard, pinned beside its session actor. Owns failed attempts and locks, and nothing else.
+#pragma once
+#include "actors/interfaces.hpp"
+#include "actors/pinned.hpp"
+#include "core/clock.hpp"
+
+namespace portcullis::actors {
+
+struct lockout_options {
+  std::shared_ptr<const core::policy_book> policies;
+  core::clock* clock = nullptr;
+  std::shared_ptr<shard_image> image;
+};
+
+class lockout_shard;
+using lockout_self = pinned_actor<lockout_actor, lockout_shard>;
+lockout_actor::behavior_type lockout_behaviour(lockout_self* self, lockout_options options);
+
+class lockout_shard {
+ public:
+  void start(lockout_self* self, lockout_options options);
+  void on(failed_attempt& failed);
+  void on(const lockout_question& question);
+  void on(const clear_counters& order);
+  locks_listed on(const list_locks& question) const;
+  locks_counted on(const count_locks&) const;
+  void on(policies_changed& change) { options_.policies = std::move(change.book); }
+  void on(wire_shard& peers);
+  void tick();
+  static constexpr const char* name = "lockout";
+
+ private:
+  lockout_self* self_ = nullptr;
+  lockout_options options_;
+  std::unique_ptr<core::lockout_state> state_;
+  session_actor session_;
+  core::millis now_ms_ = 0;
+};
+
+}  // namespace portcullis::actors

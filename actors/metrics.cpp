@@ -1,0 +1,103 @@
+#include "actors/metrics.hpp"
+
+#include "actors/handlers.hpp"
+#include "monitoring/log.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr auto owner_timeout = std::chrono::seconds(2);
+
+using depths = decltype(monitoring::snapshot::mailbox_depth);
+std::uint64_t& depth(depths& of, monitoring::actor_kind kind) { return of[static_cast<std::size_t>(kind)]; }
+
+}  // namespace
+
+metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<metrics_state> self,
+                                               metrics_actor_options options) {
+  set_default_handlers(self);
+  self->state.self = self;
+  self->state.options = std::move(options);
+  return {
+      [self](scrape) { return self->state.collect(); },
+      [self](wire_hub& peers) { self->state.options.subscriptions = std::move(peers.subscriptions); },
+      [self](shard_moved& moved) {
+        self->state.options.sessions[moved.shard] = moved.session;
+        self->state.options.lockouts[moved.shard] = moved.lockout;
+      },
+  };
+}
+
+/// One scrape in progress: answers that are missing, and what to do when none is.
+struct metrics_state::round {
+  std::size_t missing = 0;
+  depths mailboxes{};
+  caf::typed_response_promise<scraped> promise;
+};
+
+caf::result<scraped> metrics_state::collect() {
+  using monitoring::actor_kind;
+  auto open = std::make_shared<round>();
+  open->promise = self->make_response_promise<scraped>();
+  open->missing = 1 + 2 * options.sessions.size() + 2 * options.gateways.size();
+  last_.shards.resize(options.sessions.size());
+  last_.loops.resize(options.gateways.size());
+  last_.subscriptions.resize(options.subscriptions.size());
+  const auto answered = [this, open] {
+    if (--open->missing > 0) return;
+    last_.mailbox_depth = open->mailboxes;
+    last_.log = monitoring::process_log().tallies();
+    options.registry->update(last_);
+    open->promise.deliver(scraped{options.registry->render()});
+  };
+  const auto lost = [answered](const caf::error&) { answered(); };
+  for (std::size_t i = 0; i < options.sessions.size(); ++i) {
+    self->request(options.sessions[i], owner_timeout, collect_shard{})
+        .then(
+            [this, i, open, answered](const shard_collected& from) {
+              const auto active = last_.shards[i].lockouts_active;
+              last_.shards[i] = from.tallies;
+              last_.shards[i].lockouts_active = active;
+              depth(open->mailboxes, actor_kind::session) += from.mailbox_depth;
+              answered();
+            },
+            lost);
+    self->request(options.lockouts[i], owner_timeout, count_locks{})
+        .then(
+            [this, i, open, answered](const locks_counted& from) {
+              last_.shards[i].lockouts_active = from.active;
+              depth(open->mailboxes, actor_kind::lockout) += from.mailbox_depth;
+              answered();
+            },
+            lost);
+  }
+  for (std::size_t i = 0; i < options.gateways.size(); ++i) {
+    self->request(options.gateways[i], owner_timeout, collect_loop{})
+        .then(
+            [this, i, open, answered](const loop_collected& from) {
+              last_.loops[i] = from.tallies;
+              depth(open->mailboxes, actor_kind::gateway) += from.mailbox_depth;
+              answered();
+            },
+            lost);
+    self->request(options.subscriptions[i], owner_timeout, collect_subscriptions{})
+        .then(
+            [this, i, open, answered](const subscriptions_collected& from) {
+              last_.subscriptions[i] = from.tallies;
+              depth(open->mailboxes, actor_kind::subscriptions) += from.mailbox_depth;
+              answered();
+            },
+            lost);
+  }
+  self->request(options.journal, owner_timeout, collect_journal{})
+      .then(
+          [this, open, answered](const journal_collected& from) {
+            last_.journal = from.tallies;
+            depth(open->mailboxes, actor_kind::journal) += from.mailbox_depth;
+            answered();
+          },
+          lost);
+  return open->promise;
+}
+
+}  // namespace portcullis::actors

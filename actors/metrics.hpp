@@ -1,0 +1,34 @@
+// The metrics actor: at a scrape, collects every owner's tallies, sets the registry and renders it. On CAF's scheduler: a
+// render takes milliseconds.
+#pragma once
+#include "actors/interfaces.hpp"
+#include "monitoring/metrics.hpp"
+
+namespace portcullis::actors {
+
+struct metrics_actor_options {
+  std::shared_ptr<monitoring::metrics> registry;
+  journal_actor journal;
+  std::vector<session_actor> sessions;  // by shard
+  std::vector<lockout_actor> lockouts;
+  std::vector<gateway_actor> gateways;  // by loop
+  std::vector<subscriptions_actor> subscriptions;
+};
+
+class metrics_state {
+ public:
+  caf::result<scraped> collect();
+  static constexpr const char* name = "metrics";
+
+  metrics_actor::stateful_pointer<metrics_state> self = nullptr;
+  metrics_actor_options options;
+
+ private:
+  struct round;
+  monitoring::snapshot last_;  // who cannot answer is shown as last seen
+};
+
+metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<metrics_state> self,
+                                               metrics_actor_options options);
+
+}  // namespace portcullis::actors

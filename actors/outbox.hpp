@@ -1,0 +1,84 @@
+// What a shard has to log, in the order applied, until it is handed to the hub and the hub's word comes back.
+#pragma once
+#include <cassert>
+#include <deque>
+#include <utility>
+
+#include "actors/messages.hpp"
+
+namespace portcullis::actors {
+
+/// A decision that waits for its batch to be durable: of a user, or (no user) of a tenant.
+struct awaited {
+  core::user_slot user = core::no_slot;
+  std::uint64_t tenant_operation = 0;
+};
+
+class outbox {
+ public:
+  outbox(std::uint32_t shard, std::uint64_t incarnation) : shard_(shard), incarnation_(incarnation) {}
+
+  /// Applied already; waits for space when the disk is full.
+  void add(core::event what) { open(plain_, false).events.push_back(std::move(what)); }
+  void purge(std::uint64_t session_seq) { open(plain_, false).purges.push_back(session_seq); }
+  /// Applied when it is durable; refused as a whole when the disk is full.
+  void add_durable(std::vector<core::event> events, awaited whose) {
+    auto& batch = open(durable_, true);
+    for (auto& each : events) batch.events.push_back(std::move(each));
+    waiting_.push_back(whose);
+  }
+  void add_user(core::user_row row) { open(durable_, true).users.push_back(std::move(row)); }
+
+  /// Hands over what has gathered, in order: what is applied already was decided first.
+  template <class Send>
+  void flush(Send&& send) {
+    if (plain_) {
+      events_in_flight_ += plain_->events.size();
+      send(number(std::move(plain_), {}));
+    }
+    if (durable_) {
+      events_in_flight_ += durable_->events.size();
+      send(number(std::move(durable_), std::exchange(waiting_, {})));
+    }
+  }
+  /// The oldest batch is done with: who waited for it.
+  [[nodiscard]] std::vector<awaited> done(const event_batch& batch) {
+    assert(!in_flight_.empty() && in_flight_.front().number == batch.number);
+    auto whose = std::move(in_flight_.front().waiting);
+    in_flight_.pop_front();
+    events_in_flight_ -= batch.events.size();
+    return whose;
+  }
+  [[nodiscard]] std::size_t events_in_flight() const noexcept { return events_in_flight_; }
+  [[nodiscard]] std::uint64_t incarnation() const noexcept { return incarnation_; }
+
+ private:
+  struct sent {
+    std::uint64_t number;
+    std::vector<awaited> waiting;
+  };
+  event_batch& open(batch_ptr& which, bool durable) {
+    if (!which) {
+      which = std::make_shared<event_batch>();
+      which->durable = durable;
+    }
+    return *which;
+  }
+  batch_ptr number(batch_ptr batch, std::vector<awaited> waiting) {
+    batch->shard = shard_;
+    batch->incarnation = incarnation_;
+    batch->number = ++last_number_;
+    in_flight_.push_back({batch->number, std::move(waiting)});
+    return batch;
+  }
+
+  std::uint32_t shard_;
+  std::uint64_t incarnation_;
+  std::uint64_t last_number_ = 0;
+  batch_ptr plain_, durable_;
+  std::vector<awaited> waiting_;
+  std::deque<sent> in_flight_;
+  std::size_t events_in_flight_ = 0;
+};
+
+}  // namespace portcullis::actors

@@ -1,0 +1,175 @@
+// The session actor: one a shard, pinned to its loop. Owns the shard's sessions; every request of the shard enters here and
+// every event of the shard leaves from here. Decisions are core's; this is who waits for what.
+#pragma once
+#include <deque>
+#include <map>
+#include <unordered_map>
+
+#include "actors/coalescer.hpp"
+#include "actors/interfaces.hpp"
+#include "actors/outbox.hpp"
+#include "actors/pinned.hpp"
+#include "core/clock.hpp"
+#include "core/session/decide.hpp"
+
+namespace portcullis::actors {
+
+struct session_options {
+  std::uint32_t shard = 0, shards = 1, loop = 0;
+  std::uint64_t incarnation = 1;
+  std::shared_ptr<const core::key_material> keys;
+  std::shared_ptr<const core::policy_book> policies;
+  core::random_source random;  // cryptographic
+  core::clock* clock = nullptr;
+  std::shared_ptr<shard_image> image;
+  net::reply_port* replies = nullptr;  // this loop's
+  std::function<void(const core::reply&, std::string&)> encode;  // for other loops' connections
+  std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
+};
+
+class session_shard;
+using session_self = pinned_actor<session_actor, session_shard>;
+session_actor::behavior_type session_behaviour(session_self* self, session_options options);
+
+class session_shard {
+ public:
+  void start(session_self* self, session_options options);
+
+  void on(request_batch& batch);
+  void on(events_committed& done);
+  void on(attempt_answer& answer);
+  void on(user_looked_up& answer);
+  void on(lockout_answer& answer);
+  void on(lock_changed& change);
+  tenant_answer on(const tenant_question& question);
+  tenant_answer on(const tenant_revoked& order);
+  caf::result<sessions_described> on(describe_sessions& question);
+  subject_found on(const find_subject& question);
+  sessions_counted on(const count_sessions&);
+  ring_key_answer on(const ring_key_question& question);
+  shard_collected on(const collect_shard&);
+  void on(const source_limit_changed& change);
+  void on(policies_changed& change);
+  void on(keys_changed& change);
+  void on(const store_state_changed& change);
+  void on(wire_session& peers);
+  void tick();
+  static constexpr const char* name = "session";
+
+ private:
+  // What a user's decision in progress waits for.
+  enum class stage : std::uint8_t {
+    opening,     // the user's row: then the request starts again
+    admitting,   // create: who the user is, and which sessions there are
+    listing,     // revoke_user, list: which sessions there are
+    counting,    // a failed attempt: its count
+    asking,      // lockout.status, lockout.clear: the counters
+    committing,  // a durable decision
+  };
+  struct operation {
+    inbound request;
+    stage waits_for = stage::opening;
+    core::judgement judged;
+    core::session_id id;          // create, rotate: the id to show
+    core::session_handle handle;  // create
+    std::uint64_t count = 0;      // revoke: how many
+  };
+  // Requests of one user, in order: `current` is being decided, the others wait.
+  struct hold {
+    operation current;
+    std::deque<inbound> waiting;
+  };
+  struct tenant_operation {
+    inbound request;
+    std::uint64_t live = 0;
+    std::size_t answers_missing = 0;
+    bool failed = false;
+  };
+
+  // session.cpp: what a request meets first
+  void take(inbound& request);
+  template <class Params>
+  void judge_and(inbound& request, Params& params);
+  void accepted(inbound& request, core::validate_session& params, const core::judgement& judged);
+  void accepted(inbound& request, core::update_session& params, const core::judgement& judged);
+  void accepted(inbound& request, core::rotate_session& params, const core::judgement& judged);
+  void rejected(const inbound& request, core::verdict verdict, core::millis retry_after_ms = -1);
+  void unknown(inbound& request, const core::context& presented, const core::session_id& id);
+  void start_attempt(inbound& request, const core::context& presented, const core::judgement& judged);
+  void start_reuse(inbound& request, const core::judgement& judged);
+  void start_opening(inbound& request, core::user_slot user);
+  bool open_address(core::session_slot slot);
+  void note_use(const core::judgement& judged, const core::session_id& presented, const inbound& request);
+  void signal(const core::judgement& judged, const core::context& presented, const inbound& request);
+  void move_activity(core::session_slot slot);
+  [[nodiscard]] core::millis lock_left_ms(core::user_slot user, const core::short_hash& source) const;
+
+  // session_commands.cpp: what is durable or names a user
+  void create(inbound& request, core::create_session& params);
+  void admit(core::user_slot user, const user_looked_up& answer);
+  void revoke(inbound& request, core::revoke_session& params);
+  void revoke_user(inbound& request, core::revoke_user& params);
+  void revoke_listed(core::user_slot user, const user_looked_up& answer);
+  void list(inbound& request, core::list_sessions& params);
+  void show_listed(core::user_slot user, const user_looked_up& answer);
+  void ask_lockout(inbound& request, const core::user_name& whom);
+  void commit(core::user_slot user, std::vector<core::event> events);
+  void finish(core::user_slot user);
+  void refuse(core::user_slot user, const core::error& why);
+  void applied(const core::event& what);
+
+  // session_tenants.cpp: a tenant's revocation
+  void revoke_tenant(inbound& request);
+  void next_tenant_operation();
+  void tenant_counted();
+  void tenant_committed(bool refused, const core::error& why);
+  void tenant_answered(bool ok, std::uint64_t live, void (session_shard::*then)());
+  void finish_tenant();
+
+  // Who waits for whom.
+  [[nodiscard]] bool held(core::user_slot user, inbound& request);
+  operation& begin(core::user_slot user, inbound& request, stage waits_for);
+  void resume(core::user_slot user);   // the current request starts again
+  void release(core::user_slot user);  // the current request is done with
+
+  void answer(const inbound& request, const core::reply& reply);
+  void fail(const inbound& request, core::error why);
+  void flush();
+  [[nodiscard]] core::decision_input input() const;
+  [[nodiscard]] std::string correlation_of(const inbound& request);
+  [[nodiscard]] bool refuses_durable(const inbound& request);
+  [[nodiscard]] bool visible(const inbound& request, core::session_slot slot) const;
+  void change_salt();
+
+  session_self* self_ = nullptr;
+  session_options options_;
+  std::unique_ptr<core::session_state> state_;
+  std::optional<outbox> outbox_;
+  wire_session peers_;
+  core::millis now_ms_ = 0;
+  core::byte_array<32> memo_salt_{};
+  core::timer_wheel wheel_;
+  coalescer failures_;
+  core::millis coalesced_at_ms_ = 0;
+  std::unordered_map<core::user_slot, hold> holds_;
+  std::unordered_map<core::user_slot, core::user_row> unsaved_users_;
+  std::map<core::tenant_slot, std::vector<core::session_touched::touch>> touched_;
+  struct source_lock {
+    core::short_hash source;
+    core::millis until_ms;
+  };
+  std::unordered_map<core::user_slot, std::vector<source_lock>> source_locks_;
+  struct signalled {
+    core::field_set fields = 0;
+    core::millis again_at_ms = 0;
+  };
+  std::unordered_map<core::session_slot, signalled> signals_;
+  std::map<core::short_hash, core::millis> limited_sources_;
+  std::deque<tenant_operation> tenant_operations_;
+  std::vector<reply_batch> replies_;  // by loop
+  std::optional<core::error> store_trouble_;
+  monitoring::shard_tallies tallies_;
+  std::uint64_t correlation_state_ = 1;
+};
+
+}  // namespace portcullis::actors

@@ -1,0 +1,431 @@
+// Commands of the session actor that are durable or that name a user: decide, commit, apply, answer.
+#include <algorithm>
+
+#include "actors/cursors.hpp"
+#include "actors/session.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr auto store_read_timeout = std::chrono::seconds(8);
+
+}  // namespace
+
+bool session_shard::refuses_durable(const inbound& request) {
+  if (store_trouble_) {
+    fail(request, *store_trouble_);
+    return true;
+  }
+  if (outbox_->events_in_flight() > options_.events_in_flight_max) {
+    fail(request, core::fail(core::error_code::STORE_UNAVAILABLE));
+    return true;
+  }
+  return false;
+}
+
+void session_shard::commit(core::user_slot user, std::vector<core::event> events) {
+  holds_[user].current.waits_for = stage::committing;
+  const auto unsaved = unsaved_users_.find(user);
+  if (unsaved != unsaved_users_.end()) outbox_->add_user(unsaved->second);
+  outbox_->add_durable(std::move(events), {user, 0});
+}
+
+void session_shard::on(events_committed& done) {
+  if (done.batch->incarnation != outbox_->incarnation()) return;  // of a life before this one: loaded already
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  const auto waited = outbox_->done(*done.batch);
+  if (!done.batch->durable) return;
+  if (!done.refused) {
+    for (const auto& what : done.batch->events) {
+      state_->apply(what);
+      applied(what);
+    }
+  }
+  for (const auto& whose : waited) {
+    if (whose.user == core::no_slot)
+      tenant_committed(done.refused, done.why);
+    else if (done.refused)
+      refuse(whose.user, done.why);
+    else
+      finish(whose.user);
+  }
+  flush();
+}
+
+/// What follows from an applied event outside the sessions themselves.
+void session_shard::applied(const core::event& what) {
+  using monitoring::end_reason;
+  switch (what.type()) {
+    case core::event_type::session_created: {
+      ++tallies_.sessions_created;
+      const auto slot = state_->find(*what.handle);
+      const auto& s = state_->at(slot);
+      self_->send(peers_.directory, session_listed{s.user, slot, false});
+      wheel_.add(slot, s.expires_at_ms(), now_ms_);
+      unsaved_users_.erase(s.user);
+      break;
+    }
+    case core::event_type::lockout_cleared: self_->send(peers_.lockout, clear_counters{what}); break;
+    case core::event_type::session_rotated: tallies_.ended(end_reason::rotated); break;
+    case core::event_type::session_expired: tallies_.ended(end_reason::expired); break;
+    case core::event_type::session_evicted: tallies_.ended(end_reason::evicted); break;
+    case core::event_type::session_reuse_detected: tallies_.ended(end_reason::revoked); break;
+    case core::event_type::session_revoked:
+      tallies_.sessions_ended[static_cast<std::size_t>(end_reason::revoked)] +=
+          std::get<core::session_revoked>(what.body).count;
+      break;
+    default: break;  // NOLINT: few events have consequences here
+  }
+}
+
+void session_shard::refuse(core::user_slot user, const core::error& why) {
+  fail(holds_[user].current.request, why);
+  release(user);
+}
+
+void session_shard::finish(core::user_slot user) {
+  auto& current = holds_[user].current;
+  const auto& request = current.request;
+  switch (request.what.method) {
+    case core::method::session_create:
+      answer(request, core::made_reply(state_->at(state_->find(current.handle)), current.id));
+      break;
+    case core::method::session_rotate:
+    case core::method::session_update:
+    case core::method::session_validate:
+      if (current.judged.verdict == core::verdict::reused)
+        rejected(request, core::verdict::reused);
+      else if (request.what.method == core::method::session_rotate)
+        answer(request, core::made_reply(state_->at(current.judged.slot), current.id));
+      else
+        answer(request, core::session_changed{state_->at(current.judged.slot).version});
+      break;
+    case core::method::lockout_clear: {
+      state_->user(user).locked_until_ms = 0;
+      state_->user(user).sources_locked = false;
+      source_locks_.erase(user);
+      answer(request, core::lockout_was_cleared{true});
+      break;
+    }
+    default: answer(request, core::sessions_revoked{current.count}); break;  // NOLINT: the revocations
+  }
+  release(user);
+}
+
+void session_shard::accepted(inbound& request, core::update_session& params, const core::judgement& judged) {
+  auto decided = core::decide_update(input(), params, judged, options_.random);
+  if (!decided) return fail(request, decided.error());
+  note_use(judged, params.id, request);
+  if ((judged.observed | judged.challenged) != 0) signal(judged, params.context, request);
+  decided->correlation_id = correlation_of(request);
+  const auto user = state_->at(judged.slot).user;
+  begin(user, request, stage::committing).judged = judged;
+  std::vector<core::event> events;
+  events.push_back(std::move(*decided));
+  commit(user, std::move(events));
+}
+
+void session_shard::accepted(inbound& request, core::rotate_session& params, const core::judgement& judged) {
+  auto decided = core::decide_rotate(input(), params, judged, options_.random);
+  if (judged.remember) state_->remember(judged.slot, judged.memo);
+  if ((judged.observed | judged.challenged) != 0) signal(judged, params.context, request);
+  if (decided.events.empty()) {
+    if (judged.touch_due) move_activity(judged.slot);
+    return answer(request, core::made_reply(state_->at(judged.slot), decided.id));
+  }
+  for (auto& each : decided.events) each.correlation_id = correlation_of(request);
+  const auto user = state_->at(judged.slot).user;
+  auto& current = begin(user, request, stage::committing);
+  current.judged = judged;
+  current.id = decided.id;
+  commit(user, std::move(decided.events));
+}
+
+void session_shard::create(inbound& request, core::create_session& params) {
+  const auto& policy = options_.policies->of(params.user.tenant_id);
+  if (const auto ok = core::check_ttls(params, policy); !ok) return fail(request, ok.error());
+  if (refuses_durable(request)) return;
+  const auto user = state_->need_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id),
+                                      params.user.tenant_id);
+  if (held(user, request)) return;
+  const bool capped = policy.max_sessions_per_user > 0;
+  if (!capped && state_->user(user).who) {
+    begin(user, request, stage::admitting);
+    return admit(user, {});
+  }
+  look_up_user question{user, std::string(params.user.tenant_id), std::string(params.user.user_id), capped};
+  begin(user, request, stage::admitting);
+  self_->send(peers_.directory, std::move(question));
+}
+
+void session_shard::admit(core::user_slot user, const user_looked_up& answer) {
+  auto& current = holds_[user].current;
+  const auto& params = std::get<core::create_session>(current.request.what.params);
+  const auto& policy = options_.policies->of(params.user.tenant_id);
+  const auto correlation = correlation_of(current.request);
+  std::vector<core::event> events;
+  if (policy.max_sessions_per_user > 0) {
+    std::vector<core::session_slot> live;
+    for (const auto slot : answer.sessions)
+      if (core::is_live(*state_, slot, now_ms_)) live.push_back(slot);
+    const std::size_t cap = policy.max_sessions_per_user;
+    if (live.size() >= cap && policy.on_cap == core::cap_action::deny)
+      return refuse(user, core::fail(core::error_code::SESSION_CAP_REACHED, "user_id", "max_sessions_per_user",
+                                     static_cast<std::int64_t>(cap)));
+    for (std::size_t i = 0; i + cap <= live.size(); ++i) {
+      auto what = core::about(*state_, live[i], now_ms_);
+      what.correlation_id = correlation;
+      what.body = core::session_evicted{};
+      events.push_back(std::move(what));
+    }
+  }
+  auto made = core::decide_create(input(), params, user, options_.random);
+  made.what.correlation_id = correlation;
+  current.id = made.id;
+  current.handle = *made.what.handle;
+  events.push_back(std::move(made.what));
+  commit(user, std::move(events));
+}
+
+void session_shard::on(user_looked_up& answer) {
+  const auto found = holds_.find(answer.user);
+  if (found == holds_.end()) return;
+  auto& current = found->second.current;
+  if (answer.made) unsaved_users_[answer.user] = std::move(*answer.made);
+  if (!answer.who) {
+    refuse(answer.user, core::fail(core::error_code::STORE_INTEGRITY));
+    return flush();
+  }
+  if (!state_->user(answer.user).who) state_->identify(answer.user, answer.who);
+  switch (current.waits_for) {
+    case stage::opening: resume(answer.user); break;
+    case stage::admitting: admit(answer.user, answer); break;
+    case stage::listing:
+      if (current.request.what.method == core::method::session_list)
+        show_listed(answer.user, answer);
+      else
+        revoke_listed(answer.user, answer);
+      break;
+    case stage::counting:
+    case stage::asking:
+    case stage::committing: break;
+  }
+  flush();
+}
+
+void session_shard::revoke(inbound& request, core::revoke_session& params) {
+  core::session_slot slot = core::no_slot;
+  if (const auto* id = std::get_if<core::session_id>(&params.target))
+    slot = core::locate(*state_, *options_.keys, *id).found.slot;
+  else
+    slot = state_->find(std::get<core::session_handle>(params.target));
+  if (slot == core::no_slot || !visible(request, slot)) return answer(request, core::sessions_revoked{0});
+  const auto user = state_->at(slot).user;
+  if (held(user, request)) return;
+  if (!core::is_live(*state_, slot, now_ms_)) return answer(request, core::sessions_revoked{0});
+  if (refuses_durable(request)) return;
+  auto what = core::about(*state_, slot, now_ms_);
+  what.correlation_id = correlation_of(request);
+  what.actor = request.who->name;
+  what.body = core::session_revoked{core::revoke_scope::session, 1, "requested", std::nullopt, 0, {}};
+  begin(user, request, stage::committing).count = 1;
+  std::vector<core::event> events;
+  events.push_back(std::move(what));
+  commit(user, std::move(events));
+}
+
+void session_shard::revoke_user(inbound& request, core::revoke_user& params) {
+  const auto user = state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
+  if (user == core::no_slot) return answer(request, core::sessions_revoked{0});
+  if (held(user, request)) return;
+  if (refuses_durable(request)) return;
+  begin(user, request, stage::listing);
+  self_->send(peers_.directory, look_up_user{user, {}, {}, true});
+}
+
+void session_shard::revoke_listed(core::user_slot user, const user_looked_up& listed) {
+  auto& current = holds_[user].current;
+  const auto& params = std::get<core::revoke_user>(current.request.what.params);
+  core::session_slot except = core::no_slot;
+  if (params.except) {
+    const auto where = core::locate(*state_, *options_.keys, *params.except).found;
+    const bool usable =
+        where.slot != core::no_slot && state_->at(where.slot).user == user &&
+        (where.kind == core::id_kind::current ||
+         (where.kind == core::id_kind::predecessor && now_ms_ < state_->at(where.slot).extra->grace_ends_at_ms));
+    if (usable) except = where.slot;
+  }
+  core::session_revoked body;
+  body.scope = core::revoke_scope::user;
+  body.reason = "requested";
+  body.count = 0;
+  for (const auto slot : listed.sessions) {
+    if (slot == except || !core::is_live(*state_, slot, now_ms_)) continue;
+    ++body.count;
+    body.session_seqs.push_back(state_->at(slot).seq);
+  }
+  if (body.count == 0) {
+    answer(current.request, core::sessions_revoked{0});
+    return release(user);
+  }
+  if (except != core::no_slot) body.except_handle = state_->at(except).handle;
+  current.count = body.count;
+  const auto& owner = state_->user(user);
+  core::event what;
+  what.at_ms = what.decided_at_ms = now_ms_;
+  what.tenant_id = owner.who->tenant_id;
+  what.user_id = owner.who->user_id;
+  what.subject = owner.subject;
+  what.correlation_id = correlation_of(current.request);
+  what.actor = current.request.who->name;
+  what.body = std::move(body);
+  std::vector<core::event> events;
+  events.push_back(std::move(what));
+  commit(user, std::move(events));
+}
+
+void session_shard::list(inbound& request, core::list_sessions& params) {
+  if (!read_cursor(cursor_kind::sessions, params.page.cursor))
+    return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
+  const auto user = state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
+  if (user == core::no_slot) return answer(request, core::session_page{});
+  if (held(user, request)) return;
+  begin(user, request, stage::listing);
+  self_->send(peers_.directory, look_up_user{user, {}, {}, true});
+}
+
+void session_shard::show_listed(core::user_slot user, const user_looked_up& listed) {
+  auto request = holds_[user].current.request;
+  const auto& page = std::get<core::list_sessions>(request.what.params).page;
+  const auto after = *read_cursor(cursor_kind::sessions, page.cursor);
+  read_sessions question;
+  bool more = false;
+  for (const auto slot : listed.sessions) {
+    const auto& s = state_->at(slot);
+    if (s.seq <= after || !core::is_live(*state_, slot, now_ms_)) continue;
+    if (question.seqs.size() == page.limit) {
+      more = true;
+      break;
+    }
+    question.seqs.push_back(s.seq);
+  }
+  release(user);
+  if (question.seqs.empty()) return answer(request, core::session_page{});
+  const auto last = question.seqs.back();
+  const auto who = listed.who;
+  self_->request(peers_.journal, store_read_timeout, std::move(question))
+      .then(
+          [this, request, who, last, more](const sessions_read& read) {
+            if (read.why) {
+              fail(request, *read.why);
+              return flush();
+            }
+            core::session_page out;
+            std::size_t bytes = 0;
+            std::uint64_t shown = 0;
+            bool cut = false;
+            for (const auto& row : read.rows) {
+              const auto slot = state_->find(row.handle);
+              if (slot == core::no_slot || !core::is_live(*state_, slot, now_ms_)) continue;
+              auto each = describe(*who, state_->at(slot), row);
+              bytes += 200 + each.user_agent.size() * 6;
+              if (bytes > core::limits::page_bytes_max && shown > 0) {
+                cut = true;
+                break;
+              }
+              out.rows.push_back(std::move(each));
+              shown = row.seq;
+            }
+            if (cut)
+              out.cursor = make_cursor(cursor_kind::sessions, shown);
+            else if (more)
+              out.cursor = make_cursor(cursor_kind::sessions, last);
+            answer(request, out);
+            flush();
+          },
+          [this, request](const caf::error&) {
+            fail(request, core::fail(core::error_code::STORE_TIMEOUT));
+            flush();
+          });
+}
+
+caf::result<sessions_described> session_shard::on(describe_sessions& question) {
+  name_subjects names;
+  for (const auto& row : question.rows) names.subjects.push_back(row.subject);
+  auto promise = self_->make_response_promise<sessions_described>();
+  self_->request(peers_.directory, store_read_timeout, std::move(names))
+      .then(
+          [this, promise, rows = std::move(question.rows)](const subjects_named& named) mutable {
+            sessions_described out;
+            for (std::size_t i = 0; i < rows.size(); ++i) {
+              const auto slot = state_->find(rows[i].handle);
+              if (slot == core::no_slot || !named.names[i] || !core::is_live(*state_, slot, now_ms_)) continue;
+              out.rows.push_back(describe(*named.names[i], state_->at(slot), rows[i]));
+              out.rows.back().user_id = named.names[i]->user_id;
+            }
+            promise.deliver(std::move(out));
+          },
+          [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
+  return promise;
+}
+
+void session_shard::ask_lockout(inbound& request, const core::user_name& whom) {
+  const auto user = state_->find_user(options_.keys->lookup(whom.tenant_id, whom.user_id));
+  if (user == core::no_slot || state_->user(user).sessions == 0) {
+    if (request.what.method == core::method::lockout_clear) return answer(request, core::lockout_was_cleared{false});
+    core::lockout_state_reply none;
+    none.threshold = options_.policies->lockout.threshold;
+    return answer(request, none);
+  }
+  if (held(user, request)) return;
+  if (request.what.method == core::method::lockout_clear && refuses_durable(request)) return;
+  begin(user, request, stage::asking);
+  self_->send(peers_.lockout, lockout_question{user, state_->user(user).subject});
+}
+
+void session_shard::on(lockout_answer& reply) {
+  const auto found = holds_.find(reply.user);
+  if (found == holds_.end() || found->second.current.waits_for != stage::asking) return;
+  auto& current = found->second.current;
+  if (current.request.what.method == core::method::lockout_status) {
+    answer(current.request, reply.state);
+    release(reply.user);
+  } else if (!reply.state.locked && reply.state.failed_attempts == 0) {
+    answer(current.request, core::lockout_was_cleared{false});
+    release(reply.user);
+  } else {
+    const auto& owner = state_->user(reply.user);
+    core::event what;
+    what.at_ms = what.decided_at_ms = now_ms_;
+    what.tenant_id = state_->tenant(owner.tenant).name;
+    what.subject = owner.subject;
+    if (owner.who) what.user_id = owner.who->user_id;
+    what.correlation_id = correlation_of(current.request);
+    what.actor = current.request.who->name;
+    what.body = core::lockout_cleared{
+        std::string(std::get<core::clear_lockout>(current.request.what.params).reason)};
+    std::vector<core::event> events;
+    events.push_back(std::move(what));
+    commit(reply.user, std::move(events));
+  }
+  flush();
+}
+
+void session_shard::on(lock_changed& change) {
+  for (auto& each : change.events) outbox_->add(std::move(each));
+  const auto user = state_->find_user(change.subject);
+  if (user != core::no_slot) {
+    if (!change.source) {
+      state_->user(user).locked_until_ms = change.locked_until_ms;
+    } else {
+      auto& locks = source_locks_[user];
+      std::erase_if(locks, [&](const source_lock& lock) { return lock.source == *change.source; });
+      if (change.locked_until_ms > 0) locks.push_back({*change.source, change.locked_until_ms});
+      state_->user(user).sources_locked = !locks.empty();
+      if (locks.empty()) source_locks_.erase(user);
+    }
+  }
+  flush();
+}
+
+}  // namespace portcullis::actors

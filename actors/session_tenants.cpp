@@ -1,0 +1,162 @@
+// Revoking a tenant: one generation for all shards, O(1) (invariant 7). The shard that owns the tenant's name counts what
+// lives everywhere, commits the event, tells every shard the new generation and answers when all have seen it: a create
+// that starts after the answer is made under it, one that ran meanwhile is over with it.
+#include "actors/session.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr auto peer_timeout = std::chrono::seconds(8);
+
+}  // namespace
+
+void session_shard::revoke_tenant(inbound& request) {
+  if (refuses_durable(request)) return;
+  tenant_operations_.push_back({std::move(request), 0, 0, false});
+  if (tenant_operations_.size() == 1) next_tenant_operation();
+}
+
+void session_shard::next_tenant_operation() {
+  auto& current = tenant_operations_.front();
+  const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
+  tenant_question question{std::string(tenant_id)};
+  current.live = on(question).live;
+  current.answers_missing = peers_.sessions.size() - 1;
+  if (current.answers_missing == 0) return tenant_counted();
+  for (std::size_t shard = 0; shard < peers_.sessions.size(); ++shard) {
+    if (shard == options_.shard) continue;
+    self_->request(peers_.sessions[shard], peer_timeout, question)
+        .then([this](const tenant_answer& reply) { tenant_answered(true, reply.live, &session_shard::tenant_counted); },
+              [this](const caf::error&) { tenant_answered(false, 0, &session_shard::tenant_counted); });
+  }
+}
+
+void session_shard::tenant_answered(bool ok, std::uint64_t live, void (session_shard::*then)()) {
+  auto& current = tenant_operations_.front();
+  current.live += live;
+  if (!ok) current.failed = true;
+  if (--current.answers_missing > 0) return;
+  (this->*then)();
+  flush();
+}
+
+void session_shard::tenant_counted() {
+  auto& current = tenant_operations_.front();
+  if (current.failed) return finish_tenant();
+  const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
+  if (current.live == 0 && state_->find_tenant(tenant_id) == core::no_slot && peers_.sessions.size() == 1)
+    return finish_tenant();  // nobody has ever heard of it
+  const auto tenant = state_->need_tenant(tenant_id);
+  core::event what;
+  what.at_ms = what.decided_at_ms = now_ms_;
+  what.tenant_id = tenant_id;
+  what.correlation_id = correlation_of(current.request);
+  what.actor = current.request.who->name;
+  what.body = core::session_revoked{core::revoke_scope::tenant,       current.live, "requested", std::nullopt,
+                                    state_->tenant(tenant).generation + 1ULL, {}};
+  std::vector<core::event> events;
+  events.push_back(std::move(what));
+  outbox_->add_durable(std::move(events), {core::no_slot, 1});
+}
+
+void session_shard::tenant_committed(bool refused, const core::error& why) {
+  auto& current = tenant_operations_.front();
+  if (refused) {
+    fail(current.request, why);
+    tenant_operations_.pop_front();
+    if (!tenant_operations_.empty()) next_tenant_operation();
+    return;
+  }
+  const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
+  current.answers_missing = peers_.sessions.size() - 1;
+  if (current.answers_missing == 0) return finish_tenant();
+  const tenant_revoked order{std::string(tenant_id), state_->tenant(state_->need_tenant(tenant_id)).generation};
+  for (std::size_t shard = 0; shard < peers_.sessions.size(); ++shard) {
+    if (shard == options_.shard) continue;
+    self_->request(peers_.sessions[shard], peer_timeout, order)
+        .then([this](const tenant_answer&) { tenant_answered(true, 0, &session_shard::finish_tenant); },
+              [this](const caf::error&) { tenant_answered(false, 0, &session_shard::finish_tenant); });
+  }
+}
+
+void session_shard::finish_tenant() {
+  auto current = std::move(tenant_operations_.front());
+  tenant_operations_.pop_front();
+  if (current.failed)
+    fail(current.request, core::fail(core::error_code::OVERLOADED));
+  else
+    answer(current.request, core::sessions_revoked{current.live});
+  if (!tenant_operations_.empty()) next_tenant_operation();
+}
+
+tenant_answer session_shard::on(const tenant_question& question) {
+  const auto tenant = state_->find_tenant(question.tenant_id);
+  return {tenant == core::no_slot ? 0 : state_->tenant(tenant).live};
+}
+
+tenant_answer session_shard::on(const tenant_revoked& order) {
+  core::event what;
+  what.tenant_id = order.tenant_id;
+  what.body =
+      core::session_revoked{core::revoke_scope::tenant, 0, {}, std::nullopt, order.generation, {}};
+  const auto tenant = state_->need_tenant(order.tenant_id);
+  const auto live = state_->tenant(tenant).live;
+  state_->apply(what);
+  return {live};
+}
+
+subject_found session_shard::on(const find_subject& question) {
+  const auto user = state_->find_user(options_.keys->lookup(question.tenant_id, question.user_id));
+  if (user == core::no_slot) return {};
+  return {state_->user(user).subject};
+}
+
+sessions_counted session_shard::on(const count_sessions&) { return {state_->counts(), state_->records()}; }
+
+ring_key_answer session_shard::on(const ring_key_question& question) {
+  for (core::session_slot slot = 0; slot < state_->slots_used(); ++slot) {
+    const auto& s = state_->at(slot);
+    if (s.status != core::session_status::live) continue;
+    if (s.ring_key == question.ring_key) return {true};
+    if (s.extra && s.extra->has_predecessor && now_ms_ < s.extra->grace_ends_at_ms &&
+        s.extra->rotation_ring_key == question.ring_key)
+      return {true};
+  }
+  return {false};
+}
+
+shard_collected session_shard::on(const collect_shard&) {
+  auto tallies = tallies_;
+  tallies.sessions_live = state_->counts().live;
+  tallies.users_in_doubt = 0;
+  for (const auto& [user, each] : holds_)
+    if (each.current.waits_for == stage::counting) ++tallies.users_in_doubt;
+  return {tallies, self_->mailbox().size()};
+}
+
+void session_shard::on(const source_limit_changed& change) {
+  limited_sources_[change.source] = change.until_ms;
+  while (limited_sources_.size() > core::limits::limited_sources_max) limited_sources_.erase(limited_sources_.begin());
+  core::event what;
+  what.at_ms = what.decided_at_ms = now_ms_;
+  what.body = core::source_limited{change.source, change.until_ms};
+  // Every shard hears of it, the first one logs it.
+  if (options_.shard == 0) outbox_->add(std::move(what));
+  flush();
+}
+
+void session_shard::on(policies_changed& change) {
+  options_.policies = std::move(change.book);
+  change_salt();  // remembered contexts were clean under the old policy
+}
+
+void session_shard::on(keys_changed& change) { options_.keys = std::move(change.keys); }
+
+void session_shard::on(const store_state_changed& change) {
+  store_trouble_.reset();
+  if (change.degraded) store_trouble_ = change.why;
+}
+
+void session_shard::on(wire_session& peers) { peers_ = std::move(peers); }
+
+}  // namespace portcullis::actors

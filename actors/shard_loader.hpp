@@ -1,0 +1,15 @@
+// Builds the state of shards from the journal's projections, at start and when a shard is started again.
+#pragma once
+#include <memory>
+#include <vector>
+
+#include "actors/messages.hpp"
+#include "store/journal.hpp"
+
+namespace portcullis::actors {
+
+/// Reads what is committed. Errors: as journal::load.
+[[nodiscard]] core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
+    store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards);
+
+}  // namespace portcullis::actors

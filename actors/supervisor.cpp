@@ -1,0 +1,281 @@
+#include "actors/supervisor.hpp"
+
+#include <algorithm>
+
+#include "actors/handlers.hpp"
+#include "monitoring/log.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr auto peer_timeout = std::chrono::seconds(30);
+constexpr auto backup_timeout = std::chrono::minutes(10);
+constexpr std::size_t restarts_max = 20;
+constexpr core::millis restarts_window_ms = 60'000;
+
+template <class Handle>
+bool is(const Handle& handle, const caf::actor_addr& address) {
+  return handle && caf::actor_cast<caf::actor_addr>(handle) == address;
+}
+
+}  // namespace
+
+wire_hub node_actors::for_hub() const {
+  wire_hub peers{hub, journal, log, {}, subscriptions, gateways};
+  for (const auto& shard : shards) peers.sessions.push_back(shard.session);
+  return peers;
+}
+
+wire_session node_actors::for_session(std::uint32_t shard) const {
+  wire_session peers{shards[shard].lockout, shards[shard].directory, hub, journal, sources, gateways, {}};
+  for (const auto& each : shards) peers.sessions.push_back(each.session);
+  return peers;
+}
+
+void wire_all(const node_actors& all) {
+  caf::anon_send(all.hub, all.for_hub());
+  caf::anon_send(all.journal, all.for_hub());
+  caf::anon_send(all.sources, all.for_hub());
+  caf::anon_send(all.metrics, all.for_hub());
+  for (const auto& shard : all.shards) {
+    caf::anon_send(shard.session, all.for_session(shard.shard));
+    caf::anon_send(shard.directory, wire_shard{shard.session});
+    caf::anon_send(shard.lockout, wire_shard{shard.session});
+  }
+}
+
+std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens,
+                                     const std::vector<caller_token>& known) {
+  std::vector<caller_token> out;
+  for (const auto& token : tokens) {
+    const auto same = std::find_if(known.begin(), known.end(), [&](const caller_token& each) {
+      return each.sha256 == token.sha256 && each.who->name == token.name && each.who->role == token.role &&
+             each.who->tenants == token.tenants && each.who->services == token.services;
+    });
+    if (same != known.end()) {
+      out.push_back(*same);
+      continue;
+    }
+    // Kept for the life of the process: requests in flight point to their caller.
+    static std::mutex mutex;
+    static std::deque<core::caller> callers;
+    std::lock_guard guard{mutex};
+    callers.push_back({token.name, token.role, token.tenants, token.services});
+    out.push_back({token.sha256, &callers.back()});
+  }
+  return out;
+}
+
+supervisor_actor::behavior_type supervisor_behaviour(supervisor_actor::stateful_pointer<supervisor_state> self,
+                                                     supervisor_options options, node_actors all) {
+  set_default_handlers(self);
+  self->state.start(self, std::move(options), std::move(all));
+  return {
+      [self](admin_request& order) { return self->state.on(order); },
+      [self](stop_atom) { self->quit(); },
+  };
+}
+
+void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options,
+                             node_actors all) {
+  self_ = self;
+  options_ = std::move(options);
+  all_ = std::move(all);
+  incarnations_.resize(all_.shards.size(), 1);
+  restarting_.resize(all_.shards.size(), false);
+  self_->set_down_handler([this](caf::down_msg& message) { down(message); });
+  self_->monitor(all_.hub);
+  self_->monitor(all_.journal);
+  for (const auto& each : all_.gateways) self_->monitor(each);
+  for (const auto& each : all_.subscriptions) self_->monitor(each);
+  for (const auto& each : all_.shards) {
+    self_->monitor(each.session);
+    self_->monitor(each.lockout);
+    self_->monitor(each.directory);
+  }
+}
+
+void supervisor_state::down(const caf::down_msg& message) {
+  if (message.reason == caf::exit_reason::user_shutdown) return;  // the node stops
+  for (std::uint32_t shard = 0; shard < all_.shards.size(); ++shard) {
+    const auto& each = all_.shards[shard];
+    if (is(each.session, message.source) || is(each.lockout, message.source) || is(each.directory, message.source))
+      return restart(shard);
+  }
+  for (std::uint32_t loop = 0; loop < all_.subscriptions.size(); ++loop)
+    if (is(all_.subscriptions[loop], message.source)) return restart_subscriptions(loop);
+  if (is(all_.hub, message.source) || is(all_.journal, message.source)) return options_.fatal("The log has failed.");
+  for (const auto& each : all_.gateways)
+    if (is(each, message.source)) return options_.fatal("A gateway has failed.");
+}
+
+bool supervisor_state::too_often() {
+  const auto now_ms = options_.clock->now_ms();
+  restarts_.push_back(now_ms);
+  while (restarts_.front() <= now_ms - restarts_window_ms) restarts_.pop_front();
+  if (restarts_.size() <= restarts_max) return false;
+  options_.fatal("Actors fail too often.");
+  return true;
+}
+
+void supervisor_state::restart(std::uint32_t shard) {
+  if (restarting_[shard] || too_often()) return;
+  restarting_[shard] = true;
+  monitoring::log::write(core::log_level::error, monitoring::component::actors,
+                         "A shard's actor has failed; the shard is started again.",
+                         {{"shard", std::int64_t{shard}}});
+  for (const auto& gateway : all_.gateways) self_->send(gateway, shard_down{shard});
+  const auto& old = all_.shards[shard];
+  self_->send_exit(old.session, caf::exit_reason::kill);
+  self_->send_exit(old.lockout, caf::exit_reason::kill);
+  self_->send_exit(old.directory, caf::exit_reason::kill);
+  // Through the hub: whatever the dead shard had handed over is committed before the journal is read.
+  self_->request(all_.hub, peer_timeout, load_shards{{shard}})
+      .then([this, shard](shards_loaded& loaded) { restarted(shard, loaded); },
+            [this](const caf::error&) { options_.fatal("A shard could not be rebuilt."); });
+}
+
+void supervisor_state::restarted(std::uint32_t shard, shards_loaded& loaded) {
+  if (loaded.why) return options_.fatal("A shard could not be rebuilt.");
+  all_.shards[shard] = options_.spawn_shard(shard, ++incarnations_[shard], std::move(loaded.images.front()));
+  const auto& fresh = all_.shards[shard];
+  self_->monitor(fresh.session);
+  self_->monitor(fresh.lockout);
+  self_->monitor(fresh.directory);
+  restarting_[shard] = false;
+  wire_all(all_);
+  self_->send(all_.metrics, fresh);
+  for (const auto& each : all_.subscriptions) self_->send(each, fresh);
+  for (const auto& gateway : all_.gateways) self_->send(gateway, fresh);
+  monitoring::log::write(core::log_level::info, monitoring::component::actors, "The shard is back.",
+                         {{"shard", std::int64_t{shard}}});
+}
+
+void supervisor_state::restart_subscriptions(std::uint32_t loop) {
+  if (too_often()) return;
+  all_.subscriptions[loop] = options_.spawn_subscriptions(loop, all_.shards);
+  self_->monitor(all_.subscriptions[loop]);
+  self_->send(all_.hub, interest_changed{loop, false});
+  wire_all(all_);
+  self_->send(all_.gateways[loop], subscriptions_moved{all_.subscriptions[loop]});
+}
+
+caf::result<admin_answer> supervisor_state::on(admin_request& order) {
+  if (std::holds_alternative<core::reload_config>(order.what)) return reload(order);
+  if (std::holds_alternative<core::rotate_keys>(order.what)) return rotate(order);
+  if (std::holds_alternative<core::drain>(order.what)) {
+    options_.drain();
+    return admin_answer{};
+  }
+  if (const auto* what = std::get_if<core::crash_actor>(&order.what)) return crash(*what);
+  const auto* what = std::get_if<core::backup>(&order.what);
+  if (what == nullptr) return admin_answer{core::fail(core::error_code::METHOD_NOT_FOUND), {}, 0, 0};
+  auto promise = self_->make_response_promise<admin_answer>();
+  self_->request(all_.journal, backup_timeout, back_up{std::string(what->path)})
+      .then(
+          [promise](const backup_done& done) mutable {
+            promise.deliver(admin_answer{done.why, {}, done.seq, done.bytes});
+          },
+          [promise](const caf::error&) mutable {
+            promise.deliver(admin_answer{core::fail(core::error_code::STORE_TIMEOUT), {}, 0, 0});
+          });
+  return promise;
+}
+
+admin_answer supervisor_state::crash(const core::crash_actor& order) {
+  if (!options_.development) return {core::fail(core::error_code::METHOD_NOT_FOUND), {}, 0, 0};
+  const auto& shard = all_.shards.front();
+  if (order.actor == "session")
+    self_->send(shard.session, crash_atom::value);
+  else if (order.actor == "lockout")
+    self_->send(shard.lockout, crash_atom::value);
+  else if (order.actor == "directory")
+    self_->send(shard.directory, crash_atom::value);
+  else if (order.actor == "subscriptions")
+    self_->send(all_.subscriptions.front(), crash_atom::value);
+  else
+    return {core::fail(core::error_code::INVALID_PARAMS, "actor", "session, lockout, directory or subscriptions"), {}, 0, 0};
+  return {};
+}
+
+admin_answer supervisor_state::reload(const admin_request& order) {
+  auto outcome = options_.reload();
+  if (!outcome) {
+    monitoring::log::write(core::log_level::error, monitoring::component::config,
+                           "The configuration was not taken; nothing has changed.");
+    return {outcome.error(), {}, 0, 0};
+  }
+  if (outcome->changed.empty()) return {};
+  for (const auto& shard : all_.shards) {
+    self_->send(shard.session, policies_changed{outcome->policies});
+    self_->send(shard.lockout, policies_changed{outcome->policies});
+  }
+  self_->send(all_.sources, policies_changed{outcome->policies});
+  callers_changed callers{callers_of(outcome->tokens, options_.tokens), {}};
+  for (const auto& known : options_.tokens) {
+    const bool stays = std::any_of(callers.tokens.begin(), callers.tokens.end(),
+                                   [&](const caller_token& each) { return each.who == known.who; });
+    if (!stays) callers.gone.push_back(known.who);
+  }
+  options_.tokens = callers.tokens;
+  for (const auto& gateway : all_.gateways) self_->send(gateway, callers);
+  auto batch = std::make_shared<event_batch>();
+  core::event what;
+  what.at_ms = what.decided_at_ms = options_.clock->now_ms();
+  what.correlation_id = order.correlation_id;
+  what.actor = order.actor;
+  what.body = core::config_reloaded{core::to_json(*outcome->policies)};
+  batch->events.push_back(std::move(what));
+  self_->send(all_.hub, log_events{std::move(batch)});
+  return {std::nullopt, std::move(outcome->changed), 0, 0};
+}
+
+caf::result<admin_answer> supervisor_state::rotate(const admin_request&) {
+  auto promise = self_->make_response_promise<admin_answer>();
+  if (options_.ring.ring.size() < core::limits::key_ring_max) {
+    rotate_now(false, promise);
+    return promise;
+  }
+  struct gathered {
+    std::size_t missing;
+    bool in_use = false;
+  };
+  auto open = std::make_shared<gathered>();
+  open->missing = all_.shards.size();
+  const auto answered = [this, open, promise](bool in_use) {
+    open->in_use = open->in_use || in_use;
+    if (--open->missing == 0) rotate_now(open->in_use, promise);
+  };
+  for (const auto& shard : all_.shards)
+    self_->request(shard.session, peer_timeout, ring_key_question{options_.ring.ring.back().id})
+        .then([answered](const ring_key_answer& from) { answered(from.in_use); },
+              [answered](const caf::error&) { answered(true); });
+  return promise;
+}
+
+void supervisor_state::rotate_now(bool oldest_in_use, caf::typed_response_promise<admin_answer> promise) {
+  auto next = core::rotate_keyring(options_.ring, oldest_in_use, options_.random, options_.clock->now_ms());
+  if (!next) {
+    promise.deliver(admin_answer{next.error(), {}, 0, 0});
+    return;
+  }
+  if (const auto saved = options_.save_keys(*next); !saved) {
+    promise.deliver(admin_answer{saved.error(), {}, 0, 0});
+    return;
+  }
+  options_.ring = std::move(*next);
+  const auto keys = std::make_shared<const core::key_material>(options_.ring);
+  for (const auto& shard : all_.shards) {
+    self_->send(shard.session, keys_changed{keys});
+    self_->send(shard.directory, keys_changed{keys});
+  }
+  for (const auto& gateway : all_.gateways) self_->send(gateway, keys_changed{keys});
+  const auto count = options_.ring.ring.size();
+  self_->request(all_.journal, backup_timeout, rewrap_keys{keys})
+      .then([promise, count](const keys_rewrapped& done) mutable { promise.deliver(admin_answer{done.why, {}, count, 0}); },
+            [promise](const caf::error&) mutable {
+              promise.deliver(admin_answer{core::fail(core::error_code::STORE_TIMEOUT), {}, 0, 0});
+            });
+}
+
+}  // namespace portcullis::actors

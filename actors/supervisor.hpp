@@ -1,0 +1,84 @@
+// The supervisor: starts a shard's actors again when one fails, with their state rebuilt from the journal, and carries out
+// what administrators ask. On its own thread: it reads and writes small files.
+#pragma once
+#include <deque>
+
+#include "actors/interfaces.hpp"
+#include "core/clock.hpp"
+#include "core/config/config.hpp"
+
+namespace portcullis::actors {
+
+/// What a reload brings.
+struct reload_outcome {
+  std::shared_ptr<const core::policy_book> policies;
+  std::vector<core::auth_token> tokens;
+  std::vector<std::string> changed;
+};
+
+struct supervisor_options {
+  bool development = false;
+  core::clock* clock = nullptr;
+  core::random_source random;
+  core::keyring ring;
+  std::vector<caller_token> tokens;  // and the callers behind them, which are never freed
+  std::function<core::result<reload_outcome>()> reload;
+  std::function<core::result<core::nothing>(const core::keyring&)> save_keys;  // durable when it returns
+  std::function<void()> drain;               // the process stops in an orderly way
+  std::function<void(std::string_view)> fatal;  // the process stops at once
+  /// Spawns the three actors of a shard on its loop.
+  std::function<shard_moved(std::uint32_t shard, std::uint64_t incarnation, std::shared_ptr<shard_image>)> spawn_shard;
+  std::function<subscriptions_actor(std::uint32_t loop, const std::vector<shard_moved>&)> spawn_subscriptions;
+};
+
+/// All actors, as they are now.
+struct node_actors {
+  hub_actor hub;
+  journal_actor journal;
+  log_actor log;
+  metrics_actor metrics;
+  sources_actor sources;
+  std::vector<gateway_actor> gateways;             // by loop
+  std::vector<subscriptions_actor> subscriptions;  // by loop
+  std::vector<shard_moved> shards;
+
+  [[nodiscard]] wire_hub for_hub() const;
+  [[nodiscard]] wire_session for_session(std::uint32_t shard) const;
+};
+/// Tells every actor who the others are.
+void wire_all(const node_actors& all);
+
+/// Callers of these tokens: those of `known` that stay the same keep their identity, new ones are made and live as long as
+/// the process.
+[[nodiscard]] std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens,
+                                                   const std::vector<caller_token>& known);
+
+class supervisor_state {
+ public:
+  void start(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options, node_actors all);
+  caf::result<admin_answer> on(admin_request& order);
+  static constexpr const char* name = "supervisor";
+
+ private:
+  void down(const caf::down_msg& message);
+  void restart(std::uint32_t shard);
+  void restarted(std::uint32_t shard, shards_loaded& loaded);
+  void restart_subscriptions(std::uint32_t loop);
+  bool too_often();
+  admin_answer reload(const admin_request& order);
+  caf::result<admin_answer> rotate(const admin_request& order);
+  void rotate_now(bool oldest_in_use, caf::typed_response_promise<admin_answer> promise);
+  admin_answer crash(const core::crash_actor& order);
+
+  supervisor_actor::stateful_pointer<supervisor_state> self_ = nullptr;
+  supervisor_options options_;
+  node_actors all_;
+  std::vector<std::uint64_t> incarnations_;  // by shard
+  std::vector<bool> restarting_;             // by shard
+  std::deque<core::millis> restarts_;
+};
+
+supervisor_actor::behavior_type supervisor_behaviour(supervisor_actor::stateful_pointer<supervisor_state> self,
+                                                     supervisor_options options, node_actors all);
+
+}  // namespace portcullis::actors

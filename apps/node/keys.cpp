@@ -1,0 +1,77 @@
+#include "apps/node/keys.hpp"
+
+#include <fmt/format.h>
+#include <openssl/crypto.h>
+#include <sys/stat.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "apps/cli/secret_file.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+struct random_block {
+  core::byte_array<4096> bytes;
+  std::size_t used = sizeof bytes;
+  ~random_block() { OPENSSL_cleanse(bytes.data(), bytes.size()); }
+};
+
+core::millis wall_ms() {
+  using namespace std::chrono;
+  return duration_cast<milliseconds>(system_clock::now().time_since_epoch()).count();
+}
+
+core::error mismatch(std::string_view rule) {
+  return core::fail(core::error_code::KEYRING_MISMATCH, "crypto.keys_file", rule);
+}
+
+}  // namespace
+
+void buffered_random(std::span<std::uint8_t> out) {
+  thread_local random_block block;
+  if (out.size() > block.bytes.size() / 4) return random_bytes(out);
+  if (block.bytes.size() - block.used < out.size()) {
+    random_bytes(block.bytes);
+    block.used = 0;
+  }
+  std::memcpy(out.data(), block.bytes.data() + block.used, out.size());
+  OPENSSL_cleanse(block.bytes.data() + block.used, out.size());  // what was handed out is not kept
+  block.used += out.size();
+}
+
+core::result<core::keyring> load_keys(const core::config& config, std::string& why) {
+  const auto path = config.keys_path();
+  const bool development = config.server.environment == core::environment::development;
+  struct stat info {};
+  if (stat(path.c_str(), &info) != 0) {
+    if (!development) {
+      why = fmt::format("{}: there is no key file; make one with `portcullis keys new --out {}`", path, path);
+      return mismatch("exists");
+    }
+    std::error_code ignored;
+    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
+    std::filesystem::permissions(std::filesystem::path(path).parent_path(), std::filesystem::perms::owner_all, ignored);
+    const auto keys = core::generate_keyring(random_bytes, wall_ms());
+    if (!write_new_secret(path, core::serialize(keys), why)) return mismatch("writable");
+    return keys;
+  }
+  if (!development && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    why = fmt::format("{}: group or others may read the key file; chmod 600 it", path);
+    return mismatch("mode_0600");
+  }
+  const auto text = read_secret(path, why);
+  if (!text) return mismatch("readable");
+  auto keys = core::parse_keyring(*text);
+  if (!keys) why = fmt::format("{}: is no key file ({})", path, keys.error().rule);
+  return keys;
+}
+
+core::result<core::nothing> save_keys(const core::config& config, const core::keyring& keys) {
+  std::string why;
+  if (!replace_secret(config.keys_path(), core::serialize(keys), why)) return mismatch("writable");
+  return core::nothing{};
+}
+
+}  // namespace portcullis::apps

@@ -1,0 +1,57 @@
+// One event loop with everything that lives on it: the pinned actors' unit, the gateway, the servers and the thread.
+#pragma once
+#include <atomic>
+#include <memory>
+#include <thread>
+
+#include "actors/gateway.hpp"
+#include "actors/loop_unit.hpp"
+#include "net/http/server.hpp"
+#include "net/loop/loop.hpp"
+#include "net/tcp/server.hpp"
+
+namespace portcullis::apps {
+
+struct loop_host_options {
+  net::tcp_options tcp;
+  net::http_options http;
+  bool with_http = false;  // the first loop only
+};
+
+class loop_host {
+ public:
+  loop_host(caf::actor_system& system, core::clock& clock, actors::gateway_options gateway,
+            const loop_host_options& options);
+  ~loop_host();
+
+  /// Starts the loop's thread. Everything must be wired.
+  void start();
+  /// Stops the loop and joins its thread.
+  void stop();
+  /// Closes every connection after writing what is queued. Any thread; takes effect on the loop.
+  void close_connections() noexcept;
+  /// Whether nothing is in flight; only told while draining.
+  [[nodiscard]] bool drained() const noexcept { return drained_.load(std::memory_order_acquire); }
+
+  [[nodiscard]] actors::loop_unit& unit() noexcept { return unit_; }
+  [[nodiscard]] actors::gateway& gateway() noexcept { return gateway_; }
+  [[nodiscard]] net::tcp_server& tcp() noexcept { return *tcp_; }
+  [[nodiscard]] net::http_server* http() noexcept { return http_.get(); }
+  /// A copy of the loop's counters. On the loop.
+  [[nodiscard]] core::loop_tallies tallies() const;
+
+ private:
+  void begin_drain();
+
+  net::loop loop_;
+  actors::loop_unit unit_;
+  actors::gateway gateway_;
+  std::unique_ptr<net::loop::hook> submit_, run_;
+  std::unique_ptr<net::tcp_server> tcp_;
+  std::unique_ptr<net::http_server> http_;
+  std::unique_ptr<net::loop::timer> drain_timer_;
+  std::atomic<bool> drained_{false}, close_{false};
+  std::thread thread_;
+};
+
+}  // namespace portcullis::apps

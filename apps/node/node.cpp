@@ -1,0 +1,425 @@
+#include "apps/node/node.hpp"
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <thread>
+
+#include "actors/directory.hpp"
+#include "actors/hub.hpp"
+#include "actors/journal.hpp"
+#include "actors/lockout.hpp"
+#include "actors/log.hpp"
+#include "actors/metrics.hpp"
+#include "actors/session.hpp"
+#include "actors/shard_loader.hpp"
+#include "actors/sources.hpp"
+#include "actors/subscriptions.hpp"
+#include "apps/node/keys.hpp"
+#include "core/config/parse.hpp"
+#include "monitoring/log.hpp"
+#include "net/http/answer.hpp"
+#include "net/rpc/encode.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+using monitoring::component;
+
+std::uint64_t random_seed() {
+  core::byte_array<8> bytes;
+  buffered_random(bytes);
+  std::uint64_t seed;
+  std::memcpy(&seed, bytes.data(), sizeof seed);
+  return seed;
+}
+
+[[noreturn]] void die(std::string_view why) {
+  monitoring::log::write(core::log_level::error, component::server, "The node stops at once.", {{"reason", why}});
+  monitoring::process_log().flush();
+  std::_Exit(1);
+}
+
+net::http_response http_error(const core::error& why, bool development) {
+  static thread_local net::correlation_maker made_up(random_seed());
+  return net::error_response(why, core::describe(why.code).status, {made_up, development});
+}
+
+}  // namespace
+
+std::shared_ptr<const core::policy_book> policies_of(const core::config& config) {
+  auto book = std::make_shared<core::policy_book>();
+  book->session = config.session;
+  book->lockout = config.lockout;
+  book->tenants = {config.tenants.begin(), config.tenants.end()};
+  return book;
+}
+
+node::node(const core::config& config, config_sources sources, std::function<void()> stop)
+    : config_(config), sources_(std::move(sources)), want_stop_(std::move(stop)), policies_(policies_of(config)) {}
+
+node::~node() {
+  if (running_) (void)this->stop();
+}
+
+void node::apply_log_settings() const {
+  monitoring::log_settings settings;
+  settings.level = config_.log.level;
+  settings.levels = config_.log.levels;
+  settings.format = config_.log.format;
+  settings.hash_user_ids = config_.log.hash_user_ids;
+  settings.node_id = config_.server.node_id;
+  settings.version = PORTCULLIS_VERSION;
+  if (keys_) settings.user_key = core::hmac_key(core::hmac_key(ring_.lookup)("portcullis log user"));
+  (void)monitoring::process_log().configure(settings);
+}
+
+core::result<core::nothing> node::open_store(std::string& why) {
+  apply_log_settings();
+  store::journal_options options;
+  options.data_dir = config_.server.data_dir;
+  options.node_id = config_.server.node_id;
+  auto ring = load_keys(config_, why);
+  if (!ring) return ring.error();
+  ring_ = std::move(*ring);
+  keys_ = std::make_shared<const core::key_material>(ring_);
+  current_keys_ = keys_;
+  apply_log_settings();
+  options.chain = keys_->chain();
+  options.keyring_check = core::sha256(core::as_bytes(keys_->check_value()));
+  auto opened = store::journal::open(options);
+  if (!opened) {
+    why = fmt::format("{}: {}", config_.server.data_dir, core::describe(opened.error().code).message);
+    return opened.error();
+  }
+  log_ = std::move(*opened);
+  const auto ahead = clock_.settle(*log_);
+  if (!ahead) return ahead.error();
+  constexpr core::millis worth_telling_ms = 5'000;
+  if (*ahead > worth_telling_ms || *ahead < -worth_telling_ms)
+    monitoring::log::write(core::log_level::warn, component::server,
+                           "The system's clock was stepped since this machine's start; the node keeps its own time.",
+                           {{"ahead_ms", *ahead}});
+  std::vector<std::uint32_t> shards;
+  for (std::uint32_t shard = 0; shard < config_.loop_count(std::thread::hardware_concurrency()); ++shard)
+    shards.push_back(shard);
+  const auto began = clock_.mono_ns();
+  auto images = actors::load_shards_from(*log_, shards, static_cast<std::uint32_t>(shards.size()));
+  if (!images) {
+    why = fmt::format("{}: the journal cannot be read", config_.server.data_dir);
+    return images.error();
+  }
+  images_ = std::move(*images);
+  replay_ns_ = static_cast<std::uint64_t>(clock_.mono_ns() - began);
+  return core::nothing{};
+}
+
+void node::make_loops() {
+  const auto loops = static_cast<std::uint32_t>(images_.size());
+  const bool development = config_.server.environment == core::environment::development;
+  const auto limiter = std::make_shared<actors::auth_limiter>();
+  const auto tokens = actors::callers_of(config_.auth.tokens, {});
+  for (std::uint32_t loop = 0; loop < loops; ++loop) {
+    actors::gateway_options gateway;
+    gateway.loop = loop;
+    gateway.loops = gateway.shards = loops;
+    gateway.node_id = config_.server.node_id;
+    gateway.version = PORTCULLIS_VERSION;
+    gateway.open_to_all = config_.auth.mode == core::auth_mode::none;
+    gateway.http_needs_token = config_.listen.http.auth == core::http_auth::token;
+    gateway.keys = keys_;
+    gateway.clock = &clock_;
+    gateway.started_at_ms = clock_.now_ms();
+    gateway.tokens = tokens;
+    gateway.limiter = limiter;
+    gateway.http_error = [development](const core::error& why) { return http_error(why, development); };
+
+    loop_host_options options;
+    options.tcp.message = {config_.limits.value_bytes, config_.limits.depth, config_.limits.batch,
+                           config_.limits.data_bytes};
+    options.tcp.connections_max = std::max<std::size_t>(1, config_.listen.rpc.max_connections / loops);
+    options.tcp.in_flight_per_connection_max = config_.limits.in_flight_per_connection;
+    options.tcp.request_timeout_ms = config_.limits.request_timeout_ms;
+    options.tcp.read_blocks_max = core::limits::read_blocks_max * loops;
+    options.tcp.development = development;
+    options.tcp.correlation_seed = random_seed();
+    options.tcp.loop_index = loop;
+    options.http.connections_max = config_.listen.http.max_connections;
+    options.http.development = development;
+    options.http.correlation_seed = random_seed();
+    options.with_http = loop == 0;
+    hosts_.push_back(std::make_unique<loop_host>(*system_, clock_, std::move(gateway), options));
+  }
+}
+
+actors::shard_moved node::spawn_shard(std::uint32_t shard, std::uint64_t incarnation,
+                                      std::shared_ptr<actors::shard_image> image) {
+  auto& host = *hosts_[shard];
+  std::shared_ptr<const core::policy_book> policies;
+  std::shared_ptr<const core::key_material> keys;
+  {
+    std::lock_guard guard{current_mutex_};
+    policies = policies_;
+    keys = current_keys_;
+  }
+  actors::session_options options;
+  options.shard = options.loop = shard;
+  options.shards = static_cast<std::uint32_t>(hosts_.size());
+  options.incarnation = incarnation;
+  options.keys = keys;
+  options.policies = policies;
+  options.random = buffered_random;
+  options.clock = &clock_;
+  options.image = image;
+  options.replies = &host.tcp();
+  options.events_in_flight_max = config_.store.journal_queue_events / hosts_.size();
+  const auto made_up = std::make_shared<net::correlation_maker>(random_seed());
+  const bool development = config_.server.environment == core::environment::development;
+  options.encode = [made_up, development](const core::reply& reply, std::string& out) {
+    core::byte_buffer text;
+    net::encode_outcome(text, reply, {*made_up, development});
+    out.append(text.view());
+  };
+  actors::shard_moved made;
+  made.shard = shard;
+  made.lockout = actors::spawn_pinned<actors::lockout_actor, actors::lockout_shard>(
+      host.unit(), actors::lockout_behaviour, actors::lockout_options{policies, &clock_, image});
+  made.directory = actors::spawn_pinned<actors::directory_actor, actors::directory_shard>(
+      host.unit(), actors::directory_behaviour, actors::directory_options{keys, buffered_random, image});
+  made.session = actors::spawn_pinned<actors::session_actor, actors::session_shard>(
+      host.unit(), actors::session_behaviour, std::move(options));
+  return made;
+}
+
+actors::subscriptions_actor node::spawn_subscriptions(std::uint32_t loop,
+                                                      const std::vector<actors::shard_moved>& shards) {
+  actors::subscriptions_options options;
+  options.loop = loop;
+  options.node_id = config_.server.node_id;
+  options.clock = &clock_;
+  options.connections = &hosts_[loop]->tcp();
+  options.hub = all_.hub;
+  options.journal = all_.journal;
+  for (const auto& shard : shards) options.directories.push_back(shard.directory);
+  options.codec.event = net::encode_event;
+  const auto made_up = std::make_shared<net::correlation_maker>(random_seed());
+  const bool development = config_.server.environment == core::environment::development;
+  options.codec.ended = [made_up, development](core::byte_buffer& out, std::string_view subscription,
+                                               std::string_view cursor, const core::error& why) {
+    net::encode_events_ended(out, subscription, cursor, why, {*made_up, development});
+  };
+  return actors::spawn_pinned<actors::subscriptions_actor, actors::subscriptions_loop>(
+      hosts_[loop]->unit(), actors::subscriptions_behaviour, std::move(options));
+}
+
+void node::spawn_actors() {
+  all_.hub = system_->spawn(actors::hub_behaviour);
+  all_.journal = system_->spawn<caf::detached>(
+      actors::journal_behaviour,
+      actors::journal_actor_options{log_, static_cast<std::uint32_t>(hosts_.size()), buffered_random,
+                                    [](const core::error&) { die("The journal's file has failed."); }, replay_ns_});
+  log_.reset();  // the journal's thread owns it from here on
+  all_.log = system_->spawn(actors::log_behaviour);
+  all_.sources = system_->spawn(actors::sources_behaviour, actors::sources_options{policies_, &clock_});
+  for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop) {
+    auto* host = hosts_[loop].get();
+    all_.gateways.push_back(actors::spawn_pinned<actors::gateway_actor, actors::gateway_voice>(
+        host->unit(), actors::gateway_behaviour, &host->gateway(),
+        std::function<core::loop_tallies()>([host] { return host->tallies(); })));
+    all_.shards.push_back(spawn_shard(loop, 1, std::move(images_[loop])));
+  }
+  images_.clear();
+  for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop)
+    all_.subscriptions.push_back(spawn_subscriptions(loop, all_.shards));
+
+  actors::metrics_actor_options metrics;
+  auto registry = monitoring::metrics::create({PORTCULLIS_VERSION, PORTCULLIS_REVISION, config_.metrics.labels});
+  if (registry) metrics.registry = std::move(*registry);
+  metrics.journal = all_.journal;
+  for (const auto& shard : all_.shards) {
+    metrics.sessions.push_back(shard.session);
+    metrics.lockouts.push_back(shard.lockout);
+  }
+  metrics.gateways = all_.gateways;
+  metrics.subscriptions = all_.subscriptions;
+  all_.metrics = system_->spawn(actors::metrics_behaviour, std::move(metrics));
+
+  actors::supervisor_options options;
+  options.development = config_.server.environment == core::environment::development;
+  options.clock = &clock_;
+  options.random = buffered_random;
+  options.ring = ring_;
+  options.tokens = actors::callers_of(config_.auth.tokens, {});
+  options.reload = [this] { return read_again(); };
+  options.save_keys = [this](const core::keyring& ring) -> core::result<core::nothing> {
+    auto saved = save_keys(config_, ring);
+    if (saved) {
+      std::lock_guard guard{current_mutex_};
+      current_keys_ = std::make_shared<const core::key_material>(ring);
+    }
+    return saved;
+  };
+  options.drain = want_stop_;
+  options.fatal = [](std::string_view why) { die(why); };
+  options.spawn_shard = [this](std::uint32_t shard, std::uint64_t incarnation,
+                               std::shared_ptr<actors::shard_image> image) {
+    return spawn_shard(shard, incarnation, std::move(image));
+  };
+  options.spawn_subscriptions = [this](std::uint32_t loop, const std::vector<actors::shard_moved>& shards) {
+    return spawn_subscriptions(loop, shards);
+  };
+  supervisor_ = system_->spawn<caf::detached>(actors::supervisor_behaviour, std::move(options), all_);
+  for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop)
+    hosts_[loop]->gateway().wire({all_.hub, all_.journal, all_.metrics, supervisor_, all_.subscriptions[loop],
+                                  all_.gateways, all_.shards},
+                                 all_.gateways[loop]);
+  actors::wire_all(all_);
+}
+
+core::result<core::nothing> node::listen(std::string& why) {
+  auto rpc = core::parse_endpoint(config_.listen.rpc.address);
+  const auto http = core::parse_endpoint(config_.listen.http.address);
+  for (const auto& host : hosts_) {
+    const auto port = host->tcp().listen(*rpc, core::listener::rpc, hosts_.size() > 1);
+    if (!port) {
+      why = fmt::format("listen.rpc.address {}: {}", config_.listen.rpc.address, port.error().rule);
+      return port.error();
+    }
+    rpc->port = rpc_port_ = *port;
+  }
+  const auto port = hosts_.front()->http()->listen(*http);
+  if (!port) {
+    why = fmt::format("listen.http.address {}: {}", config_.listen.http.address, port.error().rule);
+    return port.error();
+  }
+  http_port_ = *port;
+  return core::nothing{};
+}
+
+core::result<core::nothing> node::start(std::string& why) {
+  if (auto opened = open_store(why); !opened) return opened;
+  // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do (hazards H4).
+  system_config_.set("scheduler.policy", caf::atom("sharing"));
+  system_config_.set("scheduler.max-threads", std::size_t{2});
+  system_config_.set("scheduler.max-throughput", std::size_t{300});
+  system_ = std::make_unique<caf::actor_system>(system_config_);
+  make_loops();
+  auto listening = listen(why);
+  if (!listening) {
+    hosts_.clear();
+    return listening;
+  }
+  running_ = true;
+  spawn_actors();
+  for (const auto& host : hosts_) host->start();
+  log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*policies_)});
+  monitoring::log::write(core::log_level::info, component::server, "The node is ready.",
+                         {{"rpc", rpc_address()},
+                          {"http", http_address()},
+                          {"loops", static_cast<std::int64_t>(hosts_.size())},
+                          {"environment", config_.server.environment == core::environment::development
+                                              ? std::string_view("development")
+                                              : std::string_view("production")}});
+  return core::nothing{};
+}
+
+std::string node::rpc_address() const {
+  auto where = core::parse_endpoint(config_.listen.rpc.address).value_or(core::endpoint{});
+  where.port = rpc_port_;
+  return core::to_text(where);
+}
+
+std::string node::http_address() const {
+  auto where = core::parse_endpoint(config_.listen.http.address).value_or(core::endpoint{});
+  where.port = http_port_;
+  return core::to_text(where);
+}
+
+void node::log_node_event(core::event_body body) {
+  auto batch = std::make_shared<actors::event_batch>();
+  core::event what;
+  what.at_ms = what.decided_at_ms = clock_.now_ms();
+  what.body = std::move(body);
+  batch->events.push_back(std::move(what));
+  caf::anon_send(all_.hub, actors::log_events{std::move(batch)});
+}
+
+core::result<actors::reload_outcome> node::read_again() {
+  auto loaded = load_config(sources_);
+  auto problems = std::move(loaded.problems);
+  if (problems.empty())
+    for (auto& each : core::reload_problems(config_, loaded.value, loaded.origins)) problems.push_back(std::move(each));
+  if (!problems.empty()) {
+    for (const auto& each : problems)
+      monitoring::log::write(core::log_level::error, component::config, "A problem in the configuration.",
+                             {{"problem", core::to_text(each)}});
+    return core::fail(core::error_code::CONFIG_INVALID);
+  }
+  actors::reload_outcome outcome;
+  for (const auto& change : core::config_diff(config_, loaded.value)) outcome.changed.push_back(change.key);
+  config_ = std::move(loaded.value);
+  outcome.tokens = config_.auth.tokens;
+  outcome.policies = policies_of(config_);
+  {
+    std::lock_guard guard{current_mutex_};
+    policies_ = outcome.policies;
+  }
+  apply_log_settings();
+  return outcome;
+}
+
+void node::reload() {
+  caf::anon_send(supervisor_, actors::admin_request{core::reload_config{}, {}, "SIGHUP", {}});
+}
+
+bool node::stop() {
+  running_ = false;
+  monitoring::log::write(core::log_level::info, component::server, "The node is draining.");
+  for (const auto& gateway : all_.gateways) caf::anon_send(gateway, actors::stop_atom::value);
+  const auto deadline_ns = clock_.mono_ns() + config_.server.drain_s * 1'000'000'000;
+  const auto drained = [this] {
+    return std::all_of(hosts_.begin(), hosts_.end(), [](const auto& host) { return host->drained(); });
+  };
+  bool orderly = true;
+  while (!drained()) {
+    if (clock_.mono_ns() > deadline_ns) {
+      orderly = false;
+      break;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+  for (const auto& host : hosts_) host->close_connections();
+  log_node_event(core::node_stopped{});
+  caf::scoped_actor self{*system_};
+  self->request(all_.hub, std::chrono::seconds(10), actors::stop_atom::value)
+      .receive([&](bool closed) { orderly = orderly && closed; }, [&](const caf::error&) { orderly = false; });
+  end_actors();
+  monitoring::log::write(orderly ? core::log_level::info : core::log_level::error, component::server,
+                         orderly ? monitoring::fixed_text("The node has stopped.")
+                                 : monitoring::fixed_text("The node has stopped, not in order."));
+  monitoring::process_log().flush();
+  return orderly;
+}
+
+void node::end_actors() {
+  // First the actors, with their loops still running; then the loops; then handles, units and the system (loops first: it
+  // hangs).
+  for (const auto& host : hosts_) host->unit().exit_all();
+  while (std::any_of(hosts_.begin(), hosts_.end(), [](const auto& host) { return host->unit().live() > 0; }))
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  for (const auto& handle : {caf::actor_cast<caf::actor>(all_.hub), caf::actor_cast<caf::actor>(all_.journal),
+                             caf::actor_cast<caf::actor>(all_.log), caf::actor_cast<caf::actor>(all_.metrics),
+                             caf::actor_cast<caf::actor>(all_.sources), caf::actor_cast<caf::actor>(supervisor_)})
+    caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
+  for (const auto& host : hosts_) {
+    host->stop();
+    host->gateway().wire({}, {});
+  }
+  all_ = {};
+  supervisor_ = {};
+  system_->await_all_actors_done();
+  hosts_.clear();
+  system_.reset();
+}
+
+}  // namespace portcullis::apps

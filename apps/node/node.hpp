@@ -1,0 +1,74 @@
+// A whole node: what is spawned in which order, who is told of whom, and how it ends.
+#pragma once
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "actors/supervisor.hpp"
+#include "apps/config_loader.hpp"
+#include "apps/node/boot_clock.hpp"
+#include "apps/node/loop_host.hpp"
+
+namespace portcullis::apps {
+
+class node {
+ public:
+  /// `stop` is called (any thread, once or more) when the node wants to be stopped in an orderly way.
+  node(const core::config& config, config_sources sources, std::function<void()> stop);
+  ~node();
+  node(const node&) = delete;
+  node& operator=(const node&) = delete;
+
+  /// Opens the store, spawns the actors, listens. `why` is a sentence for the operator.
+  [[nodiscard]] core::result<core::nothing> start(std::string& why);
+  /// Reads the configuration again; the log says how it went.
+  void reload();
+  /// Stops accepting, answers what is in flight, commits, closes. False when that took longer than server.drain_s, or the
+  /// store could not be closed.
+  [[nodiscard]] bool stop();
+
+  [[nodiscard]] std::string rpc_address() const;
+  [[nodiscard]] std::string http_address() const;
+
+ private:
+  [[nodiscard]] core::result<core::nothing> open_store(std::string& why);
+  void make_loops();
+  void spawn_actors();
+  [[nodiscard]] actors::shard_moved spawn_shard(std::uint32_t shard, std::uint64_t incarnation,
+                                                std::shared_ptr<actors::shard_image> image);
+  [[nodiscard]] actors::subscriptions_actor spawn_subscriptions(std::uint32_t loop,
+                                                                const std::vector<actors::shard_moved>& shards);
+  [[nodiscard]] core::result<core::nothing> listen(std::string& why);
+  [[nodiscard]] core::result<actors::reload_outcome> read_again();
+  void log_node_event(core::event_body body);
+  void apply_log_settings() const;
+  void end_actors();
+
+  core::config config_;
+  config_sources sources_;
+  std::function<void()> want_stop_;
+  boot_clock clock_;
+  core::keyring ring_;
+  std::shared_ptr<const core::key_material> keys_;          // as they were at the start
+  std::mutex current_mutex_;
+  std::shared_ptr<const core::policy_book> policies_;       // guarded by current_mutex_
+  std::shared_ptr<const core::key_material> current_keys_;  // guarded by current_mutex_
+  std::shared_ptr<store::journal> log_;
+  std::uint64_t replay_ns_ = 0;
+  std::vector<std::shared_ptr<actors::shard_image>> images_;
+
+  caf::actor_system_config system_config_;
+  std::unique_ptr<caf::actor_system> system_;
+  std::vector<std::unique_ptr<loop_host>> hosts_;
+  actors::node_actors all_;
+  actors::supervisor_actor supervisor_;
+  std::uint16_t rpc_port_ = 0, http_port_ = 0;
+  bool running_ = false;
+};
+
+/// The policies that a configuration means.
+[[nodiscard]] std::shared_ptr<const core::policy_book> policies_of(const core::config& config);
+
+}  // namespace portcullis::apps
