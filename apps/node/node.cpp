@@ -390,9 +390,11 @@ bool node::stop() {
   }
   for (const auto& host : hosts_) host->close_connections();
   log_node_event(core::node_stopped{});
-  caf::scoped_actor self{*system_};
-  self->request(all_.hub, std::chrono::seconds(10), actors::stop_atom::value)
-      .receive([&](bool closed) { orderly = orderly && closed; }, [&](const caf::error&) { orderly = false; });
+  {
+    caf::scoped_actor self{*system_};  // counts as a running actor: it must be gone before the others are awaited
+    self->request(all_.hub, std::chrono::seconds(10), actors::stop_atom::value)
+        .receive([&](bool closed) { orderly = orderly && closed; }, [&](const caf::error&) { orderly = false; });
+  }
   end_actors();
   monitoring::log::write(orderly ? core::log_level::info : core::log_level::error, component::server,
                          orderly ? monitoring::fixed_text("The node has stopped.")
@@ -413,10 +415,10 @@ void node::end_actors() {
     caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
   for (const auto& host : hosts_) {
     host->stop();
-    host->gateway().wire({}, {});
+    host->gateway().wire(actors::gateway_peers{}, actors::gateway_actor{});
   }
-  all_ = {};
-  supervisor_ = {};
+  all_ = actors::node_actors{};
+  supervisor_ = actors::supervisor_actor{};
   system_->await_all_actors_done();
   hosts_.clear();
   system_.reset();
