@@ -121,7 +121,9 @@ void gateway::turn_ended() {
   for (std::uint32_t shard = 0; shard < batches_.size(); ++shard) {
     if (batches_[shard].requests.empty()) continue;
     batches_[shard].now_ms = options_.clock->now_ms();
-    caf::anon_send(peers_.shards[shard].session, std::exchange(batches_[shard], request_batch{}));
+    batches_[shard].loop = options_.loop;
+    caf::anon_send(peers_.shards[shard].session,
+                   std::exchange(batches_[shard], request_batch{options_.pool->take(), 0, 0}));
   }
 }
 

@@ -21,6 +21,7 @@ struct gateway_options {
   core::millis started_at_ms = 0;
   std::vector<caller_token> tokens;
   std::shared_ptr<auth_limiter> limiter;
+  std::shared_ptr<batch_pool> pool;  // this loop's
   std::function<void()> stop_accepting;  // called on the loop when the node drains
   /// How net spells an error as an HTTP answer.
   std::function<net::http_response(const core::error&)> http_error;
@@ -41,6 +42,7 @@ struct gateway_peers {
 class gateway final : public net::gateway_port, public net::http_port {
  public:
   explicit gateway(gateway_options options);
+  [[nodiscard]] const std::shared_ptr<batch_pool>& pool() const noexcept { return options_.pool; }
   void attach(net::connections_port& connections) { connections_ = &connections; }
   void wire(gateway_peers peers, gateway_actor self);
 

@@ -29,7 +29,25 @@ struct inbound {
 /// All requests of one loop's turn for one shard.
 struct request_batch {
   std::vector<inbound> requests;
+  std::uint32_t loop = 0;
   core::millis now_ms = 0;
+};
+
+/// Emptied batches of one loop, whose memory the next ones use. Touched on that loop only.
+struct batch_pool {
+  static constexpr std::size_t spare_max = 8;
+  std::vector<std::vector<inbound>> spare;
+
+  void give(std::vector<inbound>&& emptied) {
+    emptied.clear();
+    if (spare.size() < spare_max) spare.push_back(std::move(emptied));
+  }
+  [[nodiscard]] std::vector<inbound> take() {
+    if (spare.empty()) return {};
+    auto out = std::move(spare.back());
+    spare.pop_back();
+    return out;
+  }
 };
 
 /// Answers to requests of another loop, encoded; `outcomes` holds them one after the other.

@@ -66,9 +66,36 @@ core::decision_input session_shard::input() const {
 
 void session_shard::on(request_batch& batch) {
   now_ms_ = std::max(now_ms_, batch.now_ms);
-  for (auto& request : batch.requests) take(request);
-  batch.requests.clear();
+  const std::span<inbound> all = batch.requests;
+  for (std::size_t at = 0; at < all.size(); at += window_requests) {
+    const auto window = all.subspan(at, std::min(window_requests, all.size() - at));
+    look_ahead(window);
+    for (std::size_t i = 0; i < window.size(); ++i) {
+      known_ = ahead_[i].id != nullptr ? &ahead_[i] : nullptr;
+      take(window[i]);
+    }
+  }
+  known_ = nullptr;
+  if (batch.loop == options_.loop) options_.pool->give(std::move(batch.requests));
   flush();
+}
+
+/// A pass for each step of the way from id to user, so that the memory that one request waits for comes while the others
+/// are looked at.
+void session_shard::look_ahead(std::span<inbound> window) {
+  for (std::size_t i = 0; i < window.size(); ++i) {
+    const auto* validate = std::get_if<core::validate_session>(&window[i].what.params);
+    ahead_[i].id = validate != nullptr ? &validate->id : nullptr;
+    if (validate == nullptr) continue;
+    ahead_[i].hash = core::hash_id(*options_.keys, validate->id);
+    state_->prefetch_index(ahead_[i].hash);
+  }
+  for (std::size_t i = 0; i < window.size(); ++i)
+    ahead_[i].slot = ahead_[i].id != nullptr ? state_->prefetch_record(ahead_[i].hash) : core::no_slot;
+  for (std::size_t i = 0; i < window.size(); ++i)
+    ahead_[i].user = ahead_[i].slot != core::no_slot ? state_->prefetch_user(ahead_[i].slot) : core::no_slot;
+  for (std::size_t i = 0; i < window.size(); ++i)
+    if (ahead_[i].user != core::no_slot) state_->prefetch_identity(ahead_[i].user);
 }
 
 void session_shard::take(inbound& request) {
@@ -110,7 +137,10 @@ void session_shard::judge_and(inbound& request, Params& params) {
     // Failures could no longer be recorded: closed, not open.
     return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE));
   }
-  const auto where = core::locate(*state_, *options_.keys, params.id);
+  const auto* known = std::exchange(known_, nullptr);
+  const auto where = known != nullptr && known->id == &params.id
+                         ? core::locate(*state_, *options_.keys, params.id, known->hash)
+                         : core::locate(*state_, *options_.keys, params.id);
   const auto slot = where.found.slot;
   if (slot == core::no_slot || !visible(request, slot)) return unknown(request, params.context, params.id);
   const auto user = state_->at(slot).user;

@@ -24,6 +24,7 @@ struct session_options {
   std::shared_ptr<shard_image> image;
   net::reply_port* replies = nullptr;  // this loop's
   std::function<void(const core::reply&, std::string&)> encode;  // for other loops' connections
+  std::shared_ptr<batch_pool> pool;  // this loop's
   std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
 };
 
@@ -87,6 +88,7 @@ class session_shard {
   };
 
   // session.cpp: what a request meets first
+  void look_ahead(std::span<inbound> window);
   void take(inbound& request);
   template <class Params>
   void judge_and(inbound& request, Params& params);
@@ -147,6 +149,15 @@ class session_shard {
   std::optional<outbox> outbox_;
   wire_session peers_;
   core::millis now_ms_ = 0;
+  static constexpr std::size_t window_requests = 16;
+  struct ahead {
+    const core::session_id* id = nullptr;
+    core::id_hash hash;
+    core::session_slot slot = core::no_slot;
+    core::user_slot user = core::no_slot;
+  };
+  std::array<ahead, window_requests> ahead_;  // of the window being taken
+  const ahead* known_ = nullptr;              // of the request being taken
   core::byte_array<32> memo_salt_{};
   core::timer_wheel wheel_;
   coalescer failures_;

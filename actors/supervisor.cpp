@@ -231,11 +231,28 @@ admin_answer supervisor_state::reload(const admin_request& order) {
 }
 
 caf::result<admin_answer> supervisor_state::rotate(const admin_request&) {
+  if (rotating_) return admin_answer{core::fail(core::error_code::OVERLOADED), {}, 0, 0};
+  rotating_ = true;
   auto promise = self_->make_response_promise<admin_answer>();
   if (options_.ring.ring.size() < core::limits::key_ring_max) {
     rotate_now(false, promise);
     return promise;
   }
+  // The oldest key goes: no user's key may still be wrapped by it, as after rotations of a stopped node.
+  self_->request(all_.journal, backup_timeout,
+                 rewrap_keys{std::make_shared<const core::key_material>(options_.ring)})
+      .then(
+          [this, promise](const keys_rewrapped& done) {
+            if (done.why) return finish_rotation(promise, {done.why, {}, 0, 0});
+            ask_for_oldest(promise);
+          },
+          [this, promise](const caf::error&) {
+            finish_rotation(promise, {core::fail(core::error_code::STORE_TIMEOUT), {}, 0, 0});
+          });
+  return promise;
+}
+
+void supervisor_state::ask_for_oldest(const caf::typed_response_promise<admin_answer>& promise) {
   struct gathered {
     std::size_t missing;
     bool in_use = false;
@@ -250,19 +267,18 @@ caf::result<admin_answer> supervisor_state::rotate(const admin_request&) {
     self_->request(shard.session, peer_timeout, ring_key_question{options_.ring.ring.back().id})
         .then([answered](const ring_key_answer& from) { answered(from.in_use); },
               [answered](const caf::error&) { answered(true); });
-  return promise;
+}
+
+void supervisor_state::finish_rotation(caf::typed_response_promise<admin_answer> promise, admin_answer with) {
+  rotating_ = false;
+  promise.deliver(std::move(with));
 }
 
 void supervisor_state::rotate_now(bool oldest_in_use, caf::typed_response_promise<admin_answer> promise) {
   auto next = core::rotate_keyring(options_.ring, oldest_in_use, options_.random, options_.clock->now_ms());
-  if (!next) {
-    promise.deliver(admin_answer{next.error(), {}, 0, 0});
-    return;
-  }
-  if (const auto saved = options_.save_keys(*next); !saved) {
-    promise.deliver(admin_answer{saved.error(), {}, 0, 0});
-    return;
-  }
+  if (!next) return finish_rotation(promise, {next.error(), {}, 0, 0});
+  if (const auto saved = options_.save_keys(*next); !saved)
+    return finish_rotation(promise, {saved.error(), {}, 0, 0});
   options_.ring = std::move(*next);
   const auto keys = std::make_shared<const core::key_material>(options_.ring);
   for (const auto& shard : all_.shards) {
@@ -272,9 +288,9 @@ void supervisor_state::rotate_now(bool oldest_in_use, caf::typed_response_promis
   for (const auto& gateway : all_.gateways) self_->send(gateway, keys_changed{keys});
   const auto count = options_.ring.ring.size();
   self_->request(all_.journal, backup_timeout, rewrap_keys{keys})
-      .then([promise, count](const keys_rewrapped& done) mutable { promise.deliver(admin_answer{done.why, {}, count, 0}); },
-            [promise](const caf::error&) mutable {
-              promise.deliver(admin_answer{core::fail(core::error_code::STORE_TIMEOUT), {}, 0, 0});
+      .then([this, promise, count](const keys_rewrapped& done) { finish_rotation(promise, {done.why, {}, count, 0}); },
+            [this, promise](const caf::error&) {
+              finish_rotation(promise, {core::fail(core::error_code::STORE_TIMEOUT), {}, 0, 0});
             });
 }
 

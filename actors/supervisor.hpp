@@ -67,7 +67,9 @@ class supervisor_state {
   bool too_often();
   admin_answer reload(const admin_request& order);
   caf::result<admin_answer> rotate(const admin_request& order);
+  void ask_for_oldest(const caf::typed_response_promise<admin_answer>& promise);
   void rotate_now(bool oldest_in_use, caf::typed_response_promise<admin_answer> promise);
+  void finish_rotation(caf::typed_response_promise<admin_answer> promise, admin_answer with);
   admin_answer crash(const core::crash_actor& order);
 
   supervisor_actor::stateful_pointer<supervisor_state> self_ = nullptr;
@@ -76,6 +78,7 @@ class supervisor_state {
   std::vector<std::uint64_t> incarnations_;  // by shard
   std::vector<bool> restarting_;             // by shard
   std::deque<core::millis> restarts_;
+  bool rotating_ = false;  // one at a time: each drops the key that was asked about
 };
 
 supervisor_actor::behavior_type supervisor_behaviour(supervisor_actor::stateful_pointer<supervisor_state> self,

@@ -132,6 +132,7 @@ void node::make_loops() {
     gateway.started_at_ms = clock_.now_ms();
     gateway.tokens = tokens;
     gateway.limiter = limiter;
+    gateway.pool = std::make_shared<actors::batch_pool>();
     gateway.http_error = [development](const core::error& why) { return http_error(why, development); };
 
     loop_host_options options;
@@ -172,6 +173,7 @@ actors::shard_moved node::spawn_shard(std::uint32_t shard, std::uint64_t incarna
   options.clock = &clock_;
   options.image = image;
   options.replies = &host.tcp();
+  options.pool = host.gateway().pool();
   options.events_in_flight_max = config_.store.journal_queue_events / hosts_.size();
   const auto made_up = std::make_shared<net::correlation_maker>(random_seed());
   const bool development = config_.server.environment == core::environment::development;

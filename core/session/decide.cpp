@@ -15,12 +15,19 @@ const session_policy& policy_for(const decision_input& in, const session_record&
 
 }  // namespace
 
-located locate(const session_state& state, const key_material& keys, const session_id& id) {
-  for (const auto& key : keys.ring()) {
-    const auto found = state.find(id_hash{key.ids(byte_view(id.bytes))});
-    if (found.slot != no_slot) return {found, key.id};
+located locate(const session_state& state, const key_material& keys, const session_id& id,
+               const id_hash& under_newest) {
+  const auto found = state.find(under_newest);
+  if (found.slot != no_slot) return {found, keys.newest().id};
+  for (const auto& key : keys.ring().subspan(1)) {
+    const auto older = state.find(id_hash{key.ids(byte_view(id.bytes))});
+    if (older.slot != no_slot) return {older, key.id};
   }
   return {};
+}
+
+located locate(const session_state& state, const key_material& keys, const session_id& id) {
+  return locate(state, keys, id, hash_id(keys, id));
 }
 
 bool is_live(const session_state& state, session_slot slot, millis now_ms) noexcept {

@@ -25,6 +25,12 @@ struct located {
   std::uint32_t ring_key = 0;
 };
 [[nodiscard]] located locate(const session_state& state, const key_material& keys, const session_id& id);
+/// The same, where the hash under the newest key is known already.
+[[nodiscard]] located locate(const session_state& state, const key_material& keys, const session_id& id,
+                             const id_hash& under_newest);
+[[nodiscard]] inline id_hash hash_id(const key_material& keys, const session_id& id) noexcept {
+  return id_hash{keys.newest().ids(byte_view(id.bytes))};
+}
 
 enum class verdict : std::uint8_t {
   valid,
