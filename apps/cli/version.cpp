@@ -3,9 +3,13 @@
 
 #include <CLI/CLI.hpp>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "apps/commands.hpp"
 #include "core/config/render.hpp"
+#include "core/event/codec.hpp"
+#include "monitoring/metrics_table.hpp"
 
 namespace portcullis::apps {
 
@@ -18,14 +22,23 @@ void add_version(CLI::App& root, int& status) {
 }
 
 void add_docs(CLI::App& root, int& status) {
-  auto page = std::make_shared<std::string>();
+  struct page {
+    std::string_view name;
+    std::string (*text)();
+  };
+  static constexpr page pages[] = {{"config", core::configuration_page},
+                                   {"errors", core::errors_page},
+                                   {"events", core::event_reference},
+                                   {"metrics", monitoring::metrics_reference}};
+  std::vector<std::string> names;
+  for (const auto& each : pages) names.emplace_back(each.name);
+  auto wanted = std::make_shared<std::string>();
   auto* command = root.add_subcommand("docs", "Print a reference page");
   command->group("");  // not in --help: for whoever changes a table
-  command->add_option("PAGE", *page, "config or errors")
-      ->required()
-      ->check(CLI::IsMember({"config", "errors"}));
-  command->callback([page, &status] {
-    fmt::print("{}", *page == "config" ? core::configuration_page() : core::errors_page());
+  command->add_option("PAGE", *wanted, "Which one")->required()->check(CLI::IsMember(names));
+  command->callback([wanted, &status] {
+    for (const auto& each : pages)
+      if (each.name == *wanted) fmt::print("{}", each.text());
     status = exit_ok;
   });
 }
