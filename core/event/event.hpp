@@ -78,7 +78,7 @@ struct session_revoked {
   std::uint64_t count = 1;
   std::string reason;
   std::optional<session_handle> except_handle;
-  std::uint64_t tenant_generation = 0;  // scope tenant: sessions made under an earlier one are over
+  std::uint64_t tenant_generation = 0;  // tenant: sessions made under an earlier one are over; user: the tenant's by then
   std::vector<std::uint64_t> session_seqs;  // scope user: the rows that end with it; not in the log
 };
 struct session_expired {

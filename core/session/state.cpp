@@ -271,7 +271,10 @@ void session_state::on(const event& what, const session_revoked& body) {
       const bool spare = excepted != no_slot && sessions_[excepted].user == owner && !outlived(sessions_[excepted]);
       const auto generation = ++users_[owner].generation;
       if (spare) sessions_[excepted].user_generation = generation;
-      tenants_[users_[owner].tenant].live -= body.count;
+      // A revocation of the tenant that was applied between decision and commit has counted them already.
+      auto& tenant = tenants_[users_[owner].tenant];
+      if (body.tenant_generation != tenant.generation) return;
+      tenant.live -= body.count;
       counts_.live -= body.count;
       counts_.revoked += body.count;
       return;
