@@ -47,10 +47,11 @@ std::string temp_folder::write(const std::string& name, const std::string& text)
   return file(name);
 }
 
-line_client::line_client(std::uint16_t port) : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+line_client::line_client(std::uint16_t port, const std::string& to)
+    : fd_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
   sockaddr_in address{};
   address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  inet_pton(AF_INET, to.c_str(), &address.sin_addr);
   address.sin_port = htons(port);
   const int on = 1;
   setsockopt(fd_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
@@ -202,11 +203,16 @@ server::~server() {
 }
 
 std::vector<std::string> server::command() const {
-  auto words = options_.under;
+  std::vector<std::string> words;
+  if (options_.own_disk)  // a sanitizer's runtime wants to come first, and need not
+    words = {"env", "LD_PRELOAD=" PORTCULLIS_DISK_SHIM,
+             "PORTCULLIS_E2E_DISK=" + folder_.file("disk"),
+             "ASAN_OPTIONS=verify_asan_link_order=0"};
   for (const auto* each : {PORTCULLIS_BINARY, "serve", "--data-dir"}) words.emplace_back(each);
   words.push_back(data_dir_);
-  for (const auto* each : {"--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"})
-    words.emplace_back(each);
+  for (const auto& each : {std::string("--listen"), options_.listen, std::string("--http"),
+                           std::string("127.0.0.1:0")})
+    words.push_back(each);
   if (!options_.config.empty()) {
     words.emplace_back("--config");
     words.push_back(config_file());
@@ -308,6 +314,30 @@ void server::kill_at_once() {
 std::string server::log() const {
   std::lock_guard guard{mutex_};
   return log_;
+}
+
+void server::configure(const std::string& text) const {
+  folder_.write("portcullis.new", text);
+  std::filesystem::rename(folder_.file("portcullis.new"), config_file());
+}
+
+void server::disk(const std::string& state) const {
+  folder_.write("disk.new", state);
+  std::filesystem::rename(folder_.file("disk.new"), folder_.file("disk"));
+}
+
+std::size_t server::resident() const {
+  std::ifstream statm("/proc/" + std::to_string(pid_) + "/statm");
+  std::size_t total = 0;
+  std::size_t pages = 0;
+  statm >> total >> pages;
+  return pages * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
+double server::metric(const std::string& series) const {
+  const auto body = "\n" + http_get(http_port, "/metrics").body;
+  const auto at = body.find("\n" + series + " ");
+  return at == std::string::npos ? 0 : std::stod(body.substr(at + series.size() + 2));
 }
 
 bool server::logged(std::string_view text, std::chrono::milliseconds within) {

@@ -45,7 +45,7 @@ class temp_folder {
 /// One TCP connection. Not thread-safe.
 class line_client {
  public:
-  explicit line_client(std::uint16_t port);
+  explicit line_client(std::uint16_t port, const std::string& address = "127.0.0.1");
   ~line_client();
   line_client(line_client&& other) noexcept;
   line_client& operator=(line_client&&) = delete;
@@ -103,7 +103,8 @@ struct server_options {
   std::string data_dir = {};          // a folder of the server's own when empty
   bool open = true;                   // development and auth.mode none
   bool start = true;
-  std::vector<std::string> under = {};  // a command that runs the binary, such as prlimit
+  bool own_disk = false;  // its writes and syncs do as disk() was told last
+  std::string listen = "127.0.0.1:0";
 };
 
 /// A running server. Killed with the object.
@@ -132,10 +133,20 @@ class server {
   [[nodiscard]] std::string data_dir() const { return data_dir_; }
   [[nodiscard]] const temp_folder& folder() const { return folder_; }
   [[nodiscard]] std::string config_file() const { return folder_.file("portcullis.toml"); }
+  /// Replaces the file of --config at once: no reload sees a half of it.
+  void configure(const std::string& text) const;
   /// Everything logged so far by all processes of this object.
   [[nodiscard]] std::string log() const;
   /// Whether a line that contains `text` was logged within the time.
   bool logged(std::string_view text, std::chrono::milliseconds within = patience);
+
+  /// With own_disk: "" (works), "full", "broken" (syncs fail) or "held" (syncs wait).
+  void disk(const std::string& state) const;
+  /// Resident memory of the process, in bytes.
+  [[nodiscard]] std::size_t resident() const;
+  /// The value of one series of /metrics, such as `portcullis_sessions_live`; 0 when it is not
+  /// there.
+  [[nodiscard]] double metric(const std::string& series) const;
 
   std::uint16_t rpc_port = 0;
   std::uint16_t http_port = 0;
