@@ -326,6 +326,19 @@ TEST_F(binary, completion_offers_every_subcommand_option_and_method_in_each_shel
   }
 }
 
+TEST_F(binary, the_committed_reference_pages_are_what_the_binary_prints) {
+  for (const auto& [page, name] :
+       {std::pair("config", "configuration.md"), std::pair("errors", "errors.md"),
+        std::pair("events", "events.md"), std::pair("metrics", "metrics.md")}) {
+    const auto printed = run(std::string("docs ") + page);
+    EXPECT_EQ(printed.status, 0) << page;
+    std::ifstream committed(std::string(PORTCULLIS_SOURCE_DIR "/docs/") + name);
+    const std::string text(std::istreambuf_iterator<char>(committed), {});
+    EXPECT_EQ(text, printed.out) << "run: portcullis docs " << page << " > docs/" << name;
+  }
+  EXPECT_EQ(run("docs nothing").status, 64);
+}
+
 TEST_F(binary, the_bash_completion_completes) {
   const auto script = file("c.bash", run("completion bash").out);
   const auto complete = [&](const std::string& words, int at) {
