@@ -1,5 +1,6 @@
 // What a shard has to log, in the order applied, until it is handed to the hub and the hub's word comes back.
 #pragma once
+#include <algorithm>
 #include <cassert>
 #include <deque>
 #include <utility>
@@ -41,11 +42,14 @@ class outbox {
       send(number(std::move(durable_), std::exchange(waiting_, {})));
     }
   }
-  /// The oldest batch is done with: who waited for it.
+  /// A batch is done with: who waited for it. Nearly always the oldest; with a full disk durable ones are refused at once
+  /// while plain ones before them wait for space.
   [[nodiscard]] std::vector<awaited> done(const event_batch& batch) {
-    assert(!in_flight_.empty() && in_flight_.front().number == batch.number);
-    auto whose = std::move(in_flight_.front().waiting);
-    in_flight_.pop_front();
+    const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                    [&](const sent& each) { return each.number == batch.number; });
+    assert(found != in_flight_.end());
+    auto whose = std::move(found->waiting);
+    in_flight_.erase(found);
     events_in_flight_ -= batch.events.size();
     return whose;
   }

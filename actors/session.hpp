@@ -104,6 +104,7 @@ class session_shard {
   void note_use(const core::judgement& judged, const core::session_id& presented, const inbound& request);
   void signal(const core::judgement& judged, const core::context& presented, const inbound& request);
   void move_activity(core::session_slot slot);
+  void expire(core::session_slot slot, core::expiry_kind kind);
   [[nodiscard]] core::millis lock_left_ms(core::user_slot user, const core::short_hash& source) const;
 
   // session_commands.cpp: what is durable or names a user

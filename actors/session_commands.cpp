@@ -126,7 +126,9 @@ void session_shard::accepted(inbound& request, core::update_session& params, con
 }
 
 void session_shard::accepted(inbound& request, core::rotate_session& params, const core::judgement& judged) {
-  auto decided = core::decide_rotate(input(), params, judged, options_.random);
+  auto outcome = core::decide_rotate(input(), params, judged, options_.random);
+  if (!outcome) return fail(request, outcome.error());
+  auto& decided = *outcome;
   if (judged.remember) state_->remember(judged.slot, judged.memo);
   if ((judged.observed | judged.challenged) != 0) signal(judged, params.context, request);
   if (decided.events.empty()) {
@@ -260,6 +262,9 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   body.reason = "requested";
   body.count = 0;
   for (const auto slot : listed.sessions) {
+    // What has run out, though the sweep has not come yet, has expired: the revocation must not take it along uncounted.
+    if (const auto found = core::sweep(*state_, slot, now_ms_); found.what == core::swept::action::expire)
+      expire(slot, found.kind);
     if (slot == except || !core::is_live(*state_, slot, now_ms_)) continue;
     ++body.count;
     body.session_seqs.push_back(state_->at(slot).seq);
@@ -269,6 +274,7 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
     return release(user);
   }
   if (except != core::no_slot) body.except_handle = state_->at(except).handle;
+  body.tenant_generation = state_->tenant(state_->user(user).tenant).generation;
   current.count = body.count;
   const auto& owner = state_->user(user);
   core::event what;
@@ -371,7 +377,7 @@ caf::result<sessions_described> session_shard::on(describe_sessions& question) {
 
 void session_shard::ask_lockout(inbound& request, const core::user_name& whom) {
   const auto user = state_->find_user(options_.keys->lookup(whom.tenant_id, whom.user_id));
-  if (user == core::no_slot || state_->user(user).sessions == 0) {
+  if (user == core::no_slot || state_->user(user).subject == core::subject_id{}) {
     if (request.what.method == core::method::lockout_clear) return answer(request, core::lockout_was_cleared{false});
     core::lockout_state_reply none;
     none.threshold = options_.policies->lockout.threshold;
@@ -412,8 +418,15 @@ void session_shard::on(lockout_answer& reply) {
 }
 
 void session_shard::on(lock_changed& change) {
-  for (auto& each : change.events) outbox_->add(std::move(each));
   const auto user = state_->find_user(change.subject);
+  for (auto& each : change.events) {
+    if (user != core::no_slot) {  // the lockout actor knows subjects only
+      const auto& owner = state_->user(user);
+      each.tenant_id = state_->tenant(owner.tenant).name;
+      if (owner.who) each.user_id = owner.who->user_id;
+    }
+    outbox_->add(std::move(each));
+  }
   if (user != core::no_slot) {
     if (!change.source) {
       state_->user(user).locked_until_ms = change.locked_until_ms;

@@ -118,7 +118,7 @@ void node::make_loops() {
   const auto loops = static_cast<std::uint32_t>(images_.size());
   const bool development = config_.server.environment == core::environment::development;
   const auto limiter = std::make_shared<actors::auth_limiter>();
-  const auto tokens = actors::callers_of(config_.auth.tokens, {});
+  callers_ = actors::callers_of(config_.auth.tokens, {});
   for (std::uint32_t loop = 0; loop < loops; ++loop) {
     actors::gateway_options gateway;
     gateway.loop = loop;
@@ -130,7 +130,7 @@ void node::make_loops() {
     gateway.keys = keys_;
     gateway.clock = &clock_;
     gateway.started_at_ms = clock_.now_ms();
-    gateway.tokens = tokens;
+    gateway.tokens = callers_;
     gateway.limiter = limiter;
     gateway.pool = std::make_shared<actors::batch_pool>();
     gateway.http_error = [development](const core::error& why) { return http_error(why, development); };
@@ -251,7 +251,7 @@ void node::spawn_actors() {
   options.clock = &clock_;
   options.random = buffered_random;
   options.ring = ring_;
-  options.tokens = actors::callers_of(config_.auth.tokens, {});
+  options.tokens = callers_;
   options.reload = [this] { return read_again(); };
   options.save_keys = [this](const core::keyring& ring) -> core::result<core::nothing> {
     auto saved = save_keys(config_, ring);

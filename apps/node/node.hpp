@@ -58,6 +58,7 @@ class node {
   std::shared_ptr<store::journal> log_;
   std::uint64_t replay_ns_ = 0;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
+  std::vector<actors::caller_token> callers_;  // as they were at the start: gateways and supervisor mean the same objects
 
   caf::actor_system_config system_config_;
   std::unique_ptr<caf::actor_system> system_;

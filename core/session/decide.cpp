@@ -229,7 +229,7 @@ created decide_create(const decision_input& in, const create_session& command, u
   return out;
 }
 
-rotated decide_rotate(const decision_input& in, const rotate_session& command, const judgement& verdict,
+result<rotated> decide_rotate(const decision_input& in, const rotate_session& command, const judgement& verdict,
                       const random_source& random) {
   const auto& s = in.state.at(verdict.slot);
   rotated out;
@@ -256,7 +256,8 @@ rotated decide_rotate(const decision_input& in, const rotate_session& command, c
   body.id = id_hash{key.ids(byte_view(out.id.bytes))};
   if (!s.data().empty()) {
     const auto plain = open_data(s, command.id, verdict.kind, in.keys);
-    body.data = seal_data(out.id, s.handle, plain.value_or(std::string()), random);
+    if (!plain) return fail(error_code::STORE_INTEGRITY);
+    body.data = seal_data(out.id, s.handle, *plain, random);
   }
   auto what = about(in.state, verdict.slot, in.now_ms);
   what.body = std::move(body);

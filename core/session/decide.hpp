@@ -95,7 +95,8 @@ struct rotated {
   std::vector<event> events;  // empty: the same successor as before
 };
 /// Rotates a session that was judged valid for the presented id.
-[[nodiscard]] rotated decide_rotate(const decision_input& in, const rotate_session& command, const judgement& verdict,
+/// STORE_INTEGRITY when the session's data cannot be opened with it: it must not be lost silently.
+[[nodiscard]] result<rotated> decide_rotate(const decision_input& in, const rotate_session& command, const judgement& verdict,
                                     const random_source& random);
 
 /// Replaces data. SESSION_VERSION_CONFLICT when a version is given and stale.

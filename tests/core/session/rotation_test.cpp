@@ -182,7 +182,7 @@ TEST(rotation, old_ids_are_bounded_and_the_oldest_is_forgotten) {
 TEST(rotation, a_late_rotation_cannot_revive_a_revoked_session) {
   world w;
   const auto s = w.create();
-  auto late = decide_rotate(w.input(), {s.id, w.home, true}, w.judge(s.id), w.random);
+  auto late = *decide_rotate(w.input(), {s.id, w.home, true}, w.judge(s.id), w.random);
   w.revoke(s.handle);
   for (auto& each : late.events) w.apply(std::move(each));
   EXPECT_EQ(w.verdict_of(s.id), revoked);

@@ -116,7 +116,7 @@ class world {
   session_id rotate(const session_id& id, bool grace = true) {
     const auto judged = judge(id);
     EXPECT_EQ(judged.verdict, verdict::valid);
-    auto decided = decide_rotate(input(), {id, home, grace}, judged, random);
+    auto decided = *decide_rotate(input(), {id, home, grace}, judged, random);
     for (auto& each : decided.events) apply(std::move(each));
     return decided.id;
   }

@@ -1,0 +1,139 @@
+// How the session actor's turn goes: which requests wait for which, how answers leave, what time brings.
+#include <algorithm>
+
+#include "actors/session.hpp"
+
+namespace portcullis::actors {
+
+bool session_shard::held(core::user_slot user, inbound& request) {
+  if (!state_->user(user).busy) return false;
+  holds_[user].waiting.push_back(std::move(request));
+  return true;
+}
+
+session_shard::operation& session_shard::begin(core::user_slot user, inbound& request, stage waits_for) {
+  state_->user(user).busy = true;
+  auto& current = holds_[user].current;
+  current = {};
+  current.request = std::move(request);
+  current.waits_for = waits_for;
+  return current;
+}
+
+void session_shard::resume(core::user_slot user) {
+  auto request = std::move(holds_[user].current.request);
+  state_->user(user).busy = false;
+  take(request);
+  if (!state_->user(user).busy) release(user);
+}
+
+void session_shard::release(core::user_slot user) {
+  auto& record = state_->user(user);
+  auto& waiting = holds_[user].waiting;
+  for (;;) {
+    record.busy = false;
+    if (waiting.empty()) break;
+    auto next = std::move(waiting.front());
+    waiting.pop_front();
+    take(next);
+    if (record.busy) return;
+  }
+  holds_.erase(user);
+}
+
+void session_shard::answer(const inbound& request, const core::reply& reply) {
+  if (request.loop == options_.loop) return options_.replies->answer(request.to, reply);
+  if (replies_.size() <= request.loop) replies_.resize(request.loop + 1);
+  auto& batch = replies_[request.loop];
+  const auto before = batch.outcomes.size();
+  options_.encode(reply, batch.outcomes);
+  batch.entries.push_back({request.to, batch.outcomes.size() - before});
+}
+
+void session_shard::fail(const inbound& request, core::error why) {
+  const auto correlation = correlation_of(request);
+  answer(request, core::failed{why, correlation});
+}
+
+std::string session_shard::correlation_of(const inbound& request) {
+  if (!request.what.correlation_id.empty()) return std::string(request.what.correlation_id);
+  // Made from what names the request, so that its events and its error carry the same one; splitmix64, not secret.
+  auto mixed = correlation_state_ + (std::uint64_t{request.loop} << 48) + (std::uint64_t{request.to.slot} << 32) +
+               request.to.generation;
+  mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
+  mixed ^= mixed >> 31;
+  return core::to_hex({reinterpret_cast<const std::uint8_t*>(&mixed), sizeof mixed});
+}
+
+void session_shard::flush() {
+  for (auto& [tenant, touches] : touched_) {
+    core::event what;
+    what.at_ms = what.decided_at_ms = now_ms_;
+    what.tenant_id = state_->tenant(tenant).name;
+    what.body = core::session_touched{std::move(touches)};
+    outbox_->add(std::move(what));
+  }
+  touched_.clear();
+  outbox_->flush([this](batch_ptr batch) { self_->send(peers_.hub, log_events{std::move(batch)}); });
+  for (std::size_t loop = 0; loop < replies_.size(); ++loop)
+    if (!replies_[loop].entries.empty())
+      self_->send(peers_.gateways[loop], std::exchange(replies_[loop], reply_batch{}));
+}
+
+void session_shard::expire(core::session_slot slot, core::expiry_kind kind) {
+  auto what = core::about(*state_, slot, now_ms_);
+  what.body = core::session_expired{kind};
+  state_->apply(what);
+  applied(what);
+  outbox_->add(std::move(what));
+}
+
+void session_shard::tick() {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  wheel_.advance(now_ms_, core::limits::expiries_per_tick_max, [this](core::session_slot slot) {
+    const auto& s = state_->at(slot);
+    if (s.status == core::session_status::none) return;
+    if (state_->user(s.user).busy) return wheel_.add(slot, now_ms_ + 1, now_ms_);
+    const auto found = core::sweep(*state_, slot, now_ms_);
+    switch (found.what) {
+      case core::swept::action::keep: return wheel_.add(slot, found.next_ms, now_ms_);
+      case core::swept::action::expire:
+        expire(slot, found.kind);
+        return wheel_.add(slot, now_ms_ + 1, now_ms_);
+      case core::swept::action::purge:
+        outbox_->purge(s.seq);
+        self_->send(peers_.directory, session_listed{s.user, slot, true});
+        signals_.erase(slot);
+        state_->purge(slot);
+        return;
+    }
+  });
+  if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
+    coalesced_at_ms_ = now_ms_;
+    failures_.flush([this](core::user_slot user, std::optional<core::short_hash> source, core::invalid_reason reason,
+                           const coalescer::tally& seen) {
+      core::event what;
+      what.at_ms = what.decided_at_ms = now_ms_;
+      what.correlation_id = seen.correlation_id;
+      if (user != core::no_slot) {
+        const auto& record = state_->user(user);
+        what.tenant_id = state_->tenant(record.tenant).name;
+        what.subject = record.subject;
+        if (record.who) what.user_id = record.who->user_id;
+      }
+      core::validation_failed body;
+      body.reason = reason;
+      body.count = seen.count;
+      body.first_at_ms = seen.first_at_ms;
+      body.last_at_ms = seen.last_at_ms;
+      body.source = source;
+      what.body = body;
+      outbox_->add(std::move(what));
+    });
+    std::erase_if(limited_sources_, [this](const auto& entry) { return entry.second <= now_ms_; });
+  }
+  flush();
+}
+
+}  // namespace portcullis::actors
