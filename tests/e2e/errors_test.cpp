@@ -209,28 +209,6 @@ json of_too_many_subscriptions() {
   return error_in(client.call("events.subscribe"));
 }
 
-/// A subscriber that reads nothing while far more is written than is kept for it.
-json of_a_reader_too_slow() {
-  server node;
-  auto reader = node.connect();
-  reader.send(R"({"jsonrpc":"2.0","id":1,"method":"events.subscribe","params":{"after":"e0"}})");
-  auto writer = node.connect();
-  const auto one =
-      json{{"jsonrpc", "2.0"}, {"method", "session.create"}, {"params", create_params()}}.dump();
-  std::string block;
-  for (int i = 0; i < 1000; ++i) block += one;
-  // Bytes that the kernel holds for the reader count as read: more is written than they can be.
-  for (int i = 0; i < 160 && node.metric("portcullis_subscriber_drops_total") < 1; ++i) {
-    writer.send(block);
-    writer.call("server.ping");
-  }
-  for (;;) {
-    const auto line = reader.reply();
-    if (!line.is_object()) return nullptr;
-    if (line.value("method", "") == "events.ended") return line["params"]["error"];
-  }
-}
-
 const std::map<std::string, provocation>& provoked() {
   static const json nobody{{"session_id", std::string(64, '0')}, {"context", context()}};
   static const std::map<std::string, provocation> rows{
@@ -324,7 +302,6 @@ const std::map<std::string, provocation>& provoked() {
          return asked({}, "events.unsubscribe", {{"subscription", "x"}});
        }},
       {"SUBSCRIPTION_LIMIT", of_too_many_subscriptions},
-      {"SUBSCRIBER_TOO_SLOW", of_a_reader_too_slow},
       {"STORE_UNAVAILABLE", with_a_full_queue},
       {"STORE_TIMEOUT", of_a_reader_behind_the_disk},
       {"STORE_FULL",
@@ -360,6 +337,8 @@ const std::map<std::string, std::string> unprovoked{
     {"BREAKER_SOURCE_LIMIT", "breakers are a later issue"},
     {"BREAKER_KIND_CONFLICT", "breakers are a later issue"},
     {"EVENTS_CURSOR_EXPIRED", "the embedded log keeps every event that a cursor can name"},
+    {"SUBSCRIBER_TOO_SLOW",
+     "needs a reader 100,000 events behind: tests/actors does it with fewer"},
     {"LOG_CORRUPT", "of `portcullis verify`, a later issue"},
     {"STORE_INTEGRITY", "durability.a_forged_record_is_reported_and_never_accepted"},
     {"DATA_DIR_IN_USE",
