@@ -1,0 +1,326 @@
+// The gateway: who may call what, which shard gets it, what it answers by itself, and what happens
+// while a shard is away.
+#include "actors/gateway.hpp"
+
+#include "fixture.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+using core::error_code;
+using core::method;
+
+core::request_params params_of(method which, std::string_view tenant) {
+  switch (which) {
+    case method::session_validate:
+      return core::validate_session{};
+    case method::session_create:
+      return core::create_session{{tenant, "alice"}, {}, {}, {}, {}};
+    case method::session_update:
+      return core::update_session{};
+    case method::session_rotate:
+      return core::rotate_session{};
+    case method::session_revoke:
+      return core::revoke_session{core::session_handle{}};
+    case method::session_revoke_user:
+      return core::revoke_user{{tenant, "alice"}, {}};
+    case method::session_revoke_tenant:
+      return core::revoke_tenant{tenant};
+    case method::session_list:
+      return core::list_sessions{{tenant, "alice"}, {}};
+    case method::session_find:
+      return core::find_sessions{tenant, std::string_view("browser"), {}};
+    case method::session_stats:
+      return core::session_stats{};
+    case method::lockout_status:
+      return core::lockout_status{{tenant, "alice"}};
+    case method::lockout_list:
+      return core::list_lockouts{tenant, {}};
+    case method::lockout_clear:
+      return core::clear_lockout{{tenant, "alice"}, "why"};
+    case method::events_subscribe:
+      return core::subscribe_events{{}, {}, tenant};
+    case method::events_unsubscribe:
+      return core::unsubscribe_events{"sub-1"};
+    case method::events_query: {
+      core::query_events query;
+      query.tenant_id = tenant;
+      return query;
+    }
+    case method::server_ping:
+      return core::ping{};
+    case method::server_version:
+      return core::version_request{};
+    case method::server_info:
+      return core::info_request{};
+    case method::server_connections:
+      return core::list_connections{};
+    case method::auth_login:
+      return core::login{"not a token"};
+    case method::admin_reload:
+      return core::reload_config{};
+    case method::admin_drain:
+      return core::drain{};
+    case method::admin_backup:
+      return core::backup{"/tmp/x"};
+    case method::admin_rotate_keys:
+      return core::rotate_keys{};
+    case method::admin_crash:
+      return core::crash_actor{"hub"};
+  }
+  __builtin_unreachable();
+}
+
+class gateway_world : public virtual_loop {
+ public:
+  explicit gateway_world(std::uint32_t shards = 2) {
+    gateway_options options;
+    options.shards = shards;
+    options.keys = keys;
+    options.clock = &clock;
+    options.version = "1.2.3";
+    options.limiter = std::make_shared<auth_limiter>();
+    options.pool = std::make_shared<batch_pool>();
+    options.tokens = {{core::sha256(core::as_bytes(token)), &known}};
+    options.http_error = [](const core::error& why) {
+      return net::http_response{core::describe(why.code).status, "application/json",
+                                std::string(core::describe(why.code).name)};
+    };
+    door = std::make_unique<gateway>(std::move(options));
+    door->attach(port);
+    voice = spawn_pinned<gateway_actor, gateway_voice>(
+        unit, gateway_behaviour, door.get(),
+        std::function<core::loop_tallies()>([] { return core::loop_tallies{}; }));
+    gateway_peers peers;
+    hub = system.spawn([this](caf::event_based_actor*) {
+      return caf::behavior{[this](log_events& order) { logged.push_back(order.batch); }};
+    });
+    peers.hub = caf::actor_cast<hub_actor>(hub);
+    for (std::uint32_t shard = 0; shard < shards; ++shard) {
+      sessions.push_back(system.spawn([this, shard](caf::event_based_actor*) {
+        return caf::behavior{
+            [this, shard](request_batch& batch) { batches[shard].push_back(std::move(batch)); },
+            [](count_sessions&) {
+              sessions_counted out;
+              out.counts.live = 3;
+              out.counts.created = 5;
+              return out;
+            }};
+      }));
+      peers.shards.push_back({shard, caf::actor_cast<session_actor>(sessions.back()), {}, {}});
+    }
+    // In place of the voice: what is cold only has to arrive.
+    cold = system.spawn([this](caf::event_based_actor*) {
+      return caf::behavior{
+          [this](cold_request& order) { cold_ones.push_back(order.request.what.method); }};
+    });
+    door->wire(std::move(peers), caf::actor_cast<gateway_actor>(cold));
+    settle();
+    (void)door->greet(1, {"127.0.0.1", true, "rpc"});
+  }
+  ~gateway_world() {
+    settle();
+    door->wire({}, {});
+    unit.exit_all();
+    voice = gateway_actor{};
+    for (const auto& each : sessions) caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(hub, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(cold, caf::exit_reason::user_shutdown);
+    settle();
+  }
+  std::uint32_t submit(const core::caller& who, core::request request,
+                       net::connection_id from = 1) {
+    last_tag = door->submit(from, who, {++ticket, 1}, request, {});
+    return ticket;
+  }
+  std::uint32_t call(const core::caller& who, method which, std::string_view tenant = "acme") {
+    core::request request;
+    request.method = which;
+    request.params = params_of(which, tenant);
+    return submit(who, std::move(request));
+  }
+  [[nodiscard]] std::optional<error_code> error(std::uint32_t of) const {
+    const auto found = port.replies.find(of);
+    if (found == port.replies.end()) return std::nullopt;
+    const auto* failed = std::get_if<core::failed>(&found->second.reply);
+    return failed == nullptr ? std::nullopt : std::optional(failed->why.code);
+  }
+  net::http_response get(std::string path, std::string query = {}) {
+    net::http_response out;
+    out.status = 0;
+    door->handle({"GET", std::move(path), std::move(query), {}, "127.0.0.1"},
+                 [&out](net::http_response answer) { out = answer; });
+    return out;
+  }
+  static core::caller with_role(core::role role, std::vector<std::string> tenants = {}) {
+    core::caller out;
+    out.role = role;
+    out.tenants = std::move(tenants);
+    return out;
+  }
+
+  const std::string token = core::to_base64url(core::byte_array<32>{1, 2, 3});
+  core::caller known = with_role(core::role::app);
+  std::shared_ptr<const core::key_material> keys =
+      std::make_shared<const core::key_material>(core::generate_keyring(counted_random(77), 1));
+  recording_port port;
+  std::unique_ptr<gateway> door;
+  gateway_actor voice;
+  caf::actor hub, cold;
+  std::vector<caf::actor> sessions;
+  std::map<std::uint32_t, std::vector<request_batch>> batches;
+  std::vector<method> cold_ones;
+  std::vector<batch_ptr> logged;
+  std::uint32_t ticket = 0, last_tag = 0;
+};
+
+TEST(the_gateway, refuses_each_method_to_each_role_that_may_not_call_it) {
+  gateway_world w;
+  for (const auto role :
+       {core::role::none, core::role::app, core::role::observer, core::role::admin}) {
+    const auto who = gateway_world::with_role(role);
+    for (std::size_t i = 0; i < core::method_count; ++i) {
+      const auto which = static_cast<method>(i);
+      if (which == method::auth_login) continue;
+      const auto got = w.error(w.call(who, which));
+      if (core::may_call(role, which)) {
+        EXPECT_FALSE(got) << core::to_string(which);
+      } else {
+        EXPECT_EQ(got, role == core::role::none ? error_code::AUTH_REQUIRED : error_code::FORBIDDEN)
+            << core::to_string(which);
+        EXPECT_EQ(w.last_tag, 0U);
+      }
+    }
+  }
+}
+
+TEST(the_gateway, forbids_naming_a_tenant_outside_the_callers) {
+  gateway_world w;
+  const auto who = gateway_world::with_role(core::role::admin, {"acme"});
+  for (const auto which :
+       {method::session_create, method::session_revoke_user, method::session_revoke_tenant,
+        method::session_list, method::session_find, method::lockout_status, method::lockout_list,
+        method::lockout_clear, method::events_subscribe, method::events_query}) {
+    EXPECT_EQ(w.error(w.call(who, which, "other")), error_code::FORBIDDEN)
+        << core::to_string(which);
+    EXPECT_FALSE(w.error(w.call(who, which, "acme"))) << core::to_string(which);
+  }
+}
+
+TEST(the_gateway, routes_by_the_routing_byte_and_sends_one_batch_a_shard_and_turn) {
+  gateway_world w;
+  const auto app = gateway_world::with_role(core::role::app);
+  std::map<std::uint32_t, std::size_t> expected;
+  for (int byte = 0; byte < 256; byte += 5) {
+    core::request request;
+    request.method = method::session_validate;
+    core::validate_session params;
+    params.id.bytes[0] = static_cast<std::uint8_t>(byte);
+    request.params = params;
+    w.submit(app, std::move(request));
+    const auto shard = shard_of(static_cast<std::uint8_t>(byte), 2);
+    EXPECT_EQ(w.last_tag, shard + 1);
+    ++expected[shard];
+  }
+  w.settle();
+  EXPECT_TRUE(w.batches.empty());
+  w.door->turn_ended();
+  w.door->turn_ended();
+  w.settle();
+  for (std::uint32_t shard = 0; shard < 2; ++shard) {
+    ASSERT_EQ(w.batches[shard].size(), 1U);
+    EXPECT_EQ(w.batches[shard][0].requests.size(), expected[shard]);
+    EXPECT_EQ(w.batches[shard][0].now_ms, w.clock.at_ms);
+  }
+}
+
+TEST(the_gateway, routes_a_users_requests_where_the_users_sessions_are) {
+  gateway_world w;
+  const auto admin = gateway_world::with_role(core::role::admin);
+  const auto shard = shard_of(w.keys->routing_byte("acme", "alice"), 2);
+  for (const auto which : {method::session_create, method::session_revoke_user,
+                           method::session_list, method::lockout_status, method::lockout_clear}) {
+    w.call(admin, which);
+    EXPECT_EQ(w.last_tag, shard + 1) << core::to_string(which);
+  }
+}
+
+TEST(the_gateway, answers_overloaded_while_a_shard_is_away_and_routes_to_its_successor) {
+  gateway_world w(1);
+  const auto app = gateway_world::with_role(core::role::app);
+  caf::anon_send(w.voice, shard_down{0});
+  w.settle();
+  EXPECT_EQ(w.port.failed_tags, std::vector<std::uint32_t>{1});
+  EXPECT_EQ(w.error(w.call(app, method::session_validate)), error_code::OVERLOADED);
+  EXPECT_EQ(w.get("/readyz").status, 503);
+  std::size_t got = 0;
+  auto successor = w.system.spawn([&got](caf::event_based_actor*) {
+    return caf::behavior{[&got](request_batch& batch) { got += batch.requests.size(); }};
+  });
+  caf::anon_send(w.voice, shard_moved{0, caf::actor_cast<session_actor>(successor), {}, {}});
+  w.settle();
+  EXPECT_FALSE(w.error(w.call(app, method::session_validate)));
+  w.door->turn_ended();
+  w.settle();
+  EXPECT_EQ(got, 1U);
+  EXPECT_TRUE(w.batches.empty());
+  EXPECT_EQ(w.get("/readyz").status, 200);
+  caf::anon_send_exit(successor, caf::exit_reason::user_shutdown);
+  w.settle();
+}
+
+TEST(the_gateway, is_ready_only_with_its_store_and_while_it_does_not_drain) {
+  gateway_world w;
+  EXPECT_EQ(w.get("/livez").status, 200);
+  EXPECT_EQ(w.get("/readyz").status, 200);
+  EXPECT_NE(w.get("/readyz", "verbose").body.find("ready"), std::string::npos);
+  caf::anon_send(w.voice, store_state_changed{true, core::fail(error_code::STORE_FULL)});
+  w.settle();
+  EXPECT_EQ(w.get("/readyz").status, 507);
+  EXPECT_EQ(w.get("/livez").status, 200);
+  caf::anon_send(w.voice, store_state_changed{false, {}});
+  w.settle();
+  EXPECT_EQ(w.get("/readyz").status, 200);
+  caf::anon_send(w.voice, stop_atom::value);
+  w.settle();
+  EXPECT_EQ(w.get("/readyz").body, "NODE_DRAINING");
+  EXPECT_EQ(w.error(w.call(gateway_world::with_role(core::role::admin), method::session_stats)),
+            error_code::NODE_DRAINING);
+  EXPECT_EQ(w.get("/nothing").body, "METHOD_NOT_FOUND");
+}
+
+TEST(a_login, gives_the_tokens_caller_and_counts_what_fails) {
+  gateway_world w;
+  const auto nobody = gateway_world::with_role(core::role::none);
+  const auto log_in = [&](std::string_view with) {
+    core::request request;
+    request.method = method::auth_login;
+    request.params = core::login{with};
+    return w.submit(nobody, std::move(request));
+  };
+  const auto other = core::to_base64url(core::byte_array<32>{9});
+  for (std::size_t i = 0; i < core::limits::auth_failures_per_source_max; ++i)
+    EXPECT_EQ(w.error(log_in(i % 2 == 0 ? other : "malformed")), error_code::AUTH_FAILED);
+  w.settle();
+  EXPECT_EQ(w.logged.size(), core::limits::auth_failures_per_source_max);
+  EXPECT_EQ(w.error(log_in(w.token)), error_code::AUTH_RATE_LIMITED);  // even the right one
+  EXPECT_EQ(w.port.callers.count(1), 0U);
+  w.clock.at_ms += core::limits::auth_failure_window_ms;
+  const auto good = log_in(w.token);
+  EXPECT_FALSE(w.error(good));
+  EXPECT_EQ(w.port.callers.at(1), &w.known);
+}
+
+TEST(a_login, over_plain_tcp_is_refused_off_loopback) {
+  gateway_world w;
+  (void)w.door->greet(2, {"198.51.100.9", false, "rpc"});
+  core::request request;
+  request.method = method::auth_login;
+  request.params = core::login{w.token};
+  const auto nobody = gateway_world::with_role(core::role::none);
+  const auto refused = w.submit(nobody, std::move(request), 2);
+  EXPECT_EQ(w.error(refused), error_code::TLS_REQUIRED);
+}
+
+}  // namespace
+}  // namespace portcullis::actors

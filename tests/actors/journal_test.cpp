@@ -1,0 +1,207 @@
+// The journal actor with a real store under it: numbers and commits in groups, refuses durable
+// batches while the disk is full and keeps the others, recovers by itself, and stops the process
+// when the file fails.
+#include "actors/journal.hpp"
+
+#include <sqlite3.h>
+
+#include "../store/fault_vfs.hpp"
+#include "../store/journal_fixture.hpp"
+#include "fixture.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+class journal_world : public virtual_loop {
+ public:
+  explicit journal_world(const char* vfs = "") {
+    store::disarm();
+    store::forget_history();
+    auto options = store::options_for(folder.path() + "/data");
+    options.vfs = vfs;
+    auto opened = store::journal::open(options);
+    EXPECT_TRUE(opened);
+    log = std::shared_ptr<store::journal>(std::move(*opened));
+    journal_actor_options worker;
+    worker.log = log;
+    worker.random = counted_random();
+    worker.fatal = [this](const core::error& why) { fatal.push_back(why); };
+    journal = system.spawn(journal_behaviour, std::move(worker));
+    session = system.spawn([this]() -> session_actor::behavior_type {
+      return {[](request_batch&) {},
+              [this](events_committed& done) { committed.push_back(std::move(done)); },
+              [](attempt_answer&) {},
+              [](user_looked_up&) {},
+              [](lockout_answer&) {},
+              [](lock_changed&) {},
+              [](tenant_question&) { return tenant_answer{}; },
+              [](tenant_revoked&) { return tenant_answer{}; },
+              [](describe_sessions&) { return sessions_described{}; },
+              [](find_subject&) { return subject_found{}; },
+              [](count_sessions&) { return sessions_counted{}; },
+              [](ring_key_question&) { return ring_key_answer{}; },
+              [](collect_shard&) { return shard_collected{}; },
+              [](source_limit_changed&) {},
+              [](policies_changed&) {},
+              [](keys_changed&) {},
+              [this](store_state_changed& change) { states.push_back(std::move(change)); },
+              [](wire_session&) {},
+              [](crash_atom) {},
+              [](tick_atom) {}};
+    });
+    hub = system.spawn([this]() -> hub_actor::behavior_type {
+      return {[](log_events&) {},
+              [this](events_durable& done) {
+                for (const auto& batch : done.batches)
+                  for (const auto& each : batch->events) durable.push_back(each);
+                ++durable_messages;
+              },
+              [](interest_changed&) {},
+              [](load_shards&) { return shards_loaded{}; },
+              [](wire_hub&) {},
+              [](stop_atom) { return true; }};
+    });
+    wire_hub peers;
+    peers.hub = hub;
+    peers.journal = journal;
+    peers.sessions = {session};
+    caf::anon_send(journal, peers);
+    peers = {};
+    settle();
+  }
+  ~journal_world() {
+    store::disarm();
+    for (const auto& each :
+         {caf::actor_cast<caf::actor>(journal), caf::actor_cast<caf::actor>(session),
+          caf::actor_cast<caf::actor>(hub)})
+      caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
+    settle();
+  }
+  batch_ptr send(bool durable_batch, int events = 1) {
+    auto batch = std::make_shared<event_batch>();
+    batch->shard = 0;
+    batch->number = ++number;
+    batch->durable = durable_batch;
+    for (int i = 0; i < events; ++i) {
+      core::event what;
+      what.decided_at_ms = clock.at_ms;
+      what.body = core::node_stopped{};
+      batch->events.push_back(what);
+    }
+    caf::anon_send(journal, log_events{batch});
+    return batch;
+  }
+  void full_disk() {
+    store::fault_plan plan;
+    plan.fail_write = 1;
+    plan.write_error = SQLITE_FULL;
+    plan.lasting = true;
+    store::arm(plan);
+  }
+  [[nodiscard]] std::vector<std::uint64_t> numbers(bool refused) const {
+    std::vector<std::uint64_t> out;
+    for (const auto& each : committed)
+      if (each.refused == refused) out.push_back(each.batch->number);
+    return out;
+  }
+
+  store::temporary_folder folder;
+  std::shared_ptr<store::journal> log;
+  journal_actor journal;
+  session_actor session;
+  hub_actor hub;
+  std::vector<core::error> fatal;
+  std::vector<events_committed> committed;
+  std::vector<store_state_changed> states;
+  std::vector<core::event> durable;
+  int durable_messages = 0;
+  std::uint64_t number = 0;
+};
+
+TEST(the_journal, commits_what_has_gathered_as_one_group_and_tells_shard_and_hub) {
+  journal_world w;
+  for (int i = 0; i < 5; ++i) w.send(i % 2 == 0, 3);
+  EXPECT_TRUE(w.committed.empty());
+  w.settle();
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 2, 3, 4, 5}));
+  EXPECT_EQ(w.durable_messages, 1);
+  ASSERT_EQ(w.durable.size(), 15U);
+  for (std::size_t i = 0; i < w.durable.size(); ++i) EXPECT_EQ(w.durable[i].seq, i + 1);
+  EXPECT_EQ(w.log->committed_seq(), 15U);
+}
+
+TEST(the_journal, gives_times_that_never_decrease) {
+  journal_world w;
+  w.send(true);
+  w.clock.at_ms -= 60'000;
+  w.send(true);
+  w.settle();
+  ASSERT_EQ(w.durable.size(), 2U);
+  EXPECT_GE(w.durable[1].at_ms, w.durable[0].at_ms);
+  EXPECT_LT(w.durable[1].decided_at_ms, w.durable[0].decided_at_ms);
+}
+
+TEST(the_journal, with_a_full_disk_refuses_durable_batches_keeps_the_others_and_recovers) {
+  journal_world w(store::fault_vfs_name);
+  w.send(true);
+  w.settle();
+  w.full_disk();
+  w.send(false);
+  w.send(true);
+  w.send(false);
+  w.send(true);
+  w.settle();
+  EXPECT_EQ(w.numbers(true), (std::vector<std::uint64_t>{3, 5}));
+  for (const auto& each : w.committed)
+    EXPECT_EQ(each.refused ? each.why.code : core::error_code::STORE_FULL,
+              core::error_code::STORE_FULL);
+  ASSERT_EQ(w.states.size(), 1U);
+  EXPECT_TRUE(w.states[0].degraded);
+  w.send(true);  // refused at once
+  w.settle();
+  EXPECT_EQ(w.numbers(true), (std::vector<std::uint64_t>{3, 5, 6}));
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1}));
+  EXPECT_TRUE(w.fatal.empty());
+
+  store::disarm();
+  w.pass(5'000);
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 2, 4}));
+  ASSERT_EQ(w.states.size(), 2U);
+  EXPECT_FALSE(w.states[1].degraded);
+  w.send(true);
+  w.settle();
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 2, 4, 7}));
+  // Nothing is missing or twice in the log, and what happened to the store is in it.
+  std::vector<std::uint64_t> seqs;
+  int degraded = 0, recovered = 0;
+  for (const auto& each : w.durable) {
+    seqs.push_back(each.seq);
+    degraded += each.type() == core::event_type::store_degraded;
+    recovered += each.type() == core::event_type::store_recovered;
+  }
+  for (std::size_t i = 0; i < seqs.size(); ++i) EXPECT_EQ(seqs[i], i + 1);
+  EXPECT_EQ(degraded, 1);
+  EXPECT_EQ(recovered, 1);
+}
+
+TEST(the_journal, stops_the_process_when_a_sync_fails_and_acknowledges_nothing_more) {
+  journal_world w(store::fault_vfs_name);
+  w.send(true);
+  w.settle();
+  store::fault_plan plan;
+  plan.fail_sync = 1;
+  plan.lasting = true;
+  store::arm(plan);
+  w.send(true);
+  w.settle();
+  ASSERT_EQ(w.fatal.size(), 1U);
+  EXPECT_EQ(w.fatal[0].code, core::error_code::STORE_UNAVAILABLE);
+  store::disarm();
+  w.send(true);
+  w.pass(5'000);
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1}));
+  EXPECT_EQ(w.fatal.size(), 1U);
+}
+
+}  // namespace
+}  // namespace portcullis::actors
