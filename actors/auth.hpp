@@ -1,4 +1,5 @@
-// Who may log in: tokens by their hash, and how often a source may fail. Shared by the gateways of all loops.
+// Who may log in: tokens by their hash, and how often a source may fail. Shared by the gateways of
+// all loops.
 #pragma once
 #include <map>
 #include <mutex>
@@ -16,14 +17,17 @@ struct caller_token {
   const core::caller* who = nullptr;
 };
 
-/// 32 random bytes in base64url, as `portcullis token new` makes them. Anything else is refused unhashed.
+/// 32 random bytes in base64url, as `portcullis token new` makes them. Anything else is refused
+/// unhashed.
 [[nodiscard]] inline bool is_token_form(std::string_view text) noexcept {
   core::byte_array<32> decoded;
   return core::from_base64url(text, decoded);
 }
 
-/// The caller of a token; null when there is none. Every known hash is compared, in constant time (ASVS 11.2.4).
-[[nodiscard]] inline const core::caller* find_caller(const std::vector<caller_token>& tokens, std::string_view token) {
+/// The caller of a token; null when there is none. Every known hash is compared, in constant time
+/// (ASVS 11.2.4).
+[[nodiscard]] inline const core::caller* find_caller(const std::vector<caller_token>& tokens,
+                                                     std::string_view token) {
   const auto presented = core::sha256(core::as_bytes(token));
   const core::caller* found = nullptr;
   for (const auto& known : tokens)
@@ -31,7 +35,8 @@ struct caller_token {
   return found;
 }
 
-/// Failed logins by source: limits::auth_failures_per_source_max in a window. Thread-safe: logins are rare.
+/// Failed logins by source: limits::auth_failures_per_source_max in a window. Thread-safe: logins
+/// are rare.
 class auth_limiter {
  public:
   /// How long the source must wait; 0: it may try.

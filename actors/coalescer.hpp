@@ -1,5 +1,5 @@
-// Gathers failures that are not single events: one event a second, user (or none), source and reason, with exact counts.
-// Past a bound everything further goes to one bucket without a source.
+// Gathers failures that are not single events: one event a second, user (or none), source and
+// reason, with exact counts. Past a bound everything further goes to one bucket without a source.
 #pragma once
 #include <map>
 #include <optional>
@@ -12,8 +12,8 @@ namespace portcullis::actors {
 
 class coalescer {
  public:
-  void add(core::user_slot user, const core::short_hash& source, core::invalid_reason reason, core::millis now_ms,
-           std::string_view correlation_id) {
+  void add(core::user_slot user, const core::short_hash& source, core::invalid_reason reason,
+           core::millis now_ms, std::string_view correlation_id) {
     const key exact{user, source, reason};
     const auto found = failures_.find(exact);
     if (found == failures_.end() && failures_.size() >= core::limits::coalesce_entries_max) {
@@ -27,8 +27,10 @@ class coalescer {
   /// Calls emit(user, source or none, validation_failed, correlation id) for each and starts anew.
   template <class Emit>
   void flush(Emit&& emit) {
-    for (const auto& [which, seen] : failures_) emit(which.user, std::optional(which.source), which.reason, seen);
-    for (const auto& [reason, seen] : overflow_) emit(core::no_slot, std::optional<core::short_hash>(), reason, seen);
+    for (const auto& [which, seen] : failures_)
+      emit(which.user, std::optional(which.source), which.reason, seen);
+    for (const auto& [reason, seen] : overflow_)
+      emit(core::no_slot, std::optional<core::short_hash>(), reason, seen);
     failures_.clear();
     overflow_.clear();
   }

@@ -12,25 +12,36 @@
 
 namespace portcullis::actors {
 
-enum class cursor_kind : char { events = 'e', sessions = 's', found = 'f', lockouts = 'l', connections = 'c' };
+enum class cursor_kind : char {
+  events = 'e',
+  sessions = 's',
+  found = 'f',
+  lockouts = 'l',
+  connections = 'c'
+};
 
 [[nodiscard]] inline std::string make_cursor(cursor_kind kind, std::uint64_t position) {
   return static_cast<char>(kind) + std::to_string(position);
 }
 
-/// The position in a cursor that make_cursor() made; 0 for an empty text. Absent: not one of this kind.
-[[nodiscard]] inline std::optional<std::uint64_t> read_cursor(cursor_kind kind, std::string_view text) {
+/// The position in a cursor that make_cursor() made; 0 for an empty text. Absent: not one of this
+/// kind.
+[[nodiscard]] inline std::optional<std::uint64_t> read_cursor(cursor_kind kind,
+                                                              std::string_view text) {
   if (text.empty()) return 0;
   std::uint64_t position = 0;
   if (text.size() < 2 || text[0] != static_cast<char>(kind)) return std::nullopt;
   const auto* end = text.data() + text.size();
   const auto [at, failure] = std::from_chars(text.data() + 1, end, position);
-  if (failure != std::errc{} || at != end || make_cursor(kind, position) != text) return std::nullopt;
+  if (failure != std::errc{} || at != end || make_cursor(kind, position) != text)
+    return std::nullopt;
   return position;
 }
 
-/// A row as session.list and session.find show it: the store's sealed part opened, the rest as memory has it.
-[[nodiscard]] inline core::session_row describe(const core::user_identity& who, const core::session_record& s,
+/// A row as session.list and session.find show it: the store's sealed part opened, the rest as
+/// memory has it.
+[[nodiscard]] inline core::session_row describe(const core::user_identity& who,
+                                                const core::session_record& s,
                                                 const store::session_display& stored) {
   core::session_row row;
   row.handle = s.handle;

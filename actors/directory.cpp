@@ -4,7 +4,8 @@
 
 namespace portcullis::actors {
 
-directory_actor::behavior_type directory_behaviour(directory_self* self, directory_options options) {
+directory_actor::behavior_type directory_behaviour(directory_self* self,
+                                                   directory_options options) {
   set_default_handlers(self);
   self->state.start(self, std::move(options));
   auto& state = self->state;
@@ -29,7 +30,8 @@ void directory_shard::on(const look_up_user& question) {
   user_looked_up out;
   out.user = question.user;
   if (!question.user_id.empty() && !state_->knows(question.user))
-    out.made = state_->make(question.user, question.tenant_id, question.user_id, *options_.keys, options_.random);
+    out.made = state_->make(question.user, question.tenant_id, question.user_id, *options_.keys,
+                            options_.random);
   out.who = state_->identity(question.user, *options_.keys);
   if (question.with_sessions) out.sessions = state_->sessions(question.user);
   self_->send(session_, std::move(out));
@@ -45,7 +47,8 @@ void directory_shard::on(const session_listed& change) {
 subjects_named directory_shard::on(const name_subjects& question) {
   subjects_named out;
   out.names.reserve(question.subjects.size());
-  for (const auto& subject : question.subjects) out.names.push_back(state_->identity(subject, *options_.keys));
+  for (const auto& subject : question.subjects)
+    out.names.push_back(state_->identity(subject, *options_.keys));
   return out;
 }
 

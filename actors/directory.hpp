@@ -1,4 +1,5 @@
-// The directory actor: one a shard, pinned beside its session actor. Owns which sessions a user has and who the user is.
+// The directory actor: one a shard, pinned beside its session actor. Owns which sessions a user has
+// and who the user is.
 #pragma once
 #include "actors/interfaces.hpp"
 #include "actors/pinned.hpp"

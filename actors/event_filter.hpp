@@ -20,11 +20,12 @@ struct event_selection {
   }
 };
 
-/// INVALID_PARAMS (field "types") for a name that the contract does not know, FORBIDDEN for what the role may not see: app
-/// sees breaker_* only. Absent types: everything that the role may see but session_touched.
-[[nodiscard]] inline core::result<event_selection> select_events(const core::caller& who,
-                                                                 const std::vector<std::string_view>& types,
-                                                                 std::string_view tenant_id) {
+/// INVALID_PARAMS (field "types") for a name that the contract does not know, FORBIDDEN for what
+/// the role may not see: app sees breaker_* only. Absent types: everything that the role may see
+/// but session_touched.
+[[nodiscard]] inline core::result<event_selection> select_events(
+    const core::caller& who, const std::vector<std::string_view>& types,
+    std::string_view tenant_id) {
   event_selection out;
   out.who = &who;
   out.tenant_id = tenant_id;
@@ -32,8 +33,10 @@ struct event_selection {
   for (const auto type : types) {
     if (!core::is_contract_event_type(type))
       return core::fail(core::error_code::INVALID_PARAMS, "types", "event_type");
-    if (breakers_only && !type.starts_with("breaker_")) return core::fail(core::error_code::FORBIDDEN, "types");
-    if (const auto known = core::parse_event_type(type)) out.types.set(static_cast<std::size_t>(*known));
+    if (breakers_only && !type.starts_with("breaker_"))
+      return core::fail(core::error_code::FORBIDDEN, "types");
+    if (const auto known = core::parse_event_type(type))
+      out.types.set(static_cast<std::size_t>(*known));
   }
   if (types.empty() && !breakers_only) {
     out.types.set();

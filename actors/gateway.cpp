@@ -56,37 +56,44 @@ void gateway::fail(net::ticket to, const core::error& why, std::string_view corr
   connections_->answer(to, core::failed{why, correlation_id});
 }
 
-std::optional<core::error> gateway::forbidden(const core::caller& caller, const core::request& request) const {
+std::optional<core::error> gateway::forbidden(const core::caller& caller,
+                                              const core::request& request) const {
   if (!core::may_call(caller.role, request.method))
-    return core::fail(caller.role == core::role::none ? core::error_code::AUTH_REQUIRED : core::error_code::FORBIDDEN);
+    return core::fail(caller.role == core::role::none ? core::error_code::AUTH_REQUIRED
+                                                      : core::error_code::FORBIDDEN);
   if (caller.tenants.empty()) return std::nullopt;
   const auto tenant = tenant_named_by(request.params);
-  if (!tenant.empty() && !caller.sees_tenant(tenant)) return core::fail(core::error_code::FORBIDDEN, "tenant_id");
+  if (!tenant.empty() && !caller.sees_tenant(tenant))
+    return core::fail(core::error_code::FORBIDDEN, "tenant_id");
   return std::nullopt;
 }
 
 std::optional<std::uint32_t> gateway::shard_for(const core::request& request) const {
-  const auto by_byte = [this](std::uint8_t byte) { return std::optional(shard_of(byte, options_.shards)); };
+  const auto by_byte = [this](std::uint8_t byte) {
+    return std::optional(shard_of(byte, options_.shards));
+  };
   const auto by_user = [&](const core::user_name& user) {
     return by_byte(options_.keys->routing_byte(user.tenant_id, user.user_id));
   };
-  return std::visit(
-      overloaded{
-          [&](const core::validate_session& p) { return by_byte(p.id.bytes[0]); },
-          [&](const core::update_session& p) { return by_byte(p.id.bytes[0]); },
-          [&](const core::rotate_session& p) { return by_byte(p.id.bytes[0]); },
-          [&](const core::revoke_session& p) {
-            return by_byte(std::visit([](const auto& target) { return target.bytes[0]; }, p.target));
-          },
-          [&](const core::create_session& p) { return by_user(p.user); },
-          [&](const core::revoke_user& p) { return by_user(p.user); },
-          [&](const core::list_sessions& p) { return by_user(p.user); },
-          [&](const core::lockout_status& p) { return by_user(p.user); },
-          [&](const core::clear_lockout& p) { return by_user(p.user); },
-          [&](const core::revoke_tenant& p) { return by_byte(options_.keys->routing_byte(p.tenant_id, {})); },
-          [](const auto&) { return std::optional<std::uint32_t>(); },
-      },
-      request.params);
+  return std::visit(overloaded{
+                        [&](const core::validate_session& p) { return by_byte(p.id.bytes[0]); },
+                        [&](const core::update_session& p) { return by_byte(p.id.bytes[0]); },
+                        [&](const core::rotate_session& p) { return by_byte(p.id.bytes[0]); },
+                        [&](const core::revoke_session& p) {
+                          return by_byte(std::visit(
+                              [](const auto& target) { return target.bytes[0]; }, p.target));
+                        },
+                        [&](const core::create_session& p) { return by_user(p.user); },
+                        [&](const core::revoke_user& p) { return by_user(p.user); },
+                        [&](const core::list_sessions& p) { return by_user(p.user); },
+                        [&](const core::lockout_status& p) { return by_user(p.user); },
+                        [&](const core::clear_lockout& p) { return by_user(p.user); },
+                        [&](const core::revoke_tenant& p) {
+                          return by_byte(options_.keys->routing_byte(p.tenant_id, {}));
+                        },
+                        [](const auto&) { return std::optional<std::uint32_t>(); },
+                    },
+                    request.params);
 }
 
 std::uint32_t gateway::submit(net::connection_id from, const core::caller& caller, net::ticket to,
@@ -108,11 +115,18 @@ std::uint32_t gateway::submit(net::connection_id from, const core::caller& calle
     return *shard + 1;
   }
   switch (request.method) {
-    case core::method::server_ping: connections_->answer(to, core::done{}); return 0;
-    case core::method::server_version: connections_->answer(to, core::version_reply{options_.version}); return 0;
-    case core::method::auth_login: log_in(from, to, request); return 0;
+    case core::method::server_ping:
+      connections_->answer(to, core::done{});
+      return 0;
+    case core::method::server_version:
+      connections_->answer(to, core::version_reply{options_.version});
+      return 0;
+    case core::method::auth_login:
+      log_in(from, to, request);
+      return 0;
     default:  // NOLINT: all that is not of one shard
-      caf::anon_send(self_, cold_request{{to, &caller, block, std::move(request), options_.loop}, from});
+      caf::anon_send(self_,
+                     cold_request{{to, &caller, block, std::move(request), options_.loop}, from});
       return cold_tag;
   }
 }
@@ -129,7 +143,8 @@ void gateway::turn_ended() {
 
 void gateway::log_in(net::connection_id from, net::ticket to, const core::request& request) {
   const auto peer = visitors_[from];
-  if (!peer.loopback) return fail(to, core::fail(core::error_code::TLS_REQUIRED), request.correlation_id);
+  if (!peer.loopback)
+    return fail(to, core::fail(core::error_code::TLS_REQUIRED), request.correlation_id);
   const auto now_ms = options_.clock->now_ms();
   const auto source = options_.keys->source(peer.address);
   if (const auto wait_ms = options_.limiter->wait_ms(source, now_ms); wait_ms > 0) {
@@ -161,9 +176,10 @@ void gateway::handle(net::http_request request, std::function<void(net::http_res
     const auto token = sent.starts_with(scheme) ? sent.substr(scheme.size()) : std::string_view{};
     const auto* who = is_token_form(token) ? find_caller(options_.tokens, token) : nullptr;
     if (who == nullptr)
-      return respond(options_.http_error(
-          core::fail(sent.empty() ? core::error_code::AUTH_REQUIRED : core::error_code::AUTH_FAILED)));
-    if (who->role == core::role::app) return respond(options_.http_error(core::fail(core::error_code::FORBIDDEN)));
+      return respond(options_.http_error(core::fail(sent.empty() ? core::error_code::AUTH_REQUIRED
+                                                                 : core::error_code::AUTH_FAILED)));
+    if (who->role == core::role::app)
+      return respond(options_.http_error(core::fail(core::error_code::FORBIDDEN)));
   }
   if (request.path == "/livez") return respond({200, "text/plain; charset=utf-8", "ok\n"});
   if (request.path == "/readyz") {
@@ -171,11 +187,14 @@ void gateway::handle(net::http_request request, std::function<void(net::http_res
     if (store_trouble_) return respond(options_.http_error(*store_trouble_));
     for (const bool down : down_)
       if (down) return respond(options_.http_error(core::fail(core::error_code::OVERLOADED)));
-    if (request.query.find("verbose") == std::string::npos) return respond({200, "text/plain; charset=utf-8", "ok\n"});
-    return respond({200, "text/plain; charset=utf-8", "[+]store ok\n[+]shards ok\n[+]not draining\nready\n"});
+    if (request.query.find("verbose") == std::string::npos)
+      return respond({200, "text/plain; charset=utf-8", "ok\n"});
+    return respond(
+        {200, "text/plain; charset=utf-8", "[+]store ok\n[+]shards ok\n[+]not draining\nready\n"});
   }
   if (request.path == "/metrics") {
-    caf::anon_send(self_, http_get{std::move(request.path), std::move(request.query), std::move(respond)});
+    caf::anon_send(self_,
+                   http_get{std::move(request.path), std::move(request.query), std::move(respond)});
     return;
   }
   respond(options_.http_error(core::fail(core::error_code::METHOD_NOT_FOUND, {}, "path")));

@@ -1,5 +1,6 @@
-// The gateway: one a loop, the bridge between the loop's connections and the actors. Checks roles, routes each request to
-// its shard in one batch a turn, and answers by itself what needs no shard or several actors.
+// The gateway: one a loop, the bridge between the loop's connections and the actors. Checks roles,
+// routes each request to its shard in one batch a turn, and answers by itself what needs no shard
+// or several actors.
 #pragma once
 #include <set>
 #include <unordered_map>
@@ -14,14 +15,14 @@ namespace portcullis::actors {
 struct gateway_options {
   std::uint32_t loop = 0, shards = 1, loops = 1;
   std::string node_id, version;
-  bool open_to_all = false;   // auth.mode "none"
+  bool open_to_all = false;  // auth.mode "none"
   bool http_needs_token = false;
   std::shared_ptr<const core::key_material> keys;
   core::clock* clock = nullptr;
   core::millis started_at_ms = 0;
   std::vector<caller_token> tokens;
   std::shared_ptr<auth_limiter> limiter;
-  std::shared_ptr<batch_pool> pool;  // this loop's
+  std::shared_ptr<batch_pool> pool;      // this loop's
   std::function<void()> stop_accepting;  // called on the loop when the node drains
   /// How net spells an error as an HTTP answer.
   std::function<net::http_response(const core::error&)> http_error;
@@ -38,7 +39,8 @@ struct gateway_peers {
   std::vector<shard_moved> shards;
 };
 
-/// Lives on its loop; the actor of the same name is its voice. Must outlive both the loop's servers and that actor.
+/// Lives on its loop; the actor of the same name is its voice. Must outlive both the loop's servers
+/// and that actor.
 class gateway final : public net::gateway_port, public net::http_port {
  public:
   explicit gateway(gateway_options options);
@@ -47,8 +49,8 @@ class gateway final : public net::gateway_port, public net::http_port {
   void wire(gateway_peers peers, gateway_actor self);
 
   const core::caller* greet(net::connection_id id, const net::peer& who) override;
-  std::uint32_t submit(net::connection_id from, const core::caller& caller, net::ticket to, core::request& request,
-                       const net::block_ref& block) override;
+  std::uint32_t submit(net::connection_id from, const core::caller& caller, net::ticket to,
+                       core::request& request, const net::block_ref& block) override;
   void turn_ended() override;
   void closed(net::connection_id id) override;
   void handle(net::http_request request, std::function<void(net::http_response)> respond) override;
@@ -59,7 +61,8 @@ class gateway final : public net::gateway_port, public net::http_port {
     core::ip_address address;
     bool loopback = false;
   };
-  [[nodiscard]] std::optional<core::error> forbidden(const core::caller& caller, const core::request& request) const;
+  [[nodiscard]] std::optional<core::error> forbidden(const core::caller& caller,
+                                                     const core::request& request) const;
   [[nodiscard]] std::optional<std::uint32_t> shard_for(const core::request& request) const;
   void log_in(net::connection_id from, net::ticket to, const core::request& request);
   void fail(net::ticket to, const core::error& why, std::string_view correlation_id);

@@ -36,7 +36,8 @@ gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owne
   };
 }
 
-void gateway_voice::start(gateway_self* self, gateway* owner, std::function<core::loop_tallies()> tallies) {
+void gateway_voice::start(gateway_self* self, gateway* owner,
+                          std::function<core::loop_tallies()> tallies) {
   self_ = self;
   owner_ = owner;
   tallies_ = std::move(tallies);
@@ -61,18 +62,25 @@ void gateway_voice::on(const reply_batch& replies) {
 void gateway_voice::on(cold_request& order) {
   auto& request = order.request;
   switch (request.what.method) {
-    case core::method::session_stats: return stats(request);
-    case core::method::session_find: return find(request);
-    case core::method::lockout_list: return list_lockouts(request);
-    case core::method::events_query: return query(request);
-    case core::method::server_info: return info(request);
-    case core::method::server_connections: return list_connections(request);
+    case core::method::session_stats:
+      return stats(request);
+    case core::method::session_find:
+      return find(request);
+    case core::method::lockout_list:
+      return list_lockouts(request);
+    case core::method::events_query:
+      return query(request);
+    case core::method::server_info:
+      return info(request);
+    case core::method::server_connections:
+      return list_connections(request);
     case core::method::events_subscribe:
       owner_->subscribers_.insert(order.from);
       return self_->send(owner_->peers_.subscriptions, subscribe{std::move(request), order.from});
     case core::method::events_unsubscribe:
       return self_->send(owner_->peers_.subscriptions, unsubscribe{std::move(request), order.from});
-    default: return administrate(request);  // NOLINT: admin.*
+    default:
+      return administrate(request);  // NOLINT: admin.*
   }
 }
 
@@ -108,8 +116,10 @@ void gateway_voice::stats(inbound& request) {
 
 void gateway_voice::info(inbound& request) {
   if (std::get<core::info_request>(request.what.params).digest) {
-    if (request.who->role != core::role::admin) return fail(request, core::fail(core::error_code::FORBIDDEN, "digest"));
-    return fail(request, core::fail(core::error_code::INVALID_PARAMS, "digest", "not in this version"));
+    if (request.who->role != core::role::admin)
+      return fail(request, core::fail(core::error_code::FORBIDDEN, "digest"));
+    return fail(request,
+                core::fail(core::error_code::INVALID_PARAMS, "digest", "not in this version"));
   }
   struct sum {
     core::info_reply reply;
@@ -169,18 +179,21 @@ void gateway_voice::find(inbound& request) {
   if (const auto* ip = std::get_if<core::ip_address>(&params.by))
     question.filter.find_ip = keys.find_tag(params.tenant_id, core::as_text(ip->bytes));
   else
-    question.filter.find_user_agent = keys.find_tag(params.tenant_id, std::get<std::string_view>(params.by));
+    question.filter.find_user_agent =
+        keys.find_tag(params.tenant_id, std::get<std::string_view>(params.by));
   self_->request(owner_->peers_.journal, peer_timeout, std::move(question))
       .then(
           [this, request](found_in_store& result) mutable {
             if (result.why) return fail(request, *result.why);
             described(request, std::make_shared<found_in_store>(std::move(result)));
           },
-          [this, request](const caf::error&) { fail(request, core::fail(core::error_code::STORE_TIMEOUT)); });
+          [this, request](const caf::error&) {
+            fail(request, core::fail(core::error_code::STORE_TIMEOUT));
+          });
 }
 
-/// Rows of each shard are completed by it; then they are put back into the store's order and what the tag let through by
-/// chance is dropped.
+/// Rows of each shard are completed by it; then they are put back into the store's order and what
+/// the tag let through by chance is dropped.
 void gateway_voice::described(inbound& request, const std::shared_ptr<found_in_store>& found) {
   struct gathered {
     std::map<core::session_handle, core::session_row> rows;
@@ -205,8 +218,9 @@ void gateway_voice::described(inbound& request, const std::shared_ptr<found_in_s
       last = row.seq;
       if (at == open->rows.end()) continue;
       const auto* ip = std::get_if<core::ip_address>(&params.by);
-      const bool same = ip != nullptr ? at->second.ip == core::to_text(*ip)
-                                      : at->second.user_agent == std::get<std::string_view>(params.by);
+      const bool same = ip != nullptr
+                            ? at->second.ip == core::to_text(*ip)
+                            : at->second.user_agent == std::get<std::string_view>(params.by);
       if (!same) continue;
       bytes += 500 + at->second.user_agent.size() * 6;
       page.rows.push_back(std::move(at->second));
@@ -259,12 +273,15 @@ void gateway_voice::list_lockouts(inbound& request) {
 
 void gateway_voice::list_locks_of(const std::shared_ptr<lock_listing>& listing) {
   const auto& params = std::get<core::list_lockouts>(listing->request.what.params);
-  if (listing->shard >= owner_->peers_.shards.size()) return answer(listing->request, listing->page);
+  if (listing->shard >= owner_->peers_.shards.size())
+    return answer(listing->request, listing->page);
   const auto& shard = owner_->peers_.shards[listing->shard];
   const auto lost = [this, listing](const caf::error&) {
     fail(listing->request, core::fail(core::error_code::OVERLOADED));
   };
-  self_->request(shard.lockout, peer_timeout, list_locks{listing->after, core::limits::page_rows_max})
+  self_
+      ->request(shard.lockout, peer_timeout,
+                list_locks{listing->after, core::limits::page_rows_max})
       .then(
           [this, listing, lost, directory = shard.directory, &params](const locks_listed& locks) {
             name_subjects question;
@@ -278,17 +295,20 @@ void gateway_voice::list_locks_of(const std::shared_ptr<lock_listing>& listing) 
                         listing->after = row.subject;
                         const auto& user = named.names[i];
                         if (!user || !who.sees_tenant(user->tenant_id)) continue;
-                        if (!params.tenant_id.empty() && params.tenant_id != user->tenant_id) continue;
+                        if (!params.tenant_id.empty() && params.tenant_id != user->tenant_id)
+                          continue;
                         if (listing->page.rows.size() == params.page.limit) {
                           // One more than fits: the page ends before it.
                           return answer(listing->request, listing->page);
                         }
-                        listing->page.rows.push_back(
-                            {user->tenant_id, user->user_id, row.failed_attempts, row.locked_until_ms});
-                        listing->page.cursor = static_cast<char>(cursor_kind::lockouts) + core::to_hex(row.subject.bytes);
+                        listing->page.rows.push_back({user->tenant_id, user->user_id,
+                                                      row.failed_attempts, row.locked_until_ms});
+                        listing->page.cursor = static_cast<char>(cursor_kind::lockouts) +
+                                               core::to_hex(row.subject.bytes);
                       }
                       if (!locks.more) ++listing->shard;
-                      if (listing->shard >= owner_->peers_.shards.size()) listing->page.cursor.clear();
+                      if (listing->shard >= owner_->peers_.shards.size())
+                        listing->page.cursor.clear();
                       list_locks_of(listing);
                     },
                     lost);
@@ -304,7 +324,8 @@ void gateway_voice::query(inbound& request) {
   auto& filter = question.filter;
   if (params.after) {
     const auto after = read_cursor(cursor_kind::events, *params.after);
-    if (!after || params.after->empty()) return fail(request, core::fail(core::error_code::CURSOR_INVALID, "after"));
+    if (!after || params.after->empty())
+      return fail(request, core::fail(core::error_code::CURSOR_INVALID, "after"));
     filter.after = *after;
   }
   filter.limit = params.limit;
@@ -332,41 +353,49 @@ void gateway_voice::query(inbound& request) {
               if (result.why) return fail(to, *result.why);
               auto events = std::make_shared<std::vector<core::event>>(std::move(result.events));
               std::vector<directory_actor> directories;
-              for (const auto& shard : owner_->peers_.shards) directories.push_back(shard.directory);
-              name_events(self_, directories, events, [this, to, events, scanned = result.scanned_seq] {
-                core::event_page page;
-                core::byte_buffer text;
-                std::size_t bytes = 0;
-                auto position = scanned;
-                for (const auto& each : *events) {
-                  text.clear();
-                  core::append_shown(text, each, owner_->options_.node_id, each.user_id);
-                  bytes += text.size();
-                  if (bytes > core::limits::page_bytes_max && !page.events.empty()) break;
-                  page.events.emplace_back(text.view());
-                  position = each.seq;
-                }
-                if (page.events.size() == events->size()) position = scanned;
-                page.cursor = make_cursor(cursor_kind::events, position);
-                answer(to, page);
-              });
+              for (const auto& shard : owner_->peers_.shards)
+                directories.push_back(shard.directory);
+              name_events(
+                  self_, directories, events, [this, to, events, scanned = result.scanned_seq] {
+                    core::event_page page;
+                    core::byte_buffer text;
+                    std::size_t bytes = 0;
+                    auto position = scanned;
+                    for (const auto& each : *events) {
+                      text.clear();
+                      core::append_shown(text, each, owner_->options_.node_id, each.user_id);
+                      bytes += text.size();
+                      if (bytes > core::limits::page_bytes_max && !page.events.empty()) break;
+                      page.events.emplace_back(text.view());
+                      position = each.seq;
+                    }
+                    if (page.events.size() == events->size()) position = scanned;
+                    page.cursor = make_cursor(cursor_kind::events, position);
+                    answer(to, page);
+                  });
             },
-            [this, to](const caf::error&) { fail(to, core::fail(core::error_code::STORE_TIMEOUT)); });
+            [this, to](const caf::error&) {
+              fail(to, core::fail(core::error_code::STORE_TIMEOUT));
+            });
   };
   if (params.user_id.empty()) return ask(request, std::move(question));
   if (params.tenant_id.empty())
-    return fail(request, core::fail(core::error_code::INVALID_PARAMS, "tenant_id", "required with user_id"));
+    return fail(request,
+                core::fail(core::error_code::INVALID_PARAMS, "tenant_id", "required with user_id"));
   const auto shard = shard_of(owner_->options_.keys->routing_byte(params.tenant_id, params.user_id),
                               owner_->options_.shards);
-  self_->request(owner_->peers_.shards[shard].session, peer_timeout,
-                 find_subject{std::string(params.tenant_id), std::string(params.user_id)})
+  self_
+      ->request(owner_->peers_.shards[shard].session, peer_timeout,
+                find_subject{std::string(params.tenant_id), std::string(params.user_id)})
       .then(
           [request, question, ask, nothing](const subject_found& found) mutable {
             if (!found.subject) return nothing(request, question.filter.after);
             question.filter.subject = found.subject;
             ask(request, std::move(question));
           },
-          [this, request](const caf::error&) { fail(request, core::fail(core::error_code::OVERLOADED)); });
+          [this, request](const caf::error&) {
+            fail(request, core::fail(core::error_code::OVERLOADED));
+          });
 }
 
 void gateway_voice::list_connections(inbound& request) {
@@ -381,7 +410,8 @@ void gateway_voice::list_connections(inbound& request) {
   open->missing = owner_->peers_.gateways.size();
   const auto answered = [this, open, request, limit = page.limit] {
     if (--open->missing > 0) return;
-    std::sort(open->rows.begin(), open->rows.end(), [](const auto& a, const auto& b) { return a.id < b.id; });
+    std::sort(open->rows.begin(), open->rows.end(),
+              [](const auto& a, const auto& b) { return a.id < b.id; });
     core::connection_page out;
     out.rows = std::move(open->rows);
     if (out.rows.size() > limit) {
@@ -408,15 +438,21 @@ void gateway_voice::administrate(inbound& request) {
           [this, request](admin_answer& done) {
             if (done.why) return fail(request, *done.why);
             switch (request.what.method) {
-              case core::method::admin_reload: return answer(request, core::reloaded{std::move(done.changed)});
+              case core::method::admin_reload:
+                return answer(request, core::reloaded{std::move(done.changed)});
               case core::method::admin_backup:
-                return answer(request, core::backed_up{std::get<core::backup>(request.what.params).path, done.number,
-                                                       done.bytes});
-              case core::method::admin_rotate_keys: return answer(request, core::keys_rotated{done.number});
-              default: return answer(request, core::done{});  // NOLINT: drain, crash
+                return answer(request,
+                              core::backed_up{std::get<core::backup>(request.what.params).path,
+                                              done.number, done.bytes});
+              case core::method::admin_rotate_keys:
+                return answer(request, core::keys_rotated{done.number});
+              default:
+                return answer(request, core::done{});  // NOLINT: drain, crash
             }
           },
-          [this, request](const caf::error&) { fail(request, core::fail(core::error_code::OVERLOADED)); });
+          [this, request](const caf::error&) {
+            fail(request, core::fail(core::error_code::OVERLOADED));
+          });
 }
 
 void gateway_voice::on(http_get& request) {
@@ -430,7 +466,9 @@ void gateway_voice::on(http_get& request) {
           });
 }
 
-loop_collected gateway_voice::on(const collect_loop&) const { return {tallies_(), self_->mailbox().size()}; }
+loop_collected gateway_voice::on(const collect_loop&) const {
+  return {tallies_(), self_->mailbox().size()};
+}
 
 loop_listed gateway_voice::on(const list_loop& question) const {
   loop_listed out;

@@ -5,7 +5,8 @@
 
 namespace portcullis::actors {
 
-/// An exception ends the actor with an error (CAF's default leaves it empty); its supervisor sees that and starts it again.
+/// An exception ends the actor with an error (CAF's default leaves it empty); its supervisor sees
+/// that and starts it again.
 template <class Self>
 void set_default_handlers(Self* self) {
   self->set_exception_handler([](std::exception_ptr& why) -> caf::error {
@@ -18,7 +19,8 @@ void set_default_handlers(Self* self) {
     }
   });
   self->set_exit_handler([self](caf::exit_msg& message) { self->quit(std::move(message.reason)); });
-  // Mail that the interface does not know cannot be sent through a typed handle; late error messages end here.
+  // Mail that the interface does not know cannot be sent through a typed handle; late error
+  // messages end here.
   self->set_error_handler([](caf::error&) {});
   self->set_down_handler([](caf::down_msg&) {});
 }

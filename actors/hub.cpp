@@ -27,7 +27,9 @@ void hub_state::on(events_durable& done) {
   if (peers_.log) self->send(peers_.log, std::move(published));
 }
 
-void hub_state::on(const interest_changed& change) { interested_.at(change.loop) = change.interested; }
+void hub_state::on(const interest_changed& change) {
+  interested_.at(change.loop) = change.interested;
+}
 
 caf::result<shards_loaded> hub_state::on(load_shards& question) {
   return self->delegate(peers_.journal, std::move(question));

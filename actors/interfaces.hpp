@@ -1,4 +1,5 @@
-// What each actor can be asked, a line a message. The hot handler comes first: each earlier one costs some 10 ns.
+// What each actor can be asked, a line a message. The hot handler comes first: each earlier one
+// costs some 10 ns.
 #pragma once
 #include <variant>
 
@@ -26,111 +27,112 @@ using slice_atom = caf::atom_constant<caf::atom("slice")>;
 using crash_atom = caf::atom_constant<caf::atom("crash")>;  // admin.crash: dies of an exception
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
 
-using lockout_actor = caf::typed_actor<
-    fn<void(failed_attempt)>,            // counts; answers attempt_answer to the shard's session actor
-    fn<void(lockout_question)>,          // answers lockout_answer to the session actor
-    fn<void(clear_counters)>,            // a cleared lockout is committed
-    fn<locks_listed(list_locks)>,        // users with a lock, by subject
-    fn<locks_counted(count_locks)>,      //
-    fn<void(policies_changed)>,          //
-    fn<void(wire_shard)>,                // who the session actor is
-    fn<void(crash_atom)>,                //
-    fn<void(tick_atom)>>;                // locks and counters that end
+using lockout_actor =
+    caf::typed_actor<fn<void(failed_attempt)>,      // counts; answers attempt_answer to the shard's
+                                                    // session actor
+                     fn<void(lockout_question)>,    // answers lockout_answer to the session actor
+                     fn<void(clear_counters)>,      // a cleared lockout is committed
+                     fn<locks_listed(list_locks)>,  // users with a lock, by subject
+                     fn<locks_counted(count_locks)>,  //
+                     fn<void(policies_changed)>,      //
+                     fn<void(wire_shard)>,            // who the session actor is
+                     fn<void(crash_atom)>,            //
+                     fn<void(tick_atom)>>;            // locks and counters that end
 
-using directory_actor = caf::typed_actor<
-    fn<void(look_up_user)>,              // answers user_looked_up to the session actor
-    fn<void(session_listed)>,            // a session began, or was forgotten
-    fn<subjects_named(name_subjects)>,   // who subjects are
-    fn<void(keys_changed)>,              //
-    fn<void(wire_shard)>,                //
-    fn<void(crash_atom)>>;               //
+using directory_actor =
+    caf::typed_actor<fn<void(look_up_user)>,    // answers user_looked_up to the session actor
+                     fn<void(session_listed)>,  // a session began, or was forgotten
+                     fn<subjects_named(name_subjects)>,  // who subjects are
+                     fn<void(keys_changed)>,             //
+                     fn<void(wire_shard)>,               //
+                     fn<void(crash_atom)>>;              //
 
-using sources_actor = caf::typed_actor<
-    fn<void(unknown_id_seen)>,           // counts distinct unknown ids of a source
-    fn<void(policies_changed)>,          //
-    fn<void(wire_hub)>,                  // whom to tell of limits
-    fn<void(tick_atom)>>;                // windows that end
+using sources_actor =
+    caf::typed_actor<fn<void(unknown_id_seen)>,   // counts distinct unknown ids of a source
+                     fn<void(policies_changed)>,  //
+                     fn<void(wire_hub)>,          // whom to tell of limits
+                     fn<void(tick_atom)>>;        // windows that end
 
-using session_actor = caf::typed_actor<
-    fn<void(request_batch)>,             // the shard's requests of one loop's turn
-    fn<void(events_committed)>,          // a batch of this shard is durable, or refused
-    fn<void(attempt_answer)>,            // how a failed attempt was counted
-    fn<void(user_looked_up)>,            // who a user is, and the user's sessions
-    fn<void(lockout_answer)>,            // a user's counters
-    fn<void(lock_changed)>,              // a lock ended, or one is told at the start
-    fn<tenant_answer(tenant_question)>,  // how many of a tenant live here
-    fn<tenant_answer(tenant_revoked)>,   // a tenant's sessions are over
-    fn<sessions_described(describe_sessions)>,  // completes rows that the store found
-    fn<subject_found(find_subject)>,     // a user's subject, by name
-    fn<sessions_counted(count_sessions)>,       //
-    fn<ring_key_answer(ring_key_question)>,     //
-    fn<shard_collected(collect_shard)>,
-    fn<void(source_limit_changed)>,      // a source's unknown ids are limited
-    fn<void(policies_changed)>,          //
-    fn<void(keys_changed)>,              //
-    fn<void(store_state_changed)>,       // whether durable commands can be taken
-    fn<void(wire_session)>,              // the other actors
-    fn<void(crash_atom)>,                //
-    fn<void(tick_atom)>>;                // expiries, coalesced failures
+using session_actor =
+    caf::typed_actor<fn<void(request_batch)>,     // the shard's requests of one loop's turn
+                     fn<void(events_committed)>,  // a batch of this shard is durable, or refused
+                     fn<void(attempt_answer)>,    // how a failed attempt was counted
+                     fn<void(user_looked_up)>,    // who a user is, and the user's sessions
+                     fn<void(lockout_answer)>,    // a user's counters
+                     fn<void(lock_changed)>,      // a lock ended, or one is told at the start
+                     fn<tenant_answer(tenant_question)>,         // how many of a tenant live here
+                     fn<tenant_answer(tenant_revoked)>,          // a tenant's sessions are over
+                     fn<sessions_described(describe_sessions)>,  // completes rows that the store
+                                                                 // found
+                     fn<subject_found(find_subject)>,            // a user's subject, by name
+                     fn<sessions_counted(count_sessions)>,       //
+                     fn<ring_key_answer(ring_key_question)>,     //
+                     fn<shard_collected(collect_shard)>,
+                     fn<void(source_limit_changed)>,  // a source's unknown ids are limited
+                     fn<void(policies_changed)>,      //
+                     fn<void(keys_changed)>,          //
+                     fn<void(store_state_changed)>,   // whether durable commands can be taken
+                     fn<void(wire_session)>,          // the other actors
+                     fn<void(crash_atom)>,            //
+                     fn<void(tick_atom)>>;            // expiries, coalesced failures
 
-using journal_actor = caf::typed_actor<
-    fn<void(log_events)>,                // appends; commits when nothing more waits or enough has gathered
-    fn<void(flush_atom)>,                //
-    fn<void(slice_atom)>,                // goes on with reads
-    fn<sessions_read(read_sessions)>,    //
-    fn<log_queried(query_log)>,          //
-    fn<found_in_store(find_in_store)>,   //
-    fn<backup_done(back_up)>,            //
-    fn<keys_rewrapped(rewrap_keys)>,     //
-    fn<shards_loaded(load_shards)>,      // commits what waits, then reads
-    fn<journal_collected(collect_journal)>,
-    fn<void(wire_hub)>,                  //
-    fn<bool(stop_atom)>>;                // commits, closes
+using journal_actor =
+    caf::typed_actor<fn<void(log_events)>,  // appends; commits when nothing more waits or enough
+                                            // has gathered
+                     fn<void(flush_atom)>,  //
+                     fn<void(slice_atom)>,  // goes on with reads
+                     fn<sessions_read(read_sessions)>,   //
+                     fn<log_queried(query_log)>,         //
+                     fn<found_in_store(find_in_store)>,  //
+                     fn<backup_done(back_up)>,           //
+                     fn<keys_rewrapped(rewrap_keys)>,    //
+                     fn<shards_loaded(load_shards)>,     // commits what waits, then reads
+                     fn<journal_collected(collect_journal)>,
+                     fn<void(wire_hub)>,    //
+                     fn<bool(stop_atom)>>;  // commits, closes
 
-using subscriptions_actor = caf::typed_actor<
-    fn<void(events_published)>,          // durable events, in order
-    fn<void(subscribe)>,                 // answers the request itself
-    fn<void(unsubscribe)>,               //
-    fn<void(connection_gone)>,           //
-    fn<subscriptions_collected(collect_subscriptions)>,
-    fn<void(shard_moved)>,               // where names are to be had
-    fn<void(crash_atom)>,                //
-    fn<void(tick_atom)>>;                // slow readers, cursor-only notifications
+using subscriptions_actor =
+    caf::typed_actor<fn<void(events_published)>,  // durable events, in order
+                     fn<void(subscribe)>,         // answers the request itself
+                     fn<void(unsubscribe)>,       //
+                     fn<void(connection_gone)>,   //
+                     fn<subscriptions_collected(collect_subscriptions)>,
+                     fn<void(shard_moved)>,  // where names are to be had
+                     fn<void(crash_atom)>,   //
+                     fn<void(tick_atom)>>;   // slow readers, cursor-only notifications
 
-using log_actor = caf::typed_actor<
-    fn<void(events_published)>,          // renders each event once
-    fn<void(store_state_changed)>>;      //
+using log_actor = caf::typed_actor<fn<void(events_published)>,      // renders each event once
+                                   fn<void(store_state_changed)>>;  //
 
-using hub_actor = caf::typed_actor<
-    fn<void(log_events)>,                // to the journal
-    fn<void(events_durable)>,            // to whoever listens
-    fn<void(interest_changed)>,          // whether a loop has subscribers
-    fn<shards_loaded(load_shards)>,      // by the journal, after all that came before
-    fn<void(wire_hub)>,                  // the other actors
-    fn<bool(stop_atom)>>;                // everything has been handed on
+using hub_actor =
+    caf::typed_actor<fn<void(log_events)>,            // to the journal
+                     fn<void(events_durable)>,        // to whoever listens
+                     fn<void(interest_changed)>,      // whether a loop has subscribers
+                     fn<shards_loaded(load_shards)>,  // by the journal, after all that came before
+                     fn<void(wire_hub)>,              // the other actors
+                     fn<bool(stop_atom)>>;            // everything has been handed on
 
-using gateway_actor = caf::typed_actor<
-    fn<void(reply_batch)>,               // answers that another loop's shard made
-    fn<void(cold_request)>,              // to itself: what needs more than one actor
-    fn<void(http_get)>,                  // to itself
-    fn<loop_collected(collect_loop)>,
-    fn<loop_listed(list_loop)>,          // this loop's connections
-    fn<void(shard_down)>,                // answers what is in flight there with OVERLOADED
-    fn<void(shard_moved)>,               // a shard is (again) here
-    fn<void(subscriptions_moved)>,       // the loop's subscriptions began anew
-    fn<void(callers_changed)>,           // tokens after a reload
-    fn<void(keys_changed)>,              //
-    fn<void(store_state_changed)>,       // for /readyz
-    fn<void(stop_atom)>>;                // draining: no new requests
+using gateway_actor =
+    caf::typed_actor<fn<void(reply_batch)>,   // answers that another loop's shard made
+                     fn<void(cold_request)>,  // to itself: what needs more than one actor
+                     fn<void(http_get)>,      // to itself
+                     fn<loop_collected(collect_loop)>,
+                     fn<loop_listed(list_loop)>,  // this loop's connections
+                     fn<void(shard_down)>,        // answers what is in flight there with OVERLOADED
+                     fn<void(shard_moved)>,       // a shard is (again) here
+                     fn<void(subscriptions_moved)>,  // the loop's subscriptions began anew
+                     fn<void(callers_changed)>,      // tokens after a reload
+                     fn<void(keys_changed)>,         //
+                     fn<void(store_state_changed)>,  // for /readyz
+                     fn<void(stop_atom)>>;           // draining: no new requests
 
-using metrics_actor = caf::typed_actor<
-    fn<scraped(scrape)>,                 // collects from every owner, renders
-    fn<void(wire_hub)>,                  // the other actors
-    fn<void(shard_moved)>>;              //
+using metrics_actor = caf::typed_actor<fn<scraped(scrape)>,  // collects from every owner, renders
+                                       fn<void(wire_hub)>,   // the other actors
+                                       fn<void(shard_moved)>>;  //
 
-using supervisor_actor = caf::typed_actor<
-    fn<admin_answer(admin_request)>,     // reload, drain, backup, rotate_keys, crash
-    fn<void(stop_atom)>>;
+using supervisor_actor =
+    caf::typed_actor<fn<admin_answer(admin_request)>,  // reload, drain, backup, rotate_keys, crash
+                     fn<void(stop_atom)>>;
 
 struct wire_shard {
   session_actor session;
@@ -141,8 +143,8 @@ struct wire_session {
   hub_actor hub;
   journal_actor journal;
   sources_actor sources;
-  std::vector<gateway_actor> gateways;   // by loop
-  std::vector<session_actor> sessions;   // by shard; this one too
+  std::vector<gateway_actor> gateways;  // by loop
+  std::vector<session_actor> sessions;  // by shard; this one too
 };
 struct wire_hub {
   hub_actor hub;

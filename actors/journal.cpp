@@ -15,8 +15,9 @@ constexpr auto retry_every = std::chrono::milliseconds(250);
 class stopwatch {
  public:
   [[nodiscard]] std::uint64_t ns() const {
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::nanoseconds>(std::chrono::steady_clock::now() - start_).count());
+    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
+                                          std::chrono::steady_clock::now() - start_)
+                                          .count());
   }
 
  private:
@@ -50,7 +51,8 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
   };
 }
 
-void journal_worker::start(journal_actor::stateful_pointer<journal_worker> self, journal_actor_options options) {
+void journal_worker::start(journal_actor::stateful_pointer<journal_worker> self,
+                           journal_actor_options options) {
   self_ = self;
   options_ = std::move(options);
   tallies_.incarnation = 1;
@@ -146,7 +148,8 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
 void journal_worker::acknowledge(std::vector<batch_ptr> done) {
   for (const auto& batch : done) {
     tallies_.appends += batch->events.size();
-    if (batch->shard != event_batch::node) self_->send(peers_.sessions[batch->shard], events_committed{batch, false, {}});
+    if (batch->shard != event_batch::node)
+      self_->send(peers_.sessions[batch->shard], events_committed{batch, false, {}});
   }
   self_->send(peers_.hub, events_durable{std::move(done)});
 }
@@ -167,7 +170,8 @@ void journal_worker::give_back(std::vector<batch_ptr>& appended) {
 
 void journal_worker::degrade(const core::error& why) {
   trouble_ = why;
-  // Durable decisions are refused undecided, in their order; what is applied already waits for space.
+  // Durable decisions are refused undecided, in their order; what is applied already waits for
+  // space.
   std::deque<batch_ptr> kept;
   for (auto& batch : queue_) {
     if (batch->durable) {
@@ -345,7 +349,8 @@ namespace {
 
 class ring_rewrapper final : public store::journal::rewrapper {
  public:
-  ring_rewrapper(const core::key_material& keys, const core::random_source& random) : keys_(keys), random_(random) {}
+  ring_rewrapper(const core::key_material& keys, const core::random_source& random)
+      : keys_(keys), random_(random) {}
   bool rewrap(core::user_row& row) override {
     if (row.ring_key == keys_.newest().id) return false;
     const auto who = core::open_user(row, keys_);

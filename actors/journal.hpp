@@ -1,5 +1,6 @@
-// The journal actor: on its own thread, the only one that touches the store. Numbers events, commits in groups, tells the
-// shards and the hub, and serves reads in slices between commits (docs/decisions/0004: why it numbers, not the hub).
+// The journal actor: on its own thread, the only one that touches the store. Numbers events,
+// commits in groups, tells the shards and the hub, and serves reads in slices between commits
+// (docs/decisions/0004: why it numbers, not the hub).
 #pragma once
 #include <deque>
 

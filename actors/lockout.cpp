@@ -51,7 +51,8 @@ void lockout_shard::on(wire_shard& peers) {
     if (user.whole.locked(now_ms_))
       self_->send(session_, lock_changed{subject, std::nullopt, user.whole.locked_until_ms, {}});
     for (const auto& [source, counter] : user.sources)
-      if (counter.locked(now_ms_)) self_->send(session_, lock_changed{subject, source, counter.locked_until_ms, {}});
+      if (counter.locked(now_ms_))
+        self_->send(session_, lock_changed{subject, source, counter.locked_until_ms, {}});
   }
 }
 
@@ -81,8 +82,9 @@ void lockout_shard::on(failed_attempt& failed) {
     if (judged.locks_until_ms > 0) {
       core::lockout_started lock;
       lock.locked_until_ms = judged.locks_until_ms;
-      lock.attempts = judged.locks_source_only || policy.scope == core::lockout_scope::user ? judged.number
-                                                                                             : judged.user_number;
+      lock.attempts = judged.locks_source_only || policy.scope == core::lockout_scope::user
+                          ? judged.number
+                          : judged.user_number;
       if (judged.locks_source_only) lock.source = failed.what.source;
       started.body = lock;
       state_->apply(started);
@@ -94,8 +96,9 @@ void lockout_shard::on(failed_attempt& failed) {
 
 void lockout_shard::on(const lockout_question& question) {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
-  self_->send(session_, lockout_answer{question.user, core::status_of(*state_, &question.subject,
-                                                                      options_.policies->lockout, now_ms_)});
+  self_->send(session_,
+              lockout_answer{question.user, core::status_of(*state_, &question.subject,
+                                                            options_.policies->lockout, now_ms_)});
 }
 
 void lockout_shard::on(const clear_counters& order) { state_->apply(order.cleared); }
@@ -104,7 +107,8 @@ locks_listed lockout_shard::on(const list_locks& question) const {
   const auto now_ms = options_.clock->now_ms();
   locks_listed out;
   const auto& users = state_->users();
-  for (auto at = question.after ? users.upper_bound(*question.after) : users.begin(); at != users.end(); ++at) {
+  for (auto at = question.after ? users.upper_bound(*question.after) : users.begin();
+       at != users.end(); ++at) {
     const auto status = core::status_of(*state_, &at->first, options_.policies->lockout, now_ms);
     if (!status.locked) continue;
     if (out.rows.size() == question.limit) {
@@ -129,9 +133,11 @@ void lockout_shard::tick() {
   std::vector<ended> locks;
   std::vector<core::subject_id> over;
   for (const auto& [subject, user] : state_->users()) {
-    if (user.whole.locked_until_ms > 0 && !user.whole.locked(now_ms_)) locks.push_back({subject, std::nullopt});
+    if (user.whole.locked_until_ms > 0 && !user.whole.locked(now_ms_))
+      locks.push_back({subject, std::nullopt});
     for (const auto& [source, counter] : user.sources)
-      if (counter.locked_until_ms > 0 && !counter.locked(now_ms_)) locks.push_back({subject, source});
+      if (counter.locked_until_ms > 0 && !counter.locked(now_ms_))
+        locks.push_back({subject, source});
     if (user.over(now_ms_)) over.push_back(subject);
   }
   for (const auto& lock : locks) {

@@ -1,4 +1,5 @@
-// The lockout actor: one a shard, pinned beside its session actor. Owns failed attempts and locks, and nothing else.
+// The lockout actor: one a shard, pinned beside its session actor. Owns failed attempts and locks,
+// and nothing else.
 #pragma once
 #include "actors/interfaces.hpp"
 #include "actors/pinned.hpp"

@@ -1,5 +1,5 @@
-// The log actor: renders each durable event once, as a structured log line. On CAF's scheduler; spdlog's queue behind it is
-// bounded and drops rather than wait.
+// The log actor: renders each durable event once, as a structured log line. On CAF's scheduler;
+// spdlog's queue behind it is bounded and drops rather than wait.
 #pragma once
 #include "actors/interfaces.hpp"
 

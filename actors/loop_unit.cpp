@@ -54,10 +54,15 @@ bool loop_unit::run() {
     sweep_.swap(local_);
     for (auto* job : sweep_) {
       switch (job->resume(this, messages_max)) {
-        case caf::resumable::resume_later: local_.push_back(job); break;
-        case caf::resumable::shutdown_execution_unit: break;
+        case caf::resumable::resume_later:
+          local_.push_back(job);
+          break;
+        case caf::resumable::shutdown_execution_unit:
+          break;
         case caf::resumable::done:
-        case caf::resumable::awaiting_message: caf::intrusive_ptr_release(job); break;
+        case caf::resumable::awaiting_message:
+          caf::intrusive_ptr_release(job);
+          break;
       }
     }
     sweep_.clear();

@@ -1,4 +1,5 @@
-// Every message that actors exchange. None leaves the process: they are declared unsafe to serialise and carry C++ values.
+// Every message that actors exchange. None leaves the process: they are declared unsafe to
+// serialise and carry C++ values.
 #pragma once
 #include <caf/all.hpp>
 #include <functional>
@@ -60,13 +61,14 @@ struct reply_batch {
   std::string outcomes;
 };
 
-/// What a shard (or the node itself) hands to the log: in the order applied. Immutable once numbered.
+/// What a shard (or the node itself) hands to the log: in the order applied. Immutable once
+/// numbered.
 struct event_batch {
   static constexpr std::uint32_t node = 0xffff'ffff;  // not a shard's
   std::uint32_t shard = node;
   std::uint64_t number = 0;  // the shard's own count, 1, 2, ...
   std::uint64_t incarnation = 0;
-  bool durable = false;      // refused as a whole when the disk is full; otherwise it waits for space
+  bool durable = false;  // refused as a whole when the disk is full; otherwise it waits for space
   std::vector<core::event> events;
   std::vector<core::user_row> users;
   std::vector<std::uint64_t> purges;

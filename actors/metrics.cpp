@@ -9,7 +9,9 @@ namespace {
 constexpr auto owner_timeout = std::chrono::seconds(2);
 
 using depths = decltype(monitoring::snapshot::mailbox_depth);
-std::uint64_t& depth(depths& of, monitoring::actor_kind kind) { return of[static_cast<std::size_t>(kind)]; }
+std::uint64_t& depth(depths& of, monitoring::actor_kind kind) {
+  return of[static_cast<std::size_t>(kind)];
+}
 
 }  // namespace
 
@@ -20,7 +22,9 @@ metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<m
   self->state.options = std::move(options);
   return {
       [self](scrape) { return self->state.collect(); },
-      [self](wire_hub& peers) { self->state.options.subscriptions = std::move(peers.subscriptions); },
+      [self](wire_hub& peers) {
+        self->state.options.subscriptions = std::move(peers.subscriptions);
+      },
       [self](shard_moved& moved) {
         self->state.options.sessions[moved.shard] = moved.session;
         self->state.options.lockouts[moved.shard] = moved.lockout;

@@ -1,5 +1,5 @@
-// The metrics actor: at a scrape, collects every owner's tallies, sets the registry and renders it. On CAF's scheduler: a
-// render takes milliseconds.
+// The metrics actor: at a scrape, collects every owner's tallies, sets the registry and renders it.
+// On CAF's scheduler: a render takes milliseconds.
 #pragma once
 #include "actors/interfaces.hpp"
 #include "monitoring/metrics.hpp"

@@ -9,8 +9,8 @@
 
 namespace portcullis::actors {
 
-/// Calls `then` on `self`'s thread when every event whose user is still known has its user_id; a shard that does not answer
-/// leaves its events unnamed.
+/// Calls `then` on `self`'s thread when every event whose user is still known has its user_id; a
+/// shard that does not answer leaves its events unnamed.
 template <class Self>
 void name_events(Self* self, const std::vector<directory_actor>& directories,
                  std::shared_ptr<std::vector<core::event>> events, std::function<void()> then) {
@@ -22,7 +22,8 @@ void name_events(Self* self, const std::vector<directory_actor>& directories,
   std::vector<std::vector<std::size_t>> of_shard(shards);
   for (std::size_t i = 0; i < events->size(); ++i) {
     const auto& each = (*events)[i];
-    if (each.subject && each.user_id.empty()) of_shard[shard_of(each.subject->bytes[0], shards)].push_back(i);
+    if (each.subject && each.user_id.empty())
+      of_shard[shard_of(each.subject->bytes[0], shards)].push_back(i);
   }
   auto open = std::make_shared<open_names>();
   open->then = std::move(then);

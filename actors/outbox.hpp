@@ -1,4 +1,5 @@
-// What a shard has to log, in the order applied, until it is handed to the hub and the hub's word comes back.
+// What a shard has to log, in the order applied, until it is handed to the hub and the hub's word
+// comes back.
 #pragma once
 #include <algorithm>
 #include <cassert>
@@ -17,7 +18,8 @@ struct awaited {
 
 class outbox {
  public:
-  outbox(std::uint32_t shard, std::uint64_t incarnation) : shard_(shard), incarnation_(incarnation) {}
+  outbox(std::uint32_t shard, std::uint64_t incarnation)
+      : shard_(shard), incarnation_(incarnation) {}
 
   /// Applied already; waits for space when the disk is full.
   void add(core::event what) { open(plain_, false).events.push_back(std::move(what)); }
@@ -42,8 +44,8 @@ class outbox {
       send(number(std::move(durable_), std::exchange(waiting_, {})));
     }
   }
-  /// A batch is done with: who waited for it. Nearly always the oldest; with a full disk durable ones are refused at once
-  /// while plain ones before them wait for space.
+  /// A batch is done with: who waited for it. Nearly always the oldest; with a full disk durable
+  /// ones are refused at once while plain ones before them wait for space.
   [[nodiscard]] std::vector<awaited> done(const event_batch& batch) {
     const auto found = std::find_if(in_flight_.begin(), in_flight_.end(),
                                     [&](const sent& each) { return each.number == batch.number; });

@@ -1,5 +1,6 @@
-// An actor that always runs on the loop it was spawned on. Everything that it owns lives in its State, which dies on the
-// loop; class members would die on the thread of whoever drops the last handle.
+// An actor that always runs on the loop it was spawned on. Everything that it owns lives in its
+// State, which dies on the loop; class members would die on the thread of whoever drops the last
+// handle.
 #pragma once
 #include <tuple>
 
@@ -7,7 +8,8 @@
 
 namespace portcullis::actors {
 
-/// Pins an actor class to the loop_unit passed as actor_config::host. Ends by quit or exit message only, on the loop.
+/// Pins an actor class to the loop_unit passed as actor_config::host. Ends by quit or exit message
+/// only, on the loop.
 template <class Base>
 class pinned : public Base {
  public:
@@ -33,7 +35,8 @@ class pinned : public Base {
 
  private:
   loop_unit* unit_;
-  caf::execution_unit* inbox_;  // kept apart: CAF's clock may enqueue to the dead actor after the unit is gone
+  caf::execution_unit*
+      inbox_;  // kept apart: CAF's clock may enqueue to the dead actor after the unit is gone
 };
 
 template <class Interface, class State>
@@ -42,28 +45,34 @@ class pinned_actor final : public pinned<typename Interface::template stateful_b
   using super = pinned<typename Interface::template stateful_base<State>>;
   using behaviour_maker = std::function<typename Interface::behavior_type(pinned_actor*)>;
 
-  pinned_actor(caf::actor_config& config, behaviour_maker make) : super(config), make_(std::move(make)) {}
+  pinned_actor(caf::actor_config& config, behaviour_maker make)
+      : super(config), make_(std::move(make)) {}
 
  protected:
-  typename Interface::behavior_type make_behavior() override { return std::exchange(make_, nullptr)(this); }
+  typename Interface::behavior_type make_behavior() override {
+    return std::exchange(make_, nullptr)(this);
+  }
 
  private:
   behaviour_maker make_;
 };
 
-/// Spawns `make(self, args...)` on the unit. `make` runs on the loop; State is constructed on the caller's thread.
+/// Spawns `make(self, args...)` on the unit. `make` runs on the loop; State is constructed on the
+/// caller's thread.
 template <class Interface, class State, class... Params, class... Args>
 Interface spawn_pinned(loop_unit& unit,
-                       typename Interface::behavior_type (*make)(pinned_actor<Interface, State>*, Params...),
+                       typename Interface::behavior_type (*make)(pinned_actor<Interface, State>*,
+                                                                 Params...),
                        Args&&... args) {
   caf::actor_config config{&unit};
   // Shared: std::function must be copyable, what is passed may not be.
   auto kept = std::make_shared<std::tuple<std::decay_t<Params>...>>(std::forward<Args>(args)...);
-  typename pinned_actor<Interface, State>::behaviour_maker run = [make, kept](pinned_actor<Interface, State>* self) {
-    return std::apply([&](auto&... each) { return make(self, std::move(each)...); }, *kept);
-  };
-  return unit.system().template spawn_class<pinned_actor<Interface, State>, caf::no_spawn_options>(config,
-                                                                                                   std::move(run));
+  typename pinned_actor<Interface, State>::behaviour_maker run =
+      [make, kept](pinned_actor<Interface, State>* self) {
+        return std::apply([&](auto&... each) { return make(self, std::move(each)...); }, *kept);
+      };
+  return unit.system().template spawn_class<pinned_actor<Interface, State>, caf::no_spawn_options>(
+      config, std::move(run));
 }
 
 }  // namespace portcullis::actors

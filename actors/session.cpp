@@ -80,8 +80,8 @@ void session_shard::on(request_batch& batch) {
   flush();
 }
 
-/// A pass for each step of the way from id to user, so that the memory that one request waits for comes while the others
-/// are looked at.
+/// A pass for each step of the way from id to user, so that the memory that one request waits for
+/// comes while the others are looked at.
 void session_shard::look_ahead(std::span<inbound> window) {
   for (std::size_t i = 0; i < window.size(); ++i) {
     const auto* validate = std::get_if<core::validate_session>(&window[i].what.params);
@@ -91,9 +91,11 @@ void session_shard::look_ahead(std::span<inbound> window) {
     state_->prefetch_index(ahead_[i].hash);
   }
   for (std::size_t i = 0; i < window.size(); ++i)
-    ahead_[i].slot = ahead_[i].id != nullptr ? state_->prefetch_record(ahead_[i].hash) : core::no_slot;
+    ahead_[i].slot =
+        ahead_[i].id != nullptr ? state_->prefetch_record(ahead_[i].hash) : core::no_slot;
   for (std::size_t i = 0; i < window.size(); ++i)
-    ahead_[i].user = ahead_[i].slot != core::no_slot ? state_->prefetch_user(ahead_[i].slot) : core::no_slot;
+    ahead_[i].user =
+        ahead_[i].slot != core::no_slot ? state_->prefetch_user(ahead_[i].slot) : core::no_slot;
   for (std::size_t i = 0; i < window.size(); ++i)
     if (ahead_[i].user != core::no_slot) state_->prefetch_identity(ahead_[i].user);
 }
@@ -142,7 +144,8 @@ void session_shard::judge_and(inbound& request, Params& params) {
                          ? core::locate(*state_, *options_.keys, params.id, known->hash)
                          : core::locate(*state_, *options_.keys, params.id);
   const auto slot = where.found.slot;
-  if (slot == core::no_slot || !visible(request, slot)) return unknown(request, params.context, params.id);
+  if (slot == core::no_slot || !visible(request, slot))
+    return unknown(request, params.context, params.id);
   const auto user = state_->at(slot).user;
   if (held(user, request)) return;
   bool source_locked = false;
@@ -157,26 +160,32 @@ void session_shard::judge_and(inbound& request, Params& params) {
     case core::verdict::valid:
       if (writes && refuses_durable(request)) return;
       return accepted(request, params, judged);
-    case core::verdict::unopened: return start_opening(request, user);
+    case core::verdict::unopened:
+      return start_opening(request, user);
     case core::verdict::ip_mismatch:
-    case core::verdict::fingerprint_mismatch: return start_attempt(request, params.context, judged);
+    case core::verdict::fingerprint_mismatch:
+      return start_attempt(request, params.context, judged);
     case core::verdict::reused:
       if (refuses_durable(request)) return;
       return start_reuse(request, judged);
-    case core::verdict::unknown: return unknown(request, params.context, params.id);
+    case core::verdict::unknown:
+      return unknown(request, params.context, params.id);
     case core::verdict::expired:
     case core::verdict::revoked:
-    case core::verdict::locked: break;
+    case core::verdict::locked:
+      break;
   }
   const auto source = options_.keys->source(params.context.ip);
-  failures_.add(user, source, core::reason_of(judged.verdict), now_ms_, request.what.correlation_id);
+  failures_.add(user, source, core::reason_of(judged.verdict), now_ms_,
+                request.what.correlation_id);
   rejected(request, judged.verdict,
            judged.verdict == core::verdict::locked
                ? std::max(state_->user(user).locked_until_ms - now_ms_, lock_left_ms(user, source))
                : -1);
 }
 
-void session_shard::accepted(inbound& request, core::validate_session& params, const core::judgement& judged) {
+void session_shard::accepted(inbound& request, core::validate_session& params,
+                             const core::judgement& judged) {
   std::optional<std::string> data;
   if (!state_->at(judged.slot).data().empty()) {
     data = core::open_data(state_->at(judged.slot), params.id, judged.kind, *options_.keys);
@@ -202,7 +211,8 @@ void session_shard::accepted(inbound& request, core::validate_session& params, c
   answer(request, reply);
 }
 
-void session_shard::rejected(const inbound& request, core::verdict verdict, core::millis retry_after_ms) {
+void session_shard::rejected(const inbound& request, core::verdict verdict,
+                             core::millis retry_after_ms) {
   if (request.what.method == core::method::session_validate) {
     const auto reason = core::reason_of(verdict);
     tallies_.validated(reason);
@@ -215,7 +225,8 @@ void session_shard::rejected(const inbound& request, core::verdict verdict, core
   fail(request, why);
 }
 
-void session_shard::unknown(inbound& request, const core::context& presented, const core::session_id& id) {
+void session_shard::unknown(inbound& request, const core::context& presented,
+                            const core::session_id& id) {
   const auto source = options_.keys->source(presented.ip);
   if (options_.policies->lockout.source_threshold > 0) {
     const auto limited = limited_sources_.find(source);
@@ -225,9 +236,11 @@ void session_shard::unknown(inbound& request, const core::context& presented, co
       return fail(request, why);
     }
     const auto tag = core::cut<16>(options_.keys->newest().ids(core::byte_view(id.bytes)));
-    self_->send(peers_.sources, unknown_id_seen{source, tag, std::string(request.what.correlation_id)});
+    self_->send(peers_.sources,
+                unknown_id_seen{source, tag, std::string(request.what.correlation_id)});
   }
-  failures_.add(core::no_slot, source, core::invalid_reason::not_found, now_ms_, request.what.correlation_id);
+  failures_.add(core::no_slot, source, core::invalid_reason::not_found, now_ms_,
+                request.what.correlation_id);
   rejected(request, core::verdict::unknown);
 }
 
@@ -239,13 +252,15 @@ void session_shard::start_opening(inbound& request, core::user_slot user) {
 bool session_shard::open_address(core::session_slot slot) {
   const auto& s = state_->at(slot);
   if (s.ip_known) return true;
-  const auto ip = s.extra ? core::open_ip(*state_->user(s.user).who, s.extra->sealed_ip) : std::nullopt;
+  const auto ip =
+      s.extra ? core::open_ip(*state_->user(s.user).who, s.extra->sealed_ip) : std::nullopt;
   if (!ip) return false;
   state_->know_ip(slot, *ip);
   return true;
 }
 
-void session_shard::start_attempt(inbound& request, const core::context& presented, const core::judgement& judged) {
+void session_shard::start_attempt(inbound& request, const core::context& presented,
+                                  const core::judgement& judged) {
   const auto& s = state_->at(judged.slot);
   const auto& who = *state_->user(s.user).who;
   failed_attempt attempt;
@@ -255,7 +270,8 @@ void session_shard::start_attempt(inbound& request, const core::context& present
   attempt.draft = core::about(*state_, judged.slot, now_ms_);
   attempt.draft.correlation_id = correlation_of(request);
   attempt.draft.sealed = core::seal_shown(
-      who, presented.ip, presented.fields[static_cast<std::size_t>(core::context_field::user_agent)], options_.random);
+      who, presented.ip,
+      presented.fields[static_cast<std::size_t>(core::context_field::user_agent)], options_.random);
   core::validation_failed body;
   body.reason = core::reason_of(judged.verdict);
   body.source = attempt.what.source;
@@ -293,7 +309,8 @@ void session_shard::on(attempt_answer& answer) {
     const auto slot = state_->find(*judged.revoke);
     if (slot != core::no_slot && core::is_live(*state_, slot, now_ms_)) {
       auto what = core::about(*state_, slot, now_ms_);
-      what.body = core::session_revoked{core::revoke_scope::session, 1, "lockout", std::nullopt, 0, {}};
+      what.body =
+          core::session_revoked{core::revoke_scope::session, 1, "lockout", std::nullopt, 0, {}};
       state_->apply(what);
       applied(what);
       outbox_->add(std::move(what));
@@ -306,7 +323,8 @@ void session_shard::on(attempt_answer& answer) {
     retry_after_ms = std::max(user.locked_until_ms - now_ms_, lock_left_ms(answer.user, source));
   }
   if (!judged.counted)
-    failures_.add(answer.user, source, core::reason_of(verdict), now_ms_, current.request.what.correlation_id);
+    failures_.add(answer.user, source, core::reason_of(verdict), now_ms_,
+                  current.request.what.correlation_id);
   rejected(current.request, verdict, retry_after_ms);
   release(answer.user);
   flush();
@@ -323,7 +341,8 @@ void session_shard::start_reuse(inbound& request, const core::judgement& judged)
   commit(user, std::move(events));
 }
 
-void session_shard::note_use(const core::judgement& judged, const core::session_id& presented, const inbound& request) {
+void session_shard::note_use(const core::judgement& judged, const core::session_id& presented,
+                             const inbound& request) {
   if (judged.remember) state_->remember(judged.slot, judged.memo);
   if (!judged.first_successor_use && !judged.rekey_due) return;
   std::vector<core::event> events;
@@ -341,7 +360,8 @@ void session_shard::move_activity(core::session_slot slot) {
   state_->touch(slot, now_ms_);
 }
 
-void session_shard::signal(const core::judgement& judged, const core::context& presented, const inbound& request) {
+void session_shard::signal(const core::judgement& judged, const core::context& presented,
+                           const inbound& request) {
   const auto fields = static_cast<core::field_set>(judged.observed | judged.challenged);
   auto& seen = signals_[judged.slot];
   if (now_ms_ < seen.again_at_ms && (fields & ~seen.fields) == 0) return;
@@ -361,7 +381,8 @@ void session_shard::signal(const core::judgement& judged, const core::context& p
   if (signals_.size() > core::limits::coalesce_entries_max) signals_.clear();
 }
 
-core::millis session_shard::lock_left_ms(core::user_slot user, const core::short_hash& source) const {
+core::millis session_shard::lock_left_ms(core::user_slot user,
+                                         const core::short_hash& source) const {
   const auto found = source_locks_.find(user);
   if (found == source_locks_.end()) return 0;
   core::millis left = 0;

@@ -1,5 +1,6 @@
-// The session actor: one a shard, pinned to its loop. Owns the shard's sessions; every request of the shard enters here and
-// every event of the shard leaves from here. Decisions are core's; this is who waits for what.
+// The session actor: one a shard, pinned to its loop. Owns the shard's sessions; every request of
+// the shard enters here and every event of the shard leaves from here. Decisions are core's; this
+// is who waits for what.
 #pragma once
 #include <deque>
 #include <map>
@@ -22,9 +23,9 @@ struct session_options {
   core::random_source random;  // cryptographic
   core::clock* clock = nullptr;
   std::shared_ptr<shard_image> image;
-  net::reply_port* replies = nullptr;  // this loop's
+  net::reply_port* replies = nullptr;                            // this loop's
   std::function<void(const core::reply&, std::string&)> encode;  // for other loops' connections
-  std::shared_ptr<batch_pool> pool;  // this loop's
+  std::shared_ptr<batch_pool> pool;                              // this loop's
   std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
 };
 
@@ -97,15 +98,19 @@ class session_shard {
   void accepted(inbound& request, core::rotate_session& params, const core::judgement& judged);
   void rejected(const inbound& request, core::verdict verdict, core::millis retry_after_ms = -1);
   void unknown(inbound& request, const core::context& presented, const core::session_id& id);
-  void start_attempt(inbound& request, const core::context& presented, const core::judgement& judged);
+  void start_attempt(inbound& request, const core::context& presented,
+                     const core::judgement& judged);
   void start_reuse(inbound& request, const core::judgement& judged);
   void start_opening(inbound& request, core::user_slot user);
   bool open_address(core::session_slot slot);
-  void note_use(const core::judgement& judged, const core::session_id& presented, const inbound& request);
-  void signal(const core::judgement& judged, const core::context& presented, const inbound& request);
+  void note_use(const core::judgement& judged, const core::session_id& presented,
+                const inbound& request);
+  void signal(const core::judgement& judged, const core::context& presented,
+              const inbound& request);
   void move_activity(core::session_slot slot);
   void expire(core::session_slot slot, core::expiry_kind kind);
-  [[nodiscard]] core::millis lock_left_ms(core::user_slot user, const core::short_hash& source) const;
+  [[nodiscard]] core::millis lock_left_ms(core::user_slot user,
+                                          const core::short_hash& source) const;
 
   // session_commands.cpp: what is durable or names a user
   void create(inbound& request, core::create_session& params);

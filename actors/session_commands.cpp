@@ -1,4 +1,5 @@
-// Commands of the session actor that are durable or that name a user: decide, commit, apply, answer.
+// Commands of the session actor that are durable or that name a user: decide, commit, apply,
+// answer.
 #include <algorithm>
 
 #include "actors/cursors.hpp"
@@ -31,7 +32,8 @@ void session_shard::commit(core::user_slot user, std::vector<core::event> events
 }
 
 void session_shard::on(events_committed& done) {
-  if (done.batch->incarnation != outbox_->incarnation()) return;  // of a life before this one: loaded already
+  if (done.batch->incarnation != outbox_->incarnation())
+    return;  // of a life before this one: loaded already
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   const auto waited = outbox_->done(*done.batch);
   if (!done.batch->durable) return;
@@ -65,16 +67,27 @@ void session_shard::applied(const core::event& what) {
       unsaved_users_.erase(s.user);
       break;
     }
-    case core::event_type::lockout_cleared: self_->send(peers_.lockout, clear_counters{what}); break;
-    case core::event_type::session_rotated: tallies_.ended(end_reason::rotated); break;
-    case core::event_type::session_expired: tallies_.ended(end_reason::expired); break;
-    case core::event_type::session_evicted: tallies_.ended(end_reason::evicted); break;
-    case core::event_type::session_reuse_detected: tallies_.ended(end_reason::revoked); break;
+    case core::event_type::lockout_cleared:
+      self_->send(peers_.lockout, clear_counters{what});
+      break;
+    case core::event_type::session_rotated:
+      tallies_.ended(end_reason::rotated);
+      break;
+    case core::event_type::session_expired:
+      tallies_.ended(end_reason::expired);
+      break;
+    case core::event_type::session_evicted:
+      tallies_.ended(end_reason::evicted);
+      break;
+    case core::event_type::session_reuse_detected:
+      tallies_.ended(end_reason::revoked);
+      break;
     case core::event_type::session_revoked:
       tallies_.sessions_ended[static_cast<std::size_t>(end_reason::revoked)] +=
           std::get<core::session_revoked>(what.body).count;
       break;
-    default: break;  // NOLINT: few events have consequences here
+    default:
+      break;  // NOLINT: few events have consequences here
   }
 }
 
@@ -107,12 +120,15 @@ void session_shard::finish(core::user_slot user) {
       answer(request, core::lockout_was_cleared{true});
       break;
     }
-    default: answer(request, core::sessions_revoked{current.count}); break;  // NOLINT: the revocations
+    default:
+      answer(request, core::sessions_revoked{current.count});
+      break;  // NOLINT: the revocations
   }
   release(user);
 }
 
-void session_shard::accepted(inbound& request, core::update_session& params, const core::judgement& judged) {
+void session_shard::accepted(inbound& request, core::update_session& params,
+                             const core::judgement& judged) {
   auto decided = core::decide_update(input(), params, judged, options_.random);
   if (!decided) return fail(request, decided.error());
   note_use(judged, params.id, request);
@@ -125,7 +141,8 @@ void session_shard::accepted(inbound& request, core::update_session& params, con
   commit(user, std::move(events));
 }
 
-void session_shard::accepted(inbound& request, core::rotate_session& params, const core::judgement& judged) {
+void session_shard::accepted(inbound& request, core::rotate_session& params,
+                             const core::judgement& judged) {
   auto outcome = core::decide_rotate(input(), params, judged, options_.random);
   if (!outcome) return fail(request, outcome.error());
   auto& decided = *outcome;
@@ -147,15 +164,16 @@ void session_shard::create(inbound& request, core::create_session& params) {
   const auto& policy = options_.policies->of(params.user.tenant_id);
   if (const auto ok = core::check_ttls(params, policy); !ok) return fail(request, ok.error());
   if (refuses_durable(request)) return;
-  const auto user = state_->need_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id),
-                                      params.user.tenant_id);
+  const auto user = state_->need_user(
+      options_.keys->lookup(params.user.tenant_id, params.user.user_id), params.user.tenant_id);
   if (held(user, request)) return;
   const bool capped = policy.max_sessions_per_user > 0;
   if (!capped && state_->user(user).who) {
     begin(user, request, stage::admitting);
     return admit(user, {});
   }
-  look_up_user question{user, std::string(params.user.tenant_id), std::string(params.user.user_id), capped};
+  look_up_user question{user, std::string(params.user.tenant_id), std::string(params.user.user_id),
+                        capped};
   begin(user, request, stage::admitting);
   self_->send(peers_.directory, std::move(question));
 }
@@ -172,8 +190,8 @@ void session_shard::admit(core::user_slot user, const user_looked_up& answer) {
       if (core::is_live(*state_, slot, now_ms_)) live.push_back(slot);
     const std::size_t cap = policy.max_sessions_per_user;
     if (live.size() >= cap && policy.on_cap == core::cap_action::deny)
-      return refuse(user, core::fail(core::error_code::SESSION_CAP_REACHED, "user_id", "max_sessions_per_user",
-                                     static_cast<std::int64_t>(cap)));
+      return refuse(user, core::fail(core::error_code::SESSION_CAP_REACHED, "user_id",
+                                     "max_sessions_per_user", static_cast<std::int64_t>(cap)));
     for (std::size_t i = 0; i + cap <= live.size(); ++i) {
       auto what = core::about(*state_, live[i], now_ms_);
       what.correlation_id = correlation;
@@ -200,8 +218,12 @@ void session_shard::on(user_looked_up& answer) {
   }
   if (!state_->user(answer.user).who) state_->identify(answer.user, answer.who);
   switch (current.waits_for) {
-    case stage::opening: resume(answer.user); break;
-    case stage::admitting: admit(answer.user, answer); break;
+    case stage::opening:
+      resume(answer.user);
+      break;
+    case stage::admitting:
+      admit(answer.user, answer);
+      break;
     case stage::listing:
       if (current.request.what.method == core::method::session_list)
         show_listed(answer.user, answer);
@@ -210,7 +232,8 @@ void session_shard::on(user_looked_up& answer) {
       break;
     case stage::counting:
     case stage::asking:
-    case stage::committing: break;
+    case stage::committing:
+      break;
   }
   flush();
 }
@@ -221,7 +244,8 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
     slot = core::locate(*state_, *options_.keys, *id).found.slot;
   else
     slot = state_->find(std::get<core::session_handle>(params.target));
-  if (slot == core::no_slot || !visible(request, slot)) return answer(request, core::sessions_revoked{0});
+  if (slot == core::no_slot || !visible(request, slot))
+    return answer(request, core::sessions_revoked{0});
   const auto user = state_->at(slot).user;
   if (held(user, request)) return;
   if (!core::is_live(*state_, slot, now_ms_)) return answer(request, core::sessions_revoked{0});
@@ -229,7 +253,8 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
   auto what = core::about(*state_, slot, now_ms_);
   what.correlation_id = correlation_of(request);
   what.actor = request.who->name;
-  what.body = core::session_revoked{core::revoke_scope::session, 1, "requested", std::nullopt, 0, {}};
+  what.body =
+      core::session_revoked{core::revoke_scope::session, 1, "requested", std::nullopt, 0, {}};
   begin(user, request, stage::committing).count = 1;
   std::vector<core::event> events;
   events.push_back(std::move(what));
@@ -237,7 +262,8 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
 }
 
 void session_shard::revoke_user(inbound& request, core::revoke_user& params) {
-  const auto user = state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
+  const auto user =
+      state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
   if (user == core::no_slot) return answer(request, core::sessions_revoked{0});
   if (held(user, request)) return;
   if (refuses_durable(request)) return;
@@ -251,10 +277,10 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   core::session_slot except = core::no_slot;
   if (params.except) {
     const auto where = core::locate(*state_, *options_.keys, *params.except).found;
-    const bool usable =
-        where.slot != core::no_slot && state_->at(where.slot).user == user &&
-        (where.kind == core::id_kind::current ||
-         (where.kind == core::id_kind::predecessor && now_ms_ < state_->at(where.slot).extra->grace_ends_at_ms));
+    const bool usable = where.slot != core::no_slot && state_->at(where.slot).user == user &&
+                        (where.kind == core::id_kind::current ||
+                         (where.kind == core::id_kind::predecessor &&
+                          now_ms_ < state_->at(where.slot).extra->grace_ends_at_ms));
     if (usable) except = where.slot;
   }
   core::session_revoked body;
@@ -262,8 +288,10 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   body.reason = "requested";
   body.count = 0;
   for (const auto slot : listed.sessions) {
-    // What has run out, though the sweep has not come yet, has expired: the revocation must not take it along uncounted.
-    if (const auto found = core::sweep(*state_, slot, now_ms_); found.what == core::swept::action::expire)
+    // What has run out, though the sweep has not come yet, has expired: the revocation must not
+    // take it along uncounted.
+    if (const auto found = core::sweep(*state_, slot, now_ms_);
+        found.what == core::swept::action::expire)
       expire(slot, found.kind);
     if (slot == except || !core::is_live(*state_, slot, now_ms_)) continue;
     ++body.count;
@@ -293,7 +321,8 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
 void session_shard::list(inbound& request, core::list_sessions& params) {
   if (!read_cursor(cursor_kind::sessions, params.page.cursor))
     return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
-  const auto user = state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
+  const auto user =
+      state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
   if (user == core::no_slot) return answer(request, core::session_page{});
   if (held(user, request)) return;
   begin(user, request, stage::listing);
@@ -365,7 +394,9 @@ caf::result<sessions_described> session_shard::on(describe_sessions& question) {
             sessions_described out;
             for (std::size_t i = 0; i < rows.size(); ++i) {
               const auto slot = state_->find(rows[i].handle);
-              if (slot == core::no_slot || !named.names[i] || !core::is_live(*state_, slot, now_ms_)) continue;
+              if (slot == core::no_slot || !named.names[i] ||
+                  !core::is_live(*state_, slot, now_ms_))
+                continue;
               out.rows.push_back(describe(*named.names[i], state_->at(slot), rows[i]));
               out.rows.back().user_id = named.names[i]->user_id;
             }
@@ -378,7 +409,8 @@ caf::result<sessions_described> session_shard::on(describe_sessions& question) {
 void session_shard::ask_lockout(inbound& request, const core::user_name& whom) {
   const auto user = state_->find_user(options_.keys->lookup(whom.tenant_id, whom.user_id));
   if (user == core::no_slot || state_->user(user).subject == core::subject_id{}) {
-    if (request.what.method == core::method::lockout_clear) return answer(request, core::lockout_was_cleared{false});
+    if (request.what.method == core::method::lockout_clear)
+      return answer(request, core::lockout_was_cleared{false});
     core::lockout_state_reply none;
     none.threshold = options_.policies->lockout.threshold;
     return answer(request, none);

@@ -1,6 +1,7 @@
-// Revoking a tenant: one generation for all shards, O(1) (invariant 7). The shard that owns the tenant's name counts what
-// lives everywhere, commits the event, tells every shard the new generation and answers when all have seen it: a create
-// that starts after the answer is made under it, one that ran meanwhile is over with it.
+// Revoking a tenant: one generation for all shards, O(1) (invariant 7). The shard that owns the
+// tenant's name counts what lives everywhere, commits the event, tells every shard the new
+// generation and answers when all have seen it: a create that starts after the answer is made under
+// it, one that ran meanwhile is over with it.
 #include "actors/session.hpp"
 
 namespace portcullis::actors {
@@ -26,8 +27,13 @@ void session_shard::next_tenant_operation() {
   for (std::size_t shard = 0; shard < peers_.sessions.size(); ++shard) {
     if (shard == options_.shard) continue;
     self_->request(peers_.sessions[shard], peer_timeout, question)
-        .then([this](const tenant_answer& reply) { tenant_answered(true, reply.live, &session_shard::tenant_counted); },
-              [this](const caf::error&) { tenant_answered(false, 0, &session_shard::tenant_counted); });
+        .then(
+            [this](const tenant_answer& reply) {
+              tenant_answered(true, reply.live, &session_shard::tenant_counted);
+            },
+            [this](const caf::error&) {
+              tenant_answered(false, 0, &session_shard::tenant_counted);
+            });
   }
 }
 
@@ -44,7 +50,8 @@ void session_shard::tenant_counted() {
   auto& current = tenant_operations_.front();
   if (current.failed) return finish_tenant();
   const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
-  if (current.live == 0 && state_->find_tenant(tenant_id) == core::no_slot && peers_.sessions.size() == 1)
+  if (current.live == 0 && state_->find_tenant(tenant_id) == core::no_slot &&
+      peers_.sessions.size() == 1)
     return finish_tenant();  // nobody has ever heard of it
   const auto tenant = state_->need_tenant(tenant_id);
   core::event what;
@@ -52,8 +59,12 @@ void session_shard::tenant_counted() {
   what.tenant_id = tenant_id;
   what.correlation_id = correlation_of(current.request);
   what.actor = current.request.who->name;
-  what.body = core::session_revoked{core::revoke_scope::tenant,       current.live, "requested", std::nullopt,
-                                    state_->tenant(tenant).generation + 1ULL, {}};
+  what.body = core::session_revoked{core::revoke_scope::tenant,
+                                    current.live,
+                                    "requested",
+                                    std::nullopt,
+                                    state_->tenant(tenant).generation + 1ULL,
+                                    {}};
   std::vector<core::event> events;
   events.push_back(std::move(what));
   outbox_->add_durable(std::move(events), {core::no_slot, 1});
@@ -70,12 +81,18 @@ void session_shard::tenant_committed(bool refused, const core::error& why) {
   const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
   current.answers_missing = peers_.sessions.size() - 1;
   if (current.answers_missing == 0) return finish_tenant();
-  const tenant_revoked order{std::string(tenant_id), state_->tenant(state_->need_tenant(tenant_id)).generation};
+  const tenant_revoked order{std::string(tenant_id),
+                             state_->tenant(state_->need_tenant(tenant_id)).generation};
   for (std::size_t shard = 0; shard < peers_.sessions.size(); ++shard) {
     if (shard == options_.shard) continue;
     self_->request(peers_.sessions[shard], peer_timeout, order)
-        .then([this](const tenant_answer&) { tenant_answered(true, 0, &session_shard::finish_tenant); },
-              [this](const caf::error&) { tenant_answered(false, 0, &session_shard::finish_tenant); });
+        .then(
+            [this](const tenant_answer&) {
+              tenant_answered(true, 0, &session_shard::finish_tenant);
+            },
+            [this](const caf::error&) {
+              tenant_answered(false, 0, &session_shard::finish_tenant);
+            });
   }
 }
 
@@ -111,7 +128,9 @@ subject_found session_shard::on(const find_subject& question) {
   return {state_->user(user).subject};
 }
 
-sessions_counted session_shard::on(const count_sessions&) { return {state_->counts(), state_->records()}; }
+sessions_counted session_shard::on(const count_sessions&) {
+  return {state_->counts(), state_->records()};
+}
 
 ring_key_answer session_shard::on(const ring_key_question& question) {
   for (core::session_slot slot = 0; slot < state_->slots_used(); ++slot) {
@@ -136,7 +155,8 @@ shard_collected session_shard::on(const collect_shard&) {
 
 void session_shard::on(const source_limit_changed& change) {
   limited_sources_[change.source] = change.until_ms;
-  while (limited_sources_.size() > core::limits::limited_sources_max) limited_sources_.erase(limited_sources_.begin());
+  while (limited_sources_.size() > core::limits::limited_sources_max)
+    limited_sources_.erase(limited_sources_.begin());
   core::event what;
   what.at_ms = what.decided_at_ms = now_ms_;
   what.body = core::source_limited{change.source, change.until_ms};

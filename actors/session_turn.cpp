@@ -1,4 +1,5 @@
-// How the session actor's turn goes: which requests wait for which, how answers leave, what time brings.
+// How the session actor's turn goes: which requests wait for which, how answers leave, what time
+// brings.
 #include <algorithm>
 
 #include "actors/session.hpp"
@@ -11,7 +12,8 @@ bool session_shard::held(core::user_slot user, inbound& request) {
   return true;
 }
 
-session_shard::operation& session_shard::begin(core::user_slot user, inbound& request, stage waits_for) {
+session_shard::operation& session_shard::begin(core::user_slot user, inbound& request,
+                                               stage waits_for) {
   state_->user(user).busy = true;
   auto& current = holds_[user].current;
   current = {};
@@ -57,9 +59,10 @@ void session_shard::fail(const inbound& request, core::error why) {
 
 std::string session_shard::correlation_of(const inbound& request) {
   if (!request.what.correlation_id.empty()) return std::string(request.what.correlation_id);
-  // Made from what names the request, so that its events and its error carry the same one; splitmix64, not secret.
-  auto mixed = correlation_state_ + (std::uint64_t{request.loop} << 48) + (std::uint64_t{request.to.slot} << 32) +
-               request.to.generation;
+  // Made from what names the request, so that its events and its error carry the same one;
+  // splitmix64, not secret.
+  auto mixed = correlation_state_ + (std::uint64_t{request.loop} << 48) +
+               (std::uint64_t{request.to.slot} << 32) + request.to.generation;
   mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
   mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
   mixed ^= mixed >> 31;
@@ -75,7 +78,8 @@ void session_shard::flush() {
     outbox_->add(std::move(what));
   }
   touched_.clear();
-  outbox_->flush([this](batch_ptr batch) { self_->send(peers_.hub, log_events{std::move(batch)}); });
+  outbox_->flush(
+      [this](batch_ptr batch) { self_->send(peers_.hub, log_events{std::move(batch)}); });
   for (std::size_t loop = 0; loop < replies_.size(); ++loop)
     if (!replies_[loop].entries.empty())
       self_->send(peers_.gateways[loop], std::exchange(replies_[loop], reply_batch{}));
@@ -97,7 +101,8 @@ void session_shard::tick() {
     if (state_->user(s.user).busy) return wheel_.add(slot, now_ms_ + 1, now_ms_);
     const auto found = core::sweep(*state_, slot, now_ms_);
     switch (found.what) {
-      case core::swept::action::keep: return wheel_.add(slot, found.next_ms, now_ms_);
+      case core::swept::action::keep:
+        return wheel_.add(slot, found.next_ms, now_ms_);
       case core::swept::action::expire:
         expire(slot, found.kind);
         return wheel_.add(slot, now_ms_ + 1, now_ms_);
@@ -111,8 +116,8 @@ void session_shard::tick() {
   });
   if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
     coalesced_at_ms_ = now_ms_;
-    failures_.flush([this](core::user_slot user, std::optional<core::short_hash> source, core::invalid_reason reason,
-                           const coalescer::tally& seen) {
+    failures_.flush([this](core::user_slot user, std::optional<core::short_hash> source,
+                           core::invalid_reason reason, const coalescer::tally& seen) {
       core::event what;
       what.at_ms = what.decided_at_ms = now_ms_;
       what.correlation_id = seen.correlation_id;

@@ -8,17 +8,22 @@ namespace {
 
 core::session_status status_of(store::session_state state) {
   switch (state) {
-    case store::session_state::live: return core::session_status::live;
-    case store::session_state::revoked: return core::session_status::revoked;
-    case store::session_state::expired: return core::session_status::expired;
-    case store::session_state::evicted: return core::session_status::evicted;
+    case store::session_state::live:
+      return core::session_status::live;
+    case store::session_state::revoked:
+      return core::session_status::revoked;
+    case store::session_state::expired:
+      return core::session_status::expired;
+    case store::session_state::evicted:
+      return core::session_status::evicted;
   }
   __builtin_unreachable();
 }
 
 class loader final : public store::load_visitor {
  public:
-  loader(std::uint32_t shards, const std::vector<std::uint32_t>& wanted) : images_(shards), shards_(shards) {
+  loader(std::uint32_t shards, const std::vector<std::uint32_t>& wanted)
+      : images_(shards), shards_(shards) {
     for (const auto shard : wanted) {
       images_[shard] = std::make_shared<shard_image>();
       images_[shard]->sessions = std::make_unique<core::session_state>();
@@ -29,7 +34,8 @@ class loader final : public store::load_visitor {
 
   void on_tenant(const store::tenant_record& row) override {
     for (const auto& image : images_)
-      if (image) image->sessions->load_tenant(row.tenant_id, static_cast<std::uint32_t>(row.generation));
+      if (image)
+        image->sessions->load_tenant(row.tenant_id, static_cast<std::uint32_t>(row.generation));
   }
 
   void on_user(core::user_row&& row) override {
@@ -40,7 +46,8 @@ class loader final : public store::load_visitor {
 
   void on_lockout(const store::lockout_record& row) override {
     image_of(row.subject.bytes[0])
-        .lockouts->load(row.subject, row.source, {row.failed_attempts, row.window_ends_at_ms, row.locked_until_ms});
+        .lockouts->load(row.subject, row.source,
+                        {row.failed_attempts, row.window_ends_at_ms, row.locked_until_ms});
   }
 
   void on_session(const store::session_record& row) override {
@@ -80,23 +87,25 @@ class loader final : public store::load_visitor {
     image.directory->add(user, image.sessions->load_session(std::move(s), old_ids));
   }
 
-  [[nodiscard]] std::vector<std::shared_ptr<shard_image>> take(const std::vector<std::uint32_t>& wanted) {
+  [[nodiscard]] std::vector<std::shared_ptr<shard_image>> take(
+      const std::vector<std::uint32_t>& wanted) {
     std::vector<std::shared_ptr<shard_image>> out;
     for (const auto shard : wanted) out.push_back(std::move(images_[shard]));
     return out;
   }
 
  private:
-  shard_image& image_of(std::uint8_t routing_byte) { return *images_[shard_of(routing_byte, shards_)]; }
+  shard_image& image_of(std::uint8_t routing_byte) {
+    return *images_[shard_of(routing_byte, shards_)];
+  }
   std::vector<std::shared_ptr<shard_image>> images_;
   std::uint32_t shards_;
 };
 
 }  // namespace
 
-core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(store::journal& log,
-                                                                         const std::vector<std::uint32_t>& wanted,
-                                                                         std::uint32_t shards) {
+core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
+    store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards) {
   store::routing_set routing;
   for (const auto shard : wanted) routing |= bytes_of_shard(shard, shards);
   loader visitor(shards, wanted);

@@ -1,4 +1,5 @@
-// Builds the state of shards from the journal's projections, at start and when a shard is started again.
+// Builds the state of shards from the journal's projections, at start and when a shard is started
+// again.
 #pragma once
 #include <memory>
 #include <vector>

@@ -1,4 +1,5 @@
-// Which shard owns a routing byte: contiguous ranges, so that what is sorted by routing byte is sorted by shard.
+// Which shard owns a routing byte: contiguous ranges, so that what is sorted by routing byte is
+// sorted by shard.
 #pragma once
 #include <cstdint>
 
@@ -6,12 +7,14 @@
 
 namespace portcullis::actors {
 
-[[nodiscard]] constexpr std::uint32_t shard_of(std::uint8_t routing_byte, std::uint32_t shards) noexcept {
+[[nodiscard]] constexpr std::uint32_t shard_of(std::uint8_t routing_byte,
+                                               std::uint32_t shards) noexcept {
   return routing_byte * shards / 256;
 }
 [[nodiscard]] inline store::routing_set bytes_of_shard(std::uint32_t shard, std::uint32_t shards) {
   store::routing_set set;
-  for (unsigned byte = 0; byte < 256; ++byte) set[byte] = shard_of(static_cast<std::uint8_t>(byte), shards) == shard;
+  for (unsigned byte = 0; byte < 256; ++byte)
+    set[byte] = shard_of(static_cast<std::uint8_t>(byte), shards) == shard;
   return set;
 }
 

@@ -26,7 +26,8 @@ sources_actor::behavior_type sources_behaviour(sources_actor::stateful_pointer<s
   };
 }
 
-void sources_state::start(sources_actor::stateful_pointer<sources_state> self, sources_options options) {
+void sources_state::start(sources_actor::stateful_pointer<sources_state> self,
+                          sources_options options) {
   self_ = self;
   options_ = std::move(options);
 }
@@ -38,7 +39,9 @@ void sources_state::on(const unknown_id_seen& seen) {
   auto found = windows_.find(seen.source);
   if (found == windows_.end() || now_ms >= found->second.ends_at_ms) {
     if (found == windows_.end() && windows_.size() >= core::limits::source_counters_max) return;
-    found = windows_.insert_or_assign(seen.source, window{now_ms + policy.window_s * 1000, false, {}}).first;
+    found =
+        windows_.insert_or_assign(seen.source, window{now_ms + policy.window_s * 1000, false, {}})
+            .first;
   }
   auto& current = found->second;
   if (current.limited) return;
@@ -47,7 +50,8 @@ void sources_state::on(const unknown_id_seen& seen) {
   current.limited = true;
   current.ids.clear();
   current.ends_at_ms = now_ms + policy.duration_s * 1000;
-  for (const auto& session : sessions_) self_->send(session, source_limit_changed{seen.source, current.ends_at_ms});
+  for (const auto& session : sessions_)
+    self_->send(session, source_limit_changed{seen.source, current.ends_at_ms});
 }
 
 void sources_state::tick() {

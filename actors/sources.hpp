@@ -1,5 +1,6 @@
-// The sources actor: one a node. Counts distinct unknown session ids of a source in a window (lockout.source_threshold) and
-// tells the shards which sources are over it. Approximate by design: it hears of an id after it was answered.
+// The sources actor: one a node. Counts distinct unknown session ids of a source in a window
+// (lockout.source_threshold) and tells the shards which sources are over it. Approximate by design:
+// it hears of an id after it was answered.
 #pragma once
 #include <map>
 #include <set>

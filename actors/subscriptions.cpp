@@ -14,7 +14,8 @@ constexpr std::size_t query_events = 500;
 
 }  // namespace
 
-subscriptions_actor::behavior_type subscriptions_behaviour(subscriptions_self* self, subscriptions_options options) {
+subscriptions_actor::behavior_type subscriptions_behaviour(subscriptions_self* self,
+                                                           subscriptions_options options) {
   set_default_handlers(self);
   self->state.start(self, std::move(options));
   auto& state = self->state;
@@ -53,7 +54,8 @@ void subscriptions_loop::interest() {
 void subscriptions_loop::on(struct subscribe& order) {
   const auto& params = std::get<core::subscribe_events>(order.request.what.params);
   const auto refuse = [&](core::error why) {
-    options_.connections->answer(order.request.to, core::failed{why, order.request.what.correlation_id});
+    options_.connections->answer(order.request.to,
+                                 core::failed{why, order.request.what.correlation_id});
   };
   auto selection = select_events(*order.request.who, params.types, params.tenant_id);
   if (!selection) return refuse(selection.error());
@@ -68,8 +70,8 @@ void subscriptions_loop::on(struct subscribe& order) {
     return refuse(core::fail(core::error_code::SUBSCRIPTION_LIMIT, {}, "connection",
                              core::limits::subscriptions_per_connection_max));
   if (subscriptions_.size() >= core::limits::subscriptions_per_loop_max)
-    return refuse(
-        core::fail(core::error_code::SUBSCRIPTION_LIMIT, {}, "node", core::limits::subscriptions_per_loop_max));
+    return refuse(core::fail(core::error_code::SUBSCRIPTION_LIMIT, {}, "node",
+                             core::limits::subscriptions_per_loop_max));
 
   const auto number = ++last_number_;
   auto& made = subscriptions_[number];
@@ -77,22 +79,22 @@ void subscriptions_loop::on(struct subscribe& order) {
   made.connection = order.from;
   made.selection = std::move(*selection);
   made.querying = true;
-  // First the hub, then the journal: whatever is not in the journal's answer yet will be published to us.
+  // First the hub, then the journal: whatever is not in the journal's answer yet will be published
+  // to us.
   interest();
   query_log question;
   question.filter.after = ~std::uint64_t{0} >> 1;
   question.filter.limit = 1;
   self_->request(options_.journal, read_timeout, std::move(question))
-      .then(
-          [this, number, request = order.request, after](const log_queried& now) {
-            begin(number, now.committed_seq, request, after);
-          },
-          [this, number, request = order.request](const caf::error&) {
-            options_.connections->answer(request.to, core::failed{core::fail(core::error_code::STORE_TIMEOUT),
-                                                                  request.what.correlation_id});
-            subscriptions_.erase(number);
-            interest();
-          });
+      .then([this, number, request = order.request,
+             after](const log_queried& now) { begin(number, now.committed_seq, request, after); },
+            [this, number, request = order.request](const caf::error&) {
+              options_.connections->answer(request.to,
+                                           core::failed{core::fail(core::error_code::STORE_TIMEOUT),
+                                                        request.what.correlation_id});
+              subscriptions_.erase(number);
+              interest();
+            });
 }
 
 void subscriptions_loop::begin(std::uint64_t number, std::uint64_t committed, inbound request,
@@ -101,8 +103,9 @@ void subscriptions_loop::begin(std::uint64_t number, std::uint64_t committed, in
   if (found == subscriptions_.end()) return;  // its connection went away
   auto& made = found->second;
   if (after && *after > committed) {
-    options_.connections->answer(request.to, core::failed{core::fail(core::error_code::CURSOR_INVALID, "after"),
-                                                          request.what.correlation_id});
+    options_.connections->answer(request.to,
+                                 core::failed{core::fail(core::error_code::CURSOR_INVALID, "after"),
+                                              request.what.correlation_id});
     subscriptions_.erase(found);
     return interest();
   }
@@ -110,8 +113,8 @@ void subscriptions_loop::begin(std::uint64_t number, std::uint64_t committed, in
   made.position = after.value_or(committed);
   made.said_at_ms = options_.clock->now_ms();
   // The reply comes before the first event.
-  options_.connections->answer(request.to,
-                               core::subscribed{made.id, make_cursor(cursor_kind::events, made.position)});
+  options_.connections->answer(
+      request.to, core::subscribed{made.id, make_cursor(cursor_kind::events, made.position)});
   published_seq_ = std::max(published_seq_, committed);
   pump(number);
 }
@@ -124,12 +127,14 @@ void subscriptions_loop::on(struct unsubscribe& order) {
     subscriptions_.erase(number);
     return interest();
   }
-  options_.connections->answer(order.request.to, core::failed{core::fail(core::error_code::SUBSCRIPTION_NOT_FOUND),
-                                                              order.request.what.correlation_id});
+  options_.connections->answer(order.request.to,
+                               core::failed{core::fail(core::error_code::SUBSCRIPTION_NOT_FOUND),
+                                            order.request.what.correlation_id});
 }
 
 void subscriptions_loop::on(const connection_gone& gone) {
-  std::erase_if(subscriptions_, [&](const auto& entry) { return entry.second.connection == gone.id; });
+  std::erase_if(subscriptions_,
+                [&](const auto& entry) { return entry.second.connection == gone.id; });
   interest();
 }
 
@@ -149,7 +154,8 @@ bool subscriptions_loop::deliver(subscription& to, const core::event& what) {
   line_.clear();
   core::append_shown(scratch_, what, options_.node_id, what.user_id);
   to.position = what.seq;
-  options_.codec.event(line_, to.id, make_cursor(cursor_kind::events, to.position), scratch_.view());
+  options_.codec.event(line_, to.id, make_cursor(cursor_kind::events, to.position),
+                       scratch_.view());
   options_.connections->push(to.connection, line_.view());
   to.said_at_ms = options_.clock->now_ms();
   return true;
@@ -175,7 +181,8 @@ void subscriptions_loop::on(const events_published& published) {
 
 bool subscriptions_loop::deliver_recent(subscription& to) {
   for (auto batch = recent_.rbegin(); batch != recent_.rend(); ++batch) {
-    if ((*batch)->events.front().seq > to.position + 1 && std::next(batch) != recent_.rend()) continue;
+    if ((*batch)->events.front().seq > to.position + 1 && std::next(batch) != recent_.rend())
+      continue;
     for (auto at = batch.base() - 1; at != recent_.end(); ++at)
       for (const auto& what : (*at)->events)
         if (!deliver(to, what)) return false;
@@ -258,7 +265,9 @@ void subscriptions_loop::tick() {
   std::vector<std::uint64_t> behind;
   for (auto& [number, each] : subscriptions_) {
     if (!each.live && !each.querying) behind.push_back(number);
-    if (each.querying || now_ms - each.said_at_ms < core::limits::cursor_only_every_ms || clogged(each)) continue;
+    if (each.querying || now_ms - each.said_at_ms < core::limits::cursor_only_every_ms ||
+        clogged(each))
+      continue;
     each.said_at_ms = now_ms;
     line_.clear();
     options_.codec.event(line_, each.id, make_cursor(cursor_kind::events, each.position), {});

@@ -1,6 +1,7 @@
-// The subscriptions actor: one a loop, pinned. Gives live subscribers every durable event that passes their filter, none
-// missing, none twice. A reader that does not keep up is served from the journal when it reads again; one that is too far
-// behind is told so and let go. Bounded: a ring of recent batches, one query a subscription.
+// The subscriptions actor: one a loop, pinned. Gives live subscribers every durable event that
+// passes their filter, none missing, none twice. A reader that does not keep up is served from the
+// journal when it reads again; one that is too far behind is told so and let go. Bounded: a ring of
+// recent batches, one query a subscription.
 #pragma once
 #include <deque>
 #include <map>
@@ -14,9 +15,12 @@ namespace portcullis::actors {
 
 /// How net spells notifications.
 struct notification_codec {
-  std::function<void(core::byte_buffer&, std::string_view subscription, std::string_view cursor, std::string_view event)>
+  std::function<void(core::byte_buffer&, std::string_view subscription, std::string_view cursor,
+                     std::string_view event)>
       event;  // event empty: cursor only
-  std::function<void(core::byte_buffer&, std::string_view subscription, std::string_view cursor, const core::error&)> ended;
+  std::function<void(core::byte_buffer&, std::string_view subscription, std::string_view cursor,
+                     const core::error&)>
+      ended;
 };
 
 struct subscriptions_options {
@@ -33,7 +37,8 @@ struct subscriptions_options {
 
 class subscriptions_loop;
 using subscriptions_self = pinned_actor<subscriptions_actor, subscriptions_loop>;
-subscriptions_actor::behavior_type subscriptions_behaviour(subscriptions_self* self, subscriptions_options options);
+subscriptions_actor::behavior_type subscriptions_behaviour(subscriptions_self* self,
+                                                           subscriptions_options options);
 
 class subscriptions_loop {
  public:
@@ -57,7 +62,8 @@ class subscriptions_loop {
     bool querying = false;
     core::millis said_at_ms = 0;  // when it last heard of its cursor
   };
-  void begin(std::uint64_t number, std::uint64_t committed, inbound request, std::optional<std::uint64_t> after);
+  void begin(std::uint64_t number, std::uint64_t committed, inbound request,
+             std::optional<std::uint64_t> after);
   bool deliver(subscription& to, const core::event& what);
   void pump(std::uint64_t number);
   bool deliver_recent(subscription& to);

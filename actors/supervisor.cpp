@@ -27,7 +27,8 @@ wire_hub node_actors::for_hub() const {
 }
 
 wire_session node_actors::for_session(std::uint32_t shard) const {
-  wire_session peers{shards[shard].lockout, shards[shard].directory, hub, journal, sources, gateways, {}};
+  wire_session peers{
+      shards[shard].lockout, shards[shard].directory, hub, journal, sources, gateways, {}};
   for (const auto& each : shards) peers.sessions.push_back(each.session);
   return peers;
 }
@@ -49,8 +50,9 @@ std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens
   std::vector<caller_token> out;
   for (const auto& token : tokens) {
     const auto same = std::find_if(known.begin(), known.end(), [&](const caller_token& each) {
-      return each.sha256 == token.sha256 && each.who->name == token.name && each.who->role == token.role &&
-             each.who->tenants == token.tenants && each.who->services == token.services;
+      return each.sha256 == token.sha256 && each.who->name == token.name &&
+             each.who->role == token.role && each.who->tenants == token.tenants &&
+             each.who->services == token.services;
     });
     if (same != known.end()) {
       out.push_back(*same);
@@ -66,8 +68,9 @@ std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens
   return out;
 }
 
-supervisor_actor::behavior_type supervisor_behaviour(supervisor_actor::stateful_pointer<supervisor_state> self,
-                                                     supervisor_options options, node_actors all) {
+supervisor_actor::behavior_type supervisor_behaviour(
+    supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options,
+    node_actors all) {
   set_default_handlers(self);
   self->state.start(self, std::move(options), std::move(all));
   return {
@@ -76,8 +79,8 @@ supervisor_actor::behavior_type supervisor_behaviour(supervisor_actor::stateful_
   };
 }
 
-void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options,
-                             node_actors all) {
+void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state> self,
+                             supervisor_options options, node_actors all) {
   self_ = self;
   options_ = std::move(options);
   all_ = std::move(all);
@@ -99,12 +102,14 @@ void supervisor_state::down(const caf::down_msg& message) {
   if (message.reason == caf::exit_reason::user_shutdown) return;  // the node stops
   for (std::uint32_t shard = 0; shard < all_.shards.size(); ++shard) {
     const auto& each = all_.shards[shard];
-    if (is(each.session, message.source) || is(each.lockout, message.source) || is(each.directory, message.source))
+    if (is(each.session, message.source) || is(each.lockout, message.source) ||
+        is(each.directory, message.source))
       return restart(shard);
   }
   for (std::uint32_t loop = 0; loop < all_.subscriptions.size(); ++loop)
     if (is(all_.subscriptions[loop], message.source)) return restart_subscriptions(loop);
-  if (is(all_.hub, message.source) || is(all_.journal, message.source)) return options_.fatal("The log has failed.");
+  if (is(all_.hub, message.source) || is(all_.journal, message.source))
+    return options_.fatal("The log has failed.");
   for (const auto& each : all_.gateways)
     if (is(each, message.source)) return options_.fatal("A gateway has failed.");
 }
@@ -129,7 +134,8 @@ void supervisor_state::restart(std::uint32_t shard) {
   self_->send_exit(old.session, caf::exit_reason::kill);
   self_->send_exit(old.lockout, caf::exit_reason::kill);
   self_->send_exit(old.directory, caf::exit_reason::kill);
-  // Through the hub: whatever the dead shard had handed over is committed before the journal is read.
+  // Through the hub: whatever the dead shard had handed over is committed before the journal is
+  // read.
   self_->request(all_.hub, peer_timeout, load_shards{{shard}})
       .then([this, shard](shards_loaded& loaded) { restarted(shard, loaded); },
             [this](const caf::error&) { options_.fatal("A shard could not be rebuilt."); });
@@ -137,7 +143,8 @@ void supervisor_state::restart(std::uint32_t shard) {
 
 void supervisor_state::restarted(std::uint32_t shard, shards_loaded& loaded) {
   if (loaded.why) return options_.fatal("A shard could not be rebuilt.");
-  all_.shards[shard] = options_.spawn_shard(shard, ++incarnations_[shard], std::move(loaded.images.front()));
+  all_.shards[shard] =
+      options_.spawn_shard(shard, ++incarnations_[shard], std::move(loaded.images.front()));
   const auto& fresh = all_.shards[shard];
   self_->monitor(fresh.session);
   self_->monitor(fresh.lockout);
@@ -169,7 +176,8 @@ caf::result<admin_answer> supervisor_state::on(admin_request& order) {
   }
   if (const auto* what = std::get_if<core::crash_actor>(&order.what)) return crash(*what);
   const auto* what = std::get_if<core::backup>(&order.what);
-  if (what == nullptr) return admin_answer{core::fail(core::error_code::METHOD_NOT_FOUND), {}, 0, 0};
+  if (what == nullptr)
+    return admin_answer{core::fail(core::error_code::METHOD_NOT_FOUND), {}, 0, 0};
   auto promise = self_->make_response_promise<admin_answer>();
   self_->request(all_.journal, backup_timeout, back_up{std::string(what->path)})
       .then(
@@ -194,7 +202,11 @@ admin_answer supervisor_state::crash(const core::crash_actor& order) {
   else if (order.actor == "subscriptions")
     self_->send(all_.subscriptions.front(), crash_atom::value);
   else
-    return {core::fail(core::error_code::INVALID_PARAMS, "actor", "session, lockout, directory or subscriptions"), {}, 0, 0};
+    return {core::fail(core::error_code::INVALID_PARAMS, "actor",
+                       "session, lockout, directory or subscriptions"),
+            {},
+            0,
+            0};
   return {};
 }
 
@@ -238,9 +250,11 @@ caf::result<admin_answer> supervisor_state::rotate(const admin_request&) {
     rotate_now(false, promise);
     return promise;
   }
-  // The oldest key goes: no user's key may still be wrapped by it, as after rotations of a stopped node.
-  self_->request(all_.journal, backup_timeout,
-                 rewrap_keys{std::make_shared<const core::key_material>(options_.ring)})
+  // The oldest key goes: no user's key may still be wrapped by it, as after rotations of a stopped
+  // node.
+  self_
+      ->request(all_.journal, backup_timeout,
+                rewrap_keys{std::make_shared<const core::key_material>(options_.ring)})
       .then(
           [this, promise](const keys_rewrapped& done) {
             if (done.why) return finish_rotation(promise, {done.why, {}, 0, 0});
@@ -269,13 +283,16 @@ void supervisor_state::ask_for_oldest(const caf::typed_response_promise<admin_an
               [answered](const caf::error&) { answered(true); });
 }
 
-void supervisor_state::finish_rotation(caf::typed_response_promise<admin_answer> promise, admin_answer with) {
+void supervisor_state::finish_rotation(caf::typed_response_promise<admin_answer> promise,
+                                       admin_answer with) {
   rotating_ = false;
   promise.deliver(std::move(with));
 }
 
-void supervisor_state::rotate_now(bool oldest_in_use, caf::typed_response_promise<admin_answer> promise) {
-  auto next = core::rotate_keyring(options_.ring, oldest_in_use, options_.random, options_.clock->now_ms());
+void supervisor_state::rotate_now(bool oldest_in_use,
+                                  caf::typed_response_promise<admin_answer> promise) {
+  auto next =
+      core::rotate_keyring(options_.ring, oldest_in_use, options_.random, options_.clock->now_ms());
   if (!next) return finish_rotation(promise, {next.error(), {}, 0, 0});
   if (const auto saved = options_.save_keys(*next); !saved)
     return finish_rotation(promise, {saved.error(), {}, 0, 0});
@@ -288,10 +305,13 @@ void supervisor_state::rotate_now(bool oldest_in_use, caf::typed_response_promis
   for (const auto& gateway : all_.gateways) self_->send(gateway, keys_changed{keys});
   const auto count = options_.ring.ring.size();
   self_->request(all_.journal, backup_timeout, rewrap_keys{keys})
-      .then([this, promise, count](const keys_rewrapped& done) { finish_rotation(promise, {done.why, {}, count, 0}); },
-            [this, promise](const caf::error&) {
-              finish_rotation(promise, {core::fail(core::error_code::STORE_TIMEOUT), {}, 0, 0});
-            });
+      .then(
+          [this, promise, count](const keys_rewrapped& done) {
+            finish_rotation(promise, {done.why, {}, count, 0});
+          },
+          [this, promise](const caf::error&) {
+            finish_rotation(promise, {core::fail(core::error_code::STORE_TIMEOUT), {}, 0, 0});
+          });
 }
 
 }  // namespace portcullis::actors

@@ -1,5 +1,6 @@
-// The supervisor: starts a shard's actors again when one fails, with their state rebuilt from the journal, and carries out
-// what administrators ask. On its own thread: it reads and writes small files.
+// The supervisor: starts a shard's actors again when one fails, with their state rebuilt from the
+// journal, and carries out what administrators ask. On its own thread: it reads and writes small
+// files.
 #pragma once
 #include <deque>
 
@@ -23,12 +24,16 @@ struct supervisor_options {
   core::keyring ring;
   std::vector<caller_token> tokens;  // and the callers behind them, which are never freed
   std::function<core::result<reload_outcome>()> reload;
-  std::function<core::result<core::nothing>(const core::keyring&)> save_keys;  // durable when it returns
-  std::function<void()> drain;               // the process stops in an orderly way
+  std::function<core::result<core::nothing>(const core::keyring&)>
+      save_keys;                                // durable when it returns
+  std::function<void()> drain;                  // the process stops in an orderly way
   std::function<void(std::string_view)> fatal;  // the process stops at once
   /// Spawns the three actors of a shard on its loop.
-  std::function<shard_moved(std::uint32_t shard, std::uint64_t incarnation, std::shared_ptr<shard_image>)> spawn_shard;
-  std::function<subscriptions_actor(std::uint32_t loop, const std::vector<shard_moved>&)> spawn_subscriptions;
+  std::function<shard_moved(std::uint32_t shard, std::uint64_t incarnation,
+                            std::shared_ptr<shard_image>)>
+      spawn_shard;
+  std::function<subscriptions_actor(std::uint32_t loop, const std::vector<shard_moved>&)>
+      spawn_subscriptions;
 };
 
 /// All actors, as they are now.
@@ -48,14 +53,15 @@ struct node_actors {
 /// Tells every actor who the others are.
 void wire_all(const node_actors& all);
 
-/// Callers of these tokens: those of `known` that stay the same keep their identity, new ones are made and live as long as
-/// the process.
+/// Callers of these tokens: those of `known` that stay the same keep their identity, new ones are
+/// made and live as long as the process.
 [[nodiscard]] std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens,
                                                    const std::vector<caller_token>& known);
 
 class supervisor_state {
  public:
-  void start(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options, node_actors all);
+  void start(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options,
+             node_actors all);
   caf::result<admin_answer> on(admin_request& order);
   static constexpr const char* name = "supervisor";
 
@@ -81,7 +87,8 @@ class supervisor_state {
   bool rotating_ = false;  // one at a time: each drops the key that was asked about
 };
 
-supervisor_actor::behavior_type supervisor_behaviour(supervisor_actor::stateful_pointer<supervisor_state> self,
-                                                     supervisor_options options, node_actors all);
+supervisor_actor::behavior_type supervisor_behaviour(
+    supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options,
+    node_actors all);
 
 }  // namespace portcullis::actors

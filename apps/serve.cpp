@@ -46,8 +46,9 @@ int serve(const core::parsed_config& loaded, const config_sources& sources) {
   std::string why;
   if (const auto started = running.start(why); !started) {
     const auto& row = core::describe(started.error().code);
-    monitoring::log::write(core::log_level::error, component::server, "The node could not start.",
-                           {{"error.code", row.name}, {"reason", why.empty() ? row.message : std::string_view(why)}});
+    monitoring::log::write(
+        core::log_level::error, component::server, "The node could not start.",
+        {{"error.code", row.name}, {"reason", why.empty() ? row.message : std::string_view(why)}});
     monitoring::process_log().flush();
     return exit_failed;
   }

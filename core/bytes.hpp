@@ -27,19 +27,24 @@ using byte_array = std::array<std::uint8_t, N>;
 void to_hex(byte_view bytes, char* out) noexcept;
 [[nodiscard]] std::string to_hex(byte_view bytes);
 
-/// Decodes exactly 2 * out.size() *lower-case* hex digits. False, and `out` unspecified, for any other text.
+/// Decodes exactly 2 * out.size() *lower-case* hex digits. False, and `out` unspecified, for any
+/// other text.
 [[nodiscard]] bool from_hex(std::string_view text, std::span<std::uint8_t> out) noexcept;
 
 /// Unpadded base64url (RFC 4648, section 5).
 [[nodiscard]] std::string to_base64url(byte_view bytes);
 void to_base64url(byte_view bytes, char* out) noexcept;
-[[nodiscard]] constexpr std::size_t base64url_size(std::size_t bytes) noexcept { return (bytes * 4 + 2) / 3; }
+[[nodiscard]] constexpr std::size_t base64url_size(std::size_t bytes) noexcept {
+  return (bytes * 4 + 2) / 3;
+}
 
-/// Strict: no padding, no other characters, no non-zero bits past the last byte (one text for one value).
+/// Strict: no padding, no other characters, no non-zero bits past the last byte (one text for one
+/// value).
 [[nodiscard]] std::optional<std::string> from_base64url(std::string_view text);
 [[nodiscard]] bool from_base64url(std::string_view text, std::span<std::uint8_t> out) noexcept;
 
-/// A growing buffer without std::string's zero-fill: the caller reserves, writes past size() and commits.
+/// A growing buffer without std::string's zero-fill: the caller reserves, writes past size() and
+/// commits.
 class byte_buffer {
  public:
   byte_buffer() = default;
@@ -93,8 +98,8 @@ class byte_buffer {
   std::size_t capacity_ = 0;
 };
 
-/// Appends `text` as a JSON string with its quotes: the two-character escapes, \u00XX for other controls, all else as is.
-/// `text` must be UTF-8.
+/// Appends `text` as a JSON string with its quotes: the two-character escapes, \u00XX for other
+/// controls, all else as is. `text` must be UTF-8.
 void append_json_string(byte_buffer& out, std::string_view text);
 
 }  // namespace portcullis::core

@@ -1,5 +1,5 @@
-// Every bound of the product in one place. Where configuration may lower or raise a bound, this is its default and the
-// hard limits stand beside it. static_asserts relate what must hold together.
+// Every bound of the product in one place. Where configuration may lower or raise a bound, this is
+// its default and the hard limits stand beside it. static_asserts relate what must hold together.
 #pragma once
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +20,8 @@ inline constexpr std::size_t correlation_id_bytes_max = 64;
 inline constexpr std::size_t breaker_name_bytes_max = 64;
 inline constexpr std::size_t reason_bytes_max = 256;
 inline constexpr std::size_t path_bytes_max = 4096;
-inline constexpr std::size_t request_id_bytes_max = 1024;  // echoed byte for byte; longer: INVALID_REQUEST
+inline constexpr std::size_t request_id_bytes_max =
+    1024;  // echoed byte for byte; longer: INVALID_REQUEST
 
 // Connections of one node.
 inline constexpr std::size_t connections_max = 10'000;
@@ -33,9 +34,11 @@ inline constexpr std::size_t in_flight_per_loop_max = 65'536;  // past it: OVERL
 inline constexpr std::size_t unread_pause_bytes = 256 * 1024;  // reading pauses above
 inline constexpr std::size_t unread_close_bytes = 8 * 1024 * 1024;
 inline constexpr std::int64_t unread_stall_ms_max = 10'000;
-inline constexpr std::int64_t linger_ms = 1'000;  // reads and drops after the last reply, so that a reset cannot overtake it
+inline constexpr std::int64_t linger_ms =
+    1'000;  // reads and drops after the last reply, so that a reset cannot overtake it
 inline constexpr std::size_t read_block_bytes = 256 * 1024;
-inline constexpr std::size_t read_blocks_max = 256;  // held by requests of one loop; past it reading pauses
+inline constexpr std::size_t read_blocks_max =
+    256;  // held by requests of one loop; past it reading pauses
 inline constexpr std::int64_t request_timeout_ms = 10'000;
 inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store, logs and listeners
 
@@ -45,10 +48,11 @@ inline constexpr std::uint32_t page_rows_max = 1'000;
 inline constexpr std::size_t page_bytes_max = 256 * 1024;
 
 // Sessions.
-inline constexpr std::int64_t tombstone_keep_ms = 900'000;         // past absolute expiry
+inline constexpr std::int64_t tombstone_keep_ms = 900'000;  // past absolute expiry
 inline constexpr std::int64_t rotation_grace_after_rotation_ms = 300'000;
 inline constexpr std::size_t key_ring_max = 3;
-inline constexpr std::size_t old_ids_per_session_max = 256;  // past it the oldest is forgotten: not_found
+inline constexpr std::size_t old_ids_per_session_max =
+    256;  // past it the oldest is forgotten: not_found
 inline constexpr std::size_t expiries_per_tick_max = 1'024;
 
 // Coalescing of failures and signals, a shard.
@@ -59,7 +63,8 @@ inline constexpr std::size_t source_counters_max = 65'536;
 
 // The journal.
 inline constexpr std::size_t commit_events_max = 1'000;
-inline constexpr std::size_t journal_queue_events_max = 200'000;  // when full, validation fails closed
+inline constexpr std::size_t journal_queue_events_max =
+    200'000;  // when full, validation fails closed
 inline constexpr std::int64_t read_slice_us = 1'000;
 
 // Subscriptions.
@@ -70,9 +75,11 @@ inline constexpr std::int64_t cursor_only_every_ms = 30'000;
 inline constexpr std::size_t recent_events_max = 4'096;  // kept by a loop with subscribers
 
 // The log of the process (not the event log).
-inline constexpr std::size_t log_queue_lines_max = 8'192;  // past it the oldest are dropped and counted
+inline constexpr std::size_t log_queue_lines_max =
+    8'192;  // past it the oldest are dropped and counted
 inline constexpr std::size_t log_value_bytes_max = 1'024;  // a longer value is cut
-inline constexpr std::int64_t log_flush_ms_max = 1'000;    // what a shutdown waits for a stalled reader
+inline constexpr std::int64_t log_flush_ms_max =
+    1'000;  // what a shutdown waits for a stalled reader
 
 // Who may call.
 inline constexpr std::size_t auth_failures_per_source_max = 5;
@@ -84,10 +91,12 @@ inline constexpr std::size_t breakers_max = 500;
 inline constexpr std::size_t sources_per_breaker_max = 64;
 inline constexpr std::uint64_t report_delta_max = 1'000'000;
 
-static_assert(value_bytes_max <= read_block_bytes / 2, "a value and its successor's head fit one read block");
+static_assert(value_bytes_max <= read_block_bytes / 2,
+              "a value and its successor's head fit one read block");
 static_assert(data_bytes_max < value_bytes_max, "data leaves room for the rest of its request");
 static_assert(unread_pause_bytes < unread_close_bytes);
-static_assert(page_bytes_max + value_bytes_max < unread_close_bytes, "one page never closes its reader");
+static_assert(page_bytes_max + value_bytes_max < unread_close_bytes,
+              "one page never closes its reader");
 static_assert(page_rows_default <= page_rows_max);
 
 }  // namespace portcullis::core::limits

@@ -1,5 +1,5 @@
-// The doors between this room and the actors. No CAF type and no libuv type appears here. Everything is called on the
-// loop's own thread.
+// The doors between this room and the actors. No CAF type and no libuv type appears here.
+// Everything is called on the loop's own thread.
 #pragma once
 #include <atomic>
 #include <cstdint>
@@ -51,12 +51,15 @@ class block_ref {
     return *this;
   }
   ~block_ref() {
-    if (block_ != nullptr && block_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete block_;
+    if (block_ != nullptr && block_->references_.fetch_sub(1, std::memory_order_acq_rel) == 1)
+      delete block_;
   }
   [[nodiscard]] read_block* get() const noexcept { return block_; }
   [[nodiscard]] explicit operator bool() const noexcept { return block_ != nullptr; }
   /// Whether no one else holds the block: its bytes may be overwritten.
-  [[nodiscard]] bool unique() const noexcept { return block_->references_.load(std::memory_order_acquire) == 1; }
+  [[nodiscard]] bool unique() const noexcept {
+    return block_->references_.load(std::memory_order_acquire) == 1;
+  }
 
  private:
   void retain() noexcept {
@@ -68,17 +71,20 @@ class block_ref {
 /// Names a connection of one loop; never reused while the process lives.
 using connection_id = std::uint64_t;
 
-/// Names a request in flight on one loop. Answering twice, or after the connection or the deadline has gone, does nothing.
+/// Names a request in flight on one loop. Answering twice, or after the connection or the deadline
+/// has gone, does nothing.
 struct ticket {
   std::uint32_t slot = 0;
   std::uint32_t generation = 0;
 };
 
-/// Takes the answers to requests. One reply a ticket; also notifications have a ticket, their reply is dropped.
+/// Takes the answers to requests. One reply a ticket; also notifications have a ticket, their reply
+/// is dropped.
 class reply_port {
  public:
   virtual ~reply_port() = default;
-  /// Encodes `reply` at once, straight into the connection's output; it is written at the end of the loop's turn.
+  /// Encodes `reply` at once, straight into the connection's output; it is written at the end of
+  /// the loop's turn.
   virtual void answer(ticket to, const core::reply& reply) = 0;
 };
 
@@ -93,7 +99,8 @@ class connections_port : public reply_port {
  public:
   /// For answers that another loop encoded: `outcome` is `"result":{...}` or `"error":{...}`.
   virtual void answer_encoded(ticket to, std::string_view outcome) = 0;
-  /// Queues one line (without its LF) that is no reply. Returns the connection's unread bytes; 0: the connection is gone.
+  /// Queues one line (without its LF) that is no reply. Returns the connection's unread bytes; 0:
+  /// the connection is gone.
   virtual std::size_t push(connection_id to, std::string_view line) = 0;
   /// Unread bytes of a connection; 0 also when it is gone.
   [[nodiscard]] virtual std::size_t unread(connection_id of) const = 0;
@@ -102,10 +109,12 @@ class connections_port : public reply_port {
   virtual void close(connection_id which) = 0;
   /// Closes every connection whose caller this is.
   virtual void close_callers(const core::caller* caller) = 0;
-  /// Answers every request in flight for which `which` holds (called with the tag given at submit's return).
+  /// Answers every request in flight for which `which` holds (called with the tag given at submit's
+  /// return).
   virtual void fail_in_flight(std::uint32_t tag, const core::error& why) = 0;
   /// Rows with id > after, ascending, at most `limit`.
-  [[nodiscard]] virtual std::vector<core::connection_row> list(connection_id after, std::size_t limit) const = 0;
+  [[nodiscard]] virtual std::vector<core::connection_row> list(connection_id after,
+                                                               std::size_t limit) const = 0;
   [[nodiscard]] virtual std::size_t count() const = 0;
 };
 
@@ -113,13 +122,13 @@ class connections_port : public reply_port {
 class gateway_port {
  public:
   virtual ~gateway_port() = default;
-  /// The caller of a new connection: everyone is `none` until login, or admin when auth.mode is "none". Never null.
-  /// Callers live as long as the process.
+  /// The caller of a new connection: everyone is `none` until login, or admin when auth.mode is
+  /// "none". Never null. Callers live as long as the process.
   virtual const core::caller* greet(connection_id id, const peer& who) = 0;
-  /// Takes a request. The gateway answers `to` once, now or later. Returns the tag of who owns it now (for
-  /// fail_in_flight), 0 when it was answered at once.
-  virtual std::uint32_t submit(connection_id from, const core::caller& caller, ticket to, core::request& request,
-                               const block_ref& block) = 0;
+  /// Takes a request. The gateway answers `to` once, now or later. Returns the tag of who owns it
+  /// now (for fail_in_flight), 0 when it was answered at once.
+  virtual std::uint32_t submit(connection_id from, const core::caller& caller, ticket to,
+                               core::request& request, const block_ref& block) = 0;
   /// All that was readable in this turn has been submitted.
   virtual void turn_ended() = 0;
   virtual void closed(connection_id id) = 0;

@@ -26,9 +26,12 @@ std::string boot_id() {
 
 }  // namespace
 
-boot_clock::boot_clock() : wall_at_boot_ms_((read_ns(CLOCK_REALTIME) - read_ns(CLOCK_BOOTTIME)) / 1'000'000) {}
+boot_clock::boot_clock()
+    : wall_at_boot_ms_((read_ns(CLOCK_REALTIME) - read_ns(CLOCK_BOOTTIME)) / 1'000'000) {}
 
-core::millis boot_clock::now_ms() noexcept { return wall_at_boot_ms_ + read_ns(CLOCK_BOOTTIME) / 1'000'000; }
+core::millis boot_clock::now_ms() noexcept {
+  return wall_at_boot_ms_ + read_ns(CLOCK_BOOTTIME) / 1'000'000;
+}
 
 std::int64_t boot_clock::mono_ns() noexcept { return read_ns(CLOCK_MONOTONIC); }
 
@@ -43,7 +46,8 @@ core::result<core::millis> boot_clock::settle(store::journal& log) {
     const std::string_view text = **kept;
     const auto space = text.find(' ');
     if (space != std::string_view::npos && !id.empty() && text.substr(0, space) == id)
-      known = std::from_chars(text.data() + space + 1, text.data() + text.size(), stored).ec == std::errc{};
+      known = std::from_chars(text.data() + space + 1, text.data() + text.size(), stored).ec ==
+              std::errc{};
   }
   if (known) wall_at_boot_ms_ = stored;
   // A clock that was set back must not make old events lie in the future.

@@ -47,12 +47,14 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) {
     if (!development) {
-      why = fmt::format("{}: there is no key file; make one with `portcullis keys new --out {}`", path, path);
+      why = fmt::format("{}: there is no key file; make one with `portcullis keys new --out {}`",
+                        path, path);
       return mismatch("exists");
     }
     std::error_code ignored;
     std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-    std::filesystem::permissions(std::filesystem::path(path).parent_path(), std::filesystem::perms::owner_all, ignored);
+    std::filesystem::permissions(std::filesystem::path(path).parent_path(),
+                                 std::filesystem::perms::owner_all, ignored);
     const auto keys = core::generate_keyring(random_bytes, wall_ms());
     if (!write_new_secret(path, core::serialize(keys), why)) return mismatch("writable");
     return keys;

@@ -8,12 +8,14 @@
 
 namespace portcullis::apps {
 
-/// Random bytes from OpenSSL's generator, taken in blocks a thread: a session needs several short pieces.
+/// Random bytes from OpenSSL's generator, taken in blocks a thread: a session needs several short
+/// pieces.
 void buffered_random(std::span<std::uint8_t> out);
 
-/// Loads crypto.keys_file. In development with the embedded store a missing one is made. Production refuses one that group
-/// or others may read. `why` is a sentence for the operator.
+/// Loads crypto.keys_file. In development with the embedded store a missing one is made. Production
+/// refuses one that group or others may read. `why` is a sentence for the operator.
 [[nodiscard]] core::result<core::keyring> load_keys(const core::config& config, std::string& why);
-[[nodiscard]] core::result<core::nothing> save_keys(const core::config& config, const core::keyring& keys);
+[[nodiscard]] core::result<core::nothing> save_keys(const core::config& config,
+                                                    const core::keyring& keys);
 
 }  // namespace portcullis::apps

@@ -7,7 +7,8 @@ namespace {
 
 constexpr std::uint64_t drain_look_ms = 10;
 
-actors::gateway_options with_stop(actors::gateway_options options, std::function<void()> stop_accepting) {
+actors::gateway_options with_stop(actors::gateway_options options,
+                                  std::function<void()> stop_accepting) {
   options.stop_accepting = std::move(stop_accepting);
   return options;
 }
@@ -24,7 +25,8 @@ loop_host::loop_host(caf::actor_system& system, core::clock& clock, actors::gate
                                                   gateway_.turn_ended();
                                                   return false;
                                                 })),
-      run_(std::make_unique<net::loop::hook>(loop_, net::phase::run, [this] { return unit_.run(); })),
+      run_(std::make_unique<net::loop::hook>(loop_, net::phase::run,
+                                             [this] { return unit_.run(); })),
       tcp_(std::make_unique<net::tcp_server>(loop_, options.tcp, gateway_)) {
   gateway_.attach(*tcp_);
   if (options.with_http) http_ = std::make_unique<net::http_server>(loop_, options.http, gateway_);

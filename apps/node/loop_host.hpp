@@ -1,4 +1,5 @@
-// One event loop with everything that lives on it: the pinned actors' unit, the gateway, the servers and the thread.
+// One event loop with everything that lives on it: the pinned actors' unit, the gateway, the
+// servers and the thread.
 #pragma once
 #include <atomic>
 #include <memory>

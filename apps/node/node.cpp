@@ -35,7 +35,8 @@ std::uint64_t random_seed() {
 }
 
 [[noreturn]] void die(std::string_view why) {
-  monitoring::log::write(core::log_level::error, component::server, "The node stops at once.", {{"reason", why}});
+  monitoring::log::write(core::log_level::error, component::server, "The node stops at once.",
+                         {{"reason", why}});
   monitoring::process_log().flush();
   std::_Exit(1);
 }
@@ -56,7 +57,10 @@ std::shared_ptr<const core::policy_book> policies_of(const core::config& config)
 }
 
 node::node(const core::config& config, config_sources sources, std::function<void()> stop)
-    : config_(config), sources_(std::move(sources)), want_stop_(std::move(stop)), policies_(policies_of(config)) {}
+    : config_(config),
+      sources_(std::move(sources)),
+      want_stop_(std::move(stop)),
+      policies_(policies_of(config)) {}
 
 node::~node() {
   if (running_) (void)this->stop();
@@ -70,7 +74,8 @@ void node::apply_log_settings() const {
   settings.hash_user_ids = config_.log.hash_user_ids;
   settings.node_id = config_.server.node_id;
   settings.version = PORTCULLIS_VERSION;
-  if (keys_) settings.user_key = core::hmac_key(core::hmac_key(ring_.lookup)("portcullis log user"));
+  if (keys_)
+    settings.user_key = core::hmac_key(core::hmac_key(ring_.lookup)("portcullis log user"));
   (void)monitoring::process_log().configure(settings);
 }
 
@@ -89,7 +94,8 @@ core::result<core::nothing> node::open_store(std::string& why) {
   options.keyring_check = core::sha256(core::as_bytes(keys_->check_value()));
   auto opened = store::journal::open(options);
   if (!opened) {
-    why = fmt::format("{}: {}", config_.server.data_dir, core::describe(opened.error().code).message);
+    why =
+        fmt::format("{}: {}", config_.server.data_dir, core::describe(opened.error().code).message);
     return opened.error();
   }
   log_ = std::move(*opened);
@@ -97,11 +103,13 @@ core::result<core::nothing> node::open_store(std::string& why) {
   if (!ahead) return ahead.error();
   constexpr core::millis worth_telling_ms = 5'000;
   if (*ahead > worth_telling_ms || *ahead < -worth_telling_ms)
-    monitoring::log::write(core::log_level::warn, component::server,
-                           "The system's clock was stepped since this machine's start; the node keeps its own time.",
-                           {{"ahead_ms", *ahead}});
+    monitoring::log::write(
+        core::log_level::warn, component::server,
+        "The system's clock was stepped since this machine's start; the node keeps its own time.",
+        {{"ahead_ms", *ahead}});
   std::vector<std::uint32_t> shards;
-  for (std::uint32_t shard = 0; shard < config_.loop_count(std::thread::hardware_concurrency()); ++shard)
+  for (std::uint32_t shard = 0; shard < config_.loop_count(std::thread::hardware_concurrency());
+       ++shard)
     shards.push_back(shard);
   const auto began = clock_.mono_ns();
   auto images = actors::load_shards_from(*log_, shards, static_cast<std::uint32_t>(shards.size()));
@@ -133,12 +141,15 @@ void node::make_loops() {
     gateway.tokens = callers_;
     gateway.limiter = limiter;
     gateway.pool = std::make_shared<actors::batch_pool>();
-    gateway.http_error = [development](const core::error& why) { return http_error(why, development); };
+    gateway.http_error = [development](const core::error& why) {
+      return http_error(why, development);
+    };
 
     loop_host_options options;
     options.tcp.message = {config_.limits.value_bytes, config_.limits.depth, config_.limits.batch,
                            config_.limits.data_bytes};
-    options.tcp.connections_max = std::max<std::size_t>(1, config_.listen.rpc.max_connections / loops);
+    options.tcp.connections_max =
+        std::max<std::size_t>(1, config_.listen.rpc.max_connections / loops);
     options.tcp.in_flight_per_connection_max = config_.limits.in_flight_per_connection;
     options.tcp.request_timeout_ms = config_.limits.request_timeout_ms;
     options.tcp.read_blocks_max = core::limits::read_blocks_max * loops;
@@ -187,14 +198,15 @@ actors::shard_moved node::spawn_shard(std::uint32_t shard, std::uint64_t incarna
   made.lockout = actors::spawn_pinned<actors::lockout_actor, actors::lockout_shard>(
       host.unit(), actors::lockout_behaviour, actors::lockout_options{policies, &clock_, image});
   made.directory = actors::spawn_pinned<actors::directory_actor, actors::directory_shard>(
-      host.unit(), actors::directory_behaviour, actors::directory_options{keys, buffered_random, image});
+      host.unit(), actors::directory_behaviour,
+      actors::directory_options{keys, buffered_random, image});
   made.session = actors::spawn_pinned<actors::session_actor, actors::session_shard>(
       host.unit(), actors::session_behaviour, std::move(options));
   return made;
 }
 
-actors::subscriptions_actor node::spawn_subscriptions(std::uint32_t loop,
-                                                      const std::vector<actors::shard_moved>& shards) {
+actors::subscriptions_actor node::spawn_subscriptions(
+    std::uint32_t loop, const std::vector<actors::shard_moved>& shards) {
   actors::subscriptions_options options;
   options.loop = loop;
   options.node_id = config_.server.node_id;
@@ -206,7 +218,8 @@ actors::subscriptions_actor node::spawn_subscriptions(std::uint32_t loop,
   options.codec.event = net::encode_event;
   const auto made_up = std::make_shared<net::correlation_maker>(random_seed());
   const bool development = config_.server.environment == core::environment::development;
-  options.codec.ended = [made_up, development](core::byte_buffer& out, std::string_view subscription,
+  options.codec.ended = [made_up, development](core::byte_buffer& out,
+                                               std::string_view subscription,
                                                std::string_view cursor, const core::error& why) {
     net::encode_events_ended(out, subscription, cursor, why, {*made_up, development});
   };
@@ -218,11 +231,13 @@ void node::spawn_actors() {
   all_.hub = system_->spawn(actors::hub_behaviour);
   all_.journal = system_->spawn<caf::detached>(
       actors::journal_behaviour,
-      actors::journal_actor_options{log_, static_cast<std::uint32_t>(hosts_.size()), buffered_random,
-                                    [](const core::error&) { die("The journal's file has failed."); }, replay_ns_});
+      actors::journal_actor_options{
+          log_, static_cast<std::uint32_t>(hosts_.size()), buffered_random,
+          [](const core::error&) { die("The journal's file has failed."); }, replay_ns_});
   log_.reset();  // the journal's thread owns it from here on
   all_.log = system_->spawn(actors::log_behaviour);
-  all_.sources = system_->spawn(actors::sources_behaviour, actors::sources_options{policies_, &clock_});
+  all_.sources =
+      system_->spawn(actors::sources_behaviour, actors::sources_options{policies_, &clock_});
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop) {
     auto* host = hosts_[loop].get();
     all_.gateways.push_back(actors::spawn_pinned<actors::gateway_actor, actors::gateway_voice>(
@@ -235,7 +250,8 @@ void node::spawn_actors() {
     all_.subscriptions.push_back(spawn_subscriptions(loop, all_.shards));
 
   actors::metrics_actor_options metrics;
-  auto registry = monitoring::metrics::create({PORTCULLIS_VERSION, PORTCULLIS_REVISION, config_.metrics.labels});
+  auto registry = monitoring::metrics::create(
+      {PORTCULLIS_VERSION, PORTCULLIS_REVISION, config_.metrics.labels});
   if (registry) metrics.registry = std::move(*registry);
   metrics.journal = all_.journal;
   for (const auto& shard : all_.shards) {
@@ -267,13 +283,15 @@ void node::spawn_actors() {
                                std::shared_ptr<actors::shard_image> image) {
     return spawn_shard(shard, incarnation, std::move(image));
   };
-  options.spawn_subscriptions = [this](std::uint32_t loop, const std::vector<actors::shard_moved>& shards) {
+  options.spawn_subscriptions = [this](std::uint32_t loop,
+                                       const std::vector<actors::shard_moved>& shards) {
     return spawn_subscriptions(loop, shards);
   };
-  supervisor_ = system_->spawn<caf::detached>(actors::supervisor_behaviour, std::move(options), all_);
+  supervisor_ =
+      system_->spawn<caf::detached>(actors::supervisor_behaviour, std::move(options), all_);
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop)
-    hosts_[loop]->gateway().wire({all_.hub, all_.journal, all_.metrics, supervisor_, all_.subscriptions[loop],
-                                  all_.gateways, all_.shards},
+    hosts_[loop]->gateway().wire({all_.hub, all_.journal, all_.metrics, supervisor_,
+                                  all_.subscriptions[loop], all_.gateways, all_.shards},
                                  all_.gateways[loop]);
   actors::wire_all(all_);
 }
@@ -300,7 +318,8 @@ core::result<core::nothing> node::listen(std::string& why) {
 
 core::result<core::nothing> node::start(std::string& why) {
   if (auto opened = open_store(why); !opened) return opened;
-  // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do (hazards H4).
+  // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do
+  // (hazards H4).
   system_config_.set("scheduler.policy", caf::atom("sharing"));
   system_config_.set("scheduler.max-threads", std::size_t{2});
   system_config_.set("scheduler.max-throughput", std::size_t{300});
@@ -315,13 +334,14 @@ core::result<core::nothing> node::start(std::string& why) {
   spawn_actors();
   for (const auto& host : hosts_) host->start();
   log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*policies_)});
-  monitoring::log::write(core::log_level::info, component::server, "The node is ready.",
-                         {{"rpc", rpc_address()},
-                          {"http", http_address()},
-                          {"loops", static_cast<std::int64_t>(hosts_.size())},
-                          {"environment", config_.server.environment == core::environment::development
-                                              ? std::string_view("development")
-                                              : std::string_view("production")}});
+  monitoring::log::write(
+      core::log_level::info, component::server, "The node is ready.",
+      {{"rpc", rpc_address()},
+       {"http", http_address()},
+       {"loops", static_cast<std::int64_t>(hosts_.size())},
+       {"environment", config_.server.environment == core::environment::development
+                           ? std::string_view("development")
+                           : std::string_view("production")}});
   return core::nothing{};
 }
 
@@ -350,15 +370,17 @@ core::result<actors::reload_outcome> node::read_again() {
   auto loaded = load_config(sources_);
   auto problems = std::move(loaded.problems);
   if (problems.empty())
-    for (auto& each : core::reload_problems(config_, loaded.value, loaded.origins)) problems.push_back(std::move(each));
+    for (auto& each : core::reload_problems(config_, loaded.value, loaded.origins))
+      problems.push_back(std::move(each));
   if (!problems.empty()) {
     for (const auto& each : problems)
-      monitoring::log::write(core::log_level::error, component::config, "A problem in the configuration.",
-                             {{"problem", core::to_text(each)}});
+      monitoring::log::write(core::log_level::error, component::config,
+                             "A problem in the configuration.", {{"problem", core::to_text(each)}});
     return core::fail(core::error_code::CONFIG_INVALID);
   }
   actors::reload_outcome outcome;
-  for (const auto& change : core::config_diff(config_, loaded.value)) outcome.changed.push_back(change.key);
+  for (const auto& change : core::config_diff(config_, loaded.value))
+    outcome.changed.push_back(change.key);
   config_ = std::move(loaded.value);
   outcome.tokens = config_.auth.tokens;
   outcome.policies = policies_of(config_);
@@ -380,7 +402,8 @@ bool node::stop() {
   for (const auto& gateway : all_.gateways) caf::anon_send(gateway, actors::stop_atom::value);
   const auto deadline_ns = clock_.mono_ns() + config_.server.drain_s * 1'000'000'000;
   const auto drained = [this] {
-    return std::all_of(hosts_.begin(), hosts_.end(), [](const auto& host) { return host->drained(); });
+    return std::all_of(hosts_.begin(), hosts_.end(),
+                       [](const auto& host) { return host->drained(); });
   };
   bool orderly = true;
   while (!drained()) {
@@ -393,12 +416,15 @@ bool node::stop() {
   for (const auto& host : hosts_) host->close_connections();
   log_node_event(core::node_stopped{});
   {
-    caf::scoped_actor self{*system_};  // counts as a running actor: it must be gone before the others are awaited
+    caf::scoped_actor self{
+        *system_};  // counts as a running actor: it must be gone before the others are awaited
     self->request(all_.hub, std::chrono::seconds(10), actors::stop_atom::value)
-        .receive([&](bool closed) { orderly = orderly && closed; }, [&](const caf::error&) { orderly = false; });
+        .receive([&](bool closed) { orderly = orderly && closed; },
+                 [&](const caf::error&) { orderly = false; });
   }
   end_actors();
-  monitoring::log::write(orderly ? core::log_level::info : core::log_level::error, component::server,
+  monitoring::log::write(orderly ? core::log_level::info : core::log_level::error,
+                         component::server,
                          orderly ? monitoring::fixed_text("The node has stopped.")
                                  : monitoring::fixed_text("The node has stopped, not in order."));
   monitoring::process_log().flush();
@@ -406,14 +432,16 @@ bool node::stop() {
 }
 
 void node::end_actors() {
-  // First the actors, with their loops still running; then the loops; then handles, units and the system (loops first: it
-  // hangs).
+  // First the actors, with their loops still running; then the loops; then handles, units and the
+  // system (loops first: it hangs).
   for (const auto& host : hosts_) host->unit().exit_all();
-  while (std::any_of(hosts_.begin(), hosts_.end(), [](const auto& host) { return host->unit().live() > 0; }))
+  while (std::any_of(hosts_.begin(), hosts_.end(),
+                     [](const auto& host) { return host->unit().live() > 0; }))
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  for (const auto& handle : {caf::actor_cast<caf::actor>(all_.hub), caf::actor_cast<caf::actor>(all_.journal),
-                             caf::actor_cast<caf::actor>(all_.log), caf::actor_cast<caf::actor>(all_.metrics),
-                             caf::actor_cast<caf::actor>(all_.sources), caf::actor_cast<caf::actor>(supervisor_)})
+  for (const auto& handle :
+       {caf::actor_cast<caf::actor>(all_.hub), caf::actor_cast<caf::actor>(all_.journal),
+        caf::actor_cast<caf::actor>(all_.log), caf::actor_cast<caf::actor>(all_.metrics),
+        caf::actor_cast<caf::actor>(all_.sources), caf::actor_cast<caf::actor>(supervisor_)})
     caf::anon_send_exit(handle, caf::exit_reason::user_shutdown);
   for (const auto& host : hosts_) {
     host->stop();

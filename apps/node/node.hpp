@@ -15,7 +15,8 @@ namespace portcullis::apps {
 
 class node {
  public:
-  /// `stop` is called (any thread, once or more) when the node wants to be stopped in an orderly way.
+  /// `stop` is called (any thread, once or more) when the node wants to be stopped in an orderly
+  /// way.
   node(const core::config& config, config_sources sources, std::function<void()> stop);
   ~node();
   node(const node&) = delete;
@@ -25,8 +26,8 @@ class node {
   [[nodiscard]] core::result<core::nothing> start(std::string& why);
   /// Reads the configuration again; the log says how it went.
   void reload();
-  /// Stops accepting, answers what is in flight, commits, closes. False when that took longer than server.drain_s, or the
-  /// store could not be closed.
+  /// Stops accepting, answers what is in flight, commits, closes. False when that took longer than
+  /// server.drain_s, or the store could not be closed.
   [[nodiscard]] bool stop();
 
   [[nodiscard]] std::string rpc_address() const;
@@ -38,8 +39,8 @@ class node {
   void spawn_actors();
   [[nodiscard]] actors::shard_moved spawn_shard(std::uint32_t shard, std::uint64_t incarnation,
                                                 std::shared_ptr<actors::shard_image> image);
-  [[nodiscard]] actors::subscriptions_actor spawn_subscriptions(std::uint32_t loop,
-                                                                const std::vector<actors::shard_moved>& shards);
+  [[nodiscard]] actors::subscriptions_actor spawn_subscriptions(
+      std::uint32_t loop, const std::vector<actors::shard_moved>& shards);
   [[nodiscard]] core::result<core::nothing> listen(std::string& why);
   [[nodiscard]] core::result<actors::reload_outcome> read_again();
   void log_node_event(core::event_body body);
@@ -51,14 +52,15 @@ class node {
   std::function<void()> want_stop_;
   boot_clock clock_;
   core::keyring ring_;
-  std::shared_ptr<const core::key_material> keys_;          // as they were at the start
+  std::shared_ptr<const core::key_material> keys_;  // as they were at the start
   std::mutex current_mutex_;
   std::shared_ptr<const core::policy_book> policies_;       // guarded by current_mutex_
   std::shared_ptr<const core::key_material> current_keys_;  // guarded by current_mutex_
   std::shared_ptr<store::journal> log_;
   std::uint64_t replay_ns_ = 0;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
-  std::vector<actors::caller_token> callers_;  // as they were at the start: gateways and supervisor mean the same objects
+  std::vector<actors::caller_token>
+      callers_;  // as they were at the start: gateways and supervisor mean the same objects
 
   caf::actor_system_config system_config_;
   std::unique_ptr<caf::actor_system> system_;

@@ -1,4 +1,5 @@
-// What configuration looks like before it is typed: keys, values and where each was written. No TOML type appears here.
+// What configuration looks like before it is typed: keys, values and where each was written. No
+// TOML type appears here.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -17,13 +18,14 @@ struct foreign_value {
 using config_value =
     std::variant<bool, std::int64_t, double, std::string, std::vector<std::string>, foreign_value>;
 
-/// One value. The path's parts are what TOML's dots separate; an entry of [[auth.token]] has its index as a part. Later
-/// entries win over earlier ones with the same path.
+/// One value. The path's parts are what TOML's dots separate; an entry of [[auth.token]] has its
+/// index as a part. Later entries win over earlier ones with the same path.
 struct config_entry {
   std::vector<std::string> path;
   config_value value;
   std::string origin;  // "file:line", "environment NAME" or "--set"
-  /// As typed, where it came from the environment or a flag: a key that holds text or a list takes it as it is.
+  /// As typed, where it came from the environment or a flag: a key that holds text or a list takes
+  /// it as it is.
   std::optional<std::string> raw = std::nullopt;
 };
 

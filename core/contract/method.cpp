@@ -17,7 +17,9 @@ constexpr method_row rows[] = {
 
 }  // namespace
 
-std::string_view to_string(method value) noexcept { return rows[static_cast<std::size_t>(value)].name; }
+std::string_view to_string(method value) noexcept {
+  return rows[static_cast<std::size_t>(value)].name;
+}
 
 std::optional<method> parse_method(std::string_view name) noexcept {
   for (std::size_t i = 0; i < method_count; ++i)
@@ -25,16 +27,22 @@ std::optional<method> parse_method(std::string_view name) noexcept {
   return std::nullopt;
 }
 
-bool needs_no_login(method value) noexcept { return (rows[static_cast<std::size_t>(value)].roles & E) != 0; }
+bool needs_no_login(method value) noexcept {
+  return (rows[static_cast<std::size_t>(value)].roles & E) != 0;
+}
 
 bool may_call(role caller, method value) noexcept {
   const unsigned roles = rows[static_cast<std::size_t>(value)].roles;
   if ((roles & E) != 0) return true;
   switch (caller) {
-    case role::none: return false;
-    case role::app: return (roles & A) != 0;
-    case role::observer: return (roles & O) != 0;
-    case role::admin: return true;
+    case role::none:
+      return false;
+    case role::app:
+      return (roles & A) != 0;
+    case role::observer:
+      return (roles & O) != 0;
+    case role::admin:
+      return true;
   }
   __builtin_unreachable();
 }

@@ -8,34 +8,34 @@
 
 namespace portcullis::core {
 
-// X(identifier, "name", roles): roles is any of A (app), O (observer), or E (everyone, before login too).
-// admin may call everything.
-#define PORTCULLIS_METHODS(X)                        \
-  X(session_validate, "session.validate", A)         \
-  X(session_create, "session.create", A)             \
-  X(session_update, "session.update", A)             \
-  X(session_rotate, "session.rotate", A)             \
-  X(session_revoke, "session.revoke", A)             \
-  X(session_revoke_user, "session.revoke_user", A)   \
+// X(identifier, "name", roles): roles is any of A (app), O (observer), or E (everyone, before login
+// too). admin may call everything.
+#define PORTCULLIS_METHODS(X)                          \
+  X(session_validate, "session.validate", A)           \
+  X(session_create, "session.create", A)               \
+  X(session_update, "session.update", A)               \
+  X(session_rotate, "session.rotate", A)               \
+  X(session_revoke, "session.revoke", A)               \
+  X(session_revoke_user, "session.revoke_user", A)     \
   X(session_revoke_tenant, "session.revoke_tenant", N) \
-  X(session_list, "session.list", A | O)             \
-  X(session_find, "session.find", O)                 \
-  X(session_stats, "session.stats", A | O)           \
-  X(lockout_status, "lockout.status", A | O)         \
-  X(lockout_list, "lockout.list", O)                 \
-  X(lockout_clear, "lockout.clear", N)               \
-  X(events_subscribe, "events.subscribe", A | O)     \
-  X(events_unsubscribe, "events.unsubscribe", A | O) \
-  X(events_query, "events.query", O)                 \
-  X(server_ping, "server.ping", E)                   \
-  X(server_version, "server.version", E)             \
-  X(server_info, "server.info", A | O)               \
-  X(server_connections, "server.connections", N)     \
-  X(auth_login, "auth.login", E)                     \
-  X(admin_reload, "admin.reload", N)                 \
-  X(admin_drain, "admin.drain", N)                   \
-  X(admin_backup, "admin.backup", N)                 \
-  X(admin_rotate_keys, "admin.rotate_keys", N)       \
+  X(session_list, "session.list", A | O)               \
+  X(session_find, "session.find", O)                   \
+  X(session_stats, "session.stats", A | O)             \
+  X(lockout_status, "lockout.status", A | O)           \
+  X(lockout_list, "lockout.list", O)                   \
+  X(lockout_clear, "lockout.clear", N)                 \
+  X(events_subscribe, "events.subscribe", A | O)       \
+  X(events_unsubscribe, "events.unsubscribe", A | O)   \
+  X(events_query, "events.query", O)                   \
+  X(server_ping, "server.ping", E)                     \
+  X(server_version, "server.version", E)               \
+  X(server_info, "server.info", A | O)                 \
+  X(server_connections, "server.connections", N)       \
+  X(auth_login, "auth.login", E)                       \
+  X(admin_reload, "admin.reload", N)                   \
+  X(admin_drain, "admin.drain", N)                     \
+  X(admin_backup, "admin.backup", N)                   \
+  X(admin_rotate_keys, "admin.rotate_keys", N)         \
   X(admin_crash, "admin.crash", N)
 
 enum class method : std::uint8_t {
@@ -49,7 +49,8 @@ inline constexpr std::size_t method_count = 0 PORTCULLIS_METHODS(X);
 
 [[nodiscard]] std::string_view to_string(method value) noexcept;
 [[nodiscard]] std::optional<method> parse_method(std::string_view name) noexcept;
-/// Whether the role may call the method at all; what it may see is narrowed further by tenants and services.
+/// Whether the role may call the method at all; what it may see is narrowed further by tenants and
+/// services.
 [[nodiscard]] bool may_call(role caller, method value) noexcept;
 /// Methods that answer before login.
 [[nodiscard]] bool needs_no_login(method value) noexcept;

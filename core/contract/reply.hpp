@@ -1,5 +1,5 @@
-// What a request is answered with. Views need to live only until the reply is encoded, which happens within the call that
-// hands it over.
+// What a request is answered with. Views need to live only until the reply is encoded, which
+// happens within the call that hands it over.
 #pragma once
 #include <array>
 #include <optional>
@@ -116,8 +116,10 @@ struct failed {
   std::string_view correlation_id;  // empty: the encoder makes one up
 };
 
-using reply = std::variant<session_valid, session_invalid, session_made, session_changed, sessions_revoked, session_page,
-                           session_counts, lockout_state_reply, lockout_page, lockout_was_cleared, subscribed, event_page, done,
-                           version_reply, info_reply, connection_page, logged_in, reloaded, backed_up, keys_rotated, failed>;
+using reply =
+    std::variant<session_valid, session_invalid, session_made, session_changed, sessions_revoked,
+                 session_page, session_counts, lockout_state_reply, lockout_page,
+                 lockout_was_cleared, subscribed, event_page, done, version_reply, info_reply,
+                 connection_page, logged_in, reloaded, backed_up, keys_rotated, failed>;
 
 }  // namespace portcullis::core

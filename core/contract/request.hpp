@@ -1,5 +1,5 @@
-// A decoded request. Every view points into the read block that the request came in; whoever keeps a request longer than
-// the call it was handed in keeps a reference to that block too.
+// A decoded request. Every view points into the read block that the request came in; whoever keeps
+// a request longer than the call it was handed in keeps a reference to that block too.
 #pragma once
 #include <optional>
 #include <string_view>
@@ -17,8 +17,8 @@ struct user_name {
 };
 
 struct page_request {
-  std::uint32_t limit = 100;   // 1..1000
-  std::string_view cursor;     // empty: from the start; otherwise as it came, not yet checked
+  std::uint32_t limit = 100;  // 1..1000
+  std::string_view cursor;    // empty: from the start; otherwise as it came, not yet checked
 };
 
 struct create_session {
@@ -114,14 +114,16 @@ struct crash_actor {
 };
 
 using request_params =
-    std::variant<validate_session, create_session, update_session, rotate_session, revoke_session, revoke_user,
-                 revoke_tenant, list_sessions, find_sessions, session_stats, lockout_status, list_lockouts, clear_lockout,
-                 subscribe_events, unsubscribe_events, query_events, ping, version_request, info_request, list_connections,
-                 login, reload_config, drain, backup, rotate_keys, crash_actor>;
+    std::variant<validate_session, create_session, update_session, rotate_session, revoke_session,
+                 revoke_user, revoke_tenant, list_sessions, find_sessions, session_stats,
+                 lockout_status, list_lockouts, clear_lockout, subscribe_events, unsubscribe_events,
+                 query_events, ping, version_request, info_request, list_connections, login,
+                 reload_config, drain, backup, rotate_keys, crash_actor>;
 
 struct request {
   core::method method = core::method::server_ping;
-  /// From params._meta: its correlation_id, else its traceparent's trace id; empty: make one up where one is needed.
+  /// From params._meta: its correlation_id, else its traceparent's trace id; empty: make one up
+  /// where one is needed.
   std::string_view correlation_id;
   request_params params;
 };

@@ -40,7 +40,9 @@ std::optional<session_id> parse_session_id(std::string_view text) noexcept {
   return id;
 }
 
-bool ip_address::is_v4() const noexcept { return std::memcmp(bytes.data(), v4_mapped.data(), v4_mapped.size()) == 0; }
+bool ip_address::is_v4() const noexcept {
+  return std::memcmp(bytes.data(), v4_mapped.data(), v4_mapped.size()) == 0;
+}
 
 std::optional<ip_address> parse_ip(std::string_view text) noexcept {
   char terminated[INET6_ADDRSTRLEN];
@@ -80,30 +82,42 @@ std::optional<context_field> parse_context_field(std::string_view name) noexcept
 
 std::string_view to_string(invalid_reason reason) noexcept {
   switch (reason) {
-    case invalid_reason::not_found: return "not_found";
-    case invalid_reason::expired: return "expired";
-    case invalid_reason::revoked: return "revoked";
-    case invalid_reason::ip_mismatch: return "ip_mismatch";
-    case invalid_reason::fingerprint_mismatch: return "fingerprint_mismatch";
-    case invalid_reason::locked_out: return "locked_out";
+    case invalid_reason::not_found:
+      return "not_found";
+    case invalid_reason::expired:
+      return "expired";
+    case invalid_reason::revoked:
+      return "revoked";
+    case invalid_reason::ip_mismatch:
+      return "ip_mismatch";
+    case invalid_reason::fingerprint_mismatch:
+      return "fingerprint_mismatch";
+    case invalid_reason::locked_out:
+      return "locked_out";
   }
   __builtin_unreachable();
 }
 
 std::string_view to_string(signal_action action) noexcept {
   switch (action) {
-    case signal_action::observe: return "observe";
-    case signal_action::challenge: return "challenge";
+    case signal_action::observe:
+      return "observe";
+    case signal_action::challenge:
+      return "challenge";
   }
   __builtin_unreachable();
 }
 
 std::string_view to_string(role value) noexcept {
   switch (value) {
-    case role::none: return "none";
-    case role::app: return "app";
-    case role::observer: return "observer";
-    case role::admin: return "admin";
+    case role::none:
+      return "none";
+    case role::app:
+      return "app";
+    case role::observer:
+      return "observer";
+    case role::admin:
+      return "admin";
   }
   __builtin_unreachable();
 }

@@ -1,5 +1,6 @@
-// The low-level SHA-256 functions are deprecated in OpenSSL 3 in favour of EVP, whose per-call context copy and provider
-// dispatch cost more than the two compressions they wrap (docs/decisions/0003-low-level-sha256.md).
+// The low-level SHA-256 functions are deprecated in OpenSSL 3 in favour of EVP, whose per-call
+// context copy and provider dispatch cost more than the two compressions they wrap
+// (docs/decisions/0003-low-level-sha256.md).
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include "core/crypto/hmac.hpp"
 
@@ -42,7 +43,9 @@ hmac_key::~hmac_key() {
   OPENSSL_cleanse(&outer_, sizeof outer_);
 }
 
-digest hmac_key::operator()(byte_view message) const noexcept { return begin().update(message).finish(); }
+digest hmac_key::operator()(byte_view message) const noexcept {
+  return begin().update(message).finish();
+}
 
 hmac_key::stream hmac_key::begin() const noexcept {
   stream parts;

@@ -1,4 +1,5 @@
-// HMAC-SHA-256 (RFC 2104) with the key's two inner states computed once: a 32-byte message costs two compressions.
+// HMAC-SHA-256 (RFC 2104) with the key's two inner states computed once: a 32-byte message costs
+// two compressions.
 #pragma once
 #include <openssl/sha.h>
 
@@ -22,10 +23,12 @@ class hmac_key {
   hmac_key& operator=(const hmac_key&) = default;
 
   [[nodiscard]] digest operator()(byte_view message) const noexcept;
-  [[nodiscard]] digest operator()(std::string_view message) const noexcept { return (*this)(as_bytes(message)); }
+  [[nodiscard]] digest operator()(std::string_view message) const noexcept {
+    return (*this)(as_bytes(message));
+  }
 
-  /// A MAC over parts that are not contiguous. Parts of varying length go in with their length (update_sized), so that
-  /// no two lists of parts give the same bytes.
+  /// A MAC over parts that are not contiguous. Parts of varying length go in with their length
+  /// (update_sized), so that no two lists of parts give the same bytes.
   class stream {
    public:
     stream& update(byte_view part) noexcept;
@@ -55,7 +58,8 @@ template <std::size_t N>
   return part;
 }
 
-/// Whether both are the same, in a time that does not depend on where they differ (ASVS 11.2.4). Sizes are public.
+/// Whether both are the same, in a time that does not depend on where they differ (ASVS 11.2.4).
+/// Sizes are public.
 [[nodiscard]] bool equal_secrets(byte_view a, byte_view b) noexcept;
 
 }  // namespace portcullis::core

@@ -24,10 +24,14 @@ std::optional<error_code> error_from_wire(std::int32_t code) noexcept {
 
 std::string_view to_string(severity value) noexcept {
   switch (value) {
-    case severity::low: return "low";
-    case severity::medium: return "medium";
-    case severity::high: return "high";
-    case severity::critical: return "critical";
+    case severity::low:
+      return "low";
+    case severity::medium:
+      return "medium";
+    case severity::high:
+      return "high";
+    case severity::critical:
+      return "critical";
   }
   __builtin_unreachable();
 }

@@ -1,5 +1,6 @@
-// Everything that happens is one of these (protocol.md, Events). The same struct is what `apply` folds into state, what
-// the journal keeps and what subscribers see; codec.hpp has the one table that says which field goes where.
+// Everything that happens is one of these (protocol.md, Events). The same struct is what `apply`
+// folds into state, what the journal keeps and what subscribers see; codec.hpp has the one table
+// that says which field goes where.
 #pragma once
 #include <cstdint>
 #include <optional>
@@ -17,10 +18,12 @@ struct id_hash {
   byte_array<32> bytes{};
   friend auto operator<=>(const id_hash&, const id_hash&) = default;
 };
-/// HMAC-SHA-256, cut to 16 bytes, of a context field under the user's key, or of a source under the source key.
+/// HMAC-SHA-256, cut to 16 bytes, of a context field under the user's key, or of a source under the
+/// source key.
 using short_hash = byte_array<16>;
 
-/// The fields of a context, each as its own keyed hash; only those whose bit is in `present` mean something.
+/// The fields of a context, each as its own keyed hash; only those whose bit is in `present` mean
+/// something.
 struct field_hashes {
   field_set present = 0;
   std::array<short_hash, context_field_count> hashes{};
@@ -78,7 +81,8 @@ struct session_revoked {
   std::uint64_t count = 1;
   std::string reason;
   std::optional<session_handle> except_handle;
-  std::uint64_t tenant_generation = 0;  // tenant: sessions made under an earlier one are over; user: the tenant's by then
+  std::uint64_t tenant_generation =
+      0;  // tenant: sessions made under an earlier one are over; user: the tenant's by then
   std::vector<std::uint64_t> session_seqs;  // scope user: the rows that end with it; not in the log
 };
 struct session_expired {
@@ -88,15 +92,15 @@ struct session_evicted {};
 struct session_reuse_detected {};
 struct validation_failed {
   invalid_reason reason = invalid_reason::not_found;
-  std::optional<std::uint32_t> attempt;      // a counted mismatch: its number in the window
-  std::optional<std::uint64_t> count;        // coalesced
+  std::optional<std::uint32_t> attempt;  // a counted mismatch: its number in the window
+  std::optional<std::uint64_t> count;    // coalesced
   std::optional<millis> first_at_ms, last_at_ms;
-  std::optional<short_hash> source;          // absent: the overflow bucket
-  field_hashes fields;                       // as presented; stored only
-  millis window_ends_at_ms = 0;              // of the counter; stored only
-  bool counted_for_source = false;           // scope user_source: the counter is the source's; stored only
-  std::uint32_t user_attempt = 0;            // scope user_source: the number over all sources; stored only
-  millis user_window_ends_at_ms = 0;         // and that counter's end; stored only
+  std::optional<short_hash> source;   // absent: the overflow bucket
+  field_hashes fields;                // as presented; stored only
+  millis window_ends_at_ms = 0;       // of the counter; stored only
+  bool counted_for_source = false;    // scope user_source: the counter is the source's; stored only
+  std::uint32_t user_attempt = 0;     // scope user_source: the number over all sources; stored only
+  millis user_window_ends_at_ms = 0;  // and that counter's end; stored only
 };
 struct validation_signalled {
   field_set fields = 0;
@@ -136,10 +140,11 @@ struct auth_failed {
 };
 
 using event_body =
-    std::variant<session_created, session_touched, session_rotated, session_successor_used, session_rekeyed,
-                 session_updated, session_revoked, session_expired, session_evicted, session_reuse_detected,
-                 validation_failed, validation_signalled, lockout_started, lockout_ended, lockout_cleared, source_limited,
-                 node_started, node_stopped, config_reloaded, store_degraded, store_recovered, auth_failed>;
+    std::variant<session_created, session_touched, session_rotated, session_successor_used,
+                 session_rekeyed, session_updated, session_revoked, session_expired,
+                 session_evicted, session_reuse_detected, validation_failed, validation_signalled,
+                 lockout_started, lockout_ended, lockout_cleared, source_limited, node_started,
+                 node_stopped, config_reloaded, store_degraded, store_recovered, auth_failed>;
 
 /// The alternatives of event_body, in its order.
 enum class event_type : std::uint8_t {
@@ -168,15 +173,16 @@ enum class event_type : std::uint8_t {
 };
 inline constexpr std::size_t event_type_count = std::variant_size_v<event_body>;
 [[nodiscard]] std::string_view to_string(event_type type) noexcept;
-/// Names that the contract reserves for later (breaker_opened, user_forgotten, ...) are not known here, but
-/// is_contract_event_type() accepts them as filters.
+/// Names that the contract reserves for later (breaker_opened, user_forgotten, ...) are not known
+/// here, but is_contract_event_type() accepts them as filters.
 [[nodiscard]] std::optional<event_type> parse_event_type(std::string_view name) noexcept;
 [[nodiscard]] bool is_contract_event_type(std::string_view name) noexcept;
 
 struct event {
   std::uint64_t seq = 0;     // given by the hub; 0 before
   millis at_ms = 0;          // given by the hub: never decreases with seq
-  millis decided_at_ms = 0;  // the shard's time, what state is computed from; in the log only where it differs from at_ms
+  millis decided_at_ms = 0;  // the shard's time, what state is computed from; in the log only where
+                             // it differs from at_ms
   std::string tenant_id;
   std::optional<subject_id> subject;
   std::optional<session_handle> handle;

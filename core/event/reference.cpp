@@ -71,7 +71,8 @@ void append_types(std::string& page, std::index_sequence<I...>) {
 std::string event_reference() {
   std::string page =
       "# Events\n\n"
-      "Generated from the table in core/event/fields.hpp by `portcullis docs events`; do not edit.\n\n"
+      "Generated from the table in core/event/fields.hpp by `portcullis docs events`; do not "
+      "edit.\n\n"
       "Every event has `seq` and `at_ms` (milliseconds since the Unix epoch, never decreasing with "
       "`seq`), `node` and\n"
       "`type`. *Shown* is what events.query and subscribers get, with `user_id` where a user is "

@@ -12,7 +12,8 @@ struct lockout_policy {
   std::int64_t duration_s = 900;  // from the lock
   lockout_scope scope = lockout_scope::user;
   std::uint32_t user_threshold = 100;  // over all sources, with scope user_source
-  std::int64_t repeat_collapse_s = 0;  // > 0: the same failing context of a session counts once in that time
+  std::int64_t repeat_collapse_s =
+      0;  // > 0: the same failing context of a session counts once in that time
   bool revoke_offending = false;
   std::uint32_t source_threshold = 0;  // 0: off
   friend bool operator==(const lockout_policy&, const lockout_policy&) = default;

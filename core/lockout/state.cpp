@@ -21,12 +21,14 @@ next_count after(const lockout_counter* counter, const lockout_policy& policy, m
   return {counter->failed_attempts + 1, counter->window_ends_at_ms};
 }
 
-bool collapses(const user_lockout& user, const attempt& what, const lockout_policy& policy, millis now_ms) {
+bool collapses(const user_lockout& user, const attempt& what, const lockout_policy& policy,
+               millis now_ms) {
   if (policy.repeat_collapse_s == 0) return false;
-  return std::any_of(user.repeats.begin(), user.repeats.end(), [&](const user_lockout::repeat& seen) {
-    return seen.handle == what.handle && seen.context == what.context &&
-           now_ms - seen.counted_at_ms < policy.repeat_collapse_s * 1000;
-  });
+  return std::any_of(user.repeats.begin(), user.repeats.end(),
+                     [&](const user_lockout::repeat& seen) {
+                       return seen.handle == what.handle && seen.context == what.context &&
+                              now_ms - seen.counted_at_ms < policy.repeat_collapse_s * 1000;
+                     });
 }
 
 std::optional<session_handle> worst(const user_lockout* user, const attempt& last) {
@@ -47,8 +49,9 @@ std::optional<session_handle> worst(const user_lockout* user, const attempt& las
 }  // namespace
 
 bool user_lockout::over(millis now_ms) const noexcept {
-  return whole.over(now_ms) &&
-         std::all_of(sources.begin(), sources.end(), [&](const auto& entry) { return entry.second.over(now_ms); });
+  return whole.over(now_ms) && std::all_of(sources.begin(), sources.end(), [&](const auto& entry) {
+           return entry.second.over(now_ms);
+         });
 }
 
 void lockout_state::apply(const event& what) {
@@ -64,7 +67,8 @@ void lockout_state::apply(const event& what) {
     }
   } else if (const auto* started = std::get_if<lockout_started>(&what.body)) {
     auto& user = users_[*what.subject];
-    (started->source ? user.sources[*started->source] : user.whole).locked_until_ms = started->locked_until_ms;
+    (started->source ? user.sources[*started->source] : user.whole).locked_until_ms =
+        started->locked_until_ms;
   } else if (const auto* ended = std::get_if<lockout_ended>(&what.body)) {
     const auto found = users_.find(*what.subject);
     if (found == users_.end()) return;
@@ -75,7 +79,8 @@ void lockout_state::apply(const event& what) {
       found->second.repeats.clear();
       found->second.offenders.clear();
     }
-    if (found->second.sources.empty() && found->second.whole.failed_attempts == 0) users_.erase(found);
+    if (found->second.sources.empty() && found->second.whole.failed_attempts == 0)
+      users_.erase(found);
   } else if (std::holds_alternative<lockout_cleared>(what.body)) {
     users_.erase(*what.subject);
   }
@@ -103,14 +108,14 @@ bool lockout_state::drop_if_over(const subject_id& subject, millis now_ms) {
 std::size_t lockout_state::locked(millis now_ms) const {
   std::size_t count = 0;
   for (const auto& [subject, user] : users_)
-    count += user.whole.locked(now_ms) || std::any_of(user.sources.begin(), user.sources.end(), [&](const auto& entry) {
-               return entry.second.locked(now_ms);
-             });
+    count += user.whole.locked(now_ms) ||
+             std::any_of(user.sources.begin(), user.sources.end(),
+                         [&](const auto& entry) { return entry.second.locked(now_ms); });
   return count;
 }
 
-attempt_judged decide_attempt(const lockout_state& state, const attempt& what, const lockout_policy& policy,
-                              millis now_ms) {
+attempt_judged decide_attempt(const lockout_state& state, const attempt& what,
+                              const lockout_policy& policy, millis now_ms) {
   attempt_judged out;
   const auto* user = state.find(what.subject);
   const bool by_source = policy.scope == lockout_scope::user_source;
@@ -152,7 +157,8 @@ attempt_judged decide_attempt(const lockout_state& state, const attempt& what, c
   return out;
 }
 
-void note_attempt(lockout_state& state, const attempt& what, const lockout_policy& policy, millis now_ms) {
+void note_attempt(lockout_state& state, const attempt& what, const lockout_policy& policy,
+                  millis now_ms) {
   auto& user = state.need(what.subject);
   if (policy.repeat_collapse_s > 0) {
     std::erase_if(user.repeats, [&](const user_lockout::repeat& seen) {
@@ -162,8 +168,9 @@ void note_attempt(lockout_state& state, const attempt& what, const lockout_polic
     user.repeats.push_back({what.handle, what.context, now_ms});
   }
   if (policy.revoke_offending) {
-    const auto found = std::find_if(user.offenders.begin(), user.offenders.end(),
-                                    [&](const auto& offender) { return offender.handle == what.handle; });
+    const auto found =
+        std::find_if(user.offenders.begin(), user.offenders.end(),
+                     [&](const auto& offender) { return offender.handle == what.handle; });
     if (found == user.offenders.end())
       user.offenders.push_back({what.handle, 1});
     else
@@ -171,8 +178,8 @@ void note_attempt(lockout_state& state, const attempt& what, const lockout_polic
   }
 }
 
-lockout_state_reply status_of(const lockout_state& state, const subject_id* subject, const lockout_policy& policy,
-                              millis now_ms) {
+lockout_state_reply status_of(const lockout_state& state, const subject_id* subject,
+                              const lockout_policy& policy, millis now_ms) {
   lockout_state_reply out;
   out.threshold = policy.threshold;
   const auto* user = subject == nullptr ? nullptr : state.find(*subject);

@@ -18,7 +18,9 @@ struct lockout_counter {
   millis locked_until_ms = 0;  // 0: not locked
 
   /// Every counter ends by itself: with its lock, or with its window.
-  [[nodiscard]] millis ends_at_ms() const noexcept { return locked_until_ms > 0 ? locked_until_ms : window_ends_at_ms; }
+  [[nodiscard]] millis ends_at_ms() const noexcept {
+    return locked_until_ms > 0 ? locked_until_ms : window_ends_at_ms;
+  }
   [[nodiscard]] bool over(millis now_ms) const noexcept { return now_ms >= ends_at_ms(); }
   [[nodiscard]] bool locked(millis now_ms) const noexcept { return now_ms < locked_until_ms; }
 };
@@ -27,7 +29,8 @@ struct lockout_counter {
 struct user_lockout {
   lockout_counter whole;
   std::map<short_hash, lockout_counter> sources;
-  // For repeat_collapse_s and revoke_offending; not in the log: a crash forgets them with at most one count of harm.
+  // For repeat_collapse_s and revoke_offending; not in the log: a crash forgets them with at most
+  // one count of harm.
   struct repeat {
     session_handle handle;
     short_hash context;
@@ -46,7 +49,8 @@ struct user_lockout {
 class lockout_state {
  public:
   void apply(const event& what);
-  void load(const subject_id& subject, const std::optional<short_hash>& source, const lockout_counter& counter);
+  void load(const subject_id& subject, const std::optional<short_hash>& source,
+            const lockout_counter& counter);
 
   /// Absent: nothing counts against the user.
   [[nodiscard]] const user_lockout* find(const subject_id& subject) const;
@@ -71,24 +75,27 @@ struct attempt {
 };
 
 struct attempt_judged {
-  bool counted = true;         // false: collapsed as a repeat, or the user is locked already
-  bool locked_already = false; // was locked when it came: answer locked_out
-  std::uint32_t number = 0;    // in its window
+  bool counted = true;          // false: collapsed as a repeat, or the user is locked already
+  bool locked_already = false;  // was locked when it came: answer locked_out
+  std::uint32_t number = 0;     // in its window
   millis window_ends_at_ms = 0;
   std::uint32_t user_number = 0;  // scope user_source: over all sources
   millis user_window_ends_at_ms = 0;
-  millis locks_until_ms = 0;   // > 0: this attempt starts a lock
+  millis locks_until_ms = 0;  // > 0: this attempt starts a lock
   bool locks_source_only = false;
   std::optional<session_handle> revoke;  // revoke_offending
 };
 
-/// Judges an attempt; changes nothing. `threshold` attempts are evaluated in a window, the last of them starts the lock.
-[[nodiscard]] attempt_judged decide_attempt(const lockout_state& state, const attempt& what, const lockout_policy& policy,
-                                            millis now_ms);
+/// Judges an attempt; changes nothing. `threshold` attempts are evaluated in a window, the last of
+/// them starts the lock.
+[[nodiscard]] attempt_judged decide_attempt(const lockout_state& state, const attempt& what,
+                                            const lockout_policy& policy, millis now_ms);
 /// Notes what decide_attempt needs of this attempt later and what is not in the log.
-void note_attempt(lockout_state& state, const attempt& what, const lockout_policy& policy, millis now_ms);
+void note_attempt(lockout_state& state, const attempt& what, const lockout_policy& policy,
+                  millis now_ms);
 
-[[nodiscard]] core::lockout_state_reply status_of(const lockout_state& state, const subject_id* subject,
+[[nodiscard]] core::lockout_state_reply status_of(const lockout_state& state,
+                                                  const subject_id* subject,
                                                   const lockout_policy& policy, millis now_ms);
 
 }  // namespace portcullis::core

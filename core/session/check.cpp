@@ -25,19 +25,27 @@ field_hashes unpack_hashes(field_set present, const short_hash* packed) {
   return fields;
 }
 
-context_findings check_context(const session_record& session, const user_identity& who, const context& presented,
-                               const session_policy& policy) {
+context_findings check_context(const session_record& session, const user_identity& who,
+                               const context& presented, const session_policy& policy) {
   context_findings found;
   if (policy.ip_binding != ip_binding::off &&
       !same_network(session.ip, presented.ip, policy.ip_prefix_v4, policy.ip_prefix_v6)) {
     switch (policy.ip_binding) {
-      case ip_binding::enforce: found.ip_mismatch = true; return found;
-      case ip_binding::challenge: found.challenged |= ip_bit; break;
-      case ip_binding::observe: found.observed |= ip_bit; break;
-      case ip_binding::off: break;
+      case ip_binding::enforce:
+        found.ip_mismatch = true;
+        return found;
+      case ip_binding::challenge:
+        found.challenged |= ip_bit;
+        break;
+      case ip_binding::observe:
+        found.observed |= ip_bit;
+        break;
+      case ip_binding::off:
+        break;
     }
   }
-  const auto looked_at = static_cast<field_set>(policy.enforced | policy.observed | policy.challenged);
+  const auto looked_at =
+      static_cast<field_set>(policy.enforced | policy.observed | policy.challenged);
   if ((session.present & looked_at) == 0) return found;
   const auto now = hash_fields(who, presented);
   const auto then = unpack_hashes(session.present, session.hashes.get());
@@ -45,7 +53,8 @@ context_findings check_context(const session_record& session, const user_identit
   for (std::size_t i = 0; i < context_field_count; ++i) {
     const auto mask = bit(static_cast<context_field>(i));
     if ((then.present & mask) == 0) continue;  // absent at creation: not compared
-    if ((now.present & mask) == 0 || !equal_secrets(now.hashes[i], then.hashes[i])) differing |= mask;
+    if ((now.present & mask) == 0 || !equal_secrets(now.hashes[i], then.hashes[i]))
+      differing |= mask;
   }
   if ((differing & policy.enforced) != 0) {
     found.fingerprint_mismatch = true;

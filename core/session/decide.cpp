@@ -38,17 +38,22 @@ bool is_live(const session_state& state, session_slot slot, millis now_ms) noexc
 verdict over_because(const session_state& state, session_slot slot, millis now_ms) noexcept {
   const auto& s = state.at(slot);
   switch (s.status) {
-    case session_status::live: break;
-    case session_status::expired: return verdict::expired;
+    case session_status::live:
+      break;
+    case session_status::expired:
+      return verdict::expired;
     case session_status::revoked:
-    case session_status::evicted: return verdict::revoked;
-    case session_status::none: return verdict::unknown;
+    case session_status::evicted:
+      return verdict::revoked;
+    case session_status::none:
+      return verdict::unknown;
   }
   if (state.outlived(s)) return verdict::revoked;
   return now_ms >= s.expires_at_ms() ? verdict::expired : verdict::valid;
 }
 
-judgement judge(const decision_input& in, const located& where, const context& presented, bool source_locked) {
+judgement judge(const decision_input& in, const located& where, const context& presented,
+                bool source_locked) {
   judgement out;
   const auto slot = where.found.slot;
   if (slot == no_slot) return out;
@@ -91,38 +96,51 @@ judgement judge(const decision_input& in, const located& where, const context& p
     out.remember = found.clean();
   }
   out.touch_due = in.now_ms - s.last_seen_at_ms >= touch_granularity_ms(s, policy);
-  out.first_successor_use =
-      out.kind == id_kind::current && s.extra && s.extra->has_predecessor && !s.extra->successor_used;
+  out.first_successor_use = out.kind == id_kind::current && s.extra && s.extra->has_predecessor &&
+                            !s.extra->successor_used;
   out.rekey_due = out.kind == id_kind::current && out.ring_key != in.keys.newest().id;
   return out;
 }
 
 invalid_reason reason_of(verdict value) noexcept {
   switch (value) {
-    case verdict::expired: return invalid_reason::expired;
+    case verdict::expired:
+      return invalid_reason::expired;
     case verdict::revoked:
-    case verdict::reused: return invalid_reason::revoked;
-    case verdict::locked: return invalid_reason::locked_out;
-    case verdict::ip_mismatch: return invalid_reason::ip_mismatch;
-    case verdict::fingerprint_mismatch: return invalid_reason::fingerprint_mismatch;
+    case verdict::reused:
+      return invalid_reason::revoked;
+    case verdict::locked:
+      return invalid_reason::locked_out;
+    case verdict::ip_mismatch:
+      return invalid_reason::ip_mismatch;
+    case verdict::fingerprint_mismatch:
+      return invalid_reason::fingerprint_mismatch;
     case verdict::valid:
     case verdict::unopened:
-    case verdict::unknown: break;
+    case verdict::unknown:
+      break;
   }
   return invalid_reason::not_found;
 }
 
 error_code error_of(verdict value) noexcept {
   switch (value) {
-    case verdict::expired: return error_code::SESSION_EXPIRED;
-    case verdict::revoked: return error_code::SESSION_REVOKED;
-    case verdict::reused: return error_code::SESSION_REUSE_DETECTED;
-    case verdict::locked: return error_code::USER_LOCKED_OUT;
-    case verdict::ip_mismatch: return error_code::SESSION_IP_MISMATCH;
-    case verdict::fingerprint_mismatch: return error_code::SESSION_FINGERPRINT_MISMATCH;
+    case verdict::expired:
+      return error_code::SESSION_EXPIRED;
+    case verdict::revoked:
+      return error_code::SESSION_REVOKED;
+    case verdict::reused:
+      return error_code::SESSION_REUSE_DETECTED;
+    case verdict::locked:
+      return error_code::USER_LOCKED_OUT;
+    case verdict::ip_mismatch:
+      return error_code::SESSION_IP_MISMATCH;
+    case verdict::fingerprint_mismatch:
+      return error_code::SESSION_FINGERPRINT_MISMATCH;
     case verdict::valid:
     case verdict::unopened:
-    case verdict::unknown: break;
+    case verdict::unknown:
+      break;
   }
   return error_code::SESSION_NOT_FOUND;
 }
@@ -134,9 +152,10 @@ session_id current_id(const session_record& session, const session_id& presented
   return key == nullptr ? presented : successor_of(presented, session.extra->nonce, *key);
 }
 
-std::optional<std::string> open_data(const session_record& session, const session_id& presented, id_kind kind,
-                                     const key_material& keys) {
-  return open(data_key(current_id(session, presented, kind, keys)), session.data(), as_text(session.handle.bytes));
+std::optional<std::string> open_data(const session_record& session, const session_id& presented,
+                                     id_kind kind, const key_material& keys) {
+  return open(data_key(current_id(session, presented, kind, keys)), session.data(),
+              as_text(session.handle.bytes));
 }
 
 event about(const session_state& state, session_slot slot, millis now_ms) {
@@ -152,8 +171,8 @@ event about(const session_state& state, session_slot slot, millis now_ms) {
   return what;
 }
 
-void consequences_of_use(const decision_input& in, const judgement& verdict, const session_id& presented,
-                         std::vector<event>& out) {
+void consequences_of_use(const decision_input& in, const judgement& verdict,
+                         const session_id& presented, std::vector<event>& out) {
   const auto& s = in.state.at(verdict.slot);
   if (verdict.first_successor_use) {
     auto what = about(in.state, verdict.slot, in.now_ms);
@@ -172,7 +191,8 @@ void consequences_of_use(const decision_input& in, const judgement& verdict, con
 result<nothing> check_ttls(const create_session& command, const session_policy& policy) {
   if (command.idle_ttl_s && (*command.idle_ttl_s < 1 || *command.idle_ttl_s > policy.idle_ttl_s))
     return fail(error_code::TTL_OUT_OF_RANGE, "idle_ttl_s", "1..policy", policy.idle_ttl_s);
-  if (command.absolute_ttl_s && (*command.absolute_ttl_s < 1 || *command.absolute_ttl_s > policy.absolute_ttl_s))
+  if (command.absolute_ttl_s &&
+      (*command.absolute_ttl_s < 1 || *command.absolute_ttl_s > policy.absolute_ttl_s))
     return fail(error_code::TTL_OUT_OF_RANGE, "absolute_ttl_s", "1..policy", policy.absolute_ttl_s);
   return nothing{};
 }
@@ -204,7 +224,8 @@ created decide_create(const decision_input& in, const create_session& command, u
 
   const auto idle_ttl_s = command.idle_ttl_s.value_or(policy.idle_ttl_s);
   const auto absolute_ttl_s = command.absolute_ttl_s.value_or(policy.absolute_ttl_s);
-  const auto user_agent = command.context.fields[static_cast<std::size_t>(context_field::user_agent)];
+  const auto user_agent =
+      command.context.fields[static_cast<std::size_t>(context_field::user_agent)];
   session_created body;
   body.absolute_expires_at_ms = in.now_ms + absolute_ttl_s * 1000;
   body.expires_at_ms = std::min(in.now_ms + idle_ttl_s * 1000, body.absolute_expires_at_ms);
@@ -229,11 +250,12 @@ created decide_create(const decision_input& in, const create_session& command, u
   return out;
 }
 
-result<rotated> decide_rotate(const decision_input& in, const rotate_session& command, const judgement& verdict,
-                      const random_source& random) {
+result<rotated> decide_rotate(const decision_input& in, const rotate_session& command,
+                              const judgement& verdict, const random_source& random) {
   const auto& s = in.state.at(verdict.slot);
   rotated out;
-  // Asked again with the id that was rotated: the same successor, so that parallel requests do not fight.
+  // Asked again with the id that was rotated: the same successor, so that parallel requests do not
+  // fight.
   if (command.grace && verdict.kind == id_kind::predecessor) {
     out.id = current_id(s, command.id, verdict.kind, in.keys);
     return out;
@@ -265,14 +287,15 @@ result<rotated> decide_rotate(const decision_input& in, const rotate_session& co
   return out;
 }
 
-result<event> decide_update(const decision_input& in, const update_session& command, const judgement& verdict,
-                            const random_source& random) {
+result<event> decide_update(const decision_input& in, const update_session& command,
+                            const judgement& verdict, const random_source& random) {
   const auto& s = in.state.at(verdict.slot);
   if (command.version && *command.version != s.version)
     return fail(error_code::SESSION_VERSION_CONFLICT, "version", "current", s.version);
   auto what = about(in.state, verdict.slot, in.now_ms);
   const auto sealed_under = current_id(s, command.id, verdict.kind, in.keys);
-  what.body = session_updated{s.version + 1, seal_data(sealed_under, s.handle, command.data, random)};
+  what.body =
+      session_updated{s.version + 1, seal_data(sealed_under, s.handle, command.data, random)};
   return what;
 }
 
@@ -297,10 +320,13 @@ swept sweep(const session_state& state, session_slot slot, millis now_ms) noexce
       return {swept::action::expire, expiry_kind::absolute, 0};
     return {swept::action::purge, {}, 0};
   }
-  if (s.status != session_status::live || state.outlived(s)) return {swept::action::keep, {}, purge_at_ms};
+  if (s.status != session_status::live || state.outlived(s))
+    return {swept::action::keep, {}, purge_at_ms};
   if (now_ms < s.expires_at_ms()) return {swept::action::keep, {}, s.expires_at_ms()};
   return {swept::action::expire,
-          s.absolute_expires_at_ms <= s.idle_expires_at_ms() ? expiry_kind::absolute : expiry_kind::idle, 0};
+          s.absolute_expires_at_ms <= s.idle_expires_at_ms() ? expiry_kind::absolute
+                                                             : expiry_kind::idle,
+          0};
 }
 
 }  // namespace portcullis::core

@@ -1,5 +1,5 @@
-// Every rule about sessions, as pure functions: state and a command in, a verdict and events out. Nothing here changes
-// state; session_state::apply does, from the events.
+// Every rule about sessions, as pure functions: state and a command in, a verdict and events out.
+// Nothing here changes state; session_state::apply does, from the events.
 #pragma once
 #include <vector>
 
@@ -24,24 +24,25 @@ struct located {
   found_session found;
   std::uint32_t ring_key = 0;
 };
-[[nodiscard]] located locate(const session_state& state, const key_material& keys, const session_id& id);
+[[nodiscard]] located locate(const session_state& state, const key_material& keys,
+                             const session_id& id);
 /// The same, where the hash under the newest key is known already.
-[[nodiscard]] located locate(const session_state& state, const key_material& keys, const session_id& id,
-                             const id_hash& under_newest);
+[[nodiscard]] located locate(const session_state& state, const key_material& keys,
+                             const session_id& id, const id_hash& under_newest);
 [[nodiscard]] inline id_hash hash_id(const key_material& keys, const session_id& id) noexcept {
   return id_hash{keys.newest().ids(byte_view(id.bytes))};
 }
 
 enum class verdict : std::uint8_t {
   valid,
-  unknown,       // no such session
+  unknown,  // no such session
   expired,
-  revoked,       // evicted, too
-  reused,        // an old id after its grace: the session must be revoked (event session_reuse_detected)
-  locked,        // the user, or this source of the user, is locked out
-  ip_mismatch,   // a failed attempt
+  revoked,  // evicted, too
+  reused,   // an old id after its grace: the session must be revoked (event session_reuse_detected)
+  locked,   // the user, or this source of the user, is locked out
+  ip_mismatch,           // a failed attempt
   fingerprint_mismatch,  // a failed attempt
-  unopened,      // the user's row must be opened before this can be judged
+  unopened,              // the user's row must be opened before this can be judged
 };
 
 struct judgement {
@@ -50,16 +51,18 @@ struct judgement {
   id_kind kind = id_kind::current;
   std::uint32_t ring_key = 0;
   field_set observed = 0, challenged = 0;
-  bool touch_due = false;        // recorded activity should move
+  bool touch_due = false;  // recorded activity should move
   bool first_successor_use = false;
-  bool rekey_due = false;        // found under an old ring key
-  bool remember = false;         // the context was clean but not the one remembered: keep `memo`
+  bool rekey_due = false;  // found under an old ring key
+  bool remember = false;   // the context was clean but not the one remembered: keep `memo`
   byte_array<16> memo{};
 };
 
-/// Judges a located session for a context, in the order of protocol.md: not_found, revoked, expired; locked_out; ip; device.
-/// `source_locked` says whether this source of the user is locked out (scope user_source).
-[[nodiscard]] judgement judge(const decision_input& in, const located& where, const context& presented, bool source_locked);
+/// Judges a located session for a context, in the order of protocol.md: not_found, revoked,
+/// expired; locked_out; ip; device. `source_locked` says whether this source of the user is locked
+/// out (scope user_source).
+[[nodiscard]] judgement judge(const decision_input& in, const located& where,
+                              const context& presented, bool source_locked);
 
 /// The contract's reason for a verdict that is not valid, reused or unopened.
 [[nodiscard]] invalid_reason reason_of(verdict value) noexcept;
@@ -67,28 +70,33 @@ struct judgement {
 [[nodiscard]] error_code error_of(verdict value) noexcept;
 
 /// The id that a valid presented id stands for: itself, or in grace its successor.
-[[nodiscard]] session_id current_id(const session_record& session, const session_id& presented, id_kind kind,
-                                    const key_material& keys);
-/// The session's data in clear, for a valid presented id. Absent: sealed under something else (STORE_INTEGRITY).
-[[nodiscard]] std::optional<std::string> open_data(const session_record& session, const session_id& presented, id_kind kind,
+[[nodiscard]] session_id current_id(const session_record& session, const session_id& presented,
+                                    id_kind kind, const key_material& keys);
+/// The session's data in clear, for a valid presented id. Absent: sealed under something else
+/// (STORE_INTEGRITY).
+[[nodiscard]] std::optional<std::string> open_data(const session_record& session,
+                                                   const session_id& presented, id_kind kind,
                                                    const key_material& keys);
 
 /// An event of this session, with everything but its body.
 [[nodiscard]] event about(const session_state& state, session_slot slot, millis now_ms);
 
-/// Immediate consequences of a valid use: session_successor_used, session_rekeyed. Touches are collected by the owner.
-void consequences_of_use(const decision_input& in, const judgement& verdict, const session_id& presented,
-                         std::vector<event>& out);
+/// Immediate consequences of a valid use: session_successor_used, session_rekeyed. Touches are
+/// collected by the owner.
+void consequences_of_use(const decision_input& in, const judgement& verdict,
+                         const session_id& presented, std::vector<event>& out);
 
 struct created {
   session_id id;
   event what;
 };
 /// Refuses a TTL beyond the policy with TTL_OUT_OF_RANGE (details.limit is the policy's value).
-[[nodiscard]] result<nothing> check_ttls(const create_session& command, const session_policy& policy);
-/// A new session of an identified user. `count_live` sessions of the user are live now: the cap has been seen to.
-[[nodiscard]] created decide_create(const decision_input& in, const create_session& command, user_slot user,
-                                    const random_source& random);
+[[nodiscard]] result<nothing> check_ttls(const create_session& command,
+                                         const session_policy& policy);
+/// A new session of an identified user. `count_live` sessions of the user are live now: the cap has
+/// been seen to.
+[[nodiscard]] created decide_create(const decision_input& in, const create_session& command,
+                                    user_slot user, const random_source& random);
 
 struct rotated {
   session_id id;
@@ -96,8 +104,8 @@ struct rotated {
 };
 /// Rotates a session that was judged valid for the presented id.
 /// STORE_INTEGRITY when the session's data cannot be opened with it: it must not be lost silently.
-[[nodiscard]] result<rotated> decide_rotate(const decision_input& in, const rotate_session& command, const judgement& verdict,
-                                    const random_source& random);
+[[nodiscard]] result<rotated> decide_rotate(const decision_input& in, const rotate_session& command,
+                                            const judgement& verdict, const random_source& random);
 
 /// Replaces data. SESSION_VERSION_CONFLICT when a version is given and stale.
 [[nodiscard]] result<event> decide_update(const decision_input& in, const update_session& command,
@@ -106,7 +114,8 @@ struct rotated {
 /// Whether the session is live at this moment, whatever the sweep has done.
 [[nodiscard]] bool is_live(const session_state& state, session_slot slot, millis now_ms) noexcept;
 /// Why it is not: revoked or expired. Only for sessions that are not live.
-[[nodiscard]] verdict over_because(const session_state& state, session_slot slot, millis now_ms) noexcept;
+[[nodiscard]] verdict over_because(const session_state& state, session_slot slot,
+                                   millis now_ms) noexcept;
 
 /// What create and rotate answer once the session is as decided.
 [[nodiscard]] session_made made_reply(const session_record& session, const session_id& id);

@@ -24,7 +24,8 @@ void directory_state::load_user(std::uint32_t user, user_row row) {
 }
 
 void directory_state::add(std::uint32_t user, std::uint32_t session) {
-  if (sessions_.size() <= session) sessions_.resize(std::max<std::size_t>(session + 1, sessions_.size() * 3 / 2));
+  if (sessions_.size() <= session)
+    sessions_.resize(std::max<std::size_t>(session + 1, sessions_.size() * 3 / 2));
   auto& owner = need(user);
   sessions_[session] = {owner.last, none};
   if (owner.last != none)
@@ -60,14 +61,15 @@ identity_ptr directory_state::identity(std::uint32_t user, const key_material& k
 }
 
 identity_ptr directory_state::identity(const subject_id& subject, const key_material& keys) {
-  const auto slot =
-      by_subject_.find(hash_at(subject.bytes, 4), [&](std::uint32_t user) { return subject_of(user) == subject; });
+  const auto slot = by_subject_.find(
+      hash_at(subject.bytes, 4), [&](std::uint32_t user) { return subject_of(user) == subject; });
   return slot == none ? nullptr : identity(slot, keys);
 }
 
 void directory_state::change_keys(const key_material& before, const key_material& now) {
   for (std::uint32_t slot = 0; slot < users_.size(); ++slot)
-    if (users_[slot].row && now.find(users_[slot].row->ring_key) == nullptr) (void)identity(slot, before);
+    if (users_[slot].row && now.find(users_[slot].row->ring_key) == nullptr)
+      (void)identity(slot, before);
 }
 
 user_row directory_state::make(std::uint32_t user, std::string_view tenant, std::string_view name,

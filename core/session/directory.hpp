@@ -1,5 +1,5 @@
-// Which sessions a user has, in order of creation, and who the user is. Users and sessions are named by the slots that the
-// shard's session_state gave them.
+// Which sessions a user has, in order of creation, and who the user is. Users and sessions are
+// named by the slots that the shard's session_state gave them.
 #pragma once
 #include <memory>
 #include <vector>
@@ -22,7 +22,8 @@ class directory_state {
   [[nodiscard]] bool knows(std::uint32_t user) const noexcept {
     return user < users_.size() && (users_[user].who || users_[user].row);
   }
-  /// Who the user is, opened on first use. Null: unknown here, or the row is not sealed under the ring.
+  /// Who the user is, opened on first use. Null: unknown here, or the row is not sealed under the
+  /// ring.
   [[nodiscard]] identity_ptr identity(std::uint32_t user, const key_material& keys);
   [[nodiscard]] identity_ptr identity(const subject_id& subject, const key_material& keys);
   /// Makes a user at first sight; the row is for the look-up table. The user must not be known.

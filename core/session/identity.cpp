@@ -14,7 +14,9 @@ aead_nonce random_nonce(const random_source& random) {
 }
 
 // Made when needed: kept, its precomputed states would be most of a user's memory.
-hmac_key field_key(const aead_key& key) { return hmac_key(hmac_key(key)("portcullis context fields")); }
+hmac_key field_key(const aead_key& key) {
+  return hmac_key(hmac_key(key)("portcullis context fields"));
+}
 
 }  // namespace
 

@@ -1,4 +1,5 @@
-// The key file: keys that never rotate, and the ring that does (architecture.md, Identity). Pure: random bytes come in.
+// The key file: keys that never rotate, and the ring that does (architecture.md, Identity). Pure:
+// random bytes come in.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -25,10 +26,10 @@ struct ring_key {
 };
 
 struct keyring {
-  byte_array<32> routing{};  // first byte of ids
-  byte_array<32> lookup{};   // find a user by name, sessions by address
-  byte_array<32> source{};   // keyed hashes of addresses in events
-  byte_array<32> chain{};    // the log's macs
+  byte_array<32> routing{};    // first byte of ids
+  byte_array<32> lookup{};     // find a user by name, sessions by address
+  byte_array<32> source{};     // keyed hashes of addresses in events
+  byte_array<32> chain{};      // the log's macs
   std::vector<ring_key> ring;  // newest first, 1..limits::key_ring_max
 };
 
@@ -37,10 +38,10 @@ struct keyring {
 [[nodiscard]] std::string serialize(const keyring& keys);
 /// Errors: KEYRING_MISMATCH with the rule that the text breaks.
 [[nodiscard]] result<keyring> parse_keyring(std::string_view text);
-/// Puts a new key in front. With a full ring the oldest is dropped: refused with KEYRING_MISMATCH (rule
-/// "oldest_key_in_use") while `oldest_in_use`, so that nobody is logged out.
-[[nodiscard]] result<keyring> rotate_keyring(const keyring& keys, bool oldest_in_use, const random_source& random,
-                                             millis now_ms);
+/// Puts a new key in front. With a full ring the oldest is dropped: refused with KEYRING_MISMATCH
+/// (rule "oldest_key_in_use") while `oldest_in_use`, so that nobody is logged out.
+[[nodiscard]] result<keyring> rotate_keyring(const keyring& keys, bool oldest_in_use,
+                                             const random_source& random, millis now_ms);
 
 /// What the keys are used for, with everything precomputed. Shared read-only between threads.
 class key_material {
@@ -59,10 +60,13 @@ class key_material {
   [[nodiscard]] const ring_entry* find(std::uint32_t ring_key_id) const noexcept;
 
   /// The first byte of every id of this user: which shard owns the user.
-  [[nodiscard]] std::uint8_t routing_byte(std::string_view tenant, std::string_view user) const noexcept;
-  [[nodiscard]] byte_array<16> lookup(std::string_view tenant, std::string_view user) const noexcept;
+  [[nodiscard]] std::uint8_t routing_byte(std::string_view tenant,
+                                          std::string_view user) const noexcept;
+  [[nodiscard]] byte_array<16> lookup(std::string_view tenant,
+                                      std::string_view user) const noexcept;
   /// What session.find compares; never 0.
-  [[nodiscard]] std::uint64_t find_tag(std::string_view tenant, std::string_view what) const noexcept;
+  [[nodiscard]] std::uint64_t find_tag(std::string_view tenant,
+                                       std::string_view what) const noexcept;
   /// A source is an IPv4 address or an IPv6 /64.
   [[nodiscard]] short_hash source(const ip_address& address) const noexcept;
   [[nodiscard]] const hmac_key& chain() const noexcept { return chain_; }
@@ -74,7 +78,8 @@ class key_material {
   std::vector<ring_entry> ring_;
 };
 
-/// The id that rotating `presented` gives: the same for the same nonce, however often it is asked for.
+/// The id that rotating `presented` gives: the same for the same nonce, however often it is asked
+/// for.
 [[nodiscard]] session_id successor_of(const session_id& presented, const byte_array<16>& nonce,
                                       const key_material::ring_entry& key) noexcept;
 

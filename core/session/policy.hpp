@@ -1,4 +1,5 @@
-// The rules that sessions are judged by (protocol.md, Policy). Configuration: session.*, tenant."NAME".session.*.
+// The rules that sessions are judged by (protocol.md, Policy). Configuration: session.*,
+// tenant."NAME".session.*.
 #pragma once
 #include <cstdint>
 
@@ -12,7 +13,7 @@ enum class cap_action : std::uint8_t { deny, evict_oldest };
 struct session_policy {
   std::int64_t idle_ttl_s = 900;
   std::int64_t absolute_ttl_s = 43'200;
-  std::int64_t touch_granularity_s = 60;  // at most half of idle_ttl_s
+  std::int64_t touch_granularity_s = 60;    // at most half of idle_ttl_s
   std::uint32_t max_sessions_per_user = 0;  // 0: no cap
   cap_action on_cap = cap_action::deny;
   core::ip_binding ip_binding = core::ip_binding::enforce;

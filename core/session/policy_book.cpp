@@ -7,10 +7,14 @@ namespace {
 
 std::string_view to_text(ip_binding value) {
   switch (value) {
-    case ip_binding::enforce: return "enforce";
-    case ip_binding::challenge: return "challenge";
-    case ip_binding::observe: return "observe";
-    case ip_binding::off: return "off";
+    case ip_binding::enforce:
+      return "enforce";
+    case ip_binding::challenge:
+      return "challenge";
+    case ip_binding::observe:
+      return "observe";
+    case ip_binding::off:
+      return "off";
   }
   __builtin_unreachable();
 }

@@ -1,4 +1,5 @@
-// Every policy in force: the default, what tenants override, and the lockout's. Replaced as a whole on reload.
+// Every policy in force: the default, what tenants override, and the lockout's. Replaced as a whole
+// on reload.
 #pragma once
 #include <map>
 #include <string>

@@ -10,7 +10,9 @@ namespace portcullis::core {
 template <class T>
 class slab {
  public:
-  [[nodiscard]] T& operator[](std::uint32_t slot) noexcept { return blocks_[slot / block_size][slot % block_size]; }
+  [[nodiscard]] T& operator[](std::uint32_t slot) noexcept {
+    return blocks_[slot / block_size][slot % block_size];
+  }
   [[nodiscard]] const T& operator[](std::uint32_t slot) const noexcept {
     return blocks_[slot / block_size][slot % block_size];
   }

@@ -1,5 +1,6 @@
-// An open-addressing hash table from a well-mixed 32-bit hash to slot numbers; the caller compares what a slot holds. Eight
-// bytes an entry. Keys are outputs of a keyed hash or of the random number generator, so nobody can aim at a chain.
+// An open-addressing hash table from a well-mixed 32-bit hash to slot numbers; the caller compares
+// what a slot holds. Eight bytes an entry. Keys are outputs of a keyed hash or of the random number
+// generator, so nobody can aim at a chain.
 #pragma once
 #include <cstdint>
 #include <cstring>

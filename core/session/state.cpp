@@ -34,11 +34,13 @@ found_session session_state::find(const id_hash& id) const {
 }
 
 session_slot session_state::find(const session_handle& handle) const {
-  return by_handle_.find(hash_at(handle.bytes, 4), [&](session_slot slot) { return sessions_[slot].handle == handle; });
+  return by_handle_.find(hash_at(handle.bytes, 4),
+                         [&](session_slot slot) { return sessions_[slot].handle == handle; });
 }
 
 user_slot session_state::find_user(const byte_array<16>& lookup) const {
-  return users_by_lookup_.find(hash_at(lookup, 0), [&](user_slot slot) { return users_[slot].lookup == lookup; });
+  return users_by_lookup_.find(hash_at(lookup, 0),
+                               [&](user_slot slot) { return users_[slot].lookup == lookup; });
 }
 
 user_slot session_state::find_user(const subject_id& subject) const {
@@ -52,7 +54,8 @@ tenant_slot session_state::find_tenant(std::string_view name) const {
 }
 
 tenant_slot session_state::need_tenant(std::string_view name) {
-  const auto [at, made] = tenants_by_name_.try_emplace(std::string(name), static_cast<tenant_slot>(tenants_.size()));
+  const auto [at, made] =
+      tenants_by_name_.try_emplace(std::string(name), static_cast<tenant_slot>(tenants_.size()));
   if (made) tenants_.push_back({std::string(name), 0, 0});
   return at->second;
 }
@@ -75,7 +78,8 @@ void session_state::identify(user_slot user, identity_ptr who) {
   record.who = std::move(who);
 }
 
-user_slot session_state::load_user(const subject_id& subject, const byte_array<16>& lookup, std::string_view tenant) {
+user_slot session_state::load_user(const subject_id& subject, const byte_array<16>& lookup,
+                                   std::string_view tenant) {
   const auto slot = need_user(lookup, tenant);
   users_[slot].subject = subject;
   users_by_subject_.insert(hash_at(subject.bytes, 4), slot);
@@ -143,11 +147,18 @@ void session_state::end(session_slot slot, session_status as) {
   --tenants_[users_[s.user].tenant].live;
   --counts_.live;
   switch (as) {
-    case session_status::revoked: ++counts_.revoked; break;
-    case session_status::expired: ++counts_.expired; break;
-    case session_status::evicted: ++counts_.evicted; break;
+    case session_status::revoked:
+      ++counts_.revoked;
+      break;
+    case session_status::expired:
+      ++counts_.expired;
+      break;
+    case session_status::evicted:
+      ++counts_.evicted;
+      break;
     case session_status::none:
-    case session_status::live: break;
+    case session_status::live:
+      break;
   }
 }
 
@@ -268,10 +279,12 @@ void session_state::on(const event& what, const session_revoked& body) {
       const auto owner = what.subject ? find_user(*what.subject) : no_slot;
       if (owner == no_slot) return;
       const auto excepted = body.except_handle ? find(*body.except_handle) : no_slot;
-      const bool spare = excepted != no_slot && sessions_[excepted].user == owner && !outlived(sessions_[excepted]);
+      const bool spare = excepted != no_slot && sessions_[excepted].user == owner &&
+                         !outlived(sessions_[excepted]);
       const auto generation = ++users_[owner].generation;
       if (spare) sessions_[excepted].user_generation = generation;
-      // A revocation of the tenant that was applied between decision and commit has counted them already.
+      // A revocation of the tenant that was applied between decision and commit has counted them
+      // already.
       auto& tenant = tenants_[users_[owner].tenant];
       if (body.tenant_generation != tenant.generation) return;
       tenant.live -= body.count;

@@ -1,4 +1,5 @@
-// What a shard knows of its sessions. apply() is the only thing that changes a session, live and in replay alike.
+// What a shard knows of its sessions. apply() is the only thing that changes a session, live and in
+// replay alike.
 #pragma once
 #include <algorithm>
 #include <memory>
@@ -27,7 +28,8 @@ enum class session_status : std::uint8_t { none, live, revoked, expired, evicted
 /// An id that the session once had.
 struct old_id {
   id_hash id;
-  millis quiet_until_ms = 0;  // until then its use is answered `revoked` without more; after it, it is reuse
+  millis quiet_until_ms =
+      0;  // until then its use is answered `revoked` without more; after it, it is reuse
 };
 
 /// What few sessions have, or have only for a while.
@@ -66,9 +68,15 @@ struct session_record {
   bool ip_known = false;
   bool memo_known = false;
 
-  [[nodiscard]] millis idle_expires_at_ms() const noexcept { return last_seen_at_ms + millis{idle_ttl_s} * 1000; }
-  [[nodiscard]] millis expires_at_ms() const noexcept { return std::min(idle_expires_at_ms(), absolute_expires_at_ms); }
-  [[nodiscard]] std::string_view data() const noexcept { return extra ? std::string_view(extra->data) : ""; }
+  [[nodiscard]] millis idle_expires_at_ms() const noexcept {
+    return last_seen_at_ms + millis{idle_ttl_s} * 1000;
+  }
+  [[nodiscard]] millis expires_at_ms() const noexcept {
+    return std::min(idle_expires_at_ms(), absolute_expires_at_ms);
+  }
+  [[nodiscard]] std::string_view data() const noexcept {
+    return extra ? std::string_view(extra->data) : "";
+  }
   session_extra& need_extra() {
     if (!extra) extra = std::make_unique<session_extra>();
     return *extra;
@@ -76,12 +84,13 @@ struct session_record {
 };
 
 struct user_record {
-  identity_ptr who;  // null until first needed after a restart
+  identity_ptr who;            // null until first needed after a restart
   millis locked_until_ms = 0;  // told by the lockout actor
   tenant_slot tenant = no_slot;
-  std::uint32_t generation = 0;  // sessions made under an earlier one are over; starts anew with the process
-  bool busy = false;           // requests of this user wait: a decision about it is not committed yet
-  bool sources_locked = false; // some source of this user is locked out (scope user_source)
+  std::uint32_t generation =
+      0;              // sessions made under an earlier one are over; starts anew with the process
+  bool busy = false;  // requests of this user wait: a decision about it is not committed yet
+  bool sources_locked = false;  // some source of this user is locked out (scope user_source)
   // What validating needs stands above, within one cache line.
   std::uint32_t sessions = 0;  // records, ended ones too
   byte_array<16> lookup{};
@@ -104,14 +113,15 @@ struct found_session {
 
 class session_state {
  public:
-  /// Applies what the event says of sessions; other events change nothing. An event of a session that is not here (purged
-  /// meanwhile) changes nothing either.
+  /// Applies what the event says of sessions; other events change nothing. An event of a session
+  /// that is not here (purged meanwhile) changes nothing either.
   void apply(const event& what);
 
   /// Records activity: what session_touched says of one session. Never backwards.
   void touch(session_slot slot, millis seen_at_ms) noexcept {
     auto& s = sessions_[slot];
-    if (s.status == session_status::live) s.last_seen_at_ms = std::max(s.last_seen_at_ms, seen_at_ms);
+    if (s.status == session_status::live)
+      s.last_seen_at_ms = std::max(s.last_seen_at_ms, seen_at_ms);
   }
   /// What needs no event: what a clean context looked like, and an address opened after a restart.
   void remember(session_slot slot, const byte_array<16>& memo) noexcept {
@@ -132,7 +142,8 @@ class session_state {
   /// Completes a user that need_user made, or opens one that was loaded.
   void identify(user_slot user, identity_ptr who);
   /// Adds a loaded user whose row has not been opened yet.
-  user_slot load_user(const subject_id& subject, const byte_array<16>& lookup, std::string_view tenant);
+  user_slot load_user(const subject_id& subject, const byte_array<16>& lookup,
+                      std::string_view tenant);
   /// Adds a loaded session; its indexes and counts, not its events.
   session_slot load_session(session_record&& loaded, std::span<const old_id> old_ids);
   void load_tenant(std::string_view name, std::uint32_t generation);
@@ -140,30 +151,39 @@ class session_state {
   void purge(session_slot slot);
 
   [[nodiscard]] session_record& at(session_slot slot) noexcept { return sessions_[slot]; }
-  [[nodiscard]] const session_record& at(session_slot slot) const noexcept { return sessions_[slot]; }
+  [[nodiscard]] const session_record& at(session_slot slot) const noexcept {
+    return sessions_[slot];
+  }
   [[nodiscard]] user_record& user(user_slot slot) noexcept { return users_[slot]; }
   [[nodiscard]] const user_record& user(user_slot slot) const noexcept { return users_[slot]; }
   [[nodiscard]] tenant_record& tenant(tenant_slot slot) noexcept { return tenants_[slot]; }
-  [[nodiscard]] const tenant_record& tenant(tenant_slot slot) const noexcept { return tenants_[slot]; }
-  [[nodiscard]] std::uint32_t tenant_count() const noexcept { return static_cast<std::uint32_t>(tenants_.size()); }
+  [[nodiscard]] const tenant_record& tenant(tenant_slot slot) const noexcept {
+    return tenants_[slot];
+  }
+  [[nodiscard]] std::uint32_t tenant_count() const noexcept {
+    return static_cast<std::uint32_t>(tenants_.size());
+  }
 
   /// Whether the session is over because its user or its tenant was revoked after it was made.
   [[nodiscard]] bool outlived(const session_record& s) const noexcept {
     const auto& owner = users_[s.user];
-    return s.user_generation != owner.generation || s.tenant_generation != tenants_[owner.tenant].generation;
+    return s.user_generation != owner.generation ||
+           s.tenant_generation != tenants_[owner.tenant].generation;
   }
   [[nodiscard]] std::uint32_t slots_used() const noexcept { return sessions_.used(); }
   [[nodiscard]] std::size_t records() const noexcept { return sessions_.live(); }
   [[nodiscard]] const session_counts& counts() const noexcept { return counts_; }
   void reserve(std::size_t sessions, std::size_t users);
-  /// Bring what validating these ids needs towards the cache, a step a pass over a batch: most of a validation's time is
-  /// waiting for memory, and the waits of several requests overlap. Hints only.
+  /// Bring what validating these ids needs towards the cache, a step a pass over a batch: most of a
+  /// validation's time is waiting for memory, and the waits of several requests overlap. Hints
+  /// only.
   void prefetch_index(const id_hash& id) const noexcept { by_id_.prefetch(hash_at(id.bytes, 4)); }
   [[nodiscard]] session_slot prefetch_record(const id_hash& id) const noexcept {
     const auto slot = by_id_.candidate(hash_at(id.bytes, 4));
     if (slot != no_slot) {
       const auto* at = reinterpret_cast<const char*>(&sessions_[slot]);
-      for (std::size_t line = 0; line < sizeof(session_record); line += 64) __builtin_prefetch(at + line);
+      for (std::size_t line = 0; line < sizeof(session_record); line += 64)
+        __builtin_prefetch(at + line);
     }
     return slot;
   }
@@ -195,7 +215,9 @@ class session_state {
   void end(session_slot slot, session_status status);
   void retire_id(session_slot slot, const id_hash& id, millis quiet_until_ms);
   void index_id(const id_hash& id, session_slot slot) { by_id_.insert(hash_at(id.bytes, 4), slot); }
-  void unindex_id(const id_hash& id, session_slot slot) { by_id_.erase(hash_at(id.bytes, 4), slot); }
+  void unindex_id(const id_hash& id, session_slot slot) {
+    by_id_.erase(hash_at(id.bytes, 4), slot);
+  }
   [[nodiscard]] session_slot live_slot(const event& what) const;
 
   slab<session_record> sessions_;

@@ -1,5 +1,6 @@
-// A timer wheel of whole seconds. An entry fires at its second or, when that is further away than the wheel is wide, at the
-// wheel's edge; whoever owns it looks whether it is really due and puts it back if not. So moving a deadline costs nothing.
+// A timer wheel of whole seconds. An entry fires at its second or, when that is further away than
+// the wheel is wide, at the wheel's edge; whoever owns it looks whether it is really due and puts
+// it back if not. So moving a deadline costs nothing.
 #pragma once
 #include <algorithm>
 #include <cstdint>
@@ -21,11 +22,13 @@ class timer_wheel {
     seconds_[static_cast<std::size_t>(second) % seconds_.size()].push_back(entry);
   }
 
-  /// Calls `fire(entry)` for what is due, at most `limit` times. True: more is due, call again soon. `fire` may add.
+  /// Calls `fire(entry)` for what is due, at most `limit` times. True: more is due, call again
+  /// soon. `fire` may add.
   template <class Fire>
   bool advance(millis now_ms, std::size_t limit, Fire&& fire) {
     if (next_second_ == 0) next_second_ = now_ms / 1000;
-    // After a long stop one turn of the wheel visits every entry; the seconds in between hold nothing else.
+    // After a long stop one turn of the wheel visits every entry; the seconds in between hold
+    // nothing else.
     const auto width = static_cast<std::int64_t>(seconds_.size());
     next_second_ = std::max(next_second_, now_ms / 1000 - width + 1);
     while (next_second_ <= now_ms / 1000) {
