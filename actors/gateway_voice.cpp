@@ -1,6 +1,6 @@
-
-#include "actors/cursors.hpp"
+// The gateway's actor: what takes more than one step.
 #include "actors/gateway.hpp"
+
 #include "actors/handlers.hpp"
 #include "monitoring/metrics.hpp"
 
