@@ -10,6 +10,11 @@ find_package(tomlplusplus REQUIRED)
 find_package(CLI11 REQUIRED)
 find_package(nlohmann_json REQUIRED)
 find_package(CAF 0.17.6 REQUIRED)
+if(PORTCULLIS_SANITIZE STREQUAL "address+undefined")
+  # CAF's headers bind a null reference, never used, when a functor is spawned without arguments (docs/caf.md). A null
+  # that is used is still found: it faults.
+  set_property(TARGET CAF::core APPEND PROPERTY INTERFACE_COMPILE_OPTIONS -fno-sanitize=null)
+endif()
 pkg_check_modules(UV REQUIRED IMPORTED_TARGET libuv)
 pkg_check_modules(SQLITE REQUIRED IMPORTED_TARGET sqlite3)
 pkg_check_modules(SYSTEMD IMPORTED_TARGET libsystemd)
