@@ -83,19 +83,29 @@ bool read(ondemand::value& from, Int& to, as_itself) {
     return to == wide;
   }
 }
+/// How many values an enumeration in the log has. A damaged log may hold any text: none past these
+/// is ever asked for its name.
+template <class Enum>
+inline constexpr int enum_values = -1;
+template <>
+inline constexpr int enum_values<invalid_reason> = static_cast<int>(invalid_reason::locked_out) + 1;
+template <>
+inline constexpr int enum_values<signal_action> = static_cast<int>(signal_action::challenge) + 1;
+template <>
+inline constexpr int enum_values<revoke_scope> = static_cast<int>(revoke_scope::tenant) + 1;
+template <>
+inline constexpr int enum_values<expiry_kind> = static_cast<int>(expiry_kind::absolute) + 1;
+
 template <class Enum>
 requires std::is_enum_v<Enum>
 bool read(ondemand::value& from, Enum& to, as_itself) {
-  constexpr int values_max = 8;
+  static_assert(enum_values<Enum> > 0, "say how many values it has");
   std::string_view text;
   if (!read_text(from, text)) return false;
-  for (int i = 0; i < values_max; ++i) {
-    const auto name = to_string(static_cast<Enum>(i));
-    if (name.empty()) return false;
-    if (name == text) {
-      to = static_cast<Enum>(i);
-      return true;
-    }
+  for (int i = 0; i < enum_values<Enum>; ++i) {
+    if (to_string(static_cast<Enum>(i)) != text) continue;
+    to = static_cast<Enum>(i);
+    return true;
   }
   return false;
 }
