@@ -50,18 +50,17 @@ void session_shard::start(session_self* self, session_options options) {
   tallies_.incarnation = options_.incarnation;
   now_ms_ = options_.clock->now_ms();
   coalesced_at_ms_ = now_ms_;
-  change_salt();
-  std::memcpy(&correlation_state_, memo_salt_.data(), sizeof correlation_state_);
+  memo_key_ = core::make_memo_key(options_.random);
+  options_.random(
+      {reinterpret_cast<std::uint8_t*>(&correlation_state_), sizeof correlation_state_});
   for (core::session_slot slot = 0; slot < state_->slots_used(); ++slot) {
     const auto found = core::sweep(*state_, slot, now_ms_);
     wheel_.add(slot, found.what == core::swept::action::keep ? found.next_ms : now_ms_, now_ms_);
   }
 }
 
-void session_shard::change_salt() { options_.random(memo_salt_); }
-
 core::decision_input session_shard::input() const {
-  return {*state_, *options_.keys, *options_.policies, memo_salt_, now_ms_};
+  return {*state_, *options_.keys, *options_.policies, memo_key_, now_ms_};
 }
 
 void session_shard::on(request_batch& batch) {

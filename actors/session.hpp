@@ -147,7 +147,6 @@ class session_shard {
   [[nodiscard]] std::string correlation_of(const inbound& request);
   [[nodiscard]] bool refuses_durable(const inbound& request);
   [[nodiscard]] bool visible(const inbound& request, core::session_slot slot) const;
-  void change_salt();
 
   session_self* self_ = nullptr;
   session_options options_;
@@ -164,7 +163,7 @@ class session_shard {
   };
   std::array<ahead, window_requests> ahead_;  // of the window being taken
   const ahead* known_ = nullptr;              // of the request being taken
-  core::byte_array<32> memo_salt_{};
+  core::memo_key memo_key_;
   core::timer_wheel wheel_;
   coalescer failures_;
   core::millis coalesced_at_ms_ = 0;

@@ -167,7 +167,8 @@ void session_shard::on(const source_limit_changed& change) {
 
 void session_shard::on(policies_changed& change) {
   options_.policies = std::move(change.book);
-  change_salt();  // remembered contexts were clean under the old policy
+  // Remembered contexts were clean under the old policy.
+  memo_key_ = core::make_memo_key(options_.random);
 }
 
 void session_shard::on(keys_changed& change) { options_.keys = std::move(change.keys); }

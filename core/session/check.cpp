@@ -1,4 +1,3 @@
-#define OPENSSL_SUPPRESS_DEPRECATED  // see docs/decisions/0003
 #include "core/session/check.hpp"
 
 #include <bit>
@@ -66,35 +65,61 @@ context_findings check_context(const session_record& session, const user_identit
   return found;
 }
 
-byte_array<16> context_memo(const byte_array<32>& salt, const context& presented) noexcept {
-  // One buffer, one call: most contexts are a few hundred bytes.
-  byte_array<512> buffer;
-  std::size_t used = 0;
-  SHA256_CTX hash;
-  SHA256_Init(&hash);
-  const auto put = [&](const void* bytes, std::size_t size) {
-    if (used + size > buffer.size()) {
-      SHA256_Update(&hash, buffer.data(), used);
-      used = 0;
-      if (size > buffer.size()) {
-        SHA256_Update(&hash, bytes, size);
-        return;
-      }
-    }
-    if (size > 0) std::memcpy(buffer.data() + used, bytes, size);
-    used += size;
-  };
-  put(salt.data(), salt.size());
-  put(presented.ip.bytes.data(), presented.ip.bytes.size());
-  for (const auto field : presented.fields) {
-    const auto size = static_cast<std::uint16_t>(field.size());
-    put(&size, sizeof size);
-    put(field.data(), field.size());
+namespace {
+
+/// The sum of products modulo 2^128 that NH is.
+class nh {
+ public:
+  explicit nh(const std::uint64_t* key) noexcept : key_(key) {}
+
+  /// In blocks of 16 bytes, the last one filled with zeros.
+  void add(std::string_view part) noexcept {
+    const char* at = part.data();
+    auto left = part.size();
+    for (; left >= 16; left -= 16, at += 16) block(at);
+    if (left == 0) return;
+    std::array<char, 16> last{};
+    std::memcpy(last.data(), at, left);
+    block(last.data());
   }
-  SHA256_Update(&hash, buffer.data(), used);
-  digest out;
-  SHA256_Final(out.data(), &hash);
-  return cut<16>(out);
+  [[nodiscard]] byte_array<16> sum() const noexcept {
+    byte_array<16> out;
+    std::memcpy(out.data(), &sum_, sizeof sum_);
+    return out;
+  }
+
+ private:
+  __extension__ using uint128 = unsigned __int128;
+  void block(const char* bytes) noexcept {
+    std::array<std::uint64_t, 2> words;
+    std::memcpy(words.data(), bytes, sizeof words);
+    sum_ += uint128{words[0] + key_[0]} * (words[1] + key_[1]);
+    key_ += 2;
+  }
+
+  const std::uint64_t* key_;
+  uint128 sum_ = 0;
+};
+
+}  // namespace
+
+memo_key make_memo_key(const random_source& random) {
+  memo_key made;
+  random({reinterpret_cast<std::uint8_t*>(made.words.data()), sizeof made.words});
+  return made;
+}
+
+byte_array<16> context_memo(const memo_key& key, const context& presented) noexcept {
+  nh hash(key.words.data());
+  hash.add(as_text(presented.ip.bytes));
+  // The sizes first: with them, fields filled with zeros are told from fields that have them.
+  std::array<std::uint16_t, 8> sizes{};
+  static_assert(context_field_count <= sizes.size());
+  for (std::size_t i = 0; i < context_field_count; ++i)
+    sizes[i] = static_cast<std::uint16_t>(presented.fields[i].size());
+  hash.add({reinterpret_cast<const char*>(sizes.data()), sizeof sizes});
+  for (const auto field : presented.fields) hash.add(field);
+  return hash.sum();
 }
 
 }  // namespace portcullis::core

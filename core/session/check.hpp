@@ -1,7 +1,9 @@
 // Whether a request comes from where and from what its session was made with (protocol.md, Policy).
 #pragma once
+#include <array>
 #include <memory>
 
+#include "core/limits.hpp"
 #include "core/session/identity.hpp"
 #include "core/session/policy.hpp"
 
@@ -30,10 +32,20 @@ struct context_findings {
                                              const user_identity& who, const context& presented,
                                              const session_policy& policy);
 
-/// A keyed hash of a whole context: a session remembers that of the last clean one, so that the
-/// same context need not be hashed field by field again. It changes with `salt`, which the owner
-/// changes with the policy.
-[[nodiscard]] byte_array<16> context_memo(const byte_array<32>& salt,
-                                          const context& presented) noexcept;
+/// The secret that context_memo hashes with: random words, one for each eight bytes that a context
+/// can have. It never leaves the process, nor does a memo: values of NH betray its key.
+struct memo_key {
+  static constexpr std::size_t context_bytes_max =
+      2 * 16 + context_field_count * limits::context_field_bytes_max;
+  std::array<std::uint64_t, context_bytes_max / 8> words{};
+};
+[[nodiscard]] memo_key make_memo_key(const random_source& random);
+
+/// NH, the universal hash of UMAC (RFC 4418, 5.2), on 64-bit words, over a whole context: a session
+/// remembers that of the last clean one, so that the same context need not be hashed field by field
+/// again. Two different contexts, chosen by someone who knows neither key nor memo, have the same
+/// one with a probability of at most 2^-63. It changes with `key`, which the owner changes with the
+/// policy. No field is longer than limits::context_field_bytes_max.
+[[nodiscard]] byte_array<16> context_memo(const memo_key& key, const context& presented) noexcept;
 
 }  // namespace portcullis::core

@@ -84,7 +84,7 @@ judgement judge(const decision_input& in, const located& where, const context& p
     return out;
   }
   const auto& policy = policy_for(in, s);
-  out.memo = context_memo(in.memo_salt, presented);
+  out.memo = context_memo(in.memo_key, presented);
   if (!s.memo_known || out.memo != s.memo) {
     const auto found = check_context(s, *user.who, presented, policy);
     if (found.ip_mismatch || found.fingerprint_mismatch) {

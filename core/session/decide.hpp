@@ -15,7 +15,7 @@ struct decision_input {
   const session_state& state;
   const key_material& keys;
   const policy_book& policies;
-  const byte_array<32>& memo_salt;
+  const core::memo_key& memo_key;
   millis now_ms;
 };
 

@@ -25,14 +25,12 @@ class slot_index {
     }
   }
   /// Brings the chain's head towards the cache; for batches.
-  void prefetch(std::uint32_t hash) const noexcept {
+  [[gnu::always_inline]] void prefetch(std::uint32_t hash) const noexcept {
     if (!entries_.empty()) __builtin_prefetch(&entries_[home(hash)]);
   }
-  /// The first candidate's slot, or none: only a hint.
+  /// The first slot with this hash, or none: only a hint.
   [[nodiscard]] std::uint32_t candidate(std::uint32_t hash) const noexcept {
-    if (entries_.empty()) return none;
-    const auto& there = entries_[home(hash)];
-    return there.hash == hash ? there.slot : none;
+    return find(hash, [](std::uint32_t) { return true; });
   }
 
   /// (hash, slot) must not be there yet.

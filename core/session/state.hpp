@@ -2,6 +2,7 @@
 // replay alike.
 #pragma once
 #include <algorithm>
+#include <cstddef>
 #include <memory>
 #include <span>
 #include <string>
@@ -91,7 +92,7 @@ struct user_record {
       0;              // sessions made under an earlier one are over; starts anew with the process
   bool busy = false;  // requests of this user wait: a decision about it is not committed yet
   bool sources_locked = false;  // some source of this user is locked out (scope user_source)
-  // What validating needs stands above, within one cache line.
+  // What validating needs stands above.
   std::uint32_t sessions = 0;  // records, ended ones too
   byte_array<16> lookup{};
   subject_id subject;
@@ -110,6 +111,13 @@ struct found_session {
   id_kind kind = id_kind::current;
   millis quiet_until_ms = 0;  // old only
 };
+
+/// Asks for the cache lines of the first `bytes` at `object`.
+[[gnu::always_inline]] inline void prefetch_lines(const void* object, std::size_t bytes) noexcept {
+  const auto* at = static_cast<const char*>(object);
+  for (std::size_t line = 0; line < bytes; line += 64) __builtin_prefetch(at + line);
+  __builtin_prefetch(at + bytes - 1);
+}
 
 class session_state {
  public:
@@ -176,26 +184,22 @@ class session_state {
   void reserve(std::size_t sessions, std::size_t users);
   /// Bring what validating these ids needs towards the cache, a step a pass over a batch: most of a
   /// validation's time is waiting for memory, and the waits of several requests overlap. Hints
-  /// only.
-  void prefetch_index(const id_hash& id) const noexcept { by_id_.prefetch(hash_at(id.bytes, 4)); }
-  [[nodiscard]] session_slot prefetch_record(const id_hash& id) const noexcept {
+  /// only. Always inlined: GCC drops calls of functions that do nothing but prefetch.
+  [[gnu::always_inline]] void prefetch_index(const id_hash& id) const noexcept {
+    by_id_.prefetch(hash_at(id.bytes, 4));
+  }
+  [[nodiscard, gnu::always_inline]] session_slot prefetch_record(const id_hash& id) const noexcept {
     const auto slot = by_id_.candidate(hash_at(id.bytes, 4));
-    if (slot != no_slot) {
-      const auto* at = reinterpret_cast<const char*>(&sessions_[slot]);
-      for (std::size_t line = 0; line < sizeof(session_record); line += 64)
-        __builtin_prefetch(at + line);
-    }
+    if (slot != no_slot) prefetch_lines(&sessions_[slot], sizeof(session_record));
     return slot;
   }
-  [[nodiscard]] user_slot prefetch_user(session_slot slot) const noexcept {
+  [[nodiscard, gnu::always_inline]] user_slot prefetch_user(session_slot slot) const noexcept {
     const auto owner = sessions_[slot].user;
-    if (owner != no_slot) __builtin_prefetch(&users_[owner]);
+    if (owner != no_slot) prefetch_lines(&users_[owner], offsetof(user_record, lookup));
     return owner;
   }
-  void prefetch_identity(user_slot user) const noexcept {
-    const auto* at = reinterpret_cast<const char*>(users_[user].who.get());
-    __builtin_prefetch(at);
-    __builtin_prefetch(at + 64);
+  [[gnu::always_inline]] void prefetch_identity(user_slot user) const noexcept {
+    prefetch_lines(users_[user].who.get(), offsetof(user_identity, key));
   }
 
  private:

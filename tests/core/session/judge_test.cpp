@@ -300,37 +300,62 @@ TEST(memo, signals_are_found_at_every_use) {
   EXPECT_EQ(w.use(s.id, elsewhere()).observed, ip_bit);
 }
 
-TEST(memo, differs_with_the_salt_the_address_and_each_field) {
-  byte_array<32> salt{};
+TEST(memo, differs_with_the_key_the_address_and_each_field) {
+  const auto key = make_memo_key(counted_random());
   auto base = context_of("192.0.2.7");
-  std::set<byte_array<16>> seen{context_memo(salt, base)};
-  auto other_salt = salt;
-  other_salt[31] = 1;
-  EXPECT_TRUE(seen.insert(context_memo(other_salt, base)).second);
-  EXPECT_TRUE(seen.insert(context_memo(salt, context_of("192.0.2.8"))).second);
+  std::set<byte_array<16>> seen{context_memo(key, base)};
+  const auto other_key = make_memo_key(counted_random(2));
+  EXPECT_TRUE(seen.insert(context_memo(other_key, base)).second);
+  EXPECT_TRUE(seen.insert(context_memo(key, context_of("192.0.2.8"))).second);
   for (std::size_t i = 0; i < context_field_count; ++i) {
     auto changed = base;
     changed.fields[i] = "something else";
-    EXPECT_TRUE(seen.insert(context_memo(salt, changed)).second) << context_field_names[i];
+    EXPECT_TRUE(seen.insert(context_memo(key, changed)).second) << context_field_names[i];
     changed.fields[i] = "";
     if (!base.fields[i].empty()) {
-      EXPECT_TRUE(seen.insert(context_memo(salt, changed)).second) << context_field_names[i];
+      EXPECT_TRUE(seen.insert(context_memo(key, changed)).second) << context_field_names[i];
     }
   }
 }
 
 TEST(memo, contexts_with_shifted_field_boundaries_differ) {
-  byte_array<32> salt{};
+  const auto key = make_memo_key(counted_random());
   auto a = context_of("192.0.2.7", "ab", "c");
   auto b = context_of("192.0.2.7", "a", "bc");
   auto c = context_of("192.0.2.7", "", "abc");
-  EXPECT_NE(context_memo(salt, a), context_memo(salt, b));
-  EXPECT_NE(context_memo(salt, b), context_memo(salt, c));
-  EXPECT_NE(context_memo(salt, a), context_memo(salt, c));
+  EXPECT_NE(context_memo(key, a), context_memo(key, b));
+  EXPECT_NE(context_memo(key, b), context_memo(key, c));
+  EXPECT_NE(context_memo(key, a), context_memo(key, c));
+}
+
+TEST(memo, zeros_at_the_end_of_a_field_count) {
+  const auto key = make_memo_key(counted_random());
+  const std::string filler(17, '\0');
+  std::set<byte_array<16>> seen;
+  for (std::size_t size = 0; size <= filler.size(); ++size)
+    EXPECT_TRUE(seen.insert(context_memo(key, context_of("192.0.2.7",
+                                                         std::string_view(filler.data(), size))))
+                    .second)
+        << size;
+}
+
+TEST(memo, is_NH_of_RFC_4418) {
+  auto key = make_memo_key(counted_random());
+  context only_ip;
+  only_ip.ip = *parse_ip("2001:db8::7");
+  std::array<std::uint64_t, 2> words;
+  std::memcpy(words.data(), only_ip.ip.bytes.data(), sizeof words);
+  __extension__ using uint128 = unsigned __int128;
+  // The second block has the sizes, all zero.
+  const uint128 expected = uint128{words[0] + key.words[0]} * (words[1] + key.words[1]) +
+                           uint128{key.words[2]} * key.words[3];
+  byte_array<16> bytes;
+  std::memcpy(bytes.data(), &expected, sizeof expected);
+  EXPECT_EQ(context_memo(key, only_ip), bytes);
 }
 
 TEST(memo, long_fields_count_to_their_last_byte) {
-  byte_array<32> salt{};
+  const auto key = make_memo_key(counted_random());
   const std::string filler(1023, 'x');
   for (std::size_t field = 0; field < context_field_count; ++field) {
     context a = context_of("192.0.2.7");
@@ -339,8 +364,8 @@ TEST(memo, long_fields_count_to_their_last_byte) {
     const auto one = filler + "a", two = filler + "b";
     a.fields[field] = one;
     b.fields[field] = two;
-    EXPECT_NE(context_memo(salt, a), context_memo(salt, b)) << field;
-    EXPECT_EQ(context_memo(salt, a), context_memo(salt, a));
+    EXPECT_NE(context_memo(key, a), context_memo(key, b)) << field;
+    EXPECT_EQ(context_memo(key, a), context_memo(key, a));
   }
 }
 

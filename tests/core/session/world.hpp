@@ -40,11 +40,11 @@ class world {
   static constexpr millis start_ms = 1'700'000'000'000;
 
   world() : random(counted_random()), ring(generate_keyring(random, start_ms)), keys(ring) {
-    random(salt);
+    change_policy();
     home = context_of("192.0.2.7");
   }
 
-  [[nodiscard]] decision_input input() const { return {state, keys, policies, salt, now_ms}; }
+  [[nodiscard]] decision_input input() const { return {state, keys, policies, key, now_ms}; }
 
   user_slot user(std::string_view name = "alice", std::string_view tenant = "acme") {
     const auto slot = state.need_user(keys.lookup(tenant, name), tenant);
@@ -177,13 +177,13 @@ class world {
     ring = *rotate_keyring(ring, false, random, now_ms);
     keys = key_material(ring);
   }
-  void change_policy() { random(salt); }  // as the session actor does
+  void change_policy() { key = make_memo_key(random); }  // as the session actor does
 
   random_source random;
   keyring ring;
   key_material keys;
   policy_book policies;
-  byte_array<32> salt{};
+  memo_key key;
   session_state state;
   directory_state directory;
   std::vector<user_row> rows;
