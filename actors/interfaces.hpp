@@ -60,6 +60,7 @@ using session_actor =
                      fn<void(user_looked_up)>,    // who a user is, and the user's sessions
                      fn<void(lockout_answer)>,    // a user's counters
                      fn<void(lock_changed)>,      // a lock ended, or one is told at the start
+                     fn<void(flush_atom)>,        // to itself: hands on what is to be committed
                      fn<tenant_answer(tenant_question)>,         // how many of a tenant live here
                      fn<tenant_answer(tenant_revoked)>,          // a tenant's sessions are over
                      fn<sessions_described(describe_sessions)>,  // completes rows that the store
@@ -74,7 +75,8 @@ using session_actor =
                      fn<void(store_state_changed)>,   // whether durable commands can be taken
                      fn<void(wire_session)>,          // the other actors
                      fn<void(crash_atom)>,            //
-                     fn<void(tick_atom)>>;            // expiries, coalesced failures
+                     fn<void(tick_atom)>,             // expiries, coalesced failures
+                     fn<bool(stop_atom)>>;            // hands on all that it still holds
 
 using journal_actor =
     caf::typed_actor<fn<void(log_events)>,  // appends; commits when nothing more waits or enough
@@ -132,7 +134,7 @@ using metrics_actor = caf::typed_actor<fn<scraped(scrape)>,  // collects from ev
 
 using supervisor_actor =
     caf::typed_actor<fn<admin_answer(admin_request)>,  // reload, drain, backup, rotate_keys, crash
-                     fn<void(stop_atom)>>;
+                     fn<bool(stop_atom)>>;  // everything has been handed on, the log is closed
 
 struct wire_shard {
   session_actor session;

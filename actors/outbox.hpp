@@ -1,5 +1,5 @@
-// What a shard has to log, in the order applied, until it is handed to the hub and the hub's word
-// comes back.
+// What a shard has to log, in the order applied, until it is handed to the hub and the journal's
+// word comes back.
 #pragma once
 #include <algorithm>
 #include <cassert>
@@ -32,6 +32,8 @@ class outbox {
   }
   void add_user(core::user_row row) { open(durable_, true).users.push_back(std::move(row)); }
 
+  [[nodiscard]] bool has_applied() const noexcept { return plain_ != nullptr; }
+  [[nodiscard]] bool has_durable() const noexcept { return durable_ != nullptr; }
   /// Hands over what has gathered, in order: what is applied already was decided first.
   template <class Send>
   void flush(Send&& send) {

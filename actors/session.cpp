@@ -21,6 +21,7 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
       [&state](user_looked_up& answer) { state.on(answer); },
       [&state](lockout_answer& answer) { state.on(answer); },
       [&state](lock_changed& change) { state.on(change); },
+      [&state](flush_atom) { state.flush(); },
       [&state](tenant_question& question) { return state.on(question); },
       [&state](tenant_revoked& order) { return state.on(order); },
       [&state](describe_sessions& question) { return state.on(question); },
@@ -37,6 +38,10 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
       [self](tick_atom) {
         self->state.tick();
         self->delayed_send(self, tick_every, tick_atom::value);
+      },
+      [&state](stop_atom) {
+        state.finish();
+        return true;
       },
   };
 }

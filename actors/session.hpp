@@ -56,6 +56,8 @@ class session_shard {
   void on(const store_state_changed& change);
   void on(wire_session& peers);
   void tick();
+  void flush();
+  void finish();
   static constexpr const char* name = "session";
 
  private:
@@ -142,7 +144,8 @@ class session_shard {
 
   void answer(const inbound& request, const core::reply& reply);
   void fail(const inbound& request, core::error why);
-  void flush();
+  void flush_soon();
+  void log_failures();
   [[nodiscard]] core::decision_input input() const;
   [[nodiscard]] std::string correlation_of(const inbound& request);
   [[nodiscard]] bool refuses_durable(const inbound& request);
@@ -152,6 +155,7 @@ class session_shard {
   session_options options_;
   std::unique_ptr<core::session_state> state_;
   std::optional<outbox> outbox_;
+  bool flush_sent_ = false;
   wire_session peers_;
   core::millis now_ms_ = 0;
   static constexpr std::size_t window_requests = 16;

@@ -51,7 +51,7 @@ void session_shard::on(events_committed& done) {
     else
       finish(whose.user);
   }
-  flush();
+  flush_soon();
 }
 
 /// What follows from an applied event outside the sessions themselves.
@@ -235,7 +235,7 @@ void session_shard::on(user_looked_up& answer) {
     case stage::committing:
       break;
   }
-  flush();
+  flush_soon();
 }
 
 void session_shard::revoke(inbound& request, core::revoke_session& params) {
@@ -446,7 +446,7 @@ void session_shard::on(lockout_answer& reply) {
     events.push_back(std::move(what));
     commit(reply.user, std::move(events));
   }
-  flush();
+  flush_soon();
 }
 
 void session_shard::on(lock_changed& change) {

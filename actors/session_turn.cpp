@@ -69,7 +69,20 @@ std::string session_shard::correlation_of(const inbound& request) {
   return core::to_hex({reinterpret_cast<const std::uint8_t*>(&mixed), sizeof mixed});
 }
 
+/// What is only decided may wait until the messages that came with this one are handled: it then
+/// goes as one batch. What is applied goes at once: its reply is written, and a failure of this
+/// actor must not take it along.
+void session_shard::flush_soon() {
+  const bool for_other_loops = std::any_of(replies_.begin(), replies_.end(),
+                                           [](const auto& each) { return !each.entries.empty(); });
+  if (outbox_->has_applied() || !touched_.empty() || for_other_loops) return flush();
+  if (!outbox_->has_durable() || flush_sent_) return;
+  flush_sent_ = true;
+  self_->send(self_, flush_atom::value);
+}
+
 void session_shard::flush() {
+  flush_sent_ = false;
   for (auto& [tenant, touches] : touched_) {
     core::event what;
     what.at_ms = what.decided_at_ms = now_ms_;
@@ -116,28 +129,37 @@ void session_shard::tick() {
   });
   if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
     coalesced_at_ms_ = now_ms_;
-    failures_.flush([this](core::user_slot user, std::optional<core::short_hash> source,
-                           core::invalid_reason reason, const coalescer::tally& seen) {
-      core::event what;
-      what.at_ms = what.decided_at_ms = now_ms_;
-      what.correlation_id = seen.correlation_id;
-      if (user != core::no_slot) {
-        const auto& record = state_->user(user);
-        what.tenant_id = state_->tenant(record.tenant).name;
-        what.subject = record.subject;
-        if (record.who) what.user_id = record.who->user_id;
-      }
-      core::validation_failed body;
-      body.reason = reason;
-      body.count = seen.count;
-      body.first_at_ms = seen.first_at_ms;
-      body.last_at_ms = seen.last_at_ms;
-      body.source = source;
-      what.body = body;
-      outbox_->add(std::move(what));
-    });
+    log_failures();
     std::erase_if(limited_sources_, [this](const auto& entry) { return entry.second <= now_ms_; });
   }
+  flush();
+}
+
+void session_shard::log_failures() {
+  failures_.flush([this](core::user_slot user, std::optional<core::short_hash> source,
+                         core::invalid_reason reason, const coalescer::tally& seen) {
+    core::event what;
+    what.at_ms = what.decided_at_ms = now_ms_;
+    what.correlation_id = seen.correlation_id;
+    if (user != core::no_slot) {
+      const auto& record = state_->user(user);
+      what.tenant_id = state_->tenant(record.tenant).name;
+      what.subject = record.subject;
+      if (record.who) what.user_id = record.who->user_id;
+    }
+    core::validation_failed body;
+    body.reason = reason;
+    body.count = seen.count;
+    body.first_at_ms = seen.first_at_ms;
+    body.last_at_ms = seen.last_at_ms;
+    body.source = source;
+    what.body = body;
+    outbox_->add(std::move(what));
+  });
+}
+
+void session_shard::finish() {
+  log_failures();
   flush();
 }
 

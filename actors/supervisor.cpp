@@ -10,6 +10,7 @@ namespace {
 
 constexpr auto peer_timeout = std::chrono::seconds(30);
 constexpr auto backup_timeout = std::chrono::minutes(10);
+constexpr auto stop_timeout = std::chrono::seconds(10);
 constexpr std::size_t restarts_max = 20;
 constexpr core::millis restarts_window_ms = 60'000;
 
@@ -75,7 +76,7 @@ supervisor_actor::behavior_type supervisor_behaviour(
   self->state.start(self, std::move(options), std::move(all));
   return {
       [self](admin_request& order) { return self->state.on(order); },
-      [self](stop_atom) { self->quit(); },
+      [self](stop_atom) { return self->state.stop(); },
   };
 }
 
@@ -96,6 +97,30 @@ void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state
     self_->monitor(each.lockout);
     self_->monitor(each.directory);
   }
+}
+
+/// What the shards still hold goes to the hub before the hub is asked to end. A shard that has just
+/// failed holds nothing.
+caf::result<bool> supervisor_state::stop() {
+  auto promise = self_->make_response_promise<bool>();
+  auto missing = std::make_shared<std::size_t>(all_.shards.size());
+  auto handed_on = [this, promise, missing]() mutable {
+    if (--*missing > 0) return;
+    auto batch = std::make_shared<event_batch>();
+    core::event what;
+    what.at_ms = what.decided_at_ms = options_.clock->now_ms();
+    what.body = core::node_stopped{};
+    batch->events.push_back(std::move(what));
+    self_->send(all_.hub, log_events{std::move(batch)});
+    self_->request(all_.hub, stop_timeout, stop_atom::value)
+        .then([promise](bool closed) mutable { promise.deliver(closed); },
+              [promise](const caf::error&) mutable { promise.deliver(false); });
+  };
+  for (const auto& shard : all_.shards)
+    self_->request(shard.session, stop_timeout, stop_atom::value)
+        .then([handed_on](bool) mutable { handed_on(); },
+              [handed_on](const caf::error&) mutable { handed_on(); });
+  return promise;
 }
 
 void supervisor_state::down(const caf::down_msg& message) {

@@ -63,6 +63,7 @@ class supervisor_state {
   void start(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options,
              node_actors all);
   caf::result<admin_answer> on(admin_request& order);
+  caf::result<bool> stop();
   static constexpr const char* name = "supervisor";
 
  private:

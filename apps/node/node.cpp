@@ -414,11 +414,10 @@ bool node::stop() {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   for (const auto& host : hosts_) host->close_connections();
-  log_node_event(core::node_stopped{});
   {
     caf::scoped_actor self{
         *system_};  // counts as a running actor: it must be gone before the others are awaited
-    self->request(all_.hub, std::chrono::seconds(10), actors::stop_atom::value)
+    self->request(supervisor_, std::chrono::seconds(20), actors::stop_atom::value)
         .receive([&](bool closed) { orderly = orderly && closed; },
                  [&](const caf::error&) { orderly = false; });
   }
