@@ -355,7 +355,7 @@ class ring_rewrapper final : public store::journal::rewrapper {
     if (row.ring_key == keys_.newest().id) return false;
     const auto who = core::open_user(row, keys_);
     if (!who) return false;
-    row = core::wrap_user(*who, row.lookup, keys_, random_);
+    row = core::wrap_user(*who, row, keys_, random_);
     return true;
   }
 

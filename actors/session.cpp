@@ -256,8 +256,7 @@ void session_shard::start_opening(inbound& request, core::user_slot user) {
 bool session_shard::open_address(core::session_slot slot) {
   const auto& s = state_->at(slot);
   if (s.ip_known) return true;
-  const auto ip =
-      s.extra ? core::open_ip(*state_->user(s.user).who, s.extra->sealed_ip) : std::nullopt;
+  const auto ip = core::open_ip(*state_->user(s.user).who, s.sealed_ip());
   if (!ip) return false;
   state_->know_ip(slot, *ip);
   return true;

@@ -307,7 +307,7 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   const auto& owner = state_->user(user);
   core::event what;
   what.at_ms = what.decided_at_ms = now_ms_;
-  what.tenant_id = owner.who->tenant_id;
+  what.tenant_id = state_->tenant(owner.tenant).name;
   what.user_id = owner.who->user_id;
   what.subject = owner.subject;
   what.correlation_id = correlation_of(current.request);

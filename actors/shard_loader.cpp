@@ -69,9 +69,9 @@ class loader final : public store::load_visitor {
     s.status = status_of(row.state);
     if (s.status == core::session_status::live) {
       s.present = row.fields.present;
-      s.hashes = core::pack_hashes(row.fields);
-      s.need_extra().sealed_ip = row.ip;
-      s.extra->data = row.data;
+      s.hashes = core::keep_hashes(row.fields);
+      s.keep_sealed_ip(row.ip);
+      if (!row.data.empty()) s.need_extra().data = row.data;
     }
     if (row.has_predecessor) {
       auto& extra = s.need_extra();

@@ -49,10 +49,10 @@ class hmac_key {
   SHA256_CTX inner_, outer_;
 };
 
-/// The first N bytes of a digest.
-template <std::size_t N>
-[[nodiscard]] byte_array<N> cut(const digest& whole) noexcept {
-  static_assert(N <= 32);
+/// The first N bytes of a digest, or of what was cut from one.
+template <std::size_t N, std::size_t Size>
+[[nodiscard]] byte_array<N> cut(const byte_array<Size>& whole) noexcept {
+  static_assert(N <= Size && Size <= 32);
   byte_array<N> part;
   std::memcpy(part.data(), whole.data(), N);
   return part;

@@ -1,27 +1,14 @@
 #include "core/session/check.hpp"
 
-#include <bit>
-
 #include "core/session/state.hpp"
 
 namespace portcullis::core {
 
-std::unique_ptr<short_hash[]> pack_hashes(const field_hashes& fields) {
-  const auto count = static_cast<std::size_t>(std::popcount(fields.present));
-  if (count == 0) return nullptr;
-  std::unique_ptr<short_hash[]> packed(new short_hash[count]);
-  std::size_t at = 0;
+kept_hashes keep_hashes(const field_hashes& fields) noexcept {
+  kept_hashes kept{};
   for (std::size_t i = 0; i < context_field_count; ++i)
-    if ((fields.present >> i & 1) != 0) packed[at++] = fields.hashes[i];
-  return packed;
-}
-
-field_hashes unpack_hashes(field_set present, const short_hash* packed) {
-  field_hashes fields;
-  fields.present = present;
-  for (std::size_t i = 0, at = 0; i < context_field_count; ++i)
-    if ((present >> i & 1) != 0) fields.hashes[i] = packed[at++];
-  return fields;
+    if ((fields.present >> i & 1) != 0) kept[i] = cut<8>(fields.hashes[i]);
+  return kept;
 }
 
 context_findings check_context(const session_record& session, const user_identity& who,
@@ -47,13 +34,12 @@ context_findings check_context(const session_record& session, const user_identit
       static_cast<field_set>(policy.enforced | policy.observed | policy.challenged);
   if ((session.present & looked_at) == 0) return found;
   const auto now = hash_fields(who, presented);
-  const auto then = unpack_hashes(session.present, session.hashes.get());
+  const auto kept = keep_hashes(now);
   field_set differing = 0;
   for (std::size_t i = 0; i < context_field_count; ++i) {
     const auto mask = bit(static_cast<context_field>(i));
-    if ((then.present & mask) == 0) continue;  // absent at creation: not compared
-    if ((now.present & mask) == 0 || !equal_secrets(now.hashes[i], then.hashes[i]))
-      differing |= mask;
+    if ((session.present & mask) == 0) continue;  // absent at creation: not compared
+    if ((now.present & mask) == 0 || !equal_secrets(kept[i], session.hashes[i])) differing |= mask;
   }
   if ((differing & policy.enforced) != 0) {
     found.fingerprint_mismatch = true;

@@ -22,9 +22,10 @@ struct context_findings {
   }
 };
 
-/// Hashes of the present fields only, one after the other.
-[[nodiscard]] std::unique_ptr<short_hash[]> pack_hashes(const field_hashes& fields);
-[[nodiscard]] field_hashes unpack_hashes(field_set present, const short_hash* packed);
+/// Half of each field's hash, by context_field: what memory keeps of a session's context. Nobody
+/// without the user's key can aim at 64 bits, and nobody has more than a lockout's attempts.
+using kept_hashes = std::array<byte_array<8>, context_field_count>;
+[[nodiscard]] kept_hashes keep_hashes(const field_hashes& fields) noexcept;
 
 /// Compares `presented` with what the session was made with, under today's policy. The session's
 /// address must be known.

@@ -237,11 +237,12 @@ created decide_create(const decision_input& in, const create_session& command, u
   body.ip = seal_ip(who, handle, command.context.ip);
   body.ip_plain = command.context.ip;
   body.data = seal_data(out.id, handle, command.data, random);
-  body.find_ip = in.keys.find_tag(who.tenant_id, as_text(command.context.ip.bytes));
-  body.find_user_agent = user_agent.empty() ? 0 : in.keys.find_tag(who.tenant_id, user_agent);
+  const auto& tenant_id = in.state.tenant(owner.tenant).name;
+  body.find_ip = in.keys.find_tag(tenant_id, as_text(command.context.ip.bytes));
+  body.find_user_agent = user_agent.empty() ? 0 : in.keys.find_tag(tenant_id, user_agent);
 
   out.what.at_ms = out.what.decided_at_ms = in.now_ms;
-  out.what.tenant_id = who.tenant_id;
+  out.what.tenant_id = tenant_id;
   out.what.user_id = who.user_id;
   out.what.subject = who.subject;
   out.what.handle = handle;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/session/identity.hpp"
+#include "core/session/slab.hpp"
 #include "core/session/slot_index.hpp"
 
 namespace portcullis::core {
@@ -20,7 +21,8 @@ class directory_state {
   [[nodiscard]] std::vector<std::uint32_t> sessions(std::uint32_t user) const;
 
   [[nodiscard]] bool knows(std::uint32_t user) const noexcept {
-    return user < users_.size() && (users_[user].who || users_[user].row);
+    const auto* u = users_.find(user);
+    return u != nullptr && (u->who || row_of(user) != nullptr);
   }
   /// Who the user is, opened on first use. Null: unknown here, or the row is not sealed under the
   /// ring.
@@ -33,24 +35,25 @@ class directory_state {
   /// The ring has changed: opens what is wrapped under a key that is no longer in it.
   void change_keys(const key_material& before, const key_material& now);
 
-  [[nodiscard]] std::size_t users() const noexcept { return known_; }
-
  private:
   struct entry {
     std::uint32_t first = slot_index::none, last = slot_index::none;
     identity_ptr who;
-    std::unique_ptr<user_row> row;  // until opened
   };
   struct links {
     std::uint32_t before = slot_index::none, after = slot_index::none;
   };
-  entry& need(std::uint32_t slot);
-  [[nodiscard]] const subject_id& subject_of(std::uint32_t slot) const;
+  [[nodiscard]] const user_row* row_of(std::uint32_t user) const noexcept {
+    const auto* row = rows_.find(user);
+    return row == nullptr ? nullptr : row->get();
+  }
+  [[nodiscard]] const subject_id& subject_of(std::uint32_t user) const;
 
-  std::vector<entry> users_;
-  std::vector<links> sessions_;
+  slot_values<entry> users_;
+  slot_values<std::unique_ptr<user_row>> rows_;  // loaded ones, until opened
+  slot_values<links> sessions_;
   slot_index by_subject_;
-  std::size_t known_ = 0;
+  std::uint32_t users_end_ = 0;  // past the last slot of a loaded user
 };
 
 }  // namespace portcullis::core

@@ -20,11 +20,11 @@ hmac_key field_key(const aead_key& key) {
 
 }  // namespace
 
-user_row wrap_user(const user_identity& who, const byte_array<16>& lookup, const key_material& keys,
+user_row wrap_user(const user_identity& who, const user_row& of, const key_material& keys,
                    const random_source& random) {
   std::string plain(as_text(who.key));
   plain += who.user_id;
-  return {who.subject, lookup, who.tenant_id, keys.newest().id,
+  return {who.subject, of.lookup, of.tenant_id, keys.newest().id,
           seal(keys.newest().wrap, random_nonce(random), plain, user_purpose)};
 }
 
@@ -36,7 +36,10 @@ new_user make_user(std::string_view tenant_id, std::string_view user_id, const k
   random(who->subject.bytes);
   who->subject.bytes[0] = keys.routing_byte(tenant_id, user_id);
   random(who->key);
-  auto row = wrap_user(*who, keys.lookup(tenant_id, user_id), keys, random);
+  user_row row;
+  row.lookup = keys.lookup(tenant_id, user_id);
+  row.tenant_id = tenant_id;
+  row = wrap_user(*who, row, keys, random);
   return {std::move(who), std::move(row)};
 }
 

@@ -26,8 +26,8 @@ struct new_user {
 
 /// Opens a row. Absent when it is not sealed under the ring (STORE_INTEGRITY for whoever asked).
 [[nodiscard]] identity_ptr open_user(const user_row& row, const key_material& keys);
-/// The same row, wrapped by the newest ring key.
-[[nodiscard]] user_row wrap_user(const user_identity& who, const byte_array<16>& lookup,
+/// The row `of` this user, wrapped by the newest ring key.
+[[nodiscard]] user_row wrap_user(const user_identity& who, const user_row& of,
                                  const key_material& keys, const random_source& random);
 
 /// Every present field of a context.

@@ -1,4 +1,5 @@
-// Fixed-size records by slot number, in blocks that never move.
+// Fixed-size records by slot number, in blocks that never move: growing copies nothing, and a
+// reference stays good.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,32 @@ class slab {
   std::vector<std::uint32_t> free_;
   std::uint32_t used_ = 0;
   std::size_t live_ = 0;
+};
+
+/// Values by a slot number that somebody else gives out, in blocks that never move.
+template <class T>
+class slot_values {
+ public:
+  /// The slot's value, a fresh one at first.
+  [[nodiscard]] T& need(std::uint32_t slot) {
+    const auto block = slot / block_size;
+    if (block >= blocks_.size()) blocks_.resize(block + 1);
+    if (!blocks_[block]) blocks_[block] = std::make_unique<T[]>(block_size);
+    return blocks_[block][slot % block_size];
+  }
+  /// Null where need() never was.
+  [[nodiscard]] T* find(std::uint32_t slot) noexcept {
+    const auto block = slot / block_size;
+    if (block >= blocks_.size() || !blocks_[block]) return nullptr;
+    return &blocks_[block][slot % block_size];
+  }
+  [[nodiscard]] const T* find(std::uint32_t slot) const noexcept {
+    return const_cast<slot_values*>(this)->find(slot);
+  }
+
+ private:
+  static constexpr std::uint32_t block_size = 1024;
+  std::vector<std::unique_ptr<T[]>> blocks_;
 };
 
 }  // namespace portcullis::core

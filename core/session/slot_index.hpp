@@ -1,6 +1,7 @@
 // An open-addressing hash table from a well-mixed 32-bit hash to slot numbers; the caller compares
-// what a slot holds. Eight bytes an entry. Keys are outputs of a keyed hash or of the random number
-// generator, so nobody can aim at a chain.
+// what a slot holds. Eight bytes an entry, between half and three quarters of them used: the size
+// grows by half, so a hash's home is a share of the table's length and no mask. Keys are outputs of
+// a keyed hash or of the random number generator, so nobody can aim at a chain.
 #pragma once
 #include <cstdint>
 #include <cstring>
@@ -50,8 +51,7 @@ class slot_index {
     }
     // Backward shift: no grave stones that would lengthen later searches.
     for (auto after = next(at); entries_[after].slot != none; after = next(after)) {
-      const auto distance_home = (after - home(entries_[after].hash)) & mask_;
-      if (distance_home < ((after - at) & mask_)) continue;
+      if (distance(home(entries_[after].hash), after) < distance(at, after)) continue;
       entries_[at] = entries_[after];
       at = after;
     }
@@ -60,7 +60,7 @@ class slot_index {
   }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   void reserve(std::size_t count) {
-    while (count * 4 > entries_.size() * 3) grow();
+    if (count * 4 > entries_.size() * 3) rehash(count / 2 * 3 + 64);
   }
 
  private:
@@ -68,22 +68,29 @@ class slot_index {
     std::uint32_t hash = 0;
     std::uint32_t slot = none;
   };
-  [[nodiscard]] std::size_t home(std::uint32_t hash) const noexcept { return hash & mask_; }
-  [[nodiscard]] std::size_t next(std::size_t at) const noexcept { return (at + 1) & mask_; }
+  // hash / 2^32 of the length (Lemire, "A fast alternative to the modulo reduction").
+  [[nodiscard]] std::size_t home(std::uint32_t hash) const noexcept {
+    return static_cast<std::size_t>(std::uint64_t{hash} * entries_.size() >> 32);
+  }
+  [[nodiscard]] std::size_t next(std::size_t at) const noexcept {
+    return at + 1 == entries_.size() ? 0 : at + 1;
+  }
+  [[nodiscard]] std::size_t distance(std::size_t from, std::size_t to) const noexcept {
+    return to >= from ? to - from : to + entries_.size() - from;
+  }
   void place(std::uint32_t hash, std::uint32_t slot) {
     auto at = home(hash);
     while (entries_[at].slot != none) at = next(at);
     entries_[at] = {hash, slot};
   }
-  void grow() {
+  void grow() { rehash(entries_.empty() ? 64 : entries_.size() / 2 * 3); }
+  void rehash(std::size_t length) {
     auto old = std::move(entries_);
-    entries_.assign(old.empty() ? 64 : old.size() * 2, entry{});
-    mask_ = entries_.size() - 1;
+    entries_.assign(length, entry{});
     for (const auto& e : old)
       if (e.slot != none) place(e.hash, e.slot);
   }
   std::vector<entry> entries_;
-  std::size_t mask_ = 0;
   std::size_t size_ = 0;
 };
 

@@ -5,6 +5,27 @@
 
 namespace portcullis::core {
 
+namespace {
+
+// What seal_ip() makes: a nonce, which is the handle's last bytes, then 16 bytes and their tag.
+constexpr std::size_t sealed_ip_bytes = 16 + aead_overhead, nonce_bytes = sizeof(aead_nonce);
+
+}  // namespace
+
+void session_record::keep_sealed_ip(std::string_view sealed) noexcept {
+  ip_known = memo_known = false;
+  if (sealed.size() != sealed_ip_bytes) return;  // damaged: opening it fails
+  std::memcpy(ip.bytes.data(), sealed.data() + nonce_bytes, 16);
+  std::memcpy(memo.data(), sealed.data() + nonce_bytes + 16, 16);
+}
+
+std::string session_record::sealed_ip() const {
+  std::string sealed(as_text(byte_view(handle.bytes).last(nonce_bytes)));
+  sealed += as_text(ip.bytes);
+  sealed += as_text(memo);
+  return sealed;
+}
+
 void session_state::apply(const event& what) {
   std::visit([&](const auto& body) { on(what, body); }, what.body);
 }
@@ -138,11 +159,10 @@ void session_state::end(session_slot slot, session_status as) {
   if (s.status != session_status::live) return;
   const bool counted = !outlived(s);  // else the revocation of all has counted it
   s.status = as;
-  s.hashes.reset();
-  if (s.extra) {
-    s.extra->data.clear();
-    s.extra->sealed_ip.clear();
-  }
+  s.hashes = {};
+  s.ip = {};
+  s.memo = {};
+  if (s.extra) std::string().swap(s.extra->data);
   if (!counted) return;
   --tenants_[users_[s.user].tenant].live;
   --counts_.live;
@@ -178,12 +198,12 @@ void session_state::on(const event& what, const session_created& body) {
   s.ring_key = body.ring_key;
   s.status = session_status::live;
   s.present = body.fields.present;
-  s.hashes = pack_hashes(body.fields);
+  s.hashes = keep_hashes(body.fields);
   if (body.ip_plain) {
     s.ip = *body.ip_plain;
     s.ip_known = true;
   } else {
-    s.need_extra().sealed_ip = body.ip;
+    s.keep_sealed_ip(body.ip);
   }
   if (!body.data.empty()) s.need_extra().data = body.data;
   ++counts_.created;
@@ -201,7 +221,7 @@ void session_state::know_ip(session_slot slot, const ip_address& ip) {
   auto& s = sessions_[slot];
   s.ip = ip;
   s.ip_known = true;
-  if (s.extra) s.extra->sealed_ip = {};
+  s.memo = {};
 }
 
 void session_state::retire_id(session_slot slot, const id_hash& id, millis quiet_until_ms) {

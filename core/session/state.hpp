@@ -11,6 +11,7 @@
 
 #include "core/contract/reply.hpp"
 #include "core/event/event.hpp"
+#include "core/session/check.hpp"
 #include "core/session/identity.hpp"
 #include "core/session/policy.hpp"
 #include "core/session/slab.hpp"
@@ -35,8 +36,7 @@ struct old_id {
 
 /// What few sessions have, or have only for a while.
 struct session_extra {
-  std::string data;       // sealed under the current id; empty: none
-  std::string sealed_ip;  // until the first validation after a restart opens it
+  std::string data;  // sealed under the current id; empty: none
   // Rotation: the id before the current one, while in grace.
   bool has_predecessor = false;
   bool successor_used = false;
@@ -56,7 +56,7 @@ struct session_record {
   std::uint64_t seq = 0;  // of its creation
   byte_array<16> memo{};  // of the last context that was found good, see check.hpp
   ip_address ip;
-  std::unique_ptr<short_hash[]> hashes;  // one a bit of `present`, in the order of context_field
+  kept_hashes hashes{};  // of the fields in `present`
   std::unique_ptr<session_extra> extra;
   user_slot user = no_slot;
   std::uint32_t tenant_generation = 0;
@@ -82,6 +82,10 @@ struct session_record {
     if (!extra) extra = std::make_unique<session_extra>();
     return *extra;
   }
+  /// The address as seal_ip() gave it, until the first validation after a restart opens it: in the
+  /// place of `ip` and `memo`, which mean nothing before.
+  void keep_sealed_ip(std::string_view sealed) noexcept;
+  [[nodiscard]] std::string sealed_ip() const;
 };
 
 struct user_record {

@@ -152,9 +152,10 @@ class journaled_history {
     if (a.status != session_status::live)
       RC_ASSERT(static_cast<int>(a.status) == static_cast<int>(b.status));
     if (!a_live) return;
-    RC_ASSERT(unpack_hashes(a.present, a.hashes.get()) == unpack_hashes(b.present, b.hashes.get()));
+    RC_ASSERT(a.present == b.present);
+    RC_ASSERT(a.hashes == b.hashes);
     RC_ASSERT(a.data() == b.data());
-    RC_ASSERT(open_ip(*owner_a.who, b.extra->sealed_ip) == a.ip);
+    RC_ASSERT(open_ip(*owner_a.who, b.sealed_ip()) == a.ip);
     const bool grace = a.extra && a.extra->has_predecessor;
     RC_ASSERT(grace == (b.extra && b.extra->has_predecessor));
     if (!grace) return;

@@ -143,7 +143,7 @@ TEST(revoking, an_ended_session_keeps_no_data_and_no_context) {
   w.revoke(s.handle);
   const auto& record = w.state.at(w.state.find(s.handle));
   EXPECT_TRUE(record.data().empty());
-  EXPECT_EQ(record.hashes, nullptr);
+  EXPECT_EQ(record.hashes, kept_hashes{});
 }
 
 TEST(activity, never_goes_backwards) {
