@@ -58,9 +58,7 @@ void gateway::fail(net::ticket to, const core::error& why, std::string_view corr
 
 std::optional<core::error> gateway::forbidden(const core::caller& caller,
                                               const core::request& request) const {
-  if (!core::may_call(caller.role, request.method))
-    return core::fail(caller.role == core::role::none ? core::error_code::AUTH_REQUIRED
-                                                      : core::error_code::FORBIDDEN);
+  if (const auto code = core::refusal(caller.role, request.method)) return core::fail(*code);
   if (caller.tenants.empty()) return std::nullopt;
   const auto tenant = tenant_named_by(request.params);
   if (!tenant.empty() && !caller.sees_tenant(tenant))

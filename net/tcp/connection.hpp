@@ -31,6 +31,9 @@ struct parked_call {
   reply_place place;
   core::request request;
   block_ref block;
+  /// What is wrong with the call: told only if the caller, known by then, may call the method.
+  std::optional<core::error> fault = std::nullopt;
+  std::optional<core::method> called = std::nullopt;  // with a fault; absent: no such method
 };
 
 // A connection's id: its number, then the loop, then the slot. Ascending with time, never reused.
@@ -85,6 +88,8 @@ struct connection {
   core::listener listener = core::listener::rpc;
   core::millis since_ms = 0;
 
+  /// Whether a login has yet to be answered: who is calling then is not known now.
+  [[nodiscard]] bool behind_login() const noexcept { return barrier || parked != nullptr; }
   [[nodiscard]] std::size_t unread() const noexcept { return out.size() - sent + held; }
 };
 

@@ -53,10 +53,14 @@ TEST_F(callers, before_login_only_ping_version_and_login_are_answered) {
         "admin.drain", "admin.reload", "admin.rotate_keys", "events.query"})
     EXPECT_EQ(client.error(method), "AUTH_REQUIRED") << method;
   EXPECT_EQ(client.error("session.create", create_params()), "AUTH_REQUIRED");
-  EXPECT_EQ(client.error("no.such.method"), "METHOD_NOT_FOUND");
+  EXPECT_EQ(client.error("session.create"), "AUTH_REQUIRED") << "also without its parameters";
+  EXPECT_EQ(client.error("no.such.method"), "AUTH_REQUIRED");
   EXPECT_EQ(client.result("auth.login", {{"token", app.text}}),
             (json{{"role", "app"}, {"name", "web"}}));
   EXPECT_EQ(client.error("session.create", create_params()), "");
+  EXPECT_EQ(client.error("session.create"), "INVALID_PARAMS");
+  EXPECT_EQ(client.error("admin.backup"), "FORBIDDEN");
+  EXPECT_EQ(client.error("no.such.method"), "METHOD_NOT_FOUND");
 }
 
 TEST_F(callers, login_is_a_barrier_for_what_was_sent_behind_it) {
