@@ -41,9 +41,17 @@ std::uint64_t random_seed() {
   std::_Exit(1);
 }
 
-net::http_response http_error(const core::error& why, bool development) {
-  static thread_local net::correlation_maker made_up(random_seed());
-  return net::error_response(why, core::describe(why.code).status, {made_up, development});
+net::correlation_maker& made_up() {
+  static thread_local net::correlation_maker maker(random_seed());
+  return maker;
+}
+
+std::string make_correlation_id() { return made_up().text(); }
+
+net::http_response http_error(const core::error& why, std::string_view correlation_id,
+                              bool development) {
+  return net::error_response(why, core::describe(why.code).status, {made_up(), development},
+                             correlation_id);
 }
 
 }  // namespace
@@ -141,9 +149,10 @@ void node::make_loops() {
     gateway.tokens = callers_;
     gateway.limiter = limiter;
     gateway.pool = std::make_shared<actors::batch_pool>();
-    gateway.http_error = [development](const core::error& why) {
-      return http_error(why, development);
+    gateway.http_error = [development](const core::error& why, std::string_view correlation_id) {
+      return http_error(why, correlation_id, development);
     };
+    gateway.make_correlation_id = make_correlation_id;
 
     loop_host_options options;
     options.tcp.message = {config_.limits.value_bytes, config_.limits.depth, config_.limits.batch,
@@ -277,6 +286,7 @@ void node::spawn_actors() {
     }
     return saved;
   };
+  options.make_correlation_id = make_correlation_id;
   options.drain = want_stop_;
   options.fatal = [](std::string_view why) { die(why); };
   options.spawn_shard = [this](std::uint32_t shard, std::uint64_t incarnation,

@@ -129,8 +129,10 @@ constexpr config_key rows[] = {
     KEY_INTEGER("listen.http.max_connections", server, 1, 65'536, false,
                 whole->listen.http.max_connections,
                 "HTTP connections over it are answered with CONNECTION_LIMIT."),
-    KEY_CHOICE("listen.http.auth", server, http_auth_names, false, whole->listen.http.auth,
-               "Whether the HTTP listener asks for a token (`Authorization: Bearer`)."),
+    KEY_CHOICE(
+        "listen.http.auth", server, http_auth_names, false, whole->listen.http.auth,
+        "Whether the HTTP listener asks for a token (`Authorization: Bearer`). Tokens are taken "
+        "over loopback only."),
 
     KEY_INTEGER("limits.value_bytes", server, 1'024,
                 static_cast<std::int64_t>(limits::read_block_bytes / 2), false,

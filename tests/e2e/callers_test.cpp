@@ -193,8 +193,9 @@ TEST_F(callers, five_failures_of_a_source_are_answered_and_then_none_for_a_while
 
 TEST_F(callers, a_failed_login_is_an_event_with_a_hashed_source) {
   auto boss = logged_in(admin);
-  node.connect().error("auth.login", {{"token", make_token("x").text}});
+  const auto refused = node.connect().call("auth.login", {{"token", make_token("x").text}});
   const auto found = events_at_least(boss, 1, {{"types", {"auth_failed"}}});
+  EXPECT_EQ(found[0]["correlation_id"], refused["error"]["data"]["correlation_id"]);
   EXPECT_TRUE(found[0].contains("source"));
   EXPECT_EQ(found[0].dump().find("127.0.0.1"), std::string::npos);
 }
@@ -248,6 +249,7 @@ TEST_F(callers, a_reload_changes_the_policy_names_the_keys_and_leaves_an_event) 
   const auto found = events_at_least(boss, 1, {{"types", {"config_reloaded"}}});
   EXPECT_EQ(found[0]["actor"], "boss");
   EXPECT_TRUE(found[0].contains("policy"));
+  EXPECT_TRUE(found[0].contains("correlation_id")) << "made up, as none came";
 }
 
 TEST_F(callers, connections_shows_who_is_there) {
