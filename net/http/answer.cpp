@@ -14,6 +14,7 @@ void write_response(core::byte_buffer& out, const http_response& response, bool 
   out.append(' ');
   out.append(http_status_str(static_cast<http_status>(response.status)));
   if (response.status == 405) out.append("\r\nAllow: GET, HEAD");
+  if (response.status == 401) out.append("\r\nWWW-Authenticate: Bearer");
   out.append("\r\nContent-Type: ");
   out.append(response.content_type);
   out.append("\r\nContent-Length: ");

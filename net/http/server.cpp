@@ -174,6 +174,7 @@ void http_server::impl::parse(http_connection& from) {
   std::size_t used = 0;
   const auto status = from.reader.feed(from.in.view(), used);
   from.in.consume(used);
+  from.head = from.reader.head();
   switch (status) {
     case http_request_reader::status::need_more:
       return;
@@ -186,7 +187,6 @@ void http_server::impl::parse(http_connection& from) {
   auto request = std::move(from.reader.request());
   request.remote_address = from.from.address;
   request.loopback = from.from.loopback;
-  from.head = request.method == "HEAD";
   from.keep_alive = from.reader.keep_alive() && !stopping_;
   from.reader.reset();
   from.step = step::answering;
