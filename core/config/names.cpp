@@ -46,10 +46,8 @@ bool is_label_name(std::string_view text) {
 
 bool is_tenant_name(std::string_view text) {
   return !text.empty() && text.size() <= limits::tenant_id_bytes_max &&
-         std::none_of(text.begin(), text.end(), [](char c) {
-           const auto byte = static_cast<unsigned char>(c);
-           return byte < 0x20 || byte == 0x7f;
-         });
+         std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20; });
 }
 
 std::string_view last_part(std::string_view dotted_name) {
