@@ -417,6 +417,21 @@ TEST(tcp_server, stops_accepting_and_drains) {
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
 }
 
+TEST(tcp_server, half_a_value_holds_up_no_drain) {
+  node n;
+  n.gateway.hold = true;
+  client half(n.port), whole(n.port);
+  half.send(call("1").substr(0, 20));
+  whole.send(call("2") + call("3").substr(0, 20));
+  ASSERT_TRUE(n.until([&] { return n.gateway.requests.size() == 1; }));
+  n.settle();
+  n.server->stop_accepting();
+  EXPECT_FALSE(n.server->drained()) << "a request is in flight";
+  n.gateway.answer_all();
+  ASSERT_TRUE(n.until_lines(whole, 1));
+  EXPECT_TRUE(n.server->drained());
+}
+
 TEST(tcp_server, an_address_that_is_taken_is_an_error_with_its_reason) {
   node n;
   const auto again = n.server->listen({any_port().address, n.port}, core::listener::rpc, false);
