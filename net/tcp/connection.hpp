@@ -9,6 +9,7 @@
 
 #include "core/bytes.hpp"
 #include "core/contract/request.hpp"
+#include "core/limits.hpp"
 #include "core/tallies.hpp"
 #include "net/loop/descriptor.hpp"
 #include "net/loop/loop.hpp"
@@ -39,6 +40,7 @@ struct parked_call {
 // A connection's id: its number, then the loop, then the slot. Ascending with time, never reused.
 inline constexpr unsigned connection_slot_bits = 20;
 inline constexpr unsigned connection_loop_bits = 4;
+static_assert(core::limits::loops_max <= 1U << connection_loop_bits);
 [[nodiscard]] constexpr std::uint32_t slot_of(connection_id id) noexcept {
   return static_cast<std::uint32_t>(id & ((1U << connection_slot_bits) - 1));
 }
