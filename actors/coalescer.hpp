@@ -12,8 +12,10 @@ namespace portcullis::actors {
 
 class coalescer {
  public:
+  /// `correlation_id` is called for the first of an entry only: most requests' is never shown.
+  template <class CorrelationId>
   void add(core::user_slot user, const core::short_hash& source, core::invalid_reason reason,
-           core::millis now_ms, std::string_view correlation_id) {
+           core::millis now_ms, const CorrelationId& correlation_id) {
     const key exact{user, source, reason};
     const auto found = failures_.find(exact);
     if (found == failures_.end() && failures_.size() >= core::limits::coalesce_entries_max) {
@@ -48,10 +50,11 @@ class coalescer {
     core::invalid_reason reason;
     friend auto operator<=>(const key&, const key&) = default;
   };
-  static void count(tally& seen, core::millis now_ms, std::string_view correlation_id) {
+  template <class CorrelationId>
+  static void count(tally& seen, core::millis now_ms, const CorrelationId& correlation_id) {
     if (seen.count++ == 0) {
       seen.first_at_ms = now_ms;
-      seen.correlation_id = correlation_id;
+      seen.correlation_id = correlation_id();
     }
     seen.last_at_ms = now_ms;
   }

@@ -14,6 +14,22 @@ struct overloaded : Fs... {
 template <class... Fs>
 overloaded(Fs...) -> overloaded<Fs...>;
 
+/// The token of an Authorization field; empty, which no token is, for another scheme. The scheme's
+/// letters may be of either case (RFC 9110, 11.1).
+std::string_view bearer_token(std::string_view authorization) noexcept {
+  constexpr std::string_view scheme = "bearer ";
+  if (authorization.size() < scheme.size()) return {};
+  for (std::size_t i = 0; i < scheme.size(); ++i) {
+    const char c = authorization[i];
+    if ((c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c) != scheme[i]) return {};
+  }
+  authorization.remove_prefix(scheme.size());
+  while (authorization.starts_with(' ')) authorization.remove_prefix(1);
+  while (authorization.ends_with(' ') || authorization.ends_with('\t'))
+    authorization.remove_suffix(1);
+  return authorization;
+}
+
 /// The tenant that a request names; empty: none.
 std::string_view tenant_named_by(const core::request_params& params) {
   return std::visit(
@@ -58,9 +74,7 @@ void gateway::fail(net::ticket to, const core::error& why, std::string_view corr
 
 std::optional<core::error> gateway::forbidden(const core::caller& caller,
                                               const core::request& request) const {
-  if (!core::may_call(caller.role, request.method))
-    return core::fail(caller.role == core::role::none ? core::error_code::AUTH_REQUIRED
-                                                      : core::error_code::FORBIDDEN);
+  if (const auto code = core::refusal(caller.role, request.method)) return core::fail(*code);
   if (caller.tenants.empty()) return std::nullopt;
   const auto tenant = tenant_named_by(request.params);
   if (!tenant.empty() && !caller.sees_tenant(tenant))
@@ -141,52 +155,63 @@ void gateway::turn_ended() {
   }
 }
 
-void gateway::log_in(net::connection_id from, net::ticket to, const core::request& request) {
-  const auto peer = visitors_[from];
-  if (!peer.loopback)
-    return fail(to, core::fail(core::error_code::TLS_REQUIRED), request.correlation_id);
+core::result<const core::caller*> gateway::identify(const visitor& from, std::string_view token,
+                                                    const std::string& correlation_id) {
+  if (!from.loopback) return core::fail(core::error_code::TLS_REQUIRED);
   const auto now_ms = options_.clock->now_ms();
-  const auto source = options_.keys->source(peer.address);
+  const auto source = options_.keys->source(from.address);
   if (const auto wait_ms = options_.limiter->wait_ms(source, now_ms); wait_ms > 0) {
     auto why = core::fail(core::error_code::AUTH_RATE_LIMITED);
     why.retry_after_ms = wait_ms;
-    return fail(to, why, request.correlation_id);
+    return why;
   }
-  const auto token = std::get<core::login>(request.params).token;
-  const auto* who = is_token_form(token) ? find_caller(options_.tokens, token) : nullptr;
-  if (who == nullptr) {
-    options_.limiter->failed(source, now_ms);
-    auto batch = std::make_shared<event_batch>();
-    core::event what;
-    what.at_ms = what.decided_at_ms = now_ms;
-    what.correlation_id = request.correlation_id;
-    what.body = core::auth_failed{source};
-    batch->events.push_back(std::move(what));
-    caf::anon_send(peers_.hub, log_events{std::move(batch)});
-    return fail(to, core::fail(core::error_code::AUTH_FAILED), request.correlation_id);
-  }
-  connections_->set_caller(from, who);
-  connections_->answer(to, core::logged_in{who->role, who->name});
+  if (const auto* who = is_token_form(token) ? find_caller(options_.tokens, token) : nullptr)
+    return who;
+  options_.limiter->failed(source, now_ms);
+  auto batch = std::make_shared<event_batch>();
+  core::event what;
+  what.at_ms = what.decided_at_ms = now_ms;
+  what.correlation_id = correlation_id;
+  what.body = core::auth_failed{source};
+  batch->events.push_back(std::move(what));
+  caf::anon_send(peers_.hub, log_events{std::move(batch)});
+  return core::fail(core::error_code::AUTH_FAILED);
+}
+
+void gateway::log_in(net::connection_id from, net::ticket to, const core::request& request) {
+  const auto correlation_id = request.correlation_id.empty() ? options_.make_correlation_id()
+                                                             : std::string(request.correlation_id);
+  const auto who =
+      identify(visitors_[from], std::get<core::login>(request.params).token, correlation_id);
+  if (!who) return fail(to, who.error(), correlation_id);
+  connections_->set_caller(from, *who);
+  connections_->answer(to, core::logged_in{(*who)->role, (*who)->name});
+}
+
+std::optional<net::http_response> gateway::turned_away(const net::http_request& request) {
+  const auto correlation_id = options_.make_correlation_id();
+  const auto refused = [&](const core::error& why) {
+    return options_.http_error(why, correlation_id);
+  };
+  if (request.authorization.empty()) return refused(core::fail(core::error_code::AUTH_REQUIRED));
+  const auto address = core::parse_ip(request.remote_address).value_or(core::ip_address{});
+  const auto who =
+      identify({address, request.loopback}, bearer_token(request.authorization), correlation_id);
+  if (!who) return refused(who.error());
+  if ((*who)->role == core::role::app) return refused(core::fail(core::error_code::FORBIDDEN));
+  return std::nullopt;
 }
 
 void gateway::handle(net::http_request request, std::function<void(net::http_response)> respond) {
-  if (options_.http_needs_token) {
-    constexpr std::string_view scheme = "Bearer ";
-    const std::string_view sent = request.authorization;
-    const auto token = sent.starts_with(scheme) ? sent.substr(scheme.size()) : std::string_view{};
-    const auto* who = is_token_form(token) ? find_caller(options_.tokens, token) : nullptr;
-    if (who == nullptr)
-      return respond(options_.http_error(core::fail(sent.empty() ? core::error_code::AUTH_REQUIRED
-                                                                 : core::error_code::AUTH_FAILED)));
-    if (who->role == core::role::app)
-      return respond(options_.http_error(core::fail(core::error_code::FORBIDDEN)));
-  }
+  if (options_.http_needs_token)
+    if (auto answer = turned_away(request)) return respond(*std::move(answer));
   if (request.path == "/livez") return respond({200, "text/plain; charset=utf-8", "ok\n"});
   if (request.path == "/readyz") {
-    if (draining_) return respond(options_.http_error(core::fail(core::error_code::NODE_DRAINING)));
-    if (store_trouble_) return respond(options_.http_error(*store_trouble_));
+    if (draining_)
+      return respond(options_.http_error(core::fail(core::error_code::NODE_DRAINING), {}));
+    if (store_trouble_) return respond(options_.http_error(*store_trouble_, {}));
     for (const bool down : down_)
-      if (down) return respond(options_.http_error(core::fail(core::error_code::OVERLOADED)));
+      if (down) return respond(options_.http_error(core::fail(core::error_code::OVERLOADED), {}));
     if (request.query.find("verbose") == std::string::npos)
       return respond({200, "text/plain; charset=utf-8", "ok\n"});
     return respond(
@@ -197,7 +222,7 @@ void gateway::handle(net::http_request request, std::function<void(net::http_res
                    http_get{std::move(request.path), std::move(request.query), std::move(respond)});
     return;
   }
-  respond(options_.http_error(core::fail(core::error_code::METHOD_NOT_FOUND, {}, "path")));
+  respond(options_.http_error(core::fail(core::error_code::METHOD_NOT_FOUND, {}, "path"), {}));
 }
 
 }  // namespace portcullis::actors

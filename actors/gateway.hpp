@@ -24,8 +24,9 @@ struct gateway_options {
   std::shared_ptr<auth_limiter> limiter;
   std::shared_ptr<batch_pool> pool;      // this loop's
   std::function<void()> stop_accepting;  // called on the loop when the node drains
-  /// How net spells an error as an HTTP answer.
-  std::function<net::http_response(const core::error&)> http_error;
+  /// How net spells an error as an HTTP answer; an empty correlation id: it makes one up.
+  std::function<net::http_response(const core::error&, std::string_view correlation_id)> http_error;
+  std::function<std::string()> make_correlation_id;
 };
 
 /// The other actors; set before the loop runs.
@@ -64,7 +65,13 @@ class gateway final : public net::gateway_port, public net::http_port {
   [[nodiscard]] std::optional<core::error> forbidden(const core::caller& caller,
                                                      const core::request& request) const;
   [[nodiscard]] std::optional<std::uint32_t> shard_for(const core::request& request) const;
+  /// Who presents `token`. TLS_REQUIRED, AUTH_RATE_LIMITED, AUTH_FAILED; the last is counted
+  /// against the address and told as an event.
+  [[nodiscard]] core::result<const core::caller*> identify(const visitor& from,
+                                                           std::string_view token,
+                                                           const std::string& correlation_id);
   void log_in(net::connection_id from, net::ticket to, const core::request& request);
+  [[nodiscard]] std::optional<net::http_response> turned_away(const net::http_request& request);
   void fail(net::ticket to, const core::error& why, std::string_view correlation_id);
 
   gateway_options options_;

@@ -196,7 +196,7 @@ void gateway_voice::on(http_get& request) {
             respond({200, std::string(monitoring::metrics_content_type), std::move(text.text)});
           },
           [this, respond = request.respond](const caf::error&) {
-            respond(owner_->options_.http_error(core::fail(core::error_code::OVERLOADED)));
+            respond(owner_->options_.http_error(core::fail(core::error_code::OVERLOADED), {}));
           });
 }
 

@@ -202,6 +202,7 @@ struct unknown_id_seen {
 struct source_limit_changed {
   core::short_hash source{};
   core::millis until_ms = 0;
+  std::string correlation_id = {};  // of the request that reached the limit
 };
 
 struct policies_changed {

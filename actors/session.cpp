@@ -181,7 +181,7 @@ void session_shard::judge_and(inbound& request, Params& params) {
   }
   const auto source = options_.keys->source(params.context.ip);
   failures_.add(user, source, core::reason_of(judged.verdict), now_ms_,
-                request.what.correlation_id);
+                [&] { return correlation_of(request); });
   rejected(request, judged.verdict,
            judged.verdict == core::verdict::locked
                ? std::max(state_->user(user).locked_until_ms - now_ms_, lock_left_ms(user, source))
@@ -240,11 +240,10 @@ void session_shard::unknown(inbound& request, const core::context& presented,
       return fail(request, why);
     }
     const auto tag = core::cut<16>(options_.keys->newest().ids(core::byte_view(id.bytes)));
-    self_->send(peers_.sources,
-                unknown_id_seen{source, tag, std::string(request.what.correlation_id)});
+    self_->send(peers_.sources, unknown_id_seen{source, tag, correlation_of(request)});
   }
   failures_.add(core::no_slot, source, core::invalid_reason::not_found, now_ms_,
-                request.what.correlation_id);
+                [&] { return correlation_of(request); });
   rejected(request, core::verdict::unknown);
 }
 
@@ -327,7 +326,7 @@ void session_shard::on(attempt_answer& answer) {
   }
   if (!judged.counted)
     failures_.add(answer.user, source, core::reason_of(verdict), now_ms_,
-                  current.request.what.correlation_id);
+                  [&] { return correlation_of(current.request); });
   rejected(current.request, verdict, retry_after_ms);
   release(answer.user);
   flush();

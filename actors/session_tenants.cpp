@@ -159,6 +159,7 @@ void session_shard::on(const source_limit_changed& change) {
     limited_sources_.erase(limited_sources_.begin());
   core::event what;
   what.at_ms = what.decided_at_ms = now_ms_;
+  what.correlation_id = change.correlation_id;
   what.body = core::source_limited{change.source, change.until_ms};
   // Every shard hears of it, the first one logs it.
   if (options_.shard == 0) outbox_->add(std::move(what));

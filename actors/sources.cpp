@@ -51,7 +51,8 @@ void sources_state::on(const unknown_id_seen& seen) {
   current.ids.clear();
   current.ends_at_ms = now_ms + policy.duration_s * 1000;
   for (const auto& session : sessions_)
-    self_->send(session, source_limit_changed{seen.source, current.ends_at_ms});
+    self_->send(session,
+                source_limit_changed{seen.source, current.ends_at_ms, seen.correlation_id});
 }
 
 void sources_state::tick() {

@@ -259,7 +259,8 @@ admin_answer supervisor_state::reload(const admin_request& order) {
   auto batch = std::make_shared<event_batch>();
   core::event what;
   what.at_ms = what.decided_at_ms = options_.clock->now_ms();
-  what.correlation_id = order.correlation_id;
+  what.correlation_id =
+      order.correlation_id.empty() ? options_.make_correlation_id() : order.correlation_id;
   what.actor = order.actor;
   what.body = core::config_reloaded{core::to_json(*outcome->policies)};
   batch->events.push_back(std::move(what));

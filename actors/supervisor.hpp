@@ -25,7 +25,8 @@ struct supervisor_options {
   std::vector<caller_token> tokens;  // and the callers behind them, which are never freed
   std::function<core::result<reload_outcome>()> reload;
   std::function<core::result<core::nothing>(const core::keyring&)>
-      save_keys;                                // durable when it returns
+      save_keys;  // durable when it returns
+  std::function<std::string()> make_correlation_id;
   std::function<void()> drain;                  // the process stops in an orderly way
   std::function<void(std::string_view)> fatal;  // the process stops at once
   /// Spawns the three actors of a shard on its loop.

@@ -9,6 +9,7 @@ namespace portcullis::core::limits {
 // One message (protocol.md, Transport).
 inline constexpr std::size_t value_bytes_max = 64 * 1024;
 inline constexpr std::size_t nesting_depth_max = 16;
+inline constexpr std::size_t nesting_depth_configurable_max = 64;
 inline constexpr std::size_t batch_entries_max = 100;
 inline constexpr std::size_t data_bytes_max = 16 * 1024;
 
@@ -22,6 +23,9 @@ inline constexpr std::size_t reason_bytes_max = 256;
 inline constexpr std::size_t path_bytes_max = 4096;
 inline constexpr std::size_t request_id_bytes_max =
     1024;  // echoed byte for byte; longer: INVALID_REQUEST
+
+// Loops of one node: a connection's id has four bits for its loop.
+inline constexpr std::size_t loops_max = 16;
 
 // Connections of one node.
 inline constexpr std::size_t connections_max = 10'000;

@@ -26,7 +26,7 @@ class fixed_text {
   std::string_view text_;
 };
 
-/// What may write to the log; `log.levels` names them.
+/// What may write to the log, in the order of its names.
 enum class component : std::uint8_t {
   server,
   config,
@@ -41,9 +41,8 @@ enum class component : std::uint8_t {
   metrics,
   log
 };
-inline constexpr std::array<std::string_view, 12> component_names = {
-    "server",  "config", "net",   "http",   "auth",    "session",
-    "lockout", "events", "store", "actors", "metrics", "log"};
+inline constexpr auto& component_names = core::log_component_names;
+static_assert(component_names.size() == static_cast<std::size_t>(component::log) + 1);
 
 /// A named value. Texts are views: they need to live until the call that they are handed to
 /// returns.

@@ -142,7 +142,8 @@ struct http_response {
 };
 struct http_request {
   std::string method, path, query, authorization;
-  std::string remote_address;
+  std::string remote_address;  // text without port
+  bool loopback = false;       // whether that is this machine
 };
 /// Serves the HTTP listener. `respond` may be called later, from the loop's thread, once.
 class http_port {

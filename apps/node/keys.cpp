@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
 
@@ -25,6 +26,16 @@ core::millis wall_ms() {
 
 core::error mismatch(std::string_view rule) {
   return core::fail(core::error_code::KEYRING_MISMATCH, "crypto.keys_file", rule);
+}
+
+/// Whether the file, through whatever links, is in the folder.
+bool lies_in(const std::string& file, const std::string& folder) {
+  std::error_code failed;
+  const auto real_file = std::filesystem::canonical(file, failed);
+  const auto real_folder = std::filesystem::weakly_canonical(folder, failed);
+  const auto [of_folder, of_file] =
+      std::mismatch(real_folder.begin(), real_folder.end(), real_file.begin(), real_file.end());
+  return of_folder == real_folder.end() && of_file != real_file.end();
 }
 
 }  // namespace
@@ -52,12 +63,20 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
       return mismatch("exists");
     }
     std::error_code ignored;
-    std::filesystem::create_directories(std::filesystem::path(path).parent_path(), ignored);
-    std::filesystem::permissions(std::filesystem::path(path).parent_path(),
-                                 std::filesystem::perms::owner_all, ignored);
+    const auto folder = std::filesystem::path(path).parent_path();
+    // A folder that was there before is somebody else's to rule over.
+    if (std::filesystem::create_directories(folder, ignored))
+      std::filesystem::permissions(folder, std::filesystem::perms::owner_all, ignored);
     const auto keys = core::generate_keyring(random_bytes, wall_ms());
     if (!write_new_secret(path, core::serialize(keys), why)) return mismatch("writable");
     return keys;
+  }
+  if (!development && lies_in(path, config.server.data_dir)) {
+    why = fmt::format(
+        "{}: leads into server.data_dir, which production refuses: a copy of the data would carry "
+        "its keys",
+        path);
+    return core::fail(core::error_code::CONFIG_INVALID, "crypto.keys_file", "outside_data_dir");
   }
   if (!development && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     why = fmt::format("{}: group or others may read the key file; chmod 600 it", path);

@@ -41,9 +41,17 @@ std::uint64_t random_seed() {
   std::_Exit(1);
 }
 
-net::http_response http_error(const core::error& why, bool development) {
-  static thread_local net::correlation_maker made_up(random_seed());
-  return net::error_response(why, core::describe(why.code).status, {made_up, development});
+net::correlation_maker& made_up() {
+  static thread_local net::correlation_maker maker(random_seed());
+  return maker;
+}
+
+std::string make_correlation_id() { return made_up().text(); }
+
+net::http_response http_error(const core::error& why, std::string_view correlation_id,
+                              bool development) {
+  return net::error_response(why, core::describe(why.code).status, {made_up(), development},
+                             correlation_id);
 }
 
 }  // namespace
@@ -60,19 +68,30 @@ node::node(const core::config& config, config_sources sources, std::function<voi
     : config_(config),
       sources_(std::move(sources)),
       want_stop_(std::move(stop)),
+      current_config_(std::make_shared<const core::config>(config)),
       policies_(policies_of(config)) {}
 
 node::~node() {
   if (running_) (void)this->stop();
 }
 
-void node::apply_log_settings() const {
+std::shared_ptr<const core::config> node::current_config() {
+  std::lock_guard guard{current_mutex_};
+  return current_config_;
+}
+
+std::shared_ptr<const core::policy_book> node::current_policies() {
+  std::lock_guard guard{current_mutex_};
+  return policies_;
+}
+
+void node::apply_log_settings(const core::config& config) const {
   monitoring::log_settings settings;
-  settings.level = config_.log.level;
-  settings.levels = config_.log.levels;
-  settings.format = config_.log.format;
-  settings.hash_user_ids = config_.log.hash_user_ids;
-  settings.node_id = config_.server.node_id;
+  settings.level = config.log.level;
+  settings.levels = config.log.levels;
+  settings.format = config.log.format;
+  settings.hash_user_ids = config.log.hash_user_ids;
+  settings.node_id = config.server.node_id;
   settings.version = PORTCULLIS_VERSION;
   if (keys_)
     settings.user_key = core::hmac_key(core::hmac_key(ring_.lookup)("portcullis log user"));
@@ -80,7 +99,7 @@ void node::apply_log_settings() const {
 }
 
 core::result<core::nothing> node::open_store(std::string& why) {
-  apply_log_settings();
+  apply_log_settings(config_);
   store::journal_options options;
   options.data_dir = config_.server.data_dir;
   options.node_id = config_.server.node_id;
@@ -89,7 +108,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
   ring_ = std::move(*ring);
   keys_ = std::make_shared<const core::key_material>(ring_);
   current_keys_ = keys_;
-  apply_log_settings();
+  apply_log_settings(config_);
   options.chain = keys_->chain();
   options.keyring_check = core::sha256(core::as_bytes(keys_->check_value()));
   auto opened = store::journal::open(options);
@@ -141,9 +160,10 @@ void node::make_loops() {
     gateway.tokens = callers_;
     gateway.limiter = limiter;
     gateway.pool = std::make_shared<actors::batch_pool>();
-    gateway.http_error = [development](const core::error& why) {
-      return http_error(why, development);
+    gateway.http_error = [development](const core::error& why, std::string_view correlation_id) {
+      return http_error(why, correlation_id, development);
     };
+    gateway.make_correlation_id = make_correlation_id;
 
     loop_host_options options;
     options.tcp.message = {config_.limits.value_bytes, config_.limits.depth, config_.limits.batch,
@@ -236,8 +256,8 @@ void node::spawn_actors() {
           [](const core::error&) { die("The journal's file has failed."); }, replay_ns_});
   log_.reset();  // the journal's thread owns it from here on
   all_.log = system_->spawn(actors::log_behaviour);
-  all_.sources =
-      system_->spawn(actors::sources_behaviour, actors::sources_options{policies_, &clock_});
+  all_.sources = system_->spawn(actors::sources_behaviour,
+                                actors::sources_options{current_policies(), &clock_});
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop) {
     auto* host = hosts_[loop].get();
     all_.gateways.push_back(actors::spawn_pinned<actors::gateway_actor, actors::gateway_voice>(
@@ -250,9 +270,7 @@ void node::spawn_actors() {
     all_.subscriptions.push_back(spawn_subscriptions(loop, all_.shards));
 
   actors::metrics_actor_options metrics;
-  auto registry = monitoring::metrics::create(
-      {PORTCULLIS_VERSION, PORTCULLIS_REVISION, config_.metrics.labels});
-  if (registry) metrics.registry = std::move(*registry);
+  metrics.registry = std::move(registry_);
   metrics.journal = all_.journal;
   for (const auto& shard : all_.shards) {
     metrics.sessions.push_back(shard.session);
@@ -277,6 +295,7 @@ void node::spawn_actors() {
     }
     return saved;
   };
+  options.make_correlation_id = make_correlation_id;
   options.drain = want_stop_;
   options.fatal = [](std::string_view why) { die(why); };
   options.spawn_shard = [this](std::uint32_t shard, std::uint64_t incarnation,
@@ -317,6 +336,13 @@ core::result<core::nothing> node::listen(std::string& why) {
 }
 
 core::result<core::nothing> node::start(std::string& why) {
+  auto registry = monitoring::metrics::create(
+      {PORTCULLIS_VERSION, PORTCULLIS_REVISION, config_.metrics.labels});
+  if (!registry) {
+    why = "metrics.labels: a name that cannot be a constant label";
+    return registry.error();
+  }
+  registry_ = std::move(*registry);
   if (auto opened = open_store(why); !opened) return opened;
   // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do
   // (hazards H4).
@@ -333,7 +359,7 @@ core::result<core::nothing> node::start(std::string& why) {
   running_ = true;
   spawn_actors();
   for (const auto& host : hosts_) host->start();
-  log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*policies_)});
+  log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*current_policies())});
   monitoring::log::write(
       core::log_level::info, component::server, "The node is ready.",
       {{"rpc", rpc_address()},
@@ -368,9 +394,10 @@ void node::log_node_event(core::event_body body) {
 
 core::result<actors::reload_outcome> node::read_again() {
   auto loaded = load_config(sources_);
+  const auto before = current_config();
   auto problems = std::move(loaded.problems);
   if (problems.empty())
-    for (auto& each : core::reload_problems(config_, loaded.value, loaded.origins))
+    for (auto& each : core::reload_problems(*before, loaded.value, loaded.origins))
       problems.push_back(std::move(each));
   if (!problems.empty()) {
     for (const auto& each : problems)
@@ -379,16 +406,17 @@ core::result<actors::reload_outcome> node::read_again() {
     return core::fail(core::error_code::CONFIG_INVALID);
   }
   actors::reload_outcome outcome;
-  for (const auto& change : core::config_diff(config_, loaded.value))
+  for (const auto& change : core::config_diff(*before, loaded.value))
     outcome.changed.push_back(change.key);
-  config_ = std::move(loaded.value);
-  outcome.tokens = config_.auth.tokens;
-  outcome.policies = policies_of(config_);
+  const auto now = std::make_shared<const core::config>(std::move(loaded.value));
+  outcome.tokens = now->auth.tokens;
+  outcome.policies = policies_of(*now);
   {
     std::lock_guard guard{current_mutex_};
+    current_config_ = now;
     policies_ = outcome.policies;
   }
-  apply_log_settings();
+  apply_log_settings(*now);
   return outcome;
 }
 
@@ -400,7 +428,7 @@ bool node::stop() {
   running_ = false;
   monitoring::log::write(core::log_level::info, component::server, "The node is draining.");
   for (const auto& gateway : all_.gateways) caf::anon_send(gateway, actors::stop_atom::value);
-  const auto deadline_ns = clock_.mono_ns() + config_.server.drain_s * 1'000'000'000;
+  const auto deadline_ns = clock_.mono_ns() + current_config()->server.drain_s * 1'000'000'000;
   const auto drained = [this] {
     return std::all_of(hosts_.begin(), hosts_.end(),
                        [](const auto& host) { return host->drained(); });

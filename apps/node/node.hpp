@@ -10,6 +10,7 @@
 #include "apps/config_loader.hpp"
 #include "apps/node/boot_clock.hpp"
 #include "apps/node/loop_host.hpp"
+#include "monitoring/metrics.hpp"
 
 namespace portcullis::apps {
 
@@ -44,19 +45,23 @@ class node {
   [[nodiscard]] core::result<core::nothing> listen(std::string& why);
   [[nodiscard]] core::result<actors::reload_outcome> read_again();
   void log_node_event(core::event_body body);
-  void apply_log_settings() const;
+  [[nodiscard]] std::shared_ptr<const core::config> current_config();
+  [[nodiscard]] std::shared_ptr<const core::policy_book> current_policies();
+  void apply_log_settings(const core::config& config) const;
   void end_actors();
 
-  core::config config_;
+  const core::config config_;  // as it was at the start: what no reload changes is read here
   config_sources sources_;
   std::function<void()> want_stop_;
   boot_clock clock_;
   core::keyring ring_;
   std::shared_ptr<const core::key_material> keys_;  // as they were at the start
   std::mutex current_mutex_;
+  std::shared_ptr<const core::config> current_config_;      // guarded by current_mutex_
   std::shared_ptr<const core::policy_book> policies_;       // guarded by current_mutex_
   std::shared_ptr<const core::key_material> current_keys_;  // guarded by current_mutex_
   std::shared_ptr<store::journal> log_;
+  std::unique_ptr<monitoring::metrics> registry_;  // until the metrics actor has it
   std::uint64_t replay_ns_ = 0;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
   std::vector<actors::caller_token>

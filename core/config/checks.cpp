@@ -129,7 +129,8 @@ class checker {
       report("store.mode", "\"redis\" comes in a later version; this one has \"embedded\"");
   }
 
-  // Lexical: whether links lead into the data folder is checked where the file is opened.
+  // Lexical: whether links lead into the data folder is checked at the start, by what opens the
+  // file.
   [[nodiscard]] std::filesystem::path absolute(const std::string& path) const {
     return (std::filesystem::path(options_.working_dir) / path).lexically_normal();
   }

@@ -50,7 +50,7 @@ std::string config::keys_path() const {
 
 std::uint32_t config::loop_count(unsigned cores) const noexcept {
   if (server.loops != 0) return server.loops;
-  return cores <= 4 ? 1U : std::min(cores / 2, 16U);
+  return cores <= 4 ? 1U : std::min(cores / 2, static_cast<unsigned>(limits::loops_max));
 }
 
 }  // namespace portcullis::core

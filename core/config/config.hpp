@@ -16,6 +16,11 @@
 
 namespace portcullis::core {
 
+/// What may write to the log of the process; `log.levels` names them.
+inline constexpr std::array<std::string_view, 12> log_component_names = {
+    "server",  "config", "net",   "http",   "auth",    "session",
+    "lockout", "events", "store", "actors", "metrics", "log"};
+
 enum class environment : std::uint8_t { production, development };
 enum class auth_mode : std::uint8_t { none, token, mtls };
 enum class http_auth : std::uint8_t { none, token };

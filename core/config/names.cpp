@@ -13,12 +13,12 @@ bool lower(char c) { return c >= 'a' && c <= 'z'; }
 bool upper(char c) { return c >= 'A' && c <= 'Z'; }
 bool digit(char c) { return c >= '0' && c <= '9'; }
 
-// Labels of our own metrics (docs/metrics.md): a constant label of the same name would be a series
-// with two of them.
-constexpr std::string_view own_labels[] = {"service", "breaker", "source",  "state",    "result",
-                                           "kind",    "from",    "to",      "reason",   "outcome",
-                                           "scope",   "method",  "error",   "le",       "listener",
-                                           "op",      "level",   "version", "revision", "quantile"};
+// Labels of our own metrics (docs/metrics.md), of this version and of what comes: a constant label
+// of the same name would be a series with two of them.
+constexpr std::string_view own_labels[] = {
+    "actor", "service",  "breaker", "source",  "state",   "result",   "kind",
+    "from",  "to",       "reason",  "outcome", "scope",   "method",   "error",
+    "le",    "listener", "op",      "level",   "version", "revision", "quantile"};
 
 }  // namespace
 
@@ -31,8 +31,8 @@ bool is_node_name(std::string_view text) {
 bool is_endpoint(std::string_view text) { return parse_endpoint(text).has_value(); }
 
 bool is_component_name(std::string_view text) {
-  return !text.empty() && text.size() <= 32 &&
-         std::all_of(text.begin(), text.end(), [](char c) { return lower(c) || c == '_'; });
+  return std::find(log_component_names.begin(), log_component_names.end(), text) !=
+         log_component_names.end();
 }
 
 bool is_label_name(std::string_view text) {
@@ -46,10 +46,8 @@ bool is_label_name(std::string_view text) {
 
 bool is_tenant_name(std::string_view text) {
   return !text.empty() && text.size() <= limits::tenant_id_bytes_max &&
-         std::none_of(text.begin(), text.end(), [](char c) {
-           const auto byte = static_cast<unsigned char>(c);
-           return byte < 0x20 || byte == 0x7f;
-         });
+         std::none_of(text.begin(), text.end(),
+                      [](char c) { return static_cast<unsigned char>(c) < 0x20; });
 }
 
 std::string_view last_part(std::string_view dotted_name) {

@@ -8,7 +8,7 @@ namespace portcullis::core {
 [[nodiscard]] bool is_node_name(std::string_view text);
 /// What parse_endpoint takes.
 [[nodiscard]] bool is_endpoint(std::string_view text);
-/// 1..32 of [a-z_].
+/// One of log_component_names.
 [[nodiscard]] bool is_component_name(std::string_view text);
 /// A Prometheus label name that none of our metrics has.
 [[nodiscard]] bool is_label_name(std::string_view text);

@@ -102,6 +102,9 @@ constexpr std::int64_t year_s = 31'536'000;
 constexpr auto address_words =
     "an address and a port, such as \"127.0.0.1:7420\" or \"[::1]:7420\"";
 
+constexpr auto component_words =
+    "one of server, config, net, http, auth, session, lockout, events, store, actors, metrics, log";
+
 constexpr config_key rows[] = {
     KEY_TEXT("server.node_id", server, 1, 64, is_node_name, "1 to 64 of A-Z, a-z, 0-9, _ . and -",
              false, whole->server.node_id,
@@ -112,7 +115,8 @@ constexpr config_key rows[] = {
                "`auth.mode = \"none\"`; `production` does none of these."),
     KEY_TEXT("server.data_dir", server, 1, 4096, nullptr, {}, false, whole->server.data_dir,
              "Folder of the embedded store. Only one process may use it."),
-    KEY_INTEGER("server.loops", server, 0, 64, false, whole->server.loops,
+    KEY_INTEGER("server.loops", server, 0, static_cast<std::int64_t>(limits::loops_max), false,
+                whole->server.loops,
                 "Network loops. 0 chooses: 1 on up to 4 cores, else half the cores, at most 16."),
     KEY_INTEGER("server.drain_s", server, 0, 600, true, whole->server.drain_s,
                 "How long a stopping node answers what is in flight, in seconds."),
@@ -129,14 +133,17 @@ constexpr config_key rows[] = {
     KEY_INTEGER("listen.http.max_connections", server, 1, 65'536, false,
                 whole->listen.http.max_connections,
                 "HTTP connections over it are answered with CONNECTION_LIMIT."),
-    KEY_CHOICE("listen.http.auth", server, http_auth_names, false, whole->listen.http.auth,
-               "Whether the HTTP listener asks for a token (`Authorization: Bearer`)."),
+    KEY_CHOICE(
+        "listen.http.auth", server, http_auth_names, false, whole->listen.http.auth,
+        "Whether the HTTP listener asks for a token (`Authorization: Bearer`). Tokens are taken "
+        "over loopback only."),
 
     KEY_INTEGER("limits.value_bytes", server, 1'024,
                 static_cast<std::int64_t>(limits::read_block_bytes / 2), false,
                 whole->limits.value_bytes, "Largest JSON value; a batch counts as one."),
-    KEY_INTEGER("limits.depth", server, 4, 64, false, whole->limits.depth,
-                "Deepest nesting of a JSON value."),
+    KEY_INTEGER("limits.depth", server, 4,
+                static_cast<std::int64_t>(limits::nesting_depth_configurable_max), false,
+                whole->limits.depth, "Deepest nesting of a JSON value."),
     KEY_INTEGER("limits.batch", server, 1, 1'000, false, whole->limits.batch,
                 "Most entries of a batch."),
     KEY_INTEGER("limits.data_bytes", server, 0, 65'536, false, whole->limits.data_bytes,
@@ -270,8 +277,7 @@ constexpr config_key rows[] = {
     KEY_CHOICE("log.level", server, log_level_names, true, whole->log.level,
                "The least level that is logged."),
     {"log.levels", key_scope::named, key_form::choice, 0, 0, log_level_names, is_component_name,
-     "a component: 1 to 32 of a-z and _", true,
-     "The level of one component: `log.levels.net = \"debug\"`.",
+     component_words, true, "The level of one component: `log.levels.net = \"debug\"`.",
      choice_access < [](const place& p) -> auto& {return p.whole->log.levels[std::string(p.name)];
 }  // namespace
 , log_level_names >

@@ -47,4 +47,9 @@ bool may_call(role caller, method value) noexcept {
   __builtin_unreachable();
 }
 
+std::optional<error_code> refusal(role caller, std::optional<method> called) noexcept {
+  if (called ? may_call(caller, *called) : caller != role::none) return std::nullopt;
+  return caller == role::none ? error_code::AUTH_REQUIRED : error_code::FORBIDDEN;
+}
+
 }  // namespace portcullis::core

@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "core/contract/types.hpp"
+#include "core/error/catalogue.hpp"
 
 namespace portcullis::core {
 
@@ -52,6 +53,10 @@ inline constexpr std::size_t method_count = 0 PORTCULLIS_METHODS(X);
 /// Whether the role may call the method at all; what it may see is narrowed further by tenants and
 /// services.
 [[nodiscard]] bool may_call(role caller, method value) noexcept;
+/// Why a caller of this role may not call, before anything else of the call is looked at:
+/// AUTH_REQUIRED before login, FORBIDDEN after it; absent: it may. `called` absent: a name that no
+/// method has, which only who has logged in is told.
+[[nodiscard]] std::optional<error_code> refusal(role caller, std::optional<method> called) noexcept;
 /// Methods that answer before login.
 [[nodiscard]] bool needs_no_login(method value) noexcept;
 

@@ -37,7 +37,7 @@ struct update_session {
   session_id id;
   core::context context;
   std::string_view data;
-  std::optional<std::uint32_t> version;
+  std::optional<std::uint32_t> version;  // 0: given, and not any session's
 };
 struct rotate_session {
   session_id id;

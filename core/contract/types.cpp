@@ -28,6 +28,16 @@ std::string to_text(const session_handle& handle) {
   return {text, sizeof text};
 }
 
+bool has_handle_form(std::string_view text) noexcept {
+  if (text.size() != handle_text_size || !text.starts_with("s_")) return false;
+  // With two characters more, no bits are past the last byte: only the alphabet is checked.
+  byte_array<18> decoded;
+  char padded[handle_text_size];
+  std::memcpy(padded, text.data() + 2, handle_text_size - 2);
+  padded[handle_text_size - 2] = padded[handle_text_size - 1] = 'A';
+  return from_base64url({padded, sizeof padded}, decoded);
+}
+
 std::optional<session_handle> parse_handle(std::string_view text) noexcept {
   session_handle handle;
   if (!text.starts_with("s_") || !from_base64url(text.substr(2), handle.bytes)) return std::nullopt;

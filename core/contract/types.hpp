@@ -29,6 +29,8 @@ struct session_handle {
   friend auto operator<=>(const session_handle&, const session_handle&) = default;
 };
 inline constexpr std::size_t handle_text_size = 24;
+/// Stands for a text that names nothing: no session's is drawn as all zeros (one in 2^120).
+inline constexpr session_handle nothings_handle{};
 
 /// A user's pseudonym in the log: the routing byte, then 15 random bytes, made at first sight.
 struct subject_id {
@@ -38,7 +40,9 @@ struct subject_id {
 
 void to_text(const session_handle& handle, char (&out)[handle_text_size]) noexcept;
 [[nodiscard]] std::string to_text(const session_handle& handle);
-/// Strict: one text for one handle.
+/// Whether the text is one of a handle, also one with bits past the last byte, which names nothing.
+[[nodiscard]] bool has_handle_form(std::string_view text) noexcept;
+/// Strict: one text for one handle. Absent also for a text that only has the form.
 [[nodiscard]] std::optional<session_handle> parse_handle(std::string_view text) noexcept;
 /// 64 lower-case hex digits.
 [[nodiscard]] std::optional<session_id> parse_session_id(std::string_view text) noexcept;

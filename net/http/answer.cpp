@@ -14,6 +14,7 @@ void write_response(core::byte_buffer& out, const http_response& response, bool 
   out.append(' ');
   out.append(http_status_str(static_cast<http_status>(response.status)));
   if (response.status == 405) out.append("\r\nAllow: GET, HEAD");
+  if (response.status == 401) out.append("\r\nWWW-Authenticate: Bearer");
   out.append("\r\nContent-Type: ");
   out.append(response.content_type);
   out.append("\r\nContent-Length: ");
@@ -22,9 +23,10 @@ void write_response(core::byte_buffer& out, const http_response& response, bool 
   if (!head) out.append(response.body);
 }
 
-http_response error_response(const core::error& why, int status, const encode_options& options) {
+http_response error_response(const core::error& why, int status, const encode_options& options,
+                             std::string_view correlation_id) {
   core::byte_buffer object;
-  encode_error_object(object, why, {}, options);
+  encode_error_object(object, why, correlation_id, options);
   http_response made{status, "application/json", std::string(object.view())};
   // HTTP knows one status that the table does not: 405 for a method of HTTP. Both places must say
   // the same.

@@ -1,5 +1,7 @@
 // The bytes of HTTP answers.
 #pragma once
+#include <string_view>
+
 #include "core/bytes.hpp"
 #include "core/error/catalogue.hpp"
 #include "net/ports.hpp"
@@ -13,7 +15,9 @@ void write_response(core::byte_buffer& out, const http_response& response, bool 
                     bool keep_alive);
 
 /// The answer for an error: the error object is its body, and `status` stands in both.
+/// `correlation_id` empty: made up.
 [[nodiscard]] http_response error_response(const core::error& why, int status,
-                                           const encode_options& options);
+                                           const encode_options& options,
+                                           std::string_view correlation_id = {});
 
 }  // namespace portcullis::net

@@ -24,7 +24,8 @@ class http_request_reader {
 
   /// Takes bytes up to the end of one request; `used` is how many. Must not be called again before
   /// reset() unless more is needed. Refused: malformed (INVALID_REQUEST), too long
-  /// (VALUE_TOO_LARGE), with a body (INVALID_REQUEST), another method (METHOD_NOT_FOUND, 405).
+  /// (VALUE_TOO_LARGE), with a body, without Host or with two (INVALID_REQUEST), another method
+  /// (METHOD_NOT_FOUND, 405).
   [[nodiscard]] status feed(std::string_view bytes, std::size_t& used);
   /// Goes on with the next request.
   void reset();
@@ -32,6 +33,8 @@ class http_request_reader {
   [[nodiscard]] http_request& request() noexcept;
   [[nodiscard]] const core::error& error() const noexcept;
   [[nodiscard]] int http_status() const noexcept;
+  /// Whether it is a HEAD, also where it is refused: its answer then has no body.
+  [[nodiscard]] bool head() const noexcept;
   [[nodiscard]] bool keep_alive() const noexcept;
   /// Whether part of a request has come.
   [[nodiscard]] bool started() const noexcept;

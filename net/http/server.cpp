@@ -38,7 +38,7 @@ struct http_connection {
   void* owner = nullptr;
   std::uint64_t id = 0;
   std::uint64_t requests = 0;  // of them the last is being answered
-  std::string address;
+  remote_end from;
   core::byte_buffer in, out;
   std::size_t sent = 0;
   std::int64_t deadline_ns = 0;
@@ -130,7 +130,7 @@ void http_server::impl::accept(descriptor socket, remote_end from) {
   auto& fresh = *made;
   fresh.owner = this;
   fresh.id = next_id_++;
-  fresh.address = std::move(from.address);
+  fresh.from = std::move(from);
   fresh.deadline_ns = in_ms(options_.header_ms_max);
   connections_.emplace(fresh.id, std::move(made));
   ++tallies_.live[http_row];
@@ -174,6 +174,7 @@ void http_server::impl::parse(http_connection& from) {
   std::size_t used = 0;
   const auto status = from.reader.feed(from.in.view(), used);
   from.in.consume(used);
+  from.head = from.reader.head();
   switch (status) {
     case http_request_reader::status::need_more:
       return;
@@ -184,8 +185,8 @@ void http_server::impl::parse(http_connection& from) {
       break;
   }
   auto request = std::move(from.reader.request());
-  request.remote_address = from.address;
-  from.head = request.method == "HEAD";
+  request.remote_address = from.from.address;
+  request.loopback = from.from.loopback;
   from.keep_alive = from.reader.keep_alive() && !stopping_;
   from.reader.reset();
   from.step = step::answering;

@@ -21,7 +21,10 @@ constexpr bool is_digit(char c) noexcept { return c >= '0' && c <= '9'; }
 }  // namespace
 
 scanner::scanner(scan_limits limits) : limits_(limits) {
-  limits_.nesting_depth_max = std::min<std::size_t>(limits_.nesting_depth_max, 64);
+  // Configuration refuses what the bits of objects_ could not follow.
+  constexpr std::size_t most = 64;
+  static_assert(core::limits::nesting_depth_configurable_max <= most);
+  limits_.nesting_depth_max = std::min(limits_.nesting_depth_max, most);
 }
 
 void scanner::reset() noexcept {

@@ -96,7 +96,8 @@ void decode_call(json::document& document, std::size_t index, const message_limi
                  message_visitor& visitor) {
   call_id id;
   if (document.at(index).kind != token_kind::object)
-    return visitor.on_error(id, core::fail(error_code::INVALID_REQUEST, "request", "object"), {});
+    return visitor.on_error(id, {}, core::fail(error_code::INVALID_REQUEST, "request", "object"),
+                            {});
   const envelope call = read_envelope(document, index);
   const bool id_usable = read_id(document, call, id);
   const form_fault fault = check_form(document, call, id_usable);
@@ -106,17 +107,22 @@ void decode_call(json::document& document, std::size_t index, const message_limi
     // What is no request is no notification either: it is answered.
     id.notification = false;
     params.read_correlation_id(params_at);
-    return visitor.on_error(id, core::fail(error_code::INVALID_REQUEST, fault.field, fault.rule),
+    return visitor.on_error(id, {},
+                            core::fail(error_code::INVALID_REQUEST, fault.field, fault.rule),
                             params.correlation_id());
   }
-  const std::size_t called = method_names.find(document.text(call.places[key_method]));
-  if (called == core::method_count) {
+  const std::size_t found = method_names.find(document.text(call.places[key_method]));
+  const auto called =
+      found == core::method_count ? std::nullopt : std::optional(static_cast<method>(found));
+  auto refused = visitor.forbids(called);
+  if (!refused && !called) refused = error_code::METHOD_NOT_FOUND;
+  if (refused) {
     params.read_correlation_id(params_at);
-    return visitor.on_error(id, core::fail(error_code::METHOD_NOT_FOUND), params.correlation_id());
+    return visitor.on_error(id, called, core::fail(*refused), params.correlation_id());
   }
   core::request request;
-  const auto error = params.read(static_cast<method>(called), params_at, request);
-  if (error) return visitor.on_error(id, *error, params.correlation_id());
+  const auto error = params.read(*called, params_at, request);
+  if (error) return visitor.on_error(id, called, *error, params.correlation_id());
   visitor.on_request(id, request);
 }
 
@@ -130,9 +136,10 @@ void decoder::decode(std::span<char> value, std::span<json::token> tape, message
   std::size_t entries = 0;
   for (std::size_t i = 1; i < end; i = document.at(i).next) ++entries;
   if (entries == 0)
-    return visitor.on_error({}, core::fail(error_code::INVALID_REQUEST, "batch", "not_empty"), {});
+    return visitor.on_error({}, {}, core::fail(error_code::INVALID_REQUEST, "batch", "not_empty"),
+                            {});
   if (entries > limits_.batch_entries_max)
-    return visitor.on_error({},
+    return visitor.on_error({}, {},
                             core::fail(error_code::BATCH_TOO_LARGE, "batch", "entries_max",
                                        static_cast<std::int64_t>(limits_.batch_entries_max)),
                             {});

@@ -2,6 +2,7 @@
 // `data` is minified where it stands, and requests view these bytes.
 #pragma once
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string_view>
 
@@ -31,9 +32,15 @@ class message_visitor {
   virtual void end_batch() = 0;
   /// `id` and the request's views point into the decoded bytes.
   virtual void on_request(const call_id& id, core::request& request) = 0;
-  /// `correlation_id` is the call's own, where it could be read; otherwise empty.
-  virtual void on_error(const call_id& id, const core::error& why,
-                        std::string_view correlation_id) = 0;
+  /// Asked once a call's method is known (absent: no method has its name), before params are
+  /// looked at: why the call is refused whatever they are. It then comes as on_error().
+  virtual std::optional<core::error_code> forbids(std::optional<core::method> /*called*/) {
+    return std::nullopt;
+  }
+  /// `called` is the method, where the call got as far. `correlation_id` is the call's own, where
+  /// it could be read; otherwise empty.
+  virtual void on_error(const call_id& id, std::optional<core::method> called,
+                        const core::error& why, std::string_view correlation_id) = 0;
 };
 
 /// Decodes complete values. Reused; the decoding of a single call allocates nothing, except the
@@ -43,9 +50,10 @@ class decoder {
   explicit decoder(const message_limits& limits = {}) : limits_(limits) {}
 
   /// `value` and `tape` are a frame's (framing.hpp); both are overwritten.
-  /// Errors given to the visitor: INVALID_REQUEST, METHOD_NOT_FOUND (before params are looked at),
-  /// INVALID_PARAMS, BATCH_TOO_LARGE, DATA_TOO_LARGE, TTL_OUT_OF_RANGE (below 1), CURSOR_INVALID.
-  /// None of them closes the connection. Roles and policy are not checked here.
+  /// Errors given to the visitor, in this order: INVALID_REQUEST or BATCH_TOO_LARGE; what the
+  /// visitor forbids; METHOD_NOT_FOUND (before params are looked at); INVALID_PARAMS,
+  /// DATA_TOO_LARGE, TTL_OUT_OF_RANGE (below 1), CURSOR_INVALID. None of them closes the
+  /// connection. Policy is not checked here.
   void decode(std::span<char> value, std::span<json::token> tape, message_visitor& visitor);
 
  private:

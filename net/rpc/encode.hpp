@@ -1,6 +1,7 @@
 // From replies and errors to the JSON text of protocol.md, appended to an output buffer.
 #pragma once
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include "core/bytes.hpp"
@@ -21,6 +22,7 @@ class correlation_maker {
     z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
     return z ^ (z >> 31);
   }
+  [[nodiscard]] std::string text();
 
  private:
   std::uint64_t state_;

@@ -46,19 +46,24 @@ void write_details(json_writer& to, const core::error& why) {
   to.raw("}");
 }
 
+std::array<std::uint8_t, 8> bytes_of(std::uint64_t number) noexcept {
+  std::array<std::uint8_t, sizeof number> bytes;
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::uint8_t>(number >> (8 * i));
+  return bytes;
+}
+
 void write_correlation_id(json_writer& to, std::string_view given, const encode_options& options) {
   if (!given.empty()) {
     to.text(given);
     return;
   }
-  const std::uint64_t random = options.made_up.next();
-  std::array<std::uint8_t, sizeof random> bytes;
-  for (std::size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = static_cast<std::uint8_t>(random >> (8 * i));
-  to.hex(bytes);
+  to.hex(bytes_of(options.made_up.next()));
 }
 
 }  // namespace
+
+std::string correlation_maker::text() { return core::to_hex(bytes_of(next())); }
 
 void encode_error_object(core::byte_buffer& out, const core::error& why,
                          std::string_view correlation_id, const encode_options& options) {

@@ -52,7 +52,7 @@ bool has_no_controls(std::string_view text) noexcept {
 bool is_identifier_text(std::string_view text) noexcept {
   for (std::size_t at = 0; at < text.size(); ++at) {
     const unsigned byte = byte_at(text, at);
-    if (byte < 0x20 || byte == 0x7F) return false;
+    if (byte < 0x20) return false;
     if (byte >= 0xC2 && (is_c1(text, at) || is_bidirectional_override(text, at))) return false;
   }
   return true;

@@ -116,6 +116,7 @@ class params_reader {
   bool read_context_member(std::size_t key, core::context& out, unsigned& seen);
   bool read_data(std::string_view& out);
   bool read_types(std::vector<std::string_view>& out);
+  bool read_version(std::optional<std::uint32_t>& out);
   bool read_ttl(param which, std::optional<std::int64_t>& out);
 
   // Single values. Absent: `out` stays as it is, and the call succeeds.

@@ -122,8 +122,10 @@ bool params_reader::read_handle(core::session_handle& out) {
   std::string_view text;
   if (!string_at(place(param::handle), "handle", text)) return false;
   const auto handle = core::parse_handle(text);
-  if (!handle) return refuse(invalid("handle", "s_and_22_characters_of_base64url"));
-  out = *handle;
+  if (!handle && !core::has_handle_form(text))
+    return refuse(invalid("handle", "s_and_22_characters_of_base64url"));
+  // A second text of a handle is well-formed, and unknown: one handle has one text.
+  out = handle.value_or(core::nothings_handle);
   return true;
 }
 
@@ -140,6 +142,20 @@ bool params_reader::read_ttl(param which, std::optional<std::int64_t>& out) {
   }
   if (value < 1) return refuse(core::fail(error_code::TTL_OUT_OF_RANGE, name_of(which), "min", 1));
   out = value;
+  return true;
+}
+
+bool params_reader::read_version(std::optional<std::uint32_t>& out) {
+  if (!has(param::version)) return true;
+  using limits = std::numeric_limits<std::int64_t>;
+  std::int64_t value = 0;
+  if (!read_integer(param::version, limits::min(), limits::max(), value)) {
+    if (error_->rule != "min" && error_->rule != "max") return false;
+    error_.reset();
+  }
+  // An integer that no version can be is stale, not malformed; no session's version is 0.
+  const bool possible = value >= 1 && value <= std::numeric_limits<std::uint32_t>::max();
+  out = possible ? static_cast<std::uint32_t>(value) : 0;
   return true;
 }
 
@@ -241,12 +257,8 @@ bool params_reader::read(core::create_session& out) {
 }
 
 bool params_reader::read(core::update_session& out) {
-  std::int64_t version = 0;
-  if (!read_session_id(param::session_id, out.id) || !read_context(out.context) ||
-      !read_integer(param::version, 1, std::numeric_limits<std::uint32_t>::max(), version))
-    return false;
-  if (has(param::version)) out.version = static_cast<std::uint32_t>(version);
-  return read_data(out.data);
+  return read_session_id(param::session_id, out.id) && read_context(out.context) &&
+         read_version(out.version) && read_data(out.data);
 }
 
 bool params_reader::read(core::rotate_session& out) {

@@ -9,6 +9,7 @@
 
 #include "core/bytes.hpp"
 #include "core/contract/request.hpp"
+#include "core/limits.hpp"
 #include "core/tallies.hpp"
 #include "net/loop/descriptor.hpp"
 #include "net/loop/loop.hpp"
@@ -31,11 +32,15 @@ struct parked_call {
   reply_place place;
   core::request request;
   block_ref block;
+  /// What is wrong with the call: told only if the caller, known by then, may call the method.
+  std::optional<core::error> fault = std::nullopt;
+  std::optional<core::method> called = std::nullopt;  // with a fault; absent: no such method
 };
 
 // A connection's id: its number, then the loop, then the slot. Ascending with time, never reused.
 inline constexpr unsigned connection_slot_bits = 20;
 inline constexpr unsigned connection_loop_bits = 4;
+static_assert(core::limits::loops_max <= 1U << connection_loop_bits);
 [[nodiscard]] constexpr std::uint32_t slot_of(connection_id id) noexcept {
   return static_cast<std::uint32_t>(id & ((1U << connection_slot_bits) - 1));
 }
@@ -85,6 +90,8 @@ struct connection {
   core::listener listener = core::listener::rpc;
   core::millis since_ms = 0;
 
+  /// Whether a login has yet to be answered: who is calling then is not known now.
+  [[nodiscard]] bool behind_login() const noexcept { return barrier || parked != nullptr; }
   [[nodiscard]] std::size_t unread() const noexcept { return out.size() - sent + held; }
 };
 

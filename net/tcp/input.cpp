@@ -139,21 +139,47 @@ void tcp_server::impl::on_request(const call_id& id, core::request& request) {
     where.batch = current_batch_;
     where.batch_index = current_batch_->expect();
   }
-  const bool waits = from.parked != nullptr || from.barrier ||
-                     (request.method == core::method::auth_login && from.in_flight > 0);
+  const bool waits =
+      from.behind_login() || (request.method == core::method::auth_login && from.in_flight > 0);
   if (!waits) return submit(from, std::move(where), request, space_.block());
-  if (!from.parked) from.parked = std::make_unique<std::deque<parked_call>>();
-  from.parked->push_back({std::move(where), std::move(request), space_.block()});
+  park(from, {std::move(where), std::move(request), space_.block()});
 }
 
-void tcp_server::impl::on_error(const call_id& id, const core::error& why,
-                                std::string_view correlation_id) {
+void tcp_server::impl::park(connection& from, parked_call call) {
+  if (!from.parked) from.parked = std::make_unique<std::deque<parked_call>>();
+  from.parked->push_back(std::move(call));
+}
+
+std::optional<core::error_code> tcp_server::impl::forbids(std::optional<core::method> called) {
+  if (current_->behind_login()) return std::nullopt;  // judged when its turn comes
+  return core::refusal(current_->caller->role, called);
+}
+
+void tcp_server::impl::on_error(const call_id& id, std::optional<core::method> called,
+                                const core::error& why, std::string_view correlation_id) {
   auto& from = *current_;
+  reply_place where{id.raw, id.notification, nullptr, 0};
+  if (current_batch_ && !id.notification) {
+    where.batch = current_batch_;
+    where.batch_index = current_batch_->expect();
+  }
+  const bool reached_a_name = called || why.code == core::error_code::METHOD_NOT_FOUND;
+  if (!reached_a_name || !from.behind_login())
+    return refuse_call(from, where, called, why, correlation_id);
+  parked_call call{std::move(where), {}, space_.block(), why, called};
+  call.request.correlation_id = correlation_id;
+  park(from, std::move(call));
+}
+
+void tcp_server::impl::refuse_call(connection& from, const reply_place& where,
+                                   std::optional<core::method> called, const core::error& why,
+                                   std::string_view correlation_id) {
+  using core::error_code;
   ++from.requests;
-  requests().refused(why.code);
-  if (id.notification) return;
-  reply_place where{id.raw, false, current_batch_, 0};
-  if (where.batch) where.batch_index = where.batch->expect();
+  if (called && (why.code == error_code::AUTH_REQUIRED || why.code == error_code::FORBIDDEN))
+    requests().finished(called, why.code, 0);
+  else
+    requests().refused(why.code);
   refuse(from, where, why, correlation_id);
 }
 
@@ -209,7 +235,13 @@ void tcp_server::impl::resume(connection& which) {
     auto call = std::move(first);
     which.parked->pop_front();
     if (which.parked->empty()) which.parked.reset();
-    submit(which, std::move(call.place), call.request, call.block);
+    if (!call.fault) {
+      submit(which, std::move(call.place), call.request, call.block);
+      continue;
+    }
+    if (const auto code = core::refusal(which.caller->role, call.called))
+      call.fault = core::fail(*code);
+    refuse_call(which, call.place, call.called, *call.fault, call.request.correlation_id);
   }
   if (which.parked || !which.paused || !may_resume(which)) return;
   const auto size = which.undecoded.size();

@@ -153,7 +153,9 @@ std::vector<core::connection_row> tcp_server::impl::list(connection_id after,
 bool tcp_server::impl::drained() const {
   if (tickets_.count() > 0 || !resumable_.empty()) return false;
   return std::all_of(connections_.begin(), connections_.end(), [](const auto& each) {
-    return !each || each->dead || (each->unread() == 0 && !each->parked && each->undecoded.empty());
+    // Unless decoding is paused, what is not decoded is the beginning of a value: no work yet.
+    return !each || each->dead ||
+           (each->unread() == 0 && !each->parked && !(each->paused && !each->undecoded.empty()));
   });
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -69,8 +70,12 @@ class tcp_server::impl final : message_visitor {
   void begin_batch(std::size_t entries) override;
   void end_batch() override;
   void on_request(const call_id& id, core::request& request) override;
-  void on_error(const call_id& id, const core::error& why,
+  std::optional<core::error_code> forbids(std::optional<core::method> called) override;
+  void on_error(const call_id& id, std::optional<core::method> called, const core::error& why,
                 std::string_view correlation_id) override;
+  void park(connection& from, parked_call call);
+  void refuse_call(connection& from, const reply_place& where, std::optional<core::method> called,
+                   const core::error& why, std::string_view correlation_id);
   void submit(connection& from, reply_place where, core::request& request, const block_ref& block);
   [[nodiscard]] bool may_decode(const connection& from) const noexcept;
   [[nodiscard]] bool may_resume(const connection& from) const noexcept;

@@ -180,6 +180,7 @@ TEST(failures_that_are_not_counted, are_one_event_a_second_with_exact_counts) {
     EXPECT_TRUE(body.source);
     counts.insert(*body.count);
     EXPECT_EQ(each.subject.has_value(), body.reason == invalid_reason::revoked);
+    EXPECT_EQ(each.correlation_id.size(), 16U) << "made up, as none came";
   }
   EXPECT_EQ(counts, (std::multiset<std::uint64_t>{3, 5, 7}));
   w.pass(3'000);
@@ -191,8 +192,8 @@ TEST(failures_that_are_not_counted, past_the_bound_share_one_bucket_without_a_so
   core::short_hash source{};
   for (std::uint32_t i = 0; i < core::limits::coalesce_entries_max + 10; ++i) {
     std::memcpy(source.data(), &i, sizeof i);
-    c.add(core::no_slot, source, invalid_reason::not_found, 1000 + i, "first");
-    c.add(core::no_slot, source, invalid_reason::not_found, 1000 + i, "second");
+    c.add(core::no_slot, source, invalid_reason::not_found, 1000 + i, [] { return "first"; });
+    c.add(core::no_slot, source, invalid_reason::not_found, 1000 + i, [] { return "second"; });
   }
   std::uint64_t all = 0, overflow = 0, entries = 0;
   c.flush([&](core::user_slot, const std::optional<core::short_hash>& from, invalid_reason,

@@ -2,6 +2,8 @@
 // while a shard is away.
 #include "actors/gateway.hpp"
 
+#include <gmock/gmock.h>
+
 #include "fixture.hpp"
 
 namespace portcullis::actors {
@@ -73,7 +75,7 @@ core::request_params params_of(method which, std::string_view tenant) {
 
 class gateway_world : public virtual_loop {
  public:
-  explicit gateway_world(std::uint32_t shards = 2) {
+  explicit gateway_world(std::uint32_t shards = 2, bool http_needs_token = false) {
     gateway_options options;
     options.shards = shards;
     options.keys = keys;
@@ -82,10 +84,13 @@ class gateway_world : public virtual_loop {
     options.limiter = std::make_shared<auth_limiter>();
     options.pool = std::make_shared<batch_pool>();
     options.tokens = {{core::sha256(core::as_bytes(token)), &known}};
-    options.http_error = [](const core::error& why) {
-      return net::http_response{core::describe(why.code).status, "application/json",
-                                std::string(core::describe(why.code).name)};
+    options.http_error = [](const core::error& why, std::string_view correlation_id) {
+      std::string body(core::describe(why.code).name);
+      if (!correlation_id.empty()) body.append(" ").append(correlation_id);
+      return net::http_response{core::describe(why.code).status, "application/json", body};
     };
+    options.make_correlation_id = [this] { return "made-up-" + std::to_string(++made_up); };
+    options.http_needs_token = http_needs_token;
     door = std::make_unique<gateway>(std::move(options));
     door->attach(port);
     voice = spawn_pinned<gateway_actor, gateway_voice>(
@@ -145,10 +150,13 @@ class gateway_world : public virtual_loop {
     const auto* failed = std::get_if<core::failed>(&found->second.reply);
     return failed == nullptr ? std::nullopt : std::optional(failed->why.code);
   }
-  net::http_response get(std::string path, std::string query = {}) {
+  net::http_response get(std::string path, std::string query = {}, std::string authorization = {},
+                         std::string address = "127.0.0.1") {
     net::http_response out;
     out.status = 0;
-    door->handle({"GET", std::move(path), std::move(query), {}, "127.0.0.1"},
+    const bool loopback = address == "127.0.0.1";
+    door->handle({"GET", std::move(path), std::move(query), std::move(authorization),
+                  std::move(address), loopback},
                  [&out](net::http_response answer) { out = answer; });
     return out;
   }
@@ -172,6 +180,7 @@ class gateway_world : public virtual_loop {
   std::vector<method> cold_ones;
   std::vector<batch_ptr> logged;
   std::uint32_t ticket = 0, last_tag = 0;
+  int made_up = 0;
 };
 
 TEST(the_gateway, refuses_each_method_to_each_role_that_may_not_call_it) {
@@ -320,6 +329,51 @@ TEST(a_login, over_plain_tcp_is_refused_off_loopback) {
   const auto nobody = gateway_world::with_role(core::role::none);
   const auto refused = w.submit(nobody, std::move(request), 2);
   EXPECT_EQ(w.error(refused), error_code::TLS_REQUIRED);
+}
+
+TEST(a_login, that_fails_is_told_by_an_event_with_the_correlation_id_of_the_error) {
+  gateway_world w;
+  const auto log_in = [&](std::string_view correlation_id) {
+    core::request request;
+    request.method = method::auth_login;
+    request.correlation_id = correlation_id;
+    request.params = core::login{"no token"};
+    return w.submit(gateway_world::with_role(core::role::none), std::move(request));
+  };
+  EXPECT_EQ(w.error(log_in("mine")), error_code::AUTH_FAILED);
+  EXPECT_EQ(w.error(log_in({})), error_code::AUTH_FAILED);
+  w.settle();
+  ASSERT_EQ(w.logged.size(), 2U);
+  EXPECT_EQ(w.logged[0]->events[0].correlation_id, "mine");
+  EXPECT_EQ(w.logged[1]->events[0].correlation_id, "made-up-1");
+}
+
+TEST(http_tokens, are_taken_as_logins_are) {
+  gateway_world w(1, true);
+  w.known.role = core::role::observer;
+  EXPECT_EQ(w.get("/livez").status, 401);
+  for (const auto* scheme : {"Bearer ", "bearer ", "BEARER  "})
+    EXPECT_EQ(w.get("/livez", {}, scheme + w.token).status, 200) << scheme;
+  EXPECT_THAT(w.get("/livez", {}, "Bearer " + w.token, "198.51.100.9").body,
+              testing::StartsWith("TLS_REQUIRED"));
+  w.settle();
+  EXPECT_EQ(w.logged.size(), 0U) << "none of these is a failure";
+  const auto other = "Bearer " + core::to_base64url(core::byte_array<32>{9});
+  std::string last;
+  for (std::size_t i = 0; i < core::limits::auth_failures_per_source_max; ++i) {
+    last = w.get("/metrics", {}, i % 2 == 0 ? other : "Basic " + w.token).body;
+    EXPECT_THAT(last, testing::StartsWith("AUTH_FAILED "));
+  }
+  w.settle();
+  ASSERT_EQ(w.logged.size(), core::limits::auth_failures_per_source_max);
+  EXPECT_EQ("AUTH_FAILED " + w.logged.back()->events[0].correlation_id, last);
+  EXPECT_THAT(w.get("/livez", {}, "Bearer " + w.token).body,
+              testing::StartsWith("AUTH_RATE_LIMITED"))
+      << "even the right one";
+  w.clock.at_ms += core::limits::auth_failure_window_ms;
+  EXPECT_EQ(w.get("/livez", {}, "Bearer " + w.token).status, 200);
+  w.known.role = core::role::app;
+  EXPECT_EQ(w.get("/livez", {}, "Bearer " + w.token).status, 403);
 }
 
 }  // namespace

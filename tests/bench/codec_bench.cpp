@@ -27,7 +27,8 @@ struct counter : message_visitor {
     benchmark::DoNotOptimize(&request);
     ++good;
   }
-  void on_error(const call_id&, const core::error&, std::string_view) override {}
+  void on_error(const call_id&, std::optional<core::method>, const core::error&,
+                std::string_view) override {}
 };
 
 void frame_and_decode_validate(benchmark::State& state) {

@@ -53,10 +53,14 @@ TEST_F(callers, before_login_only_ping_version_and_login_are_answered) {
         "admin.drain", "admin.reload", "admin.rotate_keys", "events.query"})
     EXPECT_EQ(client.error(method), "AUTH_REQUIRED") << method;
   EXPECT_EQ(client.error("session.create", create_params()), "AUTH_REQUIRED");
-  EXPECT_EQ(client.error("no.such.method"), "METHOD_NOT_FOUND");
+  EXPECT_EQ(client.error("session.create"), "AUTH_REQUIRED") << "also without its parameters";
+  EXPECT_EQ(client.error("no.such.method"), "AUTH_REQUIRED");
   EXPECT_EQ(client.result("auth.login", {{"token", app.text}}),
             (json{{"role", "app"}, {"name", "web"}}));
   EXPECT_EQ(client.error("session.create", create_params()), "");
+  EXPECT_EQ(client.error("session.create"), "INVALID_PARAMS");
+  EXPECT_EQ(client.error("admin.backup"), "FORBIDDEN");
+  EXPECT_EQ(client.error("no.such.method"), "METHOD_NOT_FOUND");
 }
 
 TEST_F(callers, login_is_a_barrier_for_what_was_sent_behind_it) {
@@ -189,8 +193,9 @@ TEST_F(callers, five_failures_of_a_source_are_answered_and_then_none_for_a_while
 
 TEST_F(callers, a_failed_login_is_an_event_with_a_hashed_source) {
   auto boss = logged_in(admin);
-  node.connect().error("auth.login", {{"token", make_token("x").text}});
+  const auto refused = node.connect().call("auth.login", {{"token", make_token("x").text}});
   const auto found = events_at_least(boss, 1, {{"types", {"auth_failed"}}});
+  EXPECT_EQ(found[0]["correlation_id"], refused["error"]["data"]["correlation_id"]);
   EXPECT_TRUE(found[0].contains("source"));
   EXPECT_EQ(found[0].dump().find("127.0.0.1"), std::string::npos);
 }
@@ -244,6 +249,7 @@ TEST_F(callers, a_reload_changes_the_policy_names_the_keys_and_leaves_an_event) 
   const auto found = events_at_least(boss, 1, {{"types", {"config_reloaded"}}});
   EXPECT_EQ(found[0]["actor"], "boss");
   EXPECT_TRUE(found[0].contains("policy"));
+  EXPECT_TRUE(found[0].contains("correlation_id")) << "made up, as none came";
 }
 
 TEST_F(callers, connections_shows_who_is_there) {

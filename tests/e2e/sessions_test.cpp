@@ -130,7 +130,7 @@ TEST_F(sessions, malformed_parameters_are_errors_of_form_that_name_the_field) {
       {"session.validate", {{"session_id", id}, {"context", context()}, {"touch", 1}}, "touch"},
       {"session.update", {{"session_id", id}, {"context", context()}}, "data"},
       {"session.update",
-       {{"session_id", id}, {"context", context()}, {"data", json::object()}, {"version", 0}},
+       {{"session_id", id}, {"context", context()}, {"data", json::object()}, {"version", 1.5}},
        "version"},
       {"session.rotate", {{"session_id", id}, {"context", context()}, {"grace", "no"}}, "grace"},
       {"session.revoke", json::object(), "session_id"},
@@ -156,8 +156,8 @@ TEST_F(sessions, malformed_parameters_are_errors_of_form_that_name_the_field) {
 }
 
 TEST_F(sessions, tenants_and_users_may_be_any_text_to_the_last_byte) {
-  for (const auto& name :
-       {std::string(128, 't'), std::string("Ünïcode 😀 | \" \\ ' %"), std::string(" ")}) {
+  for (const auto& name : {std::string(128, 't'), std::string("Ünïcode 😀 | \" \\ ' %"),
+                           std::string(" "), std::string("\x7f")}) {
     auto params = user("ada:" + name, name);
     params["context"] = context();
     const auto made = client.result("session.create", params);
@@ -245,6 +245,11 @@ TEST_F(sessions, an_unknown_id_is_not_found_and_that_is_no_error) {
   EXPECT_EQ(client.result("session.revoke", {{"session_id", std::string(64, '0')}})["revoked"], 0);
   EXPECT_EQ(client.result("session.revoke", {{"handle", "s_AAAAAAAAAAAAAAAAAAAAAA"}})["revoked"],
             0);
+  const auto live = create(client, "ada");
+  std::string other_text = live["handle"];
+  other_text.back() = static_cast<char>(other_text.back() + 1);  // bits past the last byte
+  EXPECT_EQ(client.result("session.revoke", {{"handle", other_text}})["revoked"], 0);
+  EXPECT_EQ(state_of(client, live["session_id"]), "valid");
   EXPECT_EQ(client.result("session.revoke_user", user("nobody"))["revoked"], 0);
   EXPECT_EQ(client.result("session.revoke_tenant", {{"tenant_id", "none"}})["revoked"], 0);
   EXPECT_EQ(client.result("session.list", user("nobody"))["sessions"], json::array());
@@ -322,6 +327,11 @@ TEST_F(sessions, update_replaces_data_and_raises_the_version) {
       client.call("session.update", with(id, {{"data", {{"c", 5}}}, {"version", 2}}));
   EXPECT_EQ(error_of(stale), "SESSION_VERSION_CONFLICT");
   EXPECT_EQ(stale["error"]["data"]["retryable"], true);
+  for (const std::int64_t never : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 32})
+    EXPECT_EQ(
+        client.error("session.update", with(id, {{"data", json::object()}, {"version", never}})),
+        "SESSION_VERSION_CONFLICT")
+        << never;
   const auto valid = validate(client, id);
   EXPECT_EQ(valid["data"], (json{{"c", 4}}));
   EXPECT_EQ(valid["version"], 3);

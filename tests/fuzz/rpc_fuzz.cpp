@@ -41,7 +41,7 @@ class log_visitor : public net::message_visitor {
       for (const auto type : query->types) log_ += type;
     }
   }
-  void on_error(const net::call_id& id, const core::error& why,
+  void on_error(const net::call_id& id, std::optional<core::method>, const core::error& why,
                 std::string_view correlation_id) override {
     call(id, correlation_id);
     log_ += core::describe(why.code).name;

@@ -7,6 +7,8 @@
 #include <set>
 #include <sstream>
 
+#include "core/config/parse.hpp"
+
 namespace portcullis::monitoring {
 namespace {
 
@@ -83,6 +85,20 @@ TEST(metrics_table, only_the_build_gives_label_values_that_the_table_does_not_kn
     for (const auto& label : row.labels)
       EXPECT_EQ(label.values.empty(), row.id == metric::build_info)
           << row.name << ' ' << label.name;
+}
+
+TEST(metrics_table, configuration_refuses_each_of_its_labels_as_a_constant_one) {
+  const auto problems = [](std::string_view label) {
+    return core::parse_config(
+               std::vector<core::config_entry>{
+                   {{"server", "environment"}, std::string("development"), "test", {}},
+                   {{"metrics", "labels", std::string(label)}, std::string("x"), "test", {}}})
+        .problems.size();
+  };
+  EXPECT_EQ(problems("region"), 0U);
+  EXPECT_EQ(problems("le"), 1U) << "of every histogram";
+  for (const auto& row : metrics_table())
+    for (const auto& label : row.labels) EXPECT_EQ(problems(label.name), 1U) << label.name;
 }
 
 TEST(metrics_table, the_reference_page_names_every_metric_and_is_current) {

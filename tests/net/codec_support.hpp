@@ -17,6 +17,7 @@ struct outcome {
   std::string id;
   bool notification = false;
   std::optional<core::error> error;
+  std::optional<core::method> called;  // with an error
   bool closes = false;
   std::string correlation_id;
   core::request request;  // views `bytes`
@@ -52,9 +53,10 @@ class recorder : public message_visitor {
     call.bytes = bytes_;
     into_.calls.push_back(std::move(call));
   }
-  void on_error(const call_id& id, const core::error& why,
+  void on_error(const call_id& id, std::optional<core::method> called, const core::error& why,
                 std::string_view correlation_id) override {
     outcome call;
+    call.called = called;
     call.id = id.raw;
     call.notification = id.notification;
     call.error = why;

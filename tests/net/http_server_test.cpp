@@ -83,7 +83,7 @@ TEST(http_server, answers_and_keeps_the_connection) {
 TEST(http_server, head_has_the_length_and_no_body) {
   http_node n;
   client c(n.port);
-  c.send("HEAD /livez HTTP/1.1\r\nConnection: close\r\n\r\n");
+  c.send("HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
   EXPECT_EQ(c.receive(),
             "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: "
@@ -113,7 +113,7 @@ TEST(http_server, pipelined_requests_are_answered_in_order_one_at_a_time) {
   http_node n;
   n.pages.hold = true;
   client c(n.port);
-  c.send("GET /a HTTP/1.1\r\n\r\nGET /b HTTP/1.1\r\n\r\n");
+  c.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n");
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 1; }));
   for (int i = 0; i < 20; ++i) n.on.run_once();
   ASSERT_EQ(n.pages.held.size(), 1u);
@@ -138,7 +138,7 @@ TEST(http_server, a_client_that_finishes_gets_its_answers) {
 TEST(http_server, which_paths_there_are_is_the_ports_business) {
   http_node n;
   client c(n.port);
-  c.send("GET /nowhere HTTP/1.1\r\n\r\n");
+  c.send("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
   ASSERT_TRUE(n.until_has(c, "{}"));
   EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 404 Not Found\r\n"));
 }
@@ -158,21 +158,103 @@ void expect_refusal(const std::string& bytes, std::string_view status, std::stri
 
 TEST(http_server, malformed_requests_are_refused_with_the_error_object) {
   expect_refusal("nonsense\r\n\r\n", "400", "INVALID_REQUEST");
-  expect_refusal("GET /x HTTP/1.1\r\nbad header\r\n\r\n", "400", "INVALID_REQUEST");
-  expect_refusal("GET http://other/ HTTP/1.1\r\n\r\n", "400", "INVALID_REQUEST");
-  expect_refusal("GET /x HTTP/1.1\r\nContent-Length: 5\r\n\r\nhello", "400", "INVALID_REQUEST");
-  expect_refusal("GET /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400",
+  expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", "400", "INVALID_REQUEST");
+  expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "400",
+                 "INVALID_REQUEST");
+  expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400",
                  "INVALID_REQUEST");
 }
 
 TEST(http_server, other_methods_are_refused) {
   expect_refusal("POST /metrics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "405",
                  "METHOD_NOT_FOUND");
-  expect_refusal("DELETE /metrics HTTP/1.1\r\n\r\n", "405", "METHOD_NOT_FOUND");
+  expect_refusal("DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "405", "METHOD_NOT_FOUND");
+}
+
+TEST(http_server, any_method_but_get_and_head_is_refused_as_a_method) {
+  for (const auto* request :
+       {"FOO /livez HTTP/1.1\r\n\r\n", "get /livez HTTP/1.1\r\nHost: x\r\n\r\n",
+        "\r\nG! / HTTP/1.1", "HEADS / HTTP/1.1\r\n\r\n", "G "})
+    expect_refusal(request, "405", "METHOD_NOT_FOUND");
+  http_node n;
+  client c(n.port);
+  for (const char byte : std::string_view("PATCHY /livez")) {
+    c.send({&byte, 1});
+    n.on.run_once();
+  }
+  ASSERT_TRUE(n.until([&] { return c.closed(); }));
+  EXPECT_THAT(c.receive(), HasSubstr("\r\nAllow: GET, HEAD\r\n"));
+}
+
+TEST(http_server, a_request_names_its_host_once) {
+  for (const auto* fields : {"", "Host: x\r\nhost: x\r\n", "Host: x\r\nHost: y\r\n",
+                             "Host: a b\r\n", "Host: user@x\r\n", "Host: x/y\r\n"})
+    expect_refusal("GET /livez HTTP/1.1\r\n" + std::string(fields) + "\r\n", "400",
+                   "INVALID_REQUEST");
+  expect_refusal("GET /livez HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", "400", "INVALID_REQUEST");
+  expect_refusal("GET /livez HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
+                 "400", "INVALID_REQUEST");
+  for (const auto* host : {"", "x", "x:7480 ", "[::1]:7480", "a-b.example"}) {
+    http_node n;
+    client c(n.port);
+    c.send("GET /livez HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n");
+    ASSERT_TRUE(n.until_has(c, "ok\n")) << host;
+  }
+}
+
+TEST(http_server, a_target_may_be_absolute) {
+  const struct {
+    const char *target, *path, *query;
+  } rows[] = {{"http://other/livez?a=b", "/livez", "a=b"},
+              {"HTTP://[::1]:7480/livez", "/livez", ""},
+              {"http://other", "/", ""},
+              {"http://other?a", "/", "a"}};
+  for (const auto& row : rows) {
+    http_node n;
+    client c(n.port);
+    c.send("GET " + std::string(row.target) + " HTTP/1.1\r\nHost: x\r\n\r\n");
+    ASSERT_TRUE(n.until([&] { return n.pages.requests.size() == 1; })) << row.target;
+    EXPECT_EQ(n.pages.requests[0].path, row.path) << row.target;
+    EXPECT_EQ(n.pages.requests[0].query, row.query) << row.target;
+  }
+  for (const auto* target : {"https://other/livez", "ftp://other/livez", "http:///livez",
+                             "http://user@other/livez", "*", "other:80", "livez"})
+    expect_refusal("GET " + std::string(target) + " HTTP/1.1\r\nHost: x\r\n\r\n", "400",
+                   "INVALID_REQUEST");
+}
+
+TEST(http_server, the_answer_to_a_refused_request_has_a_body_unless_it_was_a_head) {
+  const std::string head = "HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n";
+  for (const auto* next : {"POST /x HTTP/1.1\r\n\r\n", "nonsense\r\n\r\n"}) {
+    http_node n;
+    client c(n.port);
+    c.send(head + next);
+    ASSERT_TRUE(n.until([&] { return c.closed(); }));
+    EXPECT_THAT(c.receive(), HasSubstr("\r\n\r\n{\"code\":")) << next;
+  }
+  for (const auto* fields : {"Host: x\r\nContent-Length: 2\r\n\r\n{}", "\r\n"}) {
+    http_node n;
+    client c(n.port);
+    c.send(get_livez + "HEAD /livez HTTP/1.1\r\n" + fields);
+    ASSERT_TRUE(n.until([&] { return c.closed(); }));
+    EXPECT_THAT(c.receive(), HasSubstr("HTTP/1.1 400")) << fields;
+    EXPECT_THAT(c.receive(), testing::EndsWith("\r\n\r\n")) << fields;
+  }
+}
+
+TEST(http_server, a_401_names_the_scheme) {
+  http_node n;
+  n.pages.hold = true;
+  client c(n.port);
+  c.send(get_livez);
+  ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 1; }));
+  n.pages.held[0]({401, "application/json", "{}"});
+  ASSERT_TRUE(n.until_has(c, "{}"));
+  EXPECT_THAT(c.receive(), HasSubstr("\r\nWWW-Authenticate: Bearer\r\n"));
 }
 
 TEST(http_server, headers_over_the_bound_are_refused_in_one_piece_or_many) {
-  const std::string head = "GET /livez HTTP/1.1\r\nX: ";
+  const std::string head = "GET /livez HTTP/1.1\r\nHost: x\r\nX: ";
   expect_refusal(head + std::string(9000, 'x') + "\r\n\r\n", "413", "VALUE_TOO_LARGE");
   http_node n;
   client fits(n.port);
@@ -214,7 +296,7 @@ TEST(http_server, connections_over_the_cap_are_told_so) {
 TEST(http_server, a_large_answer_waits_for_its_reader_and_then_goes_on) {
   http_node n;
   client c(n.port, 4096), other(n.port);
-  c.send("GET /big HTTP/1.1\r\n\r\n" + get_livez);
+  c.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n" + get_livez);
   for (int i = 0; i < 20; ++i) n.on.run_once();
   other.send(get_livez);
   ASSERT_TRUE(n.until_has(other, "ok\n"));
@@ -225,7 +307,7 @@ TEST(http_server, a_large_answer_waits_for_its_reader_and_then_goes_on) {
 TEST(http_server, a_reader_without_progress_is_closed) {
   http_node n;
   client c(n.port, 4096);
-  c.send("GET /big HTTP/1.1\r\n\r\n");
+  c.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
   for (int i = 0; i < 20; ++i) n.on.run_once();
   ASSERT_EQ(n.server->count(), 1u);
   ASSERT_TRUE(n.until([&] {

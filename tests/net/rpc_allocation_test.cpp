@@ -36,7 +36,8 @@ std::size_t allocations_of(const std::string& text) {
     void begin_batch(std::size_t) override {}
     void end_batch() override {}
     void on_request(const call_id&, core::request&) override { ++good; }
-    void on_error(const call_id&, const core::error&, std::string_view) override {}
+    void on_error(const call_id&, std::optional<core::method>, const core::error&,
+                  std::string_view) override {}
   } visitor;
   framer framer;
   decoder decoder;

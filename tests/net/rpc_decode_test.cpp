@@ -56,6 +56,50 @@ TEST(decoding, no_id_and_null_are_notifications_also_when_they_fail) {
   }
 }
 
+/// Forbids everything but ping.
+struct forbidding : recorder {
+  using recorder::recorder;
+  std::optional<error_code> forbids(std::optional<core::method> called) override {
+    asked.push_back(called);
+    if (called == core::method::server_ping) return std::nullopt;
+    return error_code::AUTH_REQUIRED;
+  }
+  std::vector<std::optional<core::method>> asked;
+};
+
+TEST(decoding, what_the_visitor_forbids_is_refused_before_params_and_after_the_envelope) {
+  const struct {
+    std::string text;
+    std::optional<error_code> refused;
+  } rows[] = {
+      {call_of("session.create", "{}"), error_code::AUTH_REQUIRED},
+      {call_of("session.create", R"({"no":1,"_meta":{"correlation_id":"c-1"}})"),
+       error_code::AUTH_REQUIRED},
+      {call_of("no.such", "7"), error_code::AUTH_REQUIRED},
+      {call_of("server.ping", "{}"), std::nullopt},
+      {call_of("server.ping", R"({"no":1})"), error_code::INVALID_PARAMS},
+      {R"({"jsonrpc":"1.0","id":1,"method":"session.create"})", error_code::INVALID_REQUEST},
+      {R"({"jsonrpc":"2.0","id":{},"method":"session.create"})", error_code::INVALID_REQUEST},
+  };
+  for (const auto& row : rows) {
+    conversation record;
+    auto bytes = std::make_shared<std::string>(row.text);
+    forbidding visitor(record, bytes);
+    framer frames;
+    const auto found = frames.next(*bytes, true);
+    decoder().decode(*bytes, found.tape, visitor);
+    ASSERT_EQ(record.calls.size(), 1U) << row.text;
+    const auto& call = record.calls[0];
+    ASSERT_EQ(call.error.has_value(), row.refused.has_value()) << row.text;
+    if (row.refused) {
+      EXPECT_EQ(call.code(), *row.refused) << row.text;
+    }
+    EXPECT_EQ(visitor.asked.empty(), row.refused == error_code::INVALID_REQUEST) << row.text;
+    const bool named = row.text.find("c-1") != std::string::npos;
+    EXPECT_EQ(call.correlation_id, named ? "c-1" : "") << row.text;
+  }
+}
+
 TEST(decoding, what_is_no_request_is_answered_even_without_an_id) {
   for (const std::string members :
        {"", R"("jsonrpc":"2.0")", R"("method":"server.ping")", R"("jsonrpc":"2.0","method":1)",

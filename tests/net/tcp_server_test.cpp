@@ -250,6 +250,57 @@ TEST(tcp_server, a_login_is_a_barrier_inside_a_batch_too) {
       ElementsAre("[" + done("1") + "," + done("\"login\"") + "," + done("2") + "]", done("3")));
 }
 
+TEST(tcp_server, who_may_not_call_is_not_told_what_is_wrong_with_the_call) {
+  node n;
+  n.gateway.greets = &nobody;
+  client c(n.port);
+  c.send(call("1", "session.create") + call("2", "no.such") + call("3", "server.ping", "7") +
+         call("", "no.such") + R"({"id":4,"method":"session.create"})");
+  ASSERT_TRUE(n.until_lines(c, 4));
+  EXPECT_THAT(c.lines(), ElementsAre(HasSubstr("AUTH_REQUIRED"), HasSubstr("AUTH_REQUIRED"),
+                                     HasSubstr("INVALID_PARAMS"), HasSubstr("INVALID_REQUEST")));
+  EXPECT_THAT(n.gateway.requests, IsEmpty());
+  static const core::caller app{"web", core::role::app, {}, {}};
+  n.server->set_caller(n.gateway.greeted.at(0), &app);
+  c.send(call("5", "admin.backup") + call("6", "session.create") + call("7", "no.such"));
+  ASSERT_TRUE(n.until_lines(c, 7));
+  EXPECT_THAT(c.lines()[4], HasSubstr("FORBIDDEN"));
+  EXPECT_THAT(c.lines()[5], HasSubstr("INVALID_PARAMS"));
+  EXPECT_THAT(c.lines()[6], HasSubstr("METHOD_NOT_FOUND"));
+  const auto& counted = n.server->tallies().requests.by_error;
+  EXPECT_EQ(counted[static_cast<std::size_t>(core::method::admin_backup)]
+                   [static_cast<std::size_t>(core::error_code::FORBIDDEN)],
+            1U);
+}
+
+TEST(tcp_server, what_is_wrong_behind_a_login_is_judged_with_the_caller_that_it_gives) {
+  const std::string faulty =
+      "[" + login() + "," + call("1", "session.create") + "," + call("2", "no.such") + "]";
+  static const core::caller observer{"eyes", core::role::observer, {}, {}};
+  const struct {
+    const core::caller* becomes;
+    const char* create;
+    const char* unknown;
+  } rows[] = {{&nobody, "AUTH_REQUIRED", "AUTH_REQUIRED"},
+              {&observer, "FORBIDDEN", "METHOD_NOT_FOUND"},
+              {&anybody, "INVALID_PARAMS", "METHOD_NOT_FOUND"}};
+  for (const auto& row : rows) {
+    node n;
+    n.gateway.hold = true;
+    client c(n.port);
+    c.send(faulty);
+    ASSERT_TRUE(n.until([&] { return n.gateway.requests.size() == 1; }));
+    n.settle();
+    EXPECT_THAT(c.lines(), IsEmpty());
+    n.server->set_caller(n.gateway.greeted.at(0), row.becomes);
+    n.gateway.answer_all();
+    ASSERT_TRUE(n.until_lines(c, 1));
+    const auto line = c.lines()[0];
+    EXPECT_LT(line.find(row.create), line.rfind(row.unknown)) << line;
+    EXPECT_THAT(line, testing::AllOf(HasSubstr(row.create), HasSubstr(row.unknown)));
+  }
+}
+
 TEST(tcp_server, pushes_reach_the_connection_and_count_as_unread) {
   node n;
   client c(n.port);
@@ -364,6 +415,21 @@ TEST(tcp_server, stops_accepting_and_drains) {
   EXPECT_TRUE(n.server->drained());
   n.server->close_all();
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
+}
+
+TEST(tcp_server, half_a_value_holds_up_no_drain) {
+  node n;
+  n.gateway.hold = true;
+  client half(n.port), whole(n.port);
+  half.send(call("1").substr(0, 20));
+  whole.send(call("2") + call("3").substr(0, 20));
+  ASSERT_TRUE(n.until([&] { return n.gateway.requests.size() == 1; }));
+  n.settle();
+  n.server->stop_accepting();
+  EXPECT_FALSE(n.server->drained()) << "a request is in flight";
+  n.gateway.answer_all();
+  ASSERT_TRUE(n.until_lines(whole, 1));
+  EXPECT_TRUE(n.server->drained());
 }
 
 TEST(tcp_server, an_address_that_is_taken_is_an_error_with_its_reason) {

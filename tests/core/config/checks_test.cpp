@@ -139,5 +139,17 @@ TEST(config_loops, few_cores_have_one_loop) {
   EXPECT_EQ(parse({given("server.loops", 3)}).value.loop_count(64), 3U);
 }
 
+TEST(config_loops, are_at_most_what_a_connections_id_can_name) {
+  EXPECT_THAT(parse({given("server.loops", 16)}).problems, IsEmpty());
+  EXPECT_THAT(texts(parse({given("server.loops", 17)}).problems),
+              ElementsAre(HasSubstr("server.loops: must be an integer from 0 to 16")));
+}
+
+TEST(config_limits, nesting_is_at_most_what_the_scanner_can_follow) {
+  EXPECT_THAT(parse({given("limits.depth", 64)}).problems, IsEmpty());
+  EXPECT_THAT(texts(parse({given("limits.depth", 65)}).problems),
+              ElementsAre(HasSubstr("limits.depth: must be an integer from 4 to 64")));
+}
+
 }  // namespace
 }  // namespace portcullis::core

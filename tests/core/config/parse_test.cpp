@@ -18,7 +18,7 @@ const std::string digest(64, 'a');
 
 /// The full path of a row, with a name or index where the row needs one.
 std::string path_text(const config_key& row) {
-  if (row.scope == key_scope::named) return std::string(row.name) + ".some_name";
+  if (row.scope == key_scope::named) return std::string(row.name) + ".net";
   if (row.scope == key_scope::token) return "auth.token.0." + std::string(last_part(row.name));
   return std::string(row.name);
 }
@@ -185,8 +185,14 @@ TEST(config_parse, what_was_given_for_a_text_is_never_repeated_in_the_message) {
 
 TEST(config_parse, names_of_components_and_labels_have_a_form) {
   EXPECT_EQ(parse({given("log.levels.net", "debug")}).value.log.levels.at("net"), log_level::debug);
-  EXPECT_THAT(texts(parse({given("log.levels.Net", "debug")}).problems),
-              ElementsAre(HasSubstr("a-z and _")));
+  std::string names;
+  for (const auto name : log_component_names) {
+    EXPECT_THAT(parse({given("log.levels." + std::string(name), "debug")}).problems, SizeIs(0));
+    names.append(names.empty() ? "" : ", ").append(name);
+  }
+  for (const auto* unknown : {"log.levels.Net", "log.levels.nett", "log.levels.breaker"})
+    EXPECT_THAT(texts(parse({given(unknown, "debug")}).problems),
+                ElementsAre(HasSubstr("one of " + names)));
   EXPECT_EQ(parse({given("metrics.labels.region", "eu")}).value.metrics.labels.at("region"), "eu");
   EXPECT_THAT(parse({given("metrics.labels.method", "eu")}).problems, SizeIs(1));
   EXPECT_THAT(parse({given("metrics.labels.__x", "eu")}).problems, SizeIs(1));

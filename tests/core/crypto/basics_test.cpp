@@ -78,6 +78,11 @@ TEST(handles, have_one_text) {
   auto other = text;
   other.back() = static_cast<char>(other.back() + 1);  // a bit past the last byte
   EXPECT_FALSE(parse_handle(other));
+  EXPECT_TRUE(has_handle_form(text));
+  EXPECT_TRUE(has_handle_form(other)) << "well-formed, and names nothing";
+  for (const auto& bad : {"x" + text.substr(1), text.substr(1), text + "A",
+                          text.substr(0, 23) + "=", "s_" + std::string(22, '+'), std::string()})
+    EXPECT_FALSE(has_handle_form(bad)) << bad;
 }
 
 TEST(session_ids, are_64_lower_case_hex_digits) {
