@@ -1,5 +1,5 @@
 // The hub: everything that happens goes through here to the journal, and comes back durable to be
-// fanned out to live readers, metrics and the log. On CAF's scheduler.
+// fanned out to live readers and the log. On CAF's scheduler.
 #pragma once
 #include "actors/interfaces.hpp"
 

@@ -10,7 +10,7 @@ int main(int argc, char** argv) {
   using namespace portcullis::apps;
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    CLI::App root("Session validation and circuit breakers, as a server", "portcullis");
+    CLI::App root("Session validation and lockouts, as a server", "portcullis");
     root.require_subcommand(1);
     int status = exit_ok;
     add_serve(root, status);

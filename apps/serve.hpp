@@ -1,4 +1,4 @@
-// The composition root of a node.
+// Serving until a signal or an administrator ends it; what a node is made of is in node/node.cpp.
 #pragma once
 #include "apps/config_loader.hpp"
 

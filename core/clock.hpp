@@ -13,7 +13,8 @@ struct clock {
   clock& operator=(const clock&) = delete;
   virtual ~clock() = default;
 
-  /// Milliseconds since the Unix epoch. May jump in both directions.
+  /// Milliseconds since the Unix epoch. Never decreases within a process, and a step of the
+  /// system's clock does not show in it (docs/decisions/0008-one-boot-one-time.md).
   [[nodiscard]] virtual millis now_ms() noexcept = 0;
   /// Nanoseconds since some fixed moment; never decreases. For durations and deadlines only.
   [[nodiscard]] virtual std::int64_t mono_ns() noexcept = 0;

@@ -90,11 +90,6 @@ inline constexpr std::size_t auth_failures_per_source_max = 5;
 inline constexpr std::int64_t auth_failure_window_ms = 60'000;
 inline constexpr std::size_t tokens_max = 1'024;
 
-// Breakers (breaker.md).
-inline constexpr std::size_t breakers_max = 500;
-inline constexpr std::size_t sources_per_breaker_max = 64;
-inline constexpr std::uint64_t report_delta_max = 1'000'000;
-
 static_assert(value_bytes_max <= read_block_bytes / 2,
               "a value and its successor's head fit one read block");
 static_assert(data_bytes_max < value_bytes_max, "data leaves room for the rest of its request");

@@ -100,7 +100,7 @@ std::vector<metric_row> make_table() {
        "portcullis_lockouts_active",
        gauge,
        {},
-       "Users, or users' sources, locked out now.",
+       "Users with a lock now, of themselves or of one of their sources.",
        shards},
       {users_in_doubt,
        "portcullis_users_in_doubt",

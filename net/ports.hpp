@@ -109,8 +109,7 @@ class connections_port : public reply_port {
   virtual void close(connection_id which) = 0;
   /// Closes every connection whose caller this is.
   virtual void close_callers(const core::caller* caller) = 0;
-  /// Answers every request in flight for which `which` holds (called with the tag given at submit's
-  /// return).
+  /// Answers every request in flight that has this tag, which submit returned for it.
   virtual void fail_in_flight(std::uint32_t tag, const core::error& why) = 0;
   /// Rows with id > after, ascending, at most `limit`.
   [[nodiscard]] virtual std::vector<core::connection_row> list(connection_id after,

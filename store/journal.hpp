@@ -104,15 +104,17 @@ class journal {
   [[nodiscard]] core::result<std::optional<std::string>> meta_get(std::string_view key);
   [[nodiscard]] core::status meta_set(std::string_view key, std::string_view value);
 
-  /// Re-wraps users' keys after a rotation of the ring: calls `wrap` with users after row `after`,
-  /// at most a slice's worth, and keeps what it returns (absent: unchanged); returns the row to go
-  /// on after, or 0 at the end. Joins the open transaction (begins one): commit() afterwards.
+  /// What rewrap_users() asks of its caller.
   class rewrapper {
    public:
     virtual ~rewrapper() = default;
     /// False: leave the row. Otherwise `row.ring_key` and `row.wrapped` are the new ones.
     virtual bool rewrap(core::user_row& row) = 0;
   };
+  /// Re-wraps users' keys after a rotation of the ring: passes users after row `after`, at most a
+  /// slice's worth, to `with` and keeps the rows that it changed; returns the row to go on after,
+  /// or 0 at the end. Joins the open transaction (begins one): commit() afterwards. Errors: as
+  /// append().
   [[nodiscard]] core::result<std::uint64_t> rewrap_users(std::uint64_t after, rewrapper& with);
 
   /// Bytes of the database file and its write-ahead log.

@@ -1,5 +1,5 @@
 // Everything that happens is one of these (protocol.md, Events). The same struct is what `apply`
-// folds into state, what the journal keeps and what subscribers see; codec.hpp has the one table
+// folds into state, what the journal keeps and what subscribers see; fields.hpp has the one table
 // that says which field goes where.
 #pragma once
 #include <cstdint>
@@ -179,8 +179,8 @@ inline constexpr std::size_t event_type_count = std::variant_size_v<event_body>;
 [[nodiscard]] bool is_contract_event_type(std::string_view name) noexcept;
 
 struct event {
-  std::uint64_t seq = 0;     // given by the hub; 0 before
-  millis at_ms = 0;          // given by the hub: never decreases with seq
+  std::uint64_t seq = 0;     // given by the journal; 0 before
+  millis at_ms = 0;          // given by the journal: never decreases with seq
   millis decided_at_ms = 0;  // the shard's time, what state is computed from; in the log only where
                              // it differs from at_ms
   std::string tenant_id;
