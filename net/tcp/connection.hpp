@@ -72,6 +72,8 @@ struct connection {
   core::byte_buffer out;
   std::size_t sent = 0;          // of `out`
   std::size_t held = 0;          // bytes of batches that wait for their last reply
+  core::byte_buffer withheld;    // pushes that must not overtake a subscribe's reply in a batch
+  std::size_t withholding = 0;   // batches with such a reply, not written yet
   std::int64_t progress_ns = 0;  // when the peer last took something, while `blocked`
   std::int64_t linger_until_ns = 0;
 
@@ -92,7 +94,9 @@ struct connection {
 
   /// Whether a login has yet to be answered: who is calling then is not known now.
   [[nodiscard]] bool behind_login() const noexcept { return barrier || parked != nullptr; }
-  [[nodiscard]] std::size_t unread() const noexcept { return out.size() - sent + held; }
+  [[nodiscard]] std::size_t unread() const noexcept {
+    return out.size() - sent + held + withheld.size();
+  }
 };
 
 }  // namespace portcullis::net
