@@ -11,7 +11,7 @@
 namespace portcullis::store {
 namespace {
 
-constexpr int pages_per_slice = 32;
+constexpr int pages_per_slice = 16;
 constexpr unsigned slices_per_flush = 16;  // 2 MB
 
 core::error copy_failed(int rc, unsigned line = __builtin_LINE()) noexcept {

@@ -9,10 +9,10 @@
 namespace portcullis::store {
 namespace {
 
-// 4 KB each: from 8 MB on a quiet moment is used; at 64 MB a commit does not wait for one any
+// 8 KB each: from 8 MB on a quiet moment is used; at 64 MB a commit does not wait for one any
 // longer.
-constexpr int wal_pages_wanted = 2'048;
-constexpr int wal_pages_max = 16'384;
+constexpr int wal_pages_wanted = 1'024;
+constexpr int wal_pages_max = 8'192;
 constexpr int rewrap_rows_per_slice = 64;
 
 std::uint64_t file_bytes(const std::string& path) noexcept {

@@ -203,7 +203,7 @@ class session_state {
     return owner;
   }
   [[gnu::always_inline]] void prefetch_identity(user_slot user) const noexcept {
-    prefetch_lines(users_[user].who.get(), offsetof(user_identity, key));
+    if (const auto* who = users_[user].who.get()) prefetch_lines(who, offsetof(user_identity, key));
   }
 
  private:

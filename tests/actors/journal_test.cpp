@@ -46,8 +46,10 @@ class journal_world : public virtual_loop {
               [](keys_changed&) {},
               [this](store_state_changed& change) { states.push_back(std::move(change)); },
               [](wire_session&) {},
+              [](flush_atom) {},
               [](crash_atom) {},
-              [](tick_atom) {}};
+              [](tick_atom) {},
+              [](stop_atom) { return true; }};
     });
     hub = system.spawn([this]() -> hub_actor::behavior_type {
       return {[](log_events&) {},
