@@ -230,7 +230,12 @@ TEST_F(operating, while_draining_new_requests_are_refused_and_readiness_is_gone)
   EXPECT_TRUE(eventually([&] { return held.metric("portcullis_requests_in_flight") >= 1; }));
   EXPECT_EQ(late.error("admin.drain"), "");
   ASSERT_TRUE(held.logged("The node is draining."));
-  const auto refused = late.call("session.stats");
+  // Said before the gateways hear of it.
+  json refused;
+  EXPECT_TRUE(eventually([&] {
+    refused = late.call("session.stats");
+    return !refused.is_object() || error_of(refused) == "NODE_DRAINING";
+  }));
   if (refused.is_object()) {
     EXPECT_EQ(error_of(refused), "NODE_DRAINING");
     EXPECT_EQ(refused["error"]["data"]["retryable"], true);

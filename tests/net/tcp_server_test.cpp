@@ -11,7 +11,6 @@
 
 namespace portcullis::net {
 namespace {
-
 using namespace test;
 using testing::ElementsAre;
 using testing::HasSubstr;
