@@ -26,6 +26,32 @@ TEST(creating, is_not_answered_before_the_commit) {
   EXPECT_EQ(w.port.replies.at(valid).user_id, "alice");
 }
 
+TEST(creating, those_of_one_turn_go_to_the_log_as_one_batch) {
+  shard_world w;
+  w.start();
+  const auto alice = w.create("alice"), bob = w.create("bob"), carol = w.create("carol");
+  w.submit();
+  ASSERT_EQ(w.logged.size(), 1U);
+  EXPECT_EQ(w.logged[0]->events.size(), 3U);
+  EXPECT_EQ(w.logged[0]->users.size(), 3U);
+  w.commit_all();
+  for (const auto ticket : {alice, bob, carol}) EXPECT_TRUE(w.answered(ticket)) << ticket;
+}
+
+TEST(stopping, hands_on_the_failures_that_wait_to_be_told_together) {
+  shard_world w;
+  w.start();
+  core::session_id unknown;
+  unknown.bytes.fill(7);
+  for (int i = 0; i < 3; ++i)
+    EXPECT_EQ(w.reason(w.alone(w.validate(unknown))), invalid_reason::not_found);
+  ASSERT_TRUE(w.events(event_type::validation_failed).empty());
+  EXPECT_TRUE(w.ask<bool>(w.moved[0].session, stop_atom::value));
+  const auto told = w.events(event_type::validation_failed);
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(std::get<core::validation_failed>(told[0].body).count, 3U);
+}
+
 TEST(creating, writes_a_users_row_once) {
   shard_world w;
   w.start();
