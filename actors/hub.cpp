@@ -13,6 +13,7 @@ hub_actor::behavior_type hub_behaviour(hub_actor::stateful_pointer<hub_state> se
       [&state](events_durable& done) { state.on(done); },
       [&state](interest_changed& change) { state.on(change); },
       [&state](load_shards& question) { return state.on(question); },
+      [self](count_mail) { return mail_counted{self->mailbox().size()}; },
       [&state](wire_hub& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };

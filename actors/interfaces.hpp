@@ -43,6 +43,7 @@ using directory_actor =
     caf::typed_actor<fn<void(look_up_user)>,    // answers user_looked_up to the session actor
                      fn<void(session_listed)>,  // a session began, or was forgotten
                      fn<subjects_named(name_subjects)>,  // who subjects are
+                     fn<mail_counted(count_mail)>,       //
                      fn<void(keys_changed)>,             //
                      fn<void(wire_shard)>,               //
                      fn<void(crash_atom)>>;              //
@@ -104,6 +105,7 @@ using subscriptions_actor =
                      fn<void(tick_atom)>>;   // slow readers, cursor-only notifications
 
 using log_actor = caf::typed_actor<fn<void(events_published)>,      // renders each event once
+                                   fn<mail_counted(count_mail)>,    //
                                    fn<void(store_state_changed)>>;  //
 
 using hub_actor =
@@ -111,6 +113,7 @@ using hub_actor =
                      fn<void(events_durable)>,        // to whoever listens
                      fn<void(interest_changed)>,      // whether a loop has subscribers
                      fn<shards_loaded(load_shards)>,  // by the journal, after all that came before
+                     fn<mail_counted(count_mail)>,    //
                      fn<void(wire_hub)>,              // the other actors
                      fn<bool(stop_atom)>>;            // everything has been handed on
 

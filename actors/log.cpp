@@ -12,6 +12,7 @@ log_actor::behavior_type log_behaviour(log_actor::pointer self) {
         for (const auto& batch : published.batches)
           for (const auto& what : batch->events) monitoring::log::event(what);
       },
+      [self](count_mail) { return mail_counted{self->mailbox().size()}; },
       [](store_state_changed& change) {
         if (change.degraded)
           monitoring::log::write(core::log_level::error, monitoring::component::store,

@@ -284,6 +284,11 @@ using shard_collected = collected<monitoring::shard_tallies>;
 using journal_collected = collected<monitoring::journal_tallies>;
 using subscriptions_collected = collected<monitoring::subscription_tallies>;
 using loop_collected = collected<core::loop_tallies>;
+/// The same of an owner that keeps no tallies.
+struct count_mail {};
+struct mail_counted {
+  std::uint64_t mailbox_depth = 0;
+};
 struct count_locks {};
 struct locks_counted {
   std::uint64_t active = 0;
@@ -335,6 +340,8 @@ struct collect_subscriptions;
 
 #define PORTCULLIS_LOCAL(type) CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::type)
 PORTCULLIS_LOCAL(shard_collected)
+PORTCULLIS_LOCAL(count_mail)
+PORTCULLIS_LOCAL(mail_counted)
 PORTCULLIS_LOCAL(journal_collected)
 PORTCULLIS_LOCAL(subscriptions_collected)
 PORTCULLIS_LOCAL(loop_collected)

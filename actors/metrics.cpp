@@ -28,6 +28,7 @@ metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<m
       [self](shard_moved& moved) {
         self->state.options.sessions[moved.shard] = moved.session;
         self->state.options.lockouts[moved.shard] = moved.lockout;
+        self->state.options.directories[moved.shard] = moved.directory;
       },
   };
 }
@@ -43,7 +44,7 @@ caf::result<scraped> metrics_state::collect() {
   using monitoring::actor_kind;
   auto open = std::make_shared<round>();
   open->promise = self->make_response_promise<scraped>();
-  open->missing = 1 + 2 * options.sessions.size() + 2 * options.gateways.size();
+  open->missing = 3 + 3 * options.sessions.size() + 2 * options.gateways.size();
   last_.shards.resize(options.sessions.size());
   last_.loops.resize(options.gateways.size());
   last_.subscriptions.resize(options.subscriptions.size());
@@ -55,6 +56,17 @@ caf::result<scraped> metrics_state::collect() {
     open->promise.deliver(scraped{options.registry->render()});
   };
   const auto lost = [answered](const caf::error&) { answered(); };
+  const auto count_mail_of = [&](const auto& owner, actor_kind kind) {
+    self->request(owner, owner_timeout, count_mail{})
+        .then(
+            [open, answered, kind](const mail_counted& from) {
+              depth(open->mailboxes, kind) += from.mailbox_depth;
+              answered();
+            },
+            lost);
+  };
+  count_mail_of(options.hub, actor_kind::hub);
+  count_mail_of(options.log, actor_kind::log);
   for (std::size_t i = 0; i < options.sessions.size(); ++i) {
     self->request(options.sessions[i], owner_timeout, collect_shard{})
         .then(
@@ -74,6 +86,7 @@ caf::result<scraped> metrics_state::collect() {
               answered();
             },
             lost);
+    count_mail_of(options.directories[i], actor_kind::directory);
   }
   for (std::size_t i = 0; i < options.gateways.size(); ++i) {
     self->request(options.gateways[i], owner_timeout, collect_loop{})

@@ -8,9 +8,12 @@ namespace portcullis::actors {
 
 struct metrics_actor_options {
   std::shared_ptr<monitoring::metrics> registry;
+  hub_actor hub;
   journal_actor journal;
+  log_actor log;
   std::vector<session_actor> sessions;  // by shard
   std::vector<lockout_actor> lockouts;
+  std::vector<directory_actor> directories;
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<subscriptions_actor> subscriptions;
 };

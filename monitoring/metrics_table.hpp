@@ -38,7 +38,6 @@ enum class metric : std::uint8_t {
   subscriber_drops,
   log_messages,
   log_dropped,
-  label_overflow,
   build_info,
   process_cpu,
   process_resident_memory,

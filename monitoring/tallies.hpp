@@ -54,9 +54,9 @@ enum class store_operation : std::uint8_t {
 inline constexpr std::array<std::string_view, 8> store_operations = {
     "append", "commit", "checkpoint", "load", "query", "find", "sessions", "backup"};
 
-enum class store_failure : std::uint8_t { unavailable, timeout, full, integrity };
-inline constexpr std::array<std::string_view, 4> store_failures = {
-    "STORE_UNAVAILABLE", "STORE_TIMEOUT", "STORE_FULL", "STORE_INTEGRITY"};
+enum class store_failure : std::uint8_t { unavailable, full, integrity };
+inline constexpr std::array<std::string_view, 3> store_failures = {"STORE_UNAVAILABLE",
+                                                                   "STORE_FULL", "STORE_INTEGRITY"};
 
 /// Of the journal and the store under it.
 struct journal_tallies {
@@ -86,6 +86,7 @@ struct subscription_tallies {
   std::uint64_t live = 0;   // level
 };
 
+/// Whose mail is counted: all that a request or an event passes through.
 enum class actor_kind : std::uint8_t {
   gateway,
   session,
@@ -94,13 +95,10 @@ enum class actor_kind : std::uint8_t {
   hub,
   journal,
   subscriptions,
-  metrics,
-  log,
-  supervisor
+  log
 };
-inline constexpr std::array<std::string_view, 10> actor_kinds = {
-    "gateway", "session",       "lockout", "directory", "hub",
-    "journal", "subscriptions", "metrics", "log",       "supervisor"};
+inline constexpr std::array<std::string_view, 8> actor_kinds = {
+    "gateway", "session", "lockout", "directory", "hub", "journal", "subscriptions", "log"};
 
 inline constexpr std::array<std::string_view, 5> log_levels = {"trace", "debug", "info", "warn",
                                                                "error"};

@@ -271,10 +271,13 @@ void node::spawn_actors() {
 
   actors::metrics_actor_options metrics;
   metrics.registry = std::move(registry_);
+  metrics.hub = all_.hub;
   metrics.journal = all_.journal;
+  metrics.log = all_.log;
   for (const auto& shard : all_.shards) {
     metrics.sessions.push_back(shard.session);
     metrics.lockouts.push_back(shard.lockout);
+    metrics.directories.push_back(shard.directory);
   }
   metrics.gateways = all_.gateways;
   metrics.subscriptions = all_.subscriptions;

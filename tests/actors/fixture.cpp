@@ -9,6 +9,7 @@ void shard_world::start() {
         [](events_durable&) {},
         [](interest_changed&) {},
         [](load_shards&) { return shards_loaded{}; },
+        [](count_mail) { return mail_counted{}; },
         [](wire_hub&) {},
         [](stop_atom) { return true; },
     };

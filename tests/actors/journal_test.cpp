@@ -60,6 +60,7 @@ class journal_world : public virtual_loop {
               },
               [](interest_changed&) {},
               [](load_shards&) { return shards_loaded{}; },
+              [](count_mail) { return mail_counted{}; },
               [](wire_hub&) {},
               [](stop_atom) { return true; }};
     });

@@ -69,7 +69,6 @@ TEST(metrics_table, has_every_metric_of_the_design_that_exists_yet) {
                            "portcullis_subscriber_drops_total",
                            "portcullis_log_messages_total",
                            "portcullis_log_dropped_total",
-                           "portcullis_metrics_label_overflow_total",
                            "portcullis_build_info",
                            "process_cpu_seconds_total",
                            "process_resident_memory_bytes",

@@ -197,7 +197,7 @@ TEST(metrics, each_kind_of_owner_reaches_its_metrics) {
   now.subscriptions.push_back({0, 1, 4});
   auto& journal = now.journal.emplace();
   journal.took(store_operation::commit, 700'000);
-  journal.failed(store_operation::query, store_failure::timeout);
+  journal.failed(store_operation::query, store_failure::full);
   journal.queue_events = 8;
   journal.log_bytes = 4096;
   journal.replay_ns = 1'500'000'000;
@@ -224,7 +224,7 @@ TEST(metrics, each_kind_of_owner_reaches_its_metrics) {
       {R"(portcullis_event_log_commit_seconds_bucket{le="0.0005"})", 0},
       {R"(portcullis_event_log_commit_seconds_bucket{le="0.001"})", 1},
       {R"(portcullis_store_operation_seconds_count{op="commit"})", 1},
-      {R"(portcullis_store_errors_total{error="STORE_TIMEOUT",op="query"})", 1},
+      {R"(portcullis_store_errors_total{error="STORE_FULL",op="query"})", 1},
       {"portcullis_event_log_queue", 8},
       {"portcullis_event_log_bytes", 4096},
       {"portcullis_event_log_replay_seconds", 1.5},
