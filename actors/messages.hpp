@@ -332,7 +332,6 @@ struct admin_request;
 struct admin_answer;
 struct callers_changed;
 struct subscribe;
-struct subscription_made;
 struct unsubscribe;
 struct connection_gone;
 struct collect_subscriptions;
@@ -407,7 +406,6 @@ PORTCULLIS_LOCAL(admin_request)
 PORTCULLIS_LOCAL(admin_answer)
 PORTCULLIS_LOCAL(callers_changed)
 PORTCULLIS_LOCAL(subscribe)
-PORTCULLIS_LOCAL(subscription_made)
 PORTCULLIS_LOCAL(unsubscribe)
 PORTCULLIS_LOCAL(connection_gone)
 PORTCULLIS_LOCAL(collect_subscriptions)

@@ -83,7 +83,6 @@ class byte_buffer {
     if (n < size_) std::memmove(bytes_.get(), bytes_.get() + n, size_ - n);
     size_ -= n;
   }
-  void truncate(std::size_t n) noexcept { size_ = n; }
   void clear() noexcept { size_ = 0; }
   /// Gives the memory back.
   void release() noexcept {

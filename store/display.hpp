@@ -6,10 +6,9 @@
 namespace portcullis::store {
 
 /// What read_display expects, from column 0 on.
-inline constexpr std::string_view display_columns =
-    "seq,subject,handle,created_at_ms,last_seen_at_ms,absolute_expires_at_ms,idle_ttl_s,tenant_"
-    "generation,state,"
-    "sealed";
+inline constexpr std::string_view display_columns = "seq,subject,handle,state,sealed";
+/// How many these are: where columns of the caller's own begin.
+inline constexpr int display_column_count = 5;
 
 /// False: the row is damaged.
 [[nodiscard]] bool read_display(const statement& row, session_display& to);

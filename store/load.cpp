@@ -19,7 +19,7 @@ class retired_reader {
  public:
   [[nodiscard]] int open(sqlite3* db) {
     if (const int rc = rows_.prepare(db,
-                                     "SELECT session_seq,place,id,ring_key,grace_ends_at_ms FROM "
+                                     "SELECT session_seq,id,grace_ends_at_ms FROM "
                                      "retired_ids ORDER BY session_seq,place");
         rc != SQLITE_OK)
       return rc;
@@ -33,10 +33,8 @@ class retired_reader {
       if (const int rc = advance(); rc != SQLITE_OK) return rc;
     while (session_ == seq) {
       auto& one = to.emplace_back();
-      if (!rows_.read(2, one.id.bytes)) return SQLITE_MISMATCH;
-      one.ring_key = static_cast<std::uint32_t>(rows_.natural(3));
-      one.grace_ends_at_ms = rows_.integer(4);
-      one.retired_seq = rows_.natural(1) / 2;
+      if (!rows_.read(1, one.id.bytes)) return SQLITE_MISMATCH;
+      one.grace_ends_at_ms = rows_.integer(2);
       if (const int rc = advance(); rc != SQLITE_OK) return rc;
     }
     return SQLITE_OK;
@@ -53,12 +51,10 @@ class retired_reader {
 };
 
 constexpr std::string_view session_columns =
-    "SELECT "
-    "seq,subject,tenant_id,handle,id,ring_key,created_at_ms,last_seen_at_ms,absolute_expires_at_ms,"
-    "idle_ttl_s,"
-    "version,state,ended_seq,tenant_generation,find_ip,find_user_agent,fields,ip,predecessor,"
-    "predecessor_ring_key,nonce,"
-    "grace_ends_at_ms,rotation_ring_key,successor_used,sealed,data FROM sessions ORDER BY seq";
+    "SELECT seq,subject,tenant_id,handle,id,ring_key,created_at_ms,last_seen_at_ms,"
+    "absolute_expires_at_ms,idle_ttl_s,version,state,tenant_generation,fields,ip,sealed,data,"
+    "predecessor,predecessor_ring_key,nonce,grace_ends_at_ms,rotation_ring_key,successor_used "
+    "FROM sessions ORDER BY seq";
 
 [[nodiscard]] bool read_session(const statement& row, session_record& to) {
   const auto narrow = [&](int column) { return static_cast<std::uint32_t>(row.natural(column)); };
@@ -71,22 +67,19 @@ constexpr std::string_view session_columns =
   to.version = narrow(10);
   const auto state = row.integer(11);
   to.state = static_cast<session_state>(state);
-  to.ended_seq = row.natural(12);
-  to.tenant_generation = row.natural(13);
-  to.find_ip = row.natural(14);
-  to.find_user_agent = row.natural(15);
-  to.ip = core::as_text(row.blob(17));
-  to.sealed = core::as_text(row.blob(24));
-  to.data = core::as_text(row.blob(25));
-  to.has_predecessor = !row.is_null(18);
+  to.tenant_generation = row.natural(12);
+  to.ip = core::as_text(row.blob(14));
+  to.sealed = core::as_text(row.blob(15));
+  to.data = core::as_text(row.blob(16));
+  to.has_predecessor = !row.is_null(17);
   bool good = state >= 0 && state <= 3 && row.read(3, to.handle.bytes) &&
-              row.read(4, to.id.bytes) && unpack_fields(row.blob(16), to.fields);
+              row.read(4, to.id.bytes) && unpack_fields(row.blob(13), to.fields);
   if (to.has_predecessor) {
-    good = good && row.read(18, to.predecessor.bytes) && row.read(20, to.nonce);
-    to.predecessor_ring_key = narrow(19);
-    to.grace_ends_at_ms = row.integer(21);
-    to.rotation_ring_key = narrow(22);
-    to.successor_used = row.integer(23) != 0;
+    good = good && row.read(17, to.predecessor.bytes) && row.read(19, to.nonce);
+    to.predecessor_ring_key = narrow(18);
+    to.grace_ends_at_ms = row.integer(20);
+    to.rotation_ring_key = narrow(21);
+    to.successor_used = row.integer(22) != 0;
   }
   return good;
 }
@@ -175,14 +168,9 @@ core::status journal::load(const routing_set& routing, load_visitor& visitor) {
 
 bool read_display(const statement& row, session_display& to) {
   to.seq = row.natural(0);
-  to.created_at_ms = row.integer(3);
-  to.last_seen_at_ms = row.integer(4);
-  to.absolute_expires_at_ms = row.integer(5);
-  to.idle_ttl_s = row.integer(6);
-  to.tenant_generation = row.natural(7);
-  const auto state = row.integer(8);
+  const auto state = row.integer(3);
   to.state = static_cast<session_state>(state);
-  to.sealed = core::as_text(row.blob(9));
+  to.sealed = core::as_text(row.blob(4));
   return state >= 0 && state <= 3 && row.read(1, to.subject.bytes) && row.read(2, to.handle.bytes);
 }
 

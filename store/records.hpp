@@ -16,9 +16,7 @@ enum class session_state : std::uint8_t { live, revoked, expired, evicted };
 /// within its grace.
 struct retired_id {
   core::id_hash id;
-  std::uint32_t ring_key = 0;
   core::millis grace_ends_at_ms = 0;  // as it was when the id was retired; 0: it had none
-  std::uint64_t retired_seq = 0;      // the rotation that retired it
 };
 
 /// One session as its events left it.
@@ -35,7 +33,6 @@ struct session_record {
   /// A user's revocation is worked in already; a tenant's is not: compare tenant_generation with
   /// the tenant's.
   session_state state = session_state::live;
-  std::uint64_t ended_seq = 0;  // the event that ended it; 0 while live
   std::uint64_t tenant_generation = 0;
   core::field_hashes fields;
   std::string_view ip, sealed, data;  // sealed: its event's; data: the newest; all empty once ended
@@ -48,7 +45,6 @@ struct session_record {
   core::byte_array<16> nonce{};
   core::millis grace_ends_at_ms = 0;
   std::span<const retired_id> retired;  // the newest limits::old_ids_per_session_max, oldest first
-  std::uint64_t find_ip = 0, find_user_agent = 0;
 };
 
 /// A counter of failed attempts, or a lock: of the user, or of one of the user's sources.
@@ -65,14 +61,11 @@ struct tenant_record {
   std::uint64_t generation = 0;  // sessions made under an earlier one are revoked
 };
 
-/// What session.list and session.find show; owned.
+/// What session.list and session.find show beyond what memory has; owned.
 struct session_display {
   std::uint64_t seq = 0;
   core::subject_id subject;
   core::session_handle handle;
-  core::millis created_at_ms = 0, last_seen_at_ms = 0, absolute_expires_at_ms = 0;
-  std::int64_t idle_ttl_s = 0;
-  std::uint64_t tenant_generation = 0;
   session_state state = session_state::live;  // as in session_record
   std::string sealed;                         // under the user's key: address and user agent
 };

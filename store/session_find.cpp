@@ -30,9 +30,10 @@ core::result<progress> session_find::step() {
   rows.bind(2, db.committed().seq);
   slice time_left;
   while ((rc = rows.step()) == SQLITE_ROW) {
-    const bool wanted = (filter_.find_ip ? rows.natural(11) == *filter_.find_ip
-                                         : rows.natural(12) == *filter_.find_user_agent) &&
-                        rows.text(10) == filter_.tenant_id;
+    const bool wanted =
+        (filter_.find_ip ? rows.natural(display_column_count + 1) == *filter_.find_ip
+                         : rows.natural(display_column_count + 2) == *filter_.find_user_agent) &&
+        rows.text(display_column_count) == filter_.tenant_id;
     scanned_ = rows.natural(0);
     if (wanted) {
       session_display row;

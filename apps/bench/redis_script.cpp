@@ -14,8 +14,6 @@
 namespace portcullis::apps {
 namespace {
 
-const std::vector<std::string_view> command_names = {"get", "set", "lua"};
-
 // The same decisions as session.validate: expiry, lockout, address, device. Fields are joined with
 // their lengths.
 constexpr std::string_view lua = R"(local raw = redis.call('GET', KEYS[1])
@@ -255,8 +253,6 @@ class redis_load_script final : public bench_script {
 };
 
 }  // namespace
-
-const std::vector<std::string_view>& redis_commands() { return command_names; }
 
 std::string redis_script_load() {
   core::byte_buffer out;

@@ -70,7 +70,6 @@ struct bench_weight {
                                                     const std::vector<bench_weight>& mix,
                                                     std::uint64_t seed);
 
-[[nodiscard]] const std::vector<std::string_view>& redis_commands();
 /// Writes the records of sessions `first`, `first + step`, ... below `count`, and with `index` a
 /// set of ids for each user.
 [[nodiscard]] std::unique_ptr<bench_script> redis_fill(std::size_t count, std::size_t first,

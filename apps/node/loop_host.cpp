@@ -20,11 +20,6 @@ loop_host::loop_host(caf::actor_system& system, core::clock& clock, actors::gate
     : loop_(clock),
       unit_(system, [this] { loop_.wake(); }),
       gateway_(with_stop(std::move(gateway), [this] { begin_drain(); })),
-      submit_(std::make_unique<net::loop::hook>(loop_, net::phase::submit,
-                                                [this] {
-                                                  gateway_.turn_ended();
-                                                  return false;
-                                                })),
       run_(std::make_unique<net::loop::hook>(loop_, net::phase::run,
                                              [this] { return unit_.run(); })),
       tcp_(std::make_unique<net::tcp_server>(loop_, options.tcp, gateway_)) {

@@ -47,7 +47,7 @@ class loop_host {
   net::loop loop_;
   actors::loop_unit unit_;
   actors::gateway gateway_;
-  std::unique_ptr<net::loop::hook> submit_, run_;
+  std::unique_ptr<net::loop::hook> run_;
   std::unique_ptr<net::tcp_server> tcp_;
   std::unique_ptr<net::http_server> http_;
   std::unique_ptr<net::loop::timer> drain_timer_;

@@ -38,11 +38,6 @@ std::string to_text(const endpoint& value) {
   return (value.address.is_v4() ? host : "[" + host + "]") + ":" + std::to_string(value.port);
 }
 
-const session_policy& config::session_for(std::string_view tenant) const {
-  const auto found = tenants.find(tenant);
-  return found == tenants.end() ? session : found->second;
-}
-
 std::string config::keys_path() const {
   if (!crypto.keys_file.empty()) return crypto.keys_file;
   return server.data_dir + (server.data_dir.ends_with('/') ? "" : "/") + "portcullis.keys";

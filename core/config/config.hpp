@@ -120,8 +120,6 @@ struct config {
     std::map<std::string, std::string, std::less<>> labels;  // constant, on every series
   } metrics;
 
-  /// The rules that a tenant's sessions are judged by.
-  [[nodiscard]] const session_policy& session_for(std::string_view tenant) const;
   /// crypto.keys_file, or the one that development keeps beside the data.
   [[nodiscard]] std::string keys_path() const;
   /// server.loops, or the choice for a machine with `cores`: 1 on up to 4 cores, else half of them,

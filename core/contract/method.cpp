@@ -21,16 +21,6 @@ std::string_view to_string(method value) noexcept {
   return rows[static_cast<std::size_t>(value)].name;
 }
 
-std::optional<method> parse_method(std::string_view name) noexcept {
-  for (std::size_t i = 0; i < method_count; ++i)
-    if (rows[i].name == name) return static_cast<method>(i);
-  return std::nullopt;
-}
-
-bool needs_no_login(method value) noexcept {
-  return (rows[static_cast<std::size_t>(value)].roles & E) != 0;
-}
-
 bool may_call(role caller, method value) noexcept {
   const unsigned roles = rows[static_cast<std::size_t>(value)].roles;
   if ((roles & E) != 0) return true;

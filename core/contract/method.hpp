@@ -49,7 +49,6 @@ inline constexpr std::size_t method_count = 0 PORTCULLIS_METHODS(X);
 #undef X
 
 [[nodiscard]] std::string_view to_string(method value) noexcept;
-[[nodiscard]] std::optional<method> parse_method(std::string_view name) noexcept;
 /// Whether the role may call the method at all; what it may see is narrowed further by tenants and
 /// services.
 [[nodiscard]] bool may_call(role caller, method value) noexcept;
@@ -57,7 +56,5 @@ inline constexpr std::size_t method_count = 0 PORTCULLIS_METHODS(X);
 /// AUTH_REQUIRED before login, FORBIDDEN after it; absent: it may. `called` absent: a name that no
 /// method has, which only who has logged in is told.
 [[nodiscard]] std::optional<error_code> refusal(role caller, std::optional<method> called) noexcept;
-/// Methods that answer before login.
-[[nodiscard]] bool needs_no_login(method value) noexcept;
 
 }  // namespace portcullis::core

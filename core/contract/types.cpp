@@ -44,12 +44,6 @@ std::optional<session_handle> parse_handle(std::string_view text) noexcept {
   return handle;
 }
 
-std::optional<session_id> parse_session_id(std::string_view text) noexcept {
-  session_id id;
-  if (!from_hex(text, id.bytes)) return std::nullopt;
-  return id;
-}
-
 bool ip_address::is_v4() const noexcept {
   return std::memcmp(bytes.data(), v4_mapped.data(), v4_mapped.size()) == 0;
 }

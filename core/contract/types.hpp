@@ -44,8 +44,6 @@ void to_text(const session_handle& handle, char (&out)[handle_text_size]) noexce
 [[nodiscard]] bool has_handle_form(std::string_view text) noexcept;
 /// Strict: one text for one handle. Absent also for a text that only has the form.
 [[nodiscard]] std::optional<session_handle> parse_handle(std::string_view text) noexcept;
-/// 64 lower-case hex digits.
-[[nodiscard]] std::optional<session_id> parse_session_id(std::string_view text) noexcept;
 
 /// An address in IPv6 form; IPv4 and IPv4-mapped IPv6 are the same value (::ffff:a.b.c.d).
 struct ip_address {

@@ -169,12 +169,6 @@ void append_body(byte_buffer& out, const event& happened, std::string_view node)
   out.append('}');
 }
 
-std::string encode_body(const event& happened, std::string_view node) {
-  byte_buffer out;
-  append_body(out, happened, node);
-  return std::string(out.view());
-}
-
 void append_shown(byte_buffer& out, const event& happened, std::string_view node,
                   std::string_view user_id) {
   const auto type = happened.type();

@@ -19,7 +19,6 @@ namespace portcullis::core {
 /// sealed, which have columns of their own. `decided_at_ms` is written only where it is neither 0
 /// nor at_ms. Bytes are base64url. Texts must be UTF-8, a policy a JSON object or empty.
 void append_body(byte_buffer& out, const event& happened, std::string_view node);
-[[nodiscard]] std::string encode_body(const event& happened, std::string_view node);
 
 /// A stored row back to the event it was made from: decided_at_ms is filled in, session_created's
 /// session_seq is its seq; user_id, other session_seqs, find_* and ip_plain are not in the log.

@@ -304,7 +304,6 @@ scanner::step scanner::scan_escape(const char* bytes, std::size_t size) {
 }
 
 scanner::step scanner::scan_utf8(const char* bytes, std::size_t size) {
-  last().non_ascii = true;
   while (position_ < size && static_cast<unsigned char>(bytes[position_]) >= 0x80) {
     const utf8_sequence sequence = read_utf8(bytes, position_, size);
     if (sequence.bad) {

@@ -29,7 +29,6 @@ struct token {
   token_kind kind = token_kind::literal_null;
   bool escaped = false;         // a string with at least one backslash
   bool lone_surrogate = false;  // a string with a \uD800..\uDFFF that is no pair
-  bool non_ascii = false;       // a string with raw bytes above 0x7F
 };
 static_assert(sizeof(token) == 16);
 
@@ -53,15 +52,17 @@ class scanner {
   /// space before it), holds all that was given before, at whatever address, and possibly more.
   /// `eof`: no more will come.
   ///
-  /// complete: the value is bytes[0, end()); what follows may be another value, without any
-  /// delimiter.
-  ///   A top-level number or literal is complete only when the byte after it, or `eof`, shows its
-  ///   end.
-  /// incomplete: more is needed; never with `eof`.
-  /// malformed: offset() is the offending byte; bytes.size() when the value ends too early at
-  /// `eof`. too_large: the value is longer than value_bytes_max; found without looking past that
-  /// byte. too_deep: offset() is the bracket that opens one level too many. After anything but
-  /// incomplete only reset() may follow. Duplicate keys and lone surrogates are no errors.
+  /// - complete: the value is bytes[0, end()); what follows may be another value, without any
+  ///   delimiter. A top-level number or literal is complete only when the byte after it, or `eof`,
+  ///   shows its end.
+  /// - incomplete: more is needed; never with `eof`.
+  /// - malformed: offset() is the offending byte; bytes.size() when the value ends too early at
+  ///   `eof`.
+  /// - too_large: the value is longer than value_bytes_max; found without looking past that byte.
+  /// - too_deep: offset() is the bracket that opens one level too many.
+  ///
+  /// After anything but incomplete only reset() may follow. Duplicate keys and lone surrogates are
+  /// no errors.
   [[nodiscard]] scan_status resume(std::string_view bytes, bool eof);
 
   [[nodiscard]] std::size_t end() const noexcept { return position_; }

@@ -26,26 +26,20 @@ struct frame {
       false;  // form_error: after the replies to all earlier requests and this error, close
 };
 
-/// The framing of one connection. The transport does:
+/// The framing of one connection. The transport calls next() again and again, drops `consumed`
+/// bytes after each call, and acts by the kind of what came:
 ///
-///   for (;;) {
-///     frame f = framer.next(unread, eof);
-///     if (f.kind == frame_kind::value) decode(unread.subspan(f.begin, f.end - f.begin), f.tape,
-///     ...); if (f.kind == frame_kind::form_error) queue the error with id null; unread =
-///     unread.subspan(f.consumed); if (f.close) stop reading; answer what is in flight, write
-///     everything, close; break; if (f.kind == frame_kind::end) the same; break; if (f.kind ==
-///     frame_kind::need_more) wait for bytes or EOF; break;
-///   }
+/// - value: decode bytes [begin, end) of `unread` with the tape. The decoder overwrites them; they
+///   are consumed anyway.
+/// - form_error: queue the error with id null; with `close`, end as below.
+/// - end: stop reading, answer what is in flight, write everything, close.
+/// - need_more: wait for bytes or EOF. What is left of `unread` (at most value_bytes_max bytes)
+///   must be kept, may be moved, and must stand at the front of the next call's `unread`. The
+///   buffer needs room for value_bytes_max + 1.
 ///
-/// - The decoder overwrites a value's bytes; they are consumed anyway.
-/// - After need_more what is left of `unread` (at most value_bytes_max bytes) must be kept, may be
-/// moved, and
-///   must stand at the front of the next call's `unread`. The buffer needs room for value_bytes_max
-///   + 1.
-/// - White space between values and what is skipped after an error is consumed at once, so neither
-/// is buffered.
-/// - With `eof` the answer is never need_more. After `close` or `end` every call returns `end`.
-/// Single thread; allocates only while its tape grows.
+/// White space between values and what is skipped after an error is consumed at once, so neither is
+/// buffered. With `eof` the answer is never need_more. After `close` or `end` every call returns
+/// `end`. Single thread; allocates only while its tape grows.
 class framer {
  public:
   explicit framer(const message_limits& limits = {});
@@ -55,9 +49,6 @@ class framer {
   /// VALUE_TOO_LARGE and NESTING_TOO_DEEP (both close). Not an error: EOF between values or while
   /// skipping.
   [[nodiscard]] frame next(std::span<const char> unread, bool eof);
-
-  /// Whether part of a value has come: for deadlines on half a message.
-  [[nodiscard]] bool inside_value() const noexcept { return inside_; }
 
  private:
   frame broken(core::error why, std::size_t consumed, bool close);

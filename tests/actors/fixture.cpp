@@ -191,16 +191,7 @@ void shard_world::commit_one() {
     each.at_ms = each.decided_at_ms;
     if (each.type() == core::event_type::session_created) {
       each.session_seq = seq;
-      stored[seq] = {seq,
-                     *each.subject,
-                     *each.handle,
-                     each.decided_at_ms,
-                     each.decided_at_ms,
-                     0,
-                     0,
-                     0,
-                     store::session_state::live,
-                     each.sealed};
+      stored[seq] = {seq, *each.subject, *each.handle, store::session_state::live, each.sealed};
     }
     history.push_back(each);
   }

@@ -95,7 +95,7 @@ TEST_F(config_loader, tokens_and_tenants_of_a_file_arrive_whole) {
   ASSERT_THAT(parsed.value.auth.tokens, SizeIs(2));
   EXPECT_THAT(parsed.value.auth.tokens[0].tenants, ElementsAre("a", "b.c"));
   EXPECT_EQ(parsed.value.auth.tokens[1].role, core::role::admin);
-  EXPECT_EQ(parsed.value.session_for("b.c").idle_ttl_s, 120);
+  EXPECT_EQ(parsed.value.tenants.at("b.c").idle_ttl_s, 120);
 }
 
 TEST_F(config_loader, values_of_toml_that_no_key_holds_are_named) {
@@ -114,7 +114,7 @@ TEST_F(config_loader, words_in_flags_need_no_quotes) {
   ASSERT_THAT(texts(parsed), IsEmpty());
   EXPECT_EQ(parsed.value.server.node_id, "7");
   EXPECT_EQ(parsed.value.session.enforced, core::bit(core::context_field::ja3));
-  EXPECT_EQ(parsed.value.session_for("a.b=c").idle_ttl_s, 60);
+  EXPECT_EQ(parsed.value.tenants.at("a.b=c").idle_ttl_s, 60);
   EXPECT_TRUE(parsed.value.lockout.revoke_offending);
   EXPECT_EQ(parsed.value.server.data_dir, "/a b/c=d");
 }

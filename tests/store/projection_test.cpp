@@ -35,7 +35,6 @@ TEST_F(projection_test, a_created_session_is_loaded_as_it_was_made) {
   EXPECT_EQ(s.row.idle_ttl_s, body.idle_ttl_s);
   EXPECT_EQ(s.row.version, 1U);
   EXPECT_EQ(s.row.state, session_state::live);
-  EXPECT_EQ(s.row.ended_seq, 0U);
   EXPECT_EQ(s.row.tenant_generation, body.tenant_generation);
   EXPECT_EQ(s.row.fields, body.fields);
   EXPECT_EQ(s.ip, body.ip);
@@ -43,8 +42,6 @@ TEST_F(projection_test, a_created_session_is_loaded_as_it_was_made) {
   EXPECT_EQ(s.data, body.data);
   EXPECT_FALSE(s.row.has_predecessor);
   EXPECT_TRUE(s.retired.empty());
-  EXPECT_EQ(s.row.find_ip, body.find_ip);
-  EXPECT_EQ(s.row.find_user_agent, body.find_user_agent);
 
   const auto users = load().users;
   ASSERT_EQ(users.size(), 1U);
@@ -104,9 +101,7 @@ TEST_F(projection_test, rotation_keeps_the_predecessor_and_then_retires_it) {
   EXPECT_FALSE(s.row.successor_used);
   ASSERT_EQ(s.retired.size(), 1U);
   EXPECT_EQ(s.retired[0].id, first);
-  EXPECT_EQ(s.retired[0].ring_key, 1U);
   EXPECT_EQ(s.retired[0].grace_ends_at_ms, 1'500'000);
-  EXPECT_EQ(s.retired[0].retired_seq, again.seq);
 }
 
 TEST_F(projection_test, rotation_without_grace_retires_every_earlier_id) {
@@ -175,7 +170,6 @@ TEST_F(projection_test, each_end_is_kept_and_nothing_revives_it) {
             make.about(core::session_evicted{}, seq)});
     const auto s = session(seq);
     EXPECT_EQ(s.row.state, state);
-    EXPECT_EQ(s.row.ended_seq, end.seq);
     EXPECT_EQ(s.row.version, 1U);
     EXPECT_EQ(s.row.id, id);
     EXPECT_LT(s.row.last_seen_at_ms, 9'000'000);
@@ -194,7 +188,7 @@ TEST_F(projection_test, revoking_a_user_ends_the_sessions_it_names) {
   commit({what});
   const auto all = load();
   EXPECT_EQ(all.sessions.at(a).row.state, session_state::revoked);
-  EXPECT_EQ(all.sessions.at(b).row.ended_seq, what.seq);
+  EXPECT_EQ(all.sessions.at(b).row.state, session_state::revoked);
   EXPECT_EQ(all.sessions.at(spared).row.state, session_state::live);
 }
 

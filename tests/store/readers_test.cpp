@@ -3,7 +3,7 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
-#include "core/event/codec.hpp"
+#include "../core/event/body_text.hpp"
 #include "journal_fixture.hpp"
 
 namespace portcullis::store {
@@ -156,8 +156,7 @@ TEST_F(readers_test, display_rows_come_in_the_order_asked_and_leave_out_what_is_
   EXPECT_EQ((*rows)[1].seq, a);
   EXPECT_EQ((*rows)[1].sealed, "sealed display");
   EXPECT_EQ((*rows)[1].subject, event_maker::subject(1));
-  EXPECT_EQ((*rows)[1].idle_ttl_s, 900);
-  EXPECT_EQ((*rows)[1].tenant_generation, 1U);
+  EXPECT_EQ((*rows)[1].state, session_state::live);
 }
 
 TEST_F(readers_test, a_backup_made_while_appending_is_whole) {

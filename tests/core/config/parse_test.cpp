@@ -132,9 +132,9 @@ TEST(config_parse, a_tenant_has_from_session_what_it_does_not_set) {
       parse({given("session.idle_ttl_s", 600), given("session.ip_binding", "observe"),
              given("tenant.acme.session.idle_ttl_s", 300)});
   EXPECT_THAT(parsed.problems, IsEmpty());
-  EXPECT_EQ(parsed.value.session_for("acme").idle_ttl_s, 300);
-  EXPECT_EQ(parsed.value.session_for("acme").ip_binding, ip_binding::observe);
-  EXPECT_EQ(parsed.value.session_for("other").idle_ttl_s, 600);
+  EXPECT_EQ(parsed.value.tenants.at("acme").idle_ttl_s, 300);
+  EXPECT_EQ(parsed.value.tenants.at("acme").ip_binding, ip_binding::observe);
+  EXPECT_EQ(parsed.value.session.idle_ttl_s, 600);
 }
 
 TEST(config_parse, a_tenants_name_may_hold_dots_and_is_quoted_in_messages) {
@@ -153,7 +153,7 @@ TEST(config_parse, a_lifetime_given_alone_lowers_what_follows_from_it) {
   EXPECT_THAT(parsed.problems, IsEmpty());
   EXPECT_EQ(parsed.value.session.idle_ttl_s, 30);
   EXPECT_EQ(parsed.value.session.touch_granularity_s, 15);
-  EXPECT_EQ(parsed.value.session_for("acme").touch_granularity_s, 4);
+  EXPECT_EQ(parsed.value.tenants.at("acme").touch_granularity_s, 4);
 }
 
 TEST(config_parse, a_token_needs_name_role_and_hash) {

@@ -59,10 +59,9 @@ TEST(byte_buffer, grows_consumes_and_keeps_its_bytes) {
   EXPECT_EQ(buffer.view(), expected);
   buffer.consume(5);
   EXPECT_EQ(buffer.view(), std::string_view(expected).substr(5));
-  buffer.truncate(3);
-  EXPECT_EQ(buffer.size(), 3U);
+  buffer.clear();
   buffer.append_int(std::int64_t{-9'223'372'036'854'775'807 - 1});
-  EXPECT_EQ(buffer.view().substr(3), "-9223372036854775808");
+  EXPECT_EQ(buffer.view(), "-9223372036854775808");
 }
 
 TEST(handles, have_one_text) {
@@ -83,14 +82,6 @@ TEST(handles, have_one_text) {
   for (const auto& bad : {"x" + text.substr(1), text.substr(1), text + "A",
                           text.substr(0, 23) + "=", "s_" + std::string(22, '+'), std::string()})
     EXPECT_FALSE(has_handle_form(bad)) << bad;
-}
-
-TEST(session_ids, are_64_lower_case_hex_digits) {
-  const std::string good(64, 'a');
-  EXPECT_TRUE(parse_session_id(good));
-  EXPECT_FALSE(parse_session_id(std::string(64, 'A')));
-  EXPECT_FALSE(parse_session_id(good + "a"));
-  EXPECT_FALSE(parse_session_id(good.substr(1)));
 }
 
 TEST(addresses, are_read_and_shown_in_their_canonical_text) {
@@ -160,16 +151,6 @@ TEST(error_table, an_error_remembers_where_it_was_made) {
   EXPECT_EQ(bad.error().limit, 3);
 }
 
-TEST(methods, names_are_read_back) {
-  for (std::size_t i = 0; i < method_count; ++i) {
-    const auto each = static_cast<method>(i);
-    EXPECT_EQ(parse_method(to_string(each)), each);
-  }
-  EXPECT_FALSE(parse_method("session.validat"));
-  EXPECT_FALSE(parse_method("Session.validate"));
-  EXPECT_FALSE(parse_method(""));
-}
-
 // protocol.md, "Who may call", spelt out once more: a row that is changed by mistake shows here.
 TEST(methods, each_role_may_call_what_the_contract_says) {
   const std::set<std::string_view> everyone{"server.ping", "server.version", "auth.login"};
@@ -184,7 +165,6 @@ TEST(methods, each_role_may_call_what_the_contract_says) {
     const auto each = static_cast<method>(i);
     const auto name = to_string(each);
     const bool open = everyone.count(name) > 0;
-    EXPECT_EQ(needs_no_login(each), open) << name;
     EXPECT_EQ(may_call(role::none, each), open) << name;
     EXPECT_EQ(may_call(role::app, each), open || app.count(name) > 0) << name;
     EXPECT_EQ(may_call(role::observer, each), open || observer.count(name) > 0) << name;

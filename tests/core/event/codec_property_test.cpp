@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 
+#include "body_text.hpp"
 #include "core/event/codec.hpp"
 #include "same_event.hpp"
 #include "samples.hpp"

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "body_text.hpp"
 #include "same_event.hpp"
 #include "samples.hpp"
 
