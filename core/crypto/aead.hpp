@@ -3,11 +3,11 @@
 #include <optional>
 #include <string>
 
-#include "core/bytes.hpp"
+#include "core/crypto/secret.hpp"
 
 namespace portcullis::core {
 
-using aead_key = byte_array<32>;
+using aead_key = secret_bytes<32>;
 using aead_nonce = byte_array<12>;
 inline constexpr std::size_t aead_overhead = 12 + 16;
 

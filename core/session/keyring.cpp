@@ -12,7 +12,7 @@ namespace {
 constexpr std::string_view header =
     "# portcullis key file, version 1: name and 64 hex digits; ring keys: id, made at (ms), key";
 
-byte_array<32> derive(byte_view secret, std::string_view purpose) {
+secret_bytes<32> derive(byte_view secret, std::string_view purpose) {
   return hmac_key(secret)(purpose);
 }
 

@@ -22,14 +22,14 @@ using random_source = std::function<void(std::span<std::uint8_t>)>;
 struct ring_key {
   std::uint32_t id = 0;  // 1, 2, ...; never reused
   millis created_at_ms = 0;
-  byte_array<32> secret{};
+  secret_bytes<32> secret;
 };
 
 struct keyring {
-  byte_array<32> routing{};    // first byte of ids
-  byte_array<32> lookup{};     // find a user by name, sessions by address
-  byte_array<32> source{};     // keyed hashes of addresses in events
-  byte_array<32> chain{};      // the log's macs
+  secret_bytes<32> routing;    // first byte of ids
+  secret_bytes<32> lookup;     // find a user by name, sessions by address
+  secret_bytes<32> source;     // keyed hashes of addresses in events
+  secret_bytes<32> chain;      // the log's macs
   std::vector<ring_key> ring;  // newest first, 1..limits::key_ring_max
 };
 

@@ -2,11 +2,14 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <set>
 
 #include "core/bytes.hpp"
 #include "core/contract/caller.hpp"
 #include "core/contract/method.hpp"
+#include "core/crypto/hmac.hpp"
+#include "core/crypto/secret.hpp"
 #include "core/error/catalogue.hpp"
 #include "core/result.hpp"
 
@@ -62,6 +65,14 @@ TEST(byte_buffer, grows_consumes_and_keeps_its_bytes) {
   buffer.clear();
   buffer.append_int(std::int64_t{-9'223'372'036'854'775'807 - 1});
   EXPECT_EQ(buffer.view(), "-9223372036854775808");
+}
+
+TEST(secret_bytes, are_wiped_when_they_die) {
+  alignas(secret_bytes<32>) unsigned char memory[sizeof(secret_bytes<32>)];
+  auto* secret = new (memory) secret_bytes<32>(sha256(as_bytes("anything")));
+  EXPECT_EQ(*secret, sha256(as_bytes("anything")));
+  secret->~secret_bytes();
+  EXPECT_EQ(std::count(std::begin(memory), std::end(memory), 0), 32);
 }
 
 TEST(handles, have_one_text) {
