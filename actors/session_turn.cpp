@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/session.hpp"
+#include "core/mix.hpp"
 
 namespace portcullis::actors {
 
@@ -59,13 +60,10 @@ void session_shard::fail(const inbound& request, core::error why) {
 
 std::string session_shard::correlation_of(const inbound& request) {
   if (!request.what.correlation_id.empty()) return std::string(request.what.correlation_id);
-  // Made from what names the request, so that its events and its error carry the same one;
-  // splitmix64, not secret.
-  auto mixed = correlation_state_ + (std::uint64_t{request.loop} << 48) +
-               (std::uint64_t{request.to.slot} << 32) + request.to.generation;
-  mixed = (mixed ^ (mixed >> 30)) * 0xbf58476d1ce4e5b9ULL;
-  mixed = (mixed ^ (mixed >> 27)) * 0x94d049bb133111ebULL;
-  mixed ^= mixed >> 31;
+  // Made from what names the request, so that its events and its error carry the same one; not
+  // secret.
+  const auto mixed = core::mix64(correlation_state_ + (std::uint64_t{request.loop} << 48) +
+                                 (std::uint64_t{request.to.slot} << 32) + request.to.generation);
   return core::to_hex({reinterpret_cast<const std::uint8_t*>(&mixed), sizeof mixed});
 }
 

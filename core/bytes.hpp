@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 namespace portcullis::core {
 
@@ -48,8 +49,18 @@ void to_base64url(byte_view bytes, char* out) noexcept;
 class byte_buffer {
  public:
   byte_buffer() = default;
-  byte_buffer(byte_buffer&&) noexcept = default;
-  byte_buffer& operator=(byte_buffer&&) noexcept = default;
+  /// What was moved from is empty and may be used again.
+  byte_buffer(byte_buffer&& other) noexcept
+      : bytes_(std::move(other.bytes_)),
+        size_(std::exchange(other.size_, 0)),
+        capacity_(std::exchange(other.capacity_, 0)) {}
+  byte_buffer& operator=(byte_buffer&& other) noexcept {
+    if (this == &other) return *this;
+    bytes_ = std::move(other.bytes_);
+    size_ = std::exchange(other.size_, 0);
+    capacity_ = std::exchange(other.capacity_, 0);
+    return *this;
+  }
 
   [[nodiscard]] const char* data() const noexcept { return bytes_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }

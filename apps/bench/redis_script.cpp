@@ -10,6 +10,7 @@
 #include <string>
 
 #include "apps/bench/script.hpp"
+#include "core/mix.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -43,10 +44,7 @@ std::int64_t now_ms() {
 void write_id(std::uint64_t session, char* out) {
   core::byte_array<32> bytes;
   for (std::uint64_t i = 0; i < 4; ++i) {
-    std::uint64_t word = (session * 4 + i + 1) * 0x9E3779B97F4A7C15U;
-    word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9U;
-    word = (word ^ (word >> 27)) * 0x94D049BB133111EBU;
-    word ^= word >> 31;
+    const auto word = core::mix64((session * 4 + i + 1) * core::mix64_step);
     std::memcpy(bytes.data() + i * 8, &word, 8);
   }
   core::to_hex(bytes, out);

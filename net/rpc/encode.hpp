@@ -7,6 +7,7 @@
 #include "core/bytes.hpp"
 #include "core/contract/reply.hpp"
 #include "core/error/catalogue.hpp"
+#include "core/mix.hpp"
 
 namespace portcullis::net {
 
@@ -16,12 +17,7 @@ class correlation_maker {
  public:
   explicit correlation_maker(std::uint64_t seed) noexcept : state_(seed) {}
   /// splitmix64.
-  [[nodiscard]] std::uint64_t next() noexcept {
-    std::uint64_t z = (state_ += 0x9E3779B97F4A7C15ULL);
-    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ULL;
-    z = (z ^ (z >> 27)) * 0x94D049BB133111EBULL;
-    return z ^ (z >> 31);
-  }
+  [[nodiscard]] std::uint64_t next() noexcept { return core::mix64(state_ += core::mix64_step); }
   [[nodiscard]] std::string text();
 
  private:

@@ -11,6 +11,7 @@
 #include "core/crypto/hmac.hpp"
 #include "core/crypto/secret.hpp"
 #include "core/error/catalogue.hpp"
+#include "core/mix.hpp"
 #include "core/result.hpp"
 
 namespace portcullis::core {
@@ -65,6 +66,28 @@ TEST(byte_buffer, grows_consumes_and_keeps_its_bytes) {
   buffer.clear();
   buffer.append_int(std::int64_t{-9'223'372'036'854'775'807 - 1});
   EXPECT_EQ(buffer.view(), "-9223372036854775808");
+}
+
+TEST(byte_buffer, moved_from_is_empty_and_usable) {
+  byte_buffer a;
+  a.append("first");
+  byte_buffer b(std::move(a));
+  EXPECT_EQ(b.view(), "first");
+  EXPECT_TRUE(a.empty());
+  EXPECT_EQ(a.capacity(), 0U);
+  a.append("second");
+  b = std::move(a);
+  EXPECT_EQ(b.view(), "second");
+  EXPECT_TRUE(a.empty());
+  a.append("third");
+  EXPECT_EQ(a.view(), "third");
+}
+
+TEST(mix64, is_the_finalizer_of_splitmix64) {
+  // The first numbers of the published generator, seeded with 1234567.
+  std::uint64_t state = 1'234'567;
+  EXPECT_EQ(mix64(state += mix64_step), 6'457'827'717'110'365'317U);
+  EXPECT_EQ(mix64(state += mix64_step), 3'203'168'211'198'807'973U);
 }
 
 TEST(secret_bytes, are_wiped_when_they_die) {
