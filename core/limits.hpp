@@ -19,6 +19,7 @@ inline constexpr std::size_t user_id_bytes_max = 256;
 inline constexpr std::size_t context_field_bytes_max = 1024;
 inline constexpr std::size_t correlation_id_bytes_max = 64;
 inline constexpr std::size_t breaker_name_bytes_max = 64;
+inline constexpr std::size_t node_name_bytes_max = 64;  // of callers too
 inline constexpr std::size_t reason_bytes_max = 256;
 inline constexpr std::size_t path_bytes_max = 4096;
 inline constexpr std::size_t request_id_bytes_max =
@@ -50,6 +51,8 @@ inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store
 inline constexpr std::uint32_t page_rows_default = 100;
 inline constexpr std::uint32_t page_rows_max = 1'000;
 inline constexpr std::size_t page_bytes_max = 256 * 1024;
+inline constexpr std::size_t cursor_bytes_max = 256;  // as a caller gives it
+inline constexpr std::size_t event_types_per_filter_max = 64;
 
 // Sessions.
 inline constexpr std::int64_t tombstone_keep_ms = 900'000;  // past absolute expiry

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/config/names.hpp"
+#include "core/contract/texts.hpp"
 
 namespace portcullis::core {
 namespace {
@@ -116,8 +117,14 @@ class checker {
         report("auth.token", fmt::format("two tokens have the name \"{}\"", token.name));
       if (token.sha256 != byte_array<32>{} && !hashes.insert(token.sha256).second)
         report("auth.token", fmt::format("the token \"{}\" has the sha256 of another", token.name));
+      for (const auto& tenant : token.tenants)
+        if (!is_tenant_name(tenant))
+          report("auth.token",
+                 fmt::format("a tenant of \"{}\" must be 1 to {} bytes without control characters "
+                             "and bidirectional overrides",
+                             token.name, limits::tenant_id_bytes_max));
       for (const auto& service : token.services)
-        if (!is_node_name(service))
+        if (!is_name(service, limits::breaker_name_bytes_max))
           report("auth.token",
                  fmt::format("a service of \"{}\" must be 1 to 64 of A-Z, a-z, 0-9, _ . and -",
                              token.name));

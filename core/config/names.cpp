@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/config/config.hpp"
+#include "core/contract/texts.hpp"
 
 namespace portcullis::core {
 namespace {
@@ -22,11 +23,7 @@ constexpr std::string_view own_labels[] = {
 
 }  // namespace
 
-bool is_node_name(std::string_view text) {
-  return !text.empty() && text.size() <= 64 && std::all_of(text.begin(), text.end(), [](char c) {
-    return lower(c) || upper(c) || digit(c) || c == '_' || c == '.' || c == '-';
-  });
-}
+bool is_node_name(std::string_view text) { return is_name(text, limits::node_name_bytes_max); }
 
 bool is_endpoint(std::string_view text) { return parse_endpoint(text).has_value(); }
 
@@ -45,9 +42,7 @@ bool is_label_name(std::string_view text) {
 }
 
 bool is_tenant_name(std::string_view text) {
-  return !text.empty() && text.size() <= limits::tenant_id_bytes_max &&
-         std::none_of(text.begin(), text.end(),
-                      [](char c) { return static_cast<unsigned char>(c) < 0x20; });
+  return !text.empty() && text.size() <= limits::tenant_id_bytes_max && is_identifier_text(text);
 }
 
 std::string_view last_part(std::string_view dotted_name) {

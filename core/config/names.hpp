@@ -12,7 +12,7 @@ namespace portcullis::core {
 [[nodiscard]] bool is_component_name(std::string_view text);
 /// A Prometheus label name that none of our metrics has.
 [[nodiscard]] bool is_label_name(std::string_view text);
-/// 1..128 bytes without control characters.
+/// What a request may give as tenant_id, so that no policy is out of reach.
 [[nodiscard]] bool is_tenant_name(std::string_view text);
 
 /// What follows the last dot.

@@ -1,18 +1,9 @@
-// The rules for single texts of the contract (protocol.md, Types). Pure functions.
+// The texts of `_meta` (protocol.md, Types); those of params are in core/contract/texts.hpp. Pure
+// functions.
 #pragma once
 #include <string_view>
 
 namespace portcullis::net {
-
-/// UTF-8 `text` without C0 and C1 controls and DEL.
-[[nodiscard]] bool has_no_controls(std::string_view text) noexcept;
-
-/// UTF-8 `text` without C0 and C1 controls, DEL, and bidirectional overrides (U+202A..202E,
-/// U+2066..2069).
-[[nodiscard]] bool is_identifier_text(std::string_view text) noexcept;
-
-/// 1..64 of [A-Za-z0-9_.-].
-[[nodiscard]] bool is_service_name(std::string_view text) noexcept;
 
 /// 1..64 of [A-Za-z0-9._-].
 [[nodiscard]] bool is_correlation_id(std::string_view text) noexcept;

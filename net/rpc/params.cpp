@@ -2,7 +2,6 @@
 
 #include <bit>
 
-#include "net/json/names.hpp"
 #include "net/rpc/fields.hpp"
 
 // This file: which method takes which parameters, and params as a whole. Single values:
@@ -14,12 +13,6 @@ namespace {
 using core::error_code;
 using core::method;
 using json::token_kind;
-
-constexpr json::name_table param_names(std::array<std::string_view, param_count>{
-#define X(id, name) name,
-    PORTCULLIS_PARAMS(X)
-#undef X
-});
 
 template <class... Params>
 constexpr param_set set_of(Params... which) noexcept {

@@ -8,6 +8,7 @@
 #include "core/contract/request.hpp"
 #include "core/error/catalogue.hpp"
 #include "net/json/document.hpp"
+#include "net/json/names.hpp"
 #include "net/rpc/limits.hpp"
 
 namespace portcullis::net {
@@ -52,6 +53,11 @@ enum class param : std::uint8_t {
 inline constexpr std::size_t param_count = 0 PORTCULLIS_PARAMS(X);
 #undef X
 static_assert(param_count <= 32, "a set of parameters is 32 bits");
+inline constexpr json::name_table param_names(std::array<std::string_view, param_count>{
+#define X(id, name) name,
+    PORTCULLIS_PARAMS(X)
+#undef X
+});
 
 /// A set of parameters; bit i is param i.
 using param_set = std::uint32_t;

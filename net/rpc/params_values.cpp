@@ -1,9 +1,10 @@
+#include <algorithm>
 #include <charconv>
 #include <limits>
 
+#include "core/contract/texts.hpp"
 #include "core/event/event.hpp"
-#include "net/json/names.hpp"
-#include "net/rpc/fields.hpp"
+#include "core/limits.hpp"
 #include "net/rpc/params.hpp"
 
 // The values of params: one reader a type of the contract, then one a method.
@@ -15,22 +16,19 @@ using core::error_code;
 using json::token_kind;
 namespace limits = core::limits;
 
-constexpr std::array<std::string_view, param_count> names = {
-#define X(id, name) name,
-    PORTCULLIS_PARAMS(X)
-#undef X
-};
 constexpr std::string_view name_of(param which) noexcept {
-  return names[static_cast<std::size_t>(which)];
+  return param_names[static_cast<std::size_t>(which)];
 }
 
 // Bit 0..5: the context's fields in the order of core::context_field; then ip.
 constexpr std::size_t context_ip = core::context_field_count;
-constexpr json::name_table context_names(std::array<std::string_view, context_ip + 1>{
-    "user_agent", "accept", "accept_language", "accept_encoding", "ja3", "ja4", "ip"});
-static_assert(context_names.find("user_agent") ==
-              static_cast<std::size_t>(core::context_field::user_agent));
-static_assert(context_names.find("ja4") == static_cast<std::size_t>(core::context_field::ja4));
+constexpr auto context_names = [] {
+  std::array<std::string_view, context_ip + 1> names;
+  std::copy(core::context_field_names.begin(), core::context_field_names.end(), names.begin());
+  names[context_ip] = "ip";
+  return names;
+}();
+constexpr json::name_table context_members(context_names);
 constexpr std::array<std::string_view, context_ip + 1> context_paths = {"context.user_agent",
                                                                         "context.accept",
                                                                         "context.accept_language",
@@ -38,9 +36,12 @@ constexpr std::array<std::string_view, context_ip + 1> context_paths = {"context
                                                                         "context.ja3",
                                                                         "context.ja4",
                                                                         "context.ip"};
-
-constexpr std::size_t cursor_bytes_max = 256;
-constexpr std::size_t types_max = 64;
+static_assert([] {
+  for (std::size_t i = 0; i < context_names.size(); ++i)
+    if (context_paths[i].substr(std::string_view("context.").size()) != context_names[i])
+      return false;
+  return true;
+}());
 
 core::error invalid(std::string_view field, std::string_view rule, std::int64_t limit = -1,
                     unsigned line = __builtin_LINE(), const char* function = __builtin_FUNCTION()) {
@@ -76,7 +77,7 @@ bool params_reader::read_string(param which, std::size_t bytes_min, std::size_t 
 bool params_reader::read_identifier(param which, std::size_t bytes_max, std::string_view& out) {
   std::string_view text;
   if (!read_string(which, 1, bytes_max, text)) return false;
-  if (!is_identifier_text(text))
+  if (!core::is_identifier_text(text))
     return refuse(invalid(name_of(which), "no_controls_or_bidirectional_overrides"));
   out = text;
   return true;
@@ -174,7 +175,7 @@ bool params_reader::read(core::page_request& out) {
   std::string_view cursor;
   if (!string_at(place(param::cursor), "cursor", cursor)) return false;
   // No cursor that was ever given out is empty or as long.
-  if (cursor.empty() || cursor.size() > cursor_bytes_max)
+  if (cursor.empty() || cursor.size() > limits::cursor_bytes_max)
     return refuse(core::fail(error_code::CURSOR_INVALID, "cursor"));
   out.cursor = cursor;
   return true;
@@ -192,7 +193,7 @@ bool params_reader::read_context(core::context& out) {
 
 bool params_reader::read_context_member(std::size_t key, core::context& out, unsigned& seen) {
   if (document_.at(key).lone_surrogate) return refuse(invalid("context", "lone_surrogate"));
-  const std::size_t which = context_names.find(document_.text(key));
+  const std::size_t which = context_members.find(document_.text(key));
   if (which > context_ip) return refuse(invalid("context", "unknown_parameter"));
   const std::string_view path = context_paths[which];
   if ((seen >> which & 1U) != 0) return refuse(invalid(path, "duplicate_key"));
@@ -236,7 +237,8 @@ bool params_reader::read_types(std::vector<std::string_view>& out) {
     std::string_view name;
     if (!string_at(i, "types", name)) return false;
     if (!core::is_contract_event_type(name)) return refuse(invalid("types", "event_type"));
-    if (out.size() == types_max) return refuse(invalid("types", "entries_max", types_max));
+    if (out.size() == limits::event_types_per_filter_max)
+      return refuse(invalid("types", "entries_max", limits::event_types_per_filter_max));
     out.push_back(name);
   }
   // An empty list would pass nothing, or everything: ask for what is meant.
@@ -314,7 +316,7 @@ bool params_reader::read(core::list_lockouts& out) {
 bool params_reader::read(core::clear_lockout& out) {
   if (!read(out.user) || !read_string(param::reason, 1, limits::reason_bytes_max, out.reason))
     return false;
-  return has_no_controls(out.reason) || refuse(invalid("reason", "no_controls"));
+  return core::has_no_controls(out.reason) || refuse(invalid("reason", "no_controls"));
 }
 
 bool params_reader::read(core::subscribe_events& out) {
@@ -325,7 +327,7 @@ bool params_reader::read(core::subscribe_events& out) {
 }
 
 bool params_reader::read(core::unsubscribe_events& out) {
-  return read_string(param::subscription, 1, cursor_bytes_max, out.subscription);
+  return read_string(param::subscription, 1, limits::cursor_bytes_max, out.subscription);
 }
 
 bool params_reader::read(core::query_events& out) {
@@ -339,7 +341,7 @@ bool params_reader::read(core::query_events& out) {
       !read_integer(param::to_ms, 0, latest, to_ms) ||
       !read_string(param::service, 1, limits::breaker_name_bytes_max, out.service))
     return false;
-  if (has(param::service) && !is_service_name(out.service))
+  if (has(param::service) && !core::is_name(out.service, limits::breaker_name_bytes_max))
     return refuse(invalid("service", "letters_digits_underscore_dot_hyphen"));
   out.tenant_id = user.tenant_id;
   out.user_id = user.user_id;
@@ -352,7 +354,8 @@ bool params_reader::read(core::query_events& out) {
 
 bool params_reader::read_after(std::string_view& out) {
   if (!string_at(place(param::after), "after", out)) return false;
-  return out.size() <= cursor_bytes_max || refuse(core::fail(error_code::CURSOR_INVALID, "after"));
+  return out.size() <= limits::cursor_bytes_max ||
+         refuse(core::fail(error_code::CURSOR_INVALID, "after"));
 }
 
 bool params_reader::read(core::info_request& out) {

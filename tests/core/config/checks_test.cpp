@@ -110,6 +110,16 @@ TEST(config_checks, tokens_have_names_and_hashes_of_their_own) {
   EXPECT_THAT(twice("ops", std::string(64, 'b')), IsEmpty());
 }
 
+TEST(config_checks, a_tokens_tenants_are_ones_that_requests_can_name) {
+  const auto limited_to = [](const std::string& tenant) {
+    return texts(in_production({given("auth.token.0.tenants",
+                                      config_value{std::vector<std::string>{tenant}})})
+                     .problems);
+  };
+  EXPECT_THAT(limited_to("a b"), IsEmpty());
+  EXPECT_THAT(limited_to("a\xe2\x80\xae"), ElementsAre(HasSubstr("a tenant of \"web\" must be")));
+}
+
 TEST(config_checks, bounds_that_relate_are_compared) {
   EXPECT_THAT(
       texts(parse({given("limits.value_bytes", 2048), given("limits.data_bytes", 2048)}).problems),

@@ -137,6 +137,18 @@ TEST(config_parse, a_tenant_has_from_session_what_it_does_not_set) {
   EXPECT_EQ(parsed.value.session.idle_ttl_s, 600);
 }
 
+TEST(config_parse, a_tenant_that_no_request_can_name_is_refused) {
+  for (const std::string name : {"a\x01", "a\xc2\x85", "a\xe2\x80\xae", ""}) {
+    const config_entry entry{
+        {"tenant", name, "session", "idle_ttl_s"}, config_value{std::int64_t{60}}, "a.toml:9"};
+    EXPECT_THAT(parse({entry}).problems, SizeIs(1)) << name;
+  }
+  const config_entry last{{"tenant", std::string(128, 'a'), "session", "idle_ttl_s"},
+                          config_value{std::int64_t{60}},
+                          "a.toml:9"};
+  EXPECT_THAT(parse({last}).problems, IsEmpty());
+}
+
 TEST(config_parse, a_tenants_name_may_hold_dots_and_is_quoted_in_messages) {
   const config_entry entry{
       {"tenant", "a.b", "session", "idle_ttl_s"}, config_value{true}, "a.toml:9"};
