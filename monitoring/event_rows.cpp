@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/event/codec.hpp"
+
 namespace portcullis::monitoring {
 namespace {
 
@@ -64,18 +66,6 @@ constexpr bool in_order() {
 }
 static_assert(in_order());
 
-std::string_view to_text(core::revoke_scope scope) {
-  switch (scope) {
-    case core::revoke_scope::session:
-      return "session";
-    case core::revoke_scope::user:
-      return "user";
-    case core::revoke_scope::tenant:
-      return "tenant";
-  }
-  __builtin_unreachable();
-}
-
 /// A W3C trace id, as opposed to a correlation id of the caller's own making.
 bool is_trace_id(std::string_view text) {
   return text.size() == 32 && text.find_first_not_of("0123456789abcdef") == text.npos &&
@@ -135,14 +125,14 @@ struct event_fields::body_fields {
     add({"session.version", body.version});
   }
   void operator()(const core::session_revoked& body) const {
-    add({"session.revoke_scope", to_text(body.scope)});
+    add({"session.revoke_scope", core::to_string(body.scope)});
     add({"session.count", body.count});
     add({"event.reason", body.reason});
     if (body.except_handle)
       add({"session.except_handle", to.keep(core::to_text(*body.except_handle))});
   }
   void operator()(const core::session_expired& body) const {
-    add({"event.reason", body.kind == core::expiry_kind::idle ? "idle" : "absolute"});
+    add({"event.reason", core::to_string(body.kind)});
   }
   void operator()(const core::session_evicted&) const {}
   void operator()(const core::session_reuse_detected&) const {}

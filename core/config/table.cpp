@@ -10,11 +10,6 @@
 namespace portcullis::core {
 namespace {
 
-constexpr std::array<std::string_view, 4> ip_binding_names = {"enforce", "challenge", "observe",
-                                                              "off"};
-constexpr std::array<std::string_view, 2> cap_action_names = {"deny", "evict_oldest"};
-constexpr std::array<std::string_view, 2> lockout_scope_names = {"user", "user_source"};
-constexpr std::array<std::string_view, 4> role_names = {"none", "app", "observer", "admin"};
 constexpr std::span<const std::string_view> granted_roles = std::span(role_names).subspan(1);
 
 using place = config_place;
@@ -69,6 +64,14 @@ constexpr key_access digest_access = {[](const place& p) { return config_value{t
                                         if (!from_hex(std::get<std::string>(v), At(p)))
                                           __builtin_trap();
                                       }};
+
+// Values under a name of the user's are made when they are first looked at.
+constexpr auto level_of_component = [](const place& p) -> auto& {
+  return p.whole->log.levels[std::string(p.name)];
+};
+constexpr auto constant_label = [](const place& p) -> auto& {
+  return p.whole->metrics.labels[std::string(p.name)];
+};
 
 #define AT(member) \
   [](const place& p) -> auto& { return p.member; }
@@ -209,7 +212,9 @@ constexpr config_key rows[] = {
     KEY_CHOICE("store.mode", server, store_mode_names, false, whole->store.mode,
                "Where the truth is kept. `redis` is not in this version."),
     KEY_INTEGER("store.touch_retention_h", server, 1, 8'760, false, whole->store.touch_retention_h,
-                "How long records of activity stay in the log, in hours."),
+                "How long records of activity are to stay in the log, in hours. Checked, without "
+                "effect yet: "
+                "this version keeps them for good."),
     KEY_INTEGER("store.journal_queue_events", server, 1'000, 5'000'000, false,
                 whole->store.journal_queue_events,
                 "Events that may wait for the disk; when full, requests are refused."),
@@ -278,26 +283,24 @@ constexpr config_key rows[] = {
                "The least level that is logged."),
     {"log.levels", key_scope::named, key_form::choice, 0, 0, log_level_names, is_component_name,
      component_words, true, "The level of one component: `log.levels.net = \"debug\"`.",
-     choice_access < [](const place& p) -> auto& {return p.whole->log.levels[std::string(p.name)];
-}  // namespace
-, log_level_names >
-}  // namespace portcullis::core
-,
+     choice_access<level_of_component, log_level_names>},
     KEY_BOOLEAN("log.hash_user_ids", server, true, whole->log.hash_user_ids,
                 "Whether logs show a hash in place of a user's id."),
     KEY_CHOICE("log.format", server, log_format_names, false, whole->log.format,
                "`auto` is text on a terminal and one JSON object a line elsewhere."),
 
-    {"metrics.labels", key_scope::named, key_form::text, 0, 128, {}, is_label_name,
-     "a label: letters, digits and _, not used by our own metrics", false,
-     "A constant label of every series: `metrics.labels.region = \"eu\"`.", plain_access < [
-     ](const place& p) -> auto& {return p.whole->metrics.labels[std::string(p.name)];
-}
->
-}
-,
-}
-;
+    {"metrics.labels",
+     key_scope::named,
+     key_form::text,
+     0,
+     128,
+     {},
+     is_label_name,
+     "a label: letters, digits and _, not used by our own metrics",
+     false,
+     "A constant label of every series: `metrics.labels.region = \"eu\"`.",
+     plain_access<constant_label>},
+};
 
 #undef KEY_INTEGER
 #undef KEY_BOOLEAN

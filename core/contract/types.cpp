@@ -112,18 +112,4 @@ std::string_view to_string(signal_action action) noexcept {
   __builtin_unreachable();
 }
 
-std::string_view to_string(role value) noexcept {
-  switch (value) {
-    case role::none:
-      return "none";
-    case role::app:
-      return "app";
-    case role::observer:
-      return "observer";
-    case role::admin:
-      return "admin";
-  }
-  __builtin_unreachable();
-}
-
 }  // namespace portcullis::core

@@ -102,6 +102,9 @@ enum class signal_action : std::uint8_t { observe, challenge };
 [[nodiscard]] std::string_view to_string(signal_action action) noexcept;
 
 enum class role : std::uint8_t { none, app, observer, admin };
-[[nodiscard]] std::string_view to_string(role value) noexcept;
+inline constexpr std::array<std::string_view, 4> role_names = {"none", "app", "observer", "admin"};
+[[nodiscard]] constexpr std::string_view to_string(role value) noexcept {
+  return role_names[static_cast<std::size_t>(value)];
+}
 
 }  // namespace portcullis::core

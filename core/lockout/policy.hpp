@@ -1,10 +1,14 @@
 // The rules that failed attempts are counted by (protocol.md, Lockouts). Configuration: lockout.*.
 #pragma once
+#include <array>
 #include <cstdint>
+#include <string_view>
 
 namespace portcullis::core {
 
 enum class lockout_scope : std::uint8_t { user, user_source };
+/// In the order of lockout_scope.
+inline constexpr std::array<std::string_view, 2> lockout_scope_names = {"user", "user_source"};
 
 struct lockout_policy {
   std::uint32_t threshold = 10;

@@ -1,7 +1,9 @@
 // The rules that sessions are judged by (protocol.md, Policy). Configuration: session.*,
 // tenant."NAME".session.*.
 #pragma once
+#include <array>
 #include <cstdint>
+#include <string_view>
 
 #include "core/contract/types.hpp"
 
@@ -9,6 +11,10 @@ namespace portcullis::core {
 
 enum class ip_binding : std::uint8_t { enforce, challenge, observe, off };
 enum class cap_action : std::uint8_t { deny, evict_oldest };
+/// The texts of each enumeration, in its order.
+inline constexpr std::array<std::string_view, 4> ip_binding_names = {"enforce", "challenge",
+                                                                     "observe", "off"};
+inline constexpr std::array<std::string_view, 2> cap_action_names = {"deny", "evict_oldest"};
 
 struct session_policy {
   std::int64_t idle_ttl_s = 900;

@@ -5,18 +5,9 @@
 namespace portcullis::core {
 namespace {
 
-std::string_view to_text(ip_binding value) {
-  switch (value) {
-    case ip_binding::enforce:
-      return "enforce";
-    case ip_binding::challenge:
-      return "challenge";
-    case ip_binding::observe:
-      return "observe";
-    case ip_binding::off:
-      return "off";
-  }
-  __builtin_unreachable();
+template <std::size_t N, class Enum>
+constexpr std::string_view name_in(const std::array<std::string_view, N>& names, Enum value) {
+  return names[static_cast<std::size_t>(value)];
 }
 
 class object_writer {
@@ -65,8 +56,8 @@ void append_policy(byte_buffer& out, const session_policy& policy) {
   object.number("absolute_ttl_s", policy.absolute_ttl_s);
   object.number("touch_granularity_s", policy.touch_granularity_s);
   object.number("max_sessions_per_user", policy.max_sessions_per_user);
-  object.text("on_cap", policy.on_cap == cap_action::deny ? "deny" : "evict_oldest");
-  object.text("ip_binding", to_text(policy.ip_binding));
+  object.text("on_cap", name_in(cap_action_names, policy.on_cap));
+  object.text("ip_binding", name_in(ip_binding_names, policy.ip_binding));
   object.number("ip_prefix_v4", policy.ip_prefix_v4);
   object.number("ip_prefix_v6", policy.ip_prefix_v6);
   object.fields("fingerprint_fields", policy.enforced);
@@ -88,7 +79,7 @@ std::string to_json(const policy_book& book) {
   lockout.number("threshold", book.lockout.threshold);
   lockout.number("window_s", book.lockout.window_s);
   lockout.number("duration_s", book.lockout.duration_s);
-  lockout.text("scope", book.lockout.scope == lockout_scope::user ? "user" : "user_source");
+  lockout.text("scope", name_in(lockout_scope_names, book.lockout.scope));
   lockout.number("user_threshold", book.lockout.user_threshold);
   lockout.number("repeat_collapse_s", book.lockout.repeat_collapse_s);
   lockout.boolean("revoke_offending", book.lockout.revoke_offending);
