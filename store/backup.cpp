@@ -4,9 +4,9 @@
 
 #include <cerrno>
 
-#include "store/data_folder.hpp"
 #include "store/database.hpp"
 #include "store/readers.hpp"
+#include "store/sync_folder.hpp"
 
 namespace portcullis::store {
 namespace {

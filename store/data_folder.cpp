@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "store/sync_folder.hpp"
+
 namespace portcullis::store {
 namespace {
 
@@ -31,16 +33,6 @@ bool make_folder(const std::string& path) noexcept {
 }
 
 }  // namespace
-
-bool sync_folder(const std::string& path) noexcept {
-  const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (folder < 0) return false;
-  const bool synced = fsync(folder) == 0;
-  const int why = errno;
-  ::close(folder);
-  errno = why;
-  return synced;
-}
 
 core::result<data_folder> data_folder::enter(const std::string& path) {
   auto trimmed = path;

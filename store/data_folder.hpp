@@ -26,7 +26,4 @@ class data_folder {
   std::string database_path_;
 };
 
-/// Makes a folder's entries durable. False: errno says why.
-[[nodiscard]] bool sync_folder(const std::string& path) noexcept;
-
 }  // namespace portcullis::store

@@ -11,6 +11,8 @@
 #include <cstring>
 #include <filesystem>
 
+#include "store/sync_folder.hpp"
+
 namespace portcullis::apps {
 namespace {
 
@@ -32,10 +34,8 @@ bool write_all(int fd, std::string_view text) {
 
 void sync_folder_of(const std::string& file) {
   const auto folder = std::filesystem::path(file).parent_path();
-  const int fd = open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (fd < 0) return;
-  fsync(fd);
-  close(fd);
+  // Best effort: some file systems cannot.
+  (void)store::sync_folder(folder.empty() ? "." : folder.string());
 }
 
 }  // namespace

@@ -1,0 +1,10 @@
+// Making what was created, renamed or removed in a folder last.
+#pragma once
+#include <string>
+
+namespace portcullis::store {
+
+/// Makes a folder's entries durable (fsync). False: errno says why.
+[[nodiscard]] bool sync_folder(const std::string& path) noexcept;
+
+}  // namespace portcullis::store
