@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "apps/commands.hpp"
@@ -25,13 +24,6 @@ void tell_systemd([[maybe_unused]] const char* state) {
 #endif
 }
 
-void raise_descriptor_limit() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  (void)setrlimit(RLIMIT_NOFILE, &limit);
-}
-
 }  // namespace
 
 int serve(const core::parsed_config& loaded, const config_sources& sources) {
@@ -40,7 +32,6 @@ int serve(const core::parsed_config& loaded, const config_sources& sources) {
   sigemptyset(&signals);
   for (const int each : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, each);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
-  raise_descriptor_limit();
 
   node running(loaded.value, sources, [] { kill(getpid(), SIGTERM); });
   std::string why;

@@ -45,7 +45,8 @@ inline constexpr std::size_t read_block_bytes = 256 * 1024;
 inline constexpr std::size_t read_blocks_max =
     256;  // held by requests of one loop; past it reading pauses
 inline constexpr std::int64_t request_timeout_ms = 10'000;
-inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store, logs and listeners
+inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store, keys and logs
+inline constexpr std::size_t fd_per_loop = 8;  // what a loop and its listeners hold
 
 // Lists and pages.
 inline constexpr std::uint32_t page_rows_default = 100;

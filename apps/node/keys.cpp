@@ -52,6 +52,14 @@ void buffered_random(std::span<std::uint8_t> out) {
   block.used += out.size();
 }
 
+std::uint64_t random_seed() {
+  core::byte_array<8> bytes;
+  buffered_random(bytes);
+  std::uint64_t seed;
+  std::memcpy(&seed, bytes.data(), sizeof seed);
+  return seed;
+}
+
 core::result<core::keyring> load_keys(const core::config& config, std::string& why) {
   const auto path = config.keys_path();
   const bool development = config.server.environment == core::environment::development;

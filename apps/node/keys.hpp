@@ -11,6 +11,8 @@ namespace portcullis::apps {
 /// Random bytes from OpenSSL's generator, taken in blocks a thread: a session needs several short
 /// pieces.
 void buffered_random(std::span<std::uint8_t> out);
+/// What generators that need not be secret begin with.
+[[nodiscard]] std::uint64_t random_seed();
 
 /// Loads crypto.keys_file. In development with the embedded store a missing one is made. Production
 /// refuses one that group or others may read. `why` is a sentence for the operator.

@@ -15,6 +15,7 @@
 #include "actors/shard_loader.hpp"
 #include "actors/sources.hpp"
 #include "actors/subscriptions.hpp"
+#include "apps/descriptors.hpp"
 #include "apps/node/keys.hpp"
 #include "core/config/parse.hpp"
 #include "monitoring/log.hpp"
@@ -25,14 +26,6 @@ namespace portcullis::apps {
 namespace {
 
 using monitoring::component;
-
-std::uint64_t random_seed() {
-  core::byte_array<8> bytes;
-  buffered_random(bytes);
-  std::uint64_t seed;
-  std::memcpy(&seed, bytes.data(), sizeof seed);
-  return seed;
-}
 
 [[noreturn]] void die(std::string_view why) {
   monitoring::log::write(core::log_level::error, component::server, "The node stops at once.",
@@ -168,8 +161,7 @@ void node::make_loops() {
     loop_host_options options;
     options.tcp.message = {config_.limits.value_bytes, config_.limits.depth, config_.limits.batch,
                            config_.limits.data_bytes};
-    options.tcp.connections_max =
-        std::max<std::size_t>(1, config_.listen.rpc.max_connections / loops);
+    options.tcp.connections_max = std::max<std::size_t>(1, rpc_connections_max_ / loops);
     options.tcp.in_flight_per_connection_max = config_.limits.in_flight_per_connection;
     options.tcp.request_timeout_ms = config_.limits.request_timeout_ms;
     options.tcp.read_blocks_max = core::limits::read_blocks_max * loops;
@@ -353,6 +345,9 @@ core::result<core::nothing> node::start(std::string& why) {
   system_config_.set("scheduler.max-threads", std::size_t{2});
   system_config_.set("scheduler.max-throughput", std::size_t{300});
   system_ = std::make_unique<caf::actor_system>(system_config_);
+  const auto connections = rpc_connections_for(config_, images_.size(), why);
+  if (!connections) return connections.error();
+  rpc_connections_max_ = *connections;
   make_loops();
   auto listening = listen(why);
   if (!listening) {

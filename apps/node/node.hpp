@@ -72,6 +72,7 @@ class node {
   std::vector<std::unique_ptr<loop_host>> hosts_;
   actors::node_actors all_;
   actors::supervisor_actor supervisor_;
+  std::size_t rpc_connections_max_ = 0;
   std::uint16_t rpc_port_ = 0, http_port_ = 0;
   bool running_ = false;
 };

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -242,6 +243,8 @@ bool server::start() {
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);  // a test that is killed leaves nothing behind
     dup2(log_pipe[1], STDERR_FILENO);
+    const rlimit limit{options_.descriptors_max, options_.descriptors_max};
+    if (options_.descriptors_max > 0 && setrlimit(RLIMIT_NOFILE, &limit) != 0) _exit(126);
     execvp(arguments[0], arguments.data());
     _exit(127);
   }

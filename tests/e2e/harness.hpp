@@ -105,6 +105,7 @@ struct server_options {
   bool start = true;
   bool own_disk = false;  // its writes and syncs do as disk() was told last
   std::string listen = "127.0.0.1:0";
+  std::size_t descriptors_max = 0;  // the process's hard limit; 0: as it is
 };
 
 /// A running server. Killed with the object.

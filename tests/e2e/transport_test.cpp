@@ -379,6 +379,28 @@ TEST_F(transport, more_connections_than_allowed_are_closed_at_accept_and_counted
       small.metric(R"(portcullis_connection_rejections_total{listener="rpc",reason="limit"})"), 1);
 }
 
+TEST_F(transport, connections_that_the_limit_of_descriptors_does_not_allow_are_not_taken) {
+  // 10 for HTTP, 64 and 8 of the node's own: 18 are left.
+  server small(
+      {.set = {"listen.http.max_connections=10", "server.loops=1"}, .descriptors_max = 100});
+  EXPECT_TRUE(small.logged("\"descriptors\":100,\"descriptors_needed\":10082,\"connections\":18"));
+  std::vector<line_client> held;
+  for (int i = 0; i < 18; ++i) {
+    held.push_back(small.connect());
+    EXPECT_EQ(held.back().call("server.ping")["result"], json::object()) << i;
+  }
+  EXPECT_EQ(small.connect().rest(), "");
+  // The store still has descriptors to work with.
+  EXPECT_FALSE(create(held.front(), "ada")["session_id"].get<std::string>().empty());
+
+  server none({.set = {"listen.http.max_connections=10", "server.loops=1"},
+               .start = false,
+               .descriptors_max = 80});
+  EXPECT_FALSE(none.start());
+  EXPECT_EQ(none.wait(), 1);
+  EXPECT_TRUE(none.logged("80 open descriptors are allowed (RLIMIT_NOFILE), 10082 are needed"));
+}
+
 TEST_F(transport, the_callers_correlation_id_is_in_its_errors_and_its_traceparent_serves_too) {
   const auto id_of = [&](const json& meta) {
     return client.call("session.revoke", {{"_meta", meta}})["error"]["data"]["correlation_id"]
