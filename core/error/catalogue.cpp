@@ -1,5 +1,8 @@
 #include "core/error/catalogue.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace portcullis::core {
 namespace {
 
@@ -9,6 +12,13 @@ constexpr error_row rows[] = {
     PORTCULLIS_ERRORS(X)
 #undef X
 };
+
+constexpr error_code reserved[] = {
+    error_code::CERTIFICATE_REJECTED,   error_code::BREAKER_OPEN,
+    error_code::BREAKER_NOT_FOUND,      error_code::BREAKER_LIMIT,
+    error_code::BREAKER_PERMIT_INVALID, error_code::BREAKER_COUNTS_DECREASED,
+    error_code::BREAKER_SOURCE_LIMIT,   error_code::BREAKER_KIND_CONFLICT,
+    error_code::EVENTS_CURSOR_EXPIRED,  error_code::NODE_INCOMPATIBLE};
 
 }  // namespace
 
@@ -20,6 +30,10 @@ std::optional<error_code> error_from_wire(std::int32_t code) noexcept {
   for (const auto& row : rows)
     if (row.code == code) return row.id;
   return std::nullopt;
+}
+
+bool is_reserved(error_code code) noexcept {
+  return std::find(std::begin(reserved), std::end(reserved), code) != std::end(reserved);
 }
 
 std::string_view to_string(severity value) noexcept {

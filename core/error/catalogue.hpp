@@ -90,7 +90,7 @@ enum class severity : std::uint8_t { low, medium, high, critical };
   X(SUBSCRIBER_TOO_SLOW, 6004, 503, medium, true, "The subscriber fell too far behind.",           \
     "Subscribe again after the cursor given, and read faster.")                                    \
   X(LOG_CORRUPT, 6005, 500, critical, false, "The event log is damaged.",                          \
-    "Run portcullis verify; restore from a backup.")                                               \
+    "Restore from a backup; find who wrote it.")                                                   \
   X(STORE_UNAVAILABLE, 7001, 503, critical, true, "The store is not available.",                   \
     "Retry; look at store_degraded in the log.")                                                   \
   X(STORE_TIMEOUT, 7002, 504, high, true, "The store did not answer in time.",                     \
@@ -141,6 +141,8 @@ struct error_row {
 /// The row with this JSON-RPC code; absent for a code that is not ours.
 [[nodiscard]] std::optional<error_code> error_from_wire(std::int32_t code) noexcept;
 [[nodiscard]] std::string_view to_string(severity value) noexcept;
+/// Whether the row belongs to a part that this version does not have: nobody is told it.
+[[nodiscard]] bool is_reserved(error_code code) noexcept;
 
 /// Where an error was decided: shown as `stack` in development only.
 struct source_place {

@@ -39,6 +39,17 @@ TEST(config_pages, every_key_and_every_error_is_on_its_page) {
     EXPECT_THAT(errors, HasSubstr("`" + std::string(row.name) + "`"));
 }
 
+TEST(config_pages, the_errors_page_says_which_are_not_sent_yet) {
+  const auto page = errors_page();
+  const auto begin = page.find("Not sent by this version");
+  ASSERT_NE(begin, std::string::npos);
+  const auto sentence = page.substr(begin, page.find('\n', begin) - begin);
+  for (const auto& row : error_catalogue()) {
+    const bool named = sentence.find("`" + std::string(row.name) + "`") != std::string::npos;
+    EXPECT_EQ(named, is_reserved(row.id)) << row.name;
+  }
+}
+
 TEST(effective_config, shows_each_value_and_where_it_was_given) {
   const auto parsed =
       parse({given("lockout.threshold", 3, "a.toml:8"),
