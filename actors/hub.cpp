@@ -14,7 +14,7 @@ hub_actor::behavior_type hub_behaviour(hub_actor::stateful_pointer<hub_state> se
       [&state](interest_changed& change) { state.on(change); },
       [&state](load_shards& question) { return state.on(question); },
       [self](count_mail) { return mail_counted{self->mailbox().size()}; },
-      [&state](wire_hub& peers) { state.on(peers); },
+      [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
 }
@@ -36,7 +36,7 @@ caf::result<shards_loaded> hub_state::on(load_shards& question) {
   return self->delegate(peers_.journal, std::move(question));
 }
 
-void hub_state::on(wire_hub& peers) {
+void hub_state::on(node_peers& peers) {
   peers_ = std::move(peers);
   interested_.resize(peers_.subscriptions.size(), false);  // who was interested still is
 }

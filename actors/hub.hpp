@@ -11,14 +11,14 @@ class hub_state {
   void on(events_durable& done);
   void on(const interest_changed& change);
   caf::result<shards_loaded> on(load_shards& question);
-  void on(wire_hub& peers);
+  void on(node_peers& peers);
   caf::result<bool> stop();
   static constexpr const char* name = "hub";
 
   hub_actor::stateful_pointer<hub_state> self = nullptr;
 
  private:
-  wire_hub peers_;
+  node_peers peers_;
   std::vector<bool> interested_;  // by loop
 };
 

@@ -51,7 +51,7 @@ using directory_actor =
 using sources_actor =
     caf::typed_actor<fn<void(unknown_id_seen)>,   // counts distinct unknown ids of a source
                      fn<void(policies_changed)>,  //
-                     fn<void(wire_hub)>,          // whom to tell of limits
+                     fn<void(node_peers)>,        // whom to tell of limits
                      fn<void(tick_atom)>>;        // windows that end
 
 using session_actor =
@@ -91,7 +91,7 @@ using journal_actor =
                      fn<keys_rewrapped(rewrap_keys)>,    //
                      fn<shards_loaded(load_shards)>,     // commits what waits, then reads
                      fn<journal_collected(collect_journal)>,
-                     fn<void(wire_hub)>,    //
+                     fn<void(node_peers)>,  //
                      fn<bool(stop_atom)>>;  // commits, closes
 
 using subscriptions_actor =
@@ -114,7 +114,7 @@ using hub_actor =
                      fn<void(interest_changed)>,      // whether a loop has subscribers
                      fn<shards_loaded(load_shards)>,  // by the journal, after all that came before
                      fn<mail_counted(count_mail)>,    //
-                     fn<void(wire_hub)>,              // the other actors
+                     fn<void(node_peers)>,            // the other actors
                      fn<bool(stop_atom)>>;            // everything has been handed on
 
 using gateway_actor =
@@ -131,8 +131,8 @@ using gateway_actor =
                      fn<void(store_state_changed)>,  // for /readyz
                      fn<void(stop_atom)>>;           // draining: no new requests
 
-using metrics_actor = caf::typed_actor<fn<scraped(scrape)>,  // collects from every owner, renders
-                                       fn<void(wire_hub)>,   // the other actors
+using metrics_actor = caf::typed_actor<fn<scraped(scrape)>,   // collects from every owner, renders
+                                       fn<void(node_peers)>,  // the other actors
                                        fn<void(shard_moved)>>;  //
 
 using supervisor_actor =
@@ -151,7 +151,7 @@ struct wire_session {
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<session_actor> sessions;  // by shard; this one too
 };
-struct wire_hub {
+struct node_peers {
   hub_actor hub;
   journal_actor journal;
   log_actor log;

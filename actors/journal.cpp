@@ -46,7 +46,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](rewrap_keys& order) { return state.on(order); },
       [&state](load_shards& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
-      [&state](wire_hub& peers) { state.on(peers); },
+      [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
 }

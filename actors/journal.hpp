@@ -30,7 +30,7 @@ class journal_worker {
   caf::result<keys_rewrapped> on(rewrap_keys& order);
   shards_loaded on(const load_shards& question);
   journal_collected on(const collect_journal&);
-  void on(wire_hub& peers) { peers_ = std::move(peers); }
+  void on(node_peers& peers) { peers_ = std::move(peers); }
   bool stop();
   static constexpr const char* name = "journal";
 
@@ -52,7 +52,7 @@ class journal_worker {
 
   journal_actor::stateful_pointer<journal_worker> self_ = nullptr;
   journal_actor_options options_;
-  wire_hub peers_;
+  node_peers peers_;
   std::deque<batch_ptr> queue_;
   std::size_t queued_events_ = 0;
   bool flush_sent_ = false, slice_sent_ = false;

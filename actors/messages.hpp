@@ -321,7 +321,7 @@ struct sessions_counted {
 namespace portcullis::actors {
 struct wire_shard;
 struct wire_session;
-struct wire_hub;
+struct node_peers;
 struct shard_moved;
 struct shard_down;
 struct subscriptions_moved;
@@ -395,7 +395,7 @@ PORTCULLIS_LOCAL(ring_key_question)
 PORTCULLIS_LOCAL(ring_key_answer)
 PORTCULLIS_LOCAL(wire_shard)
 PORTCULLIS_LOCAL(wire_session)
-PORTCULLIS_LOCAL(wire_hub)
+PORTCULLIS_LOCAL(node_peers)
 PORTCULLIS_LOCAL(shard_moved)
 PORTCULLIS_LOCAL(shard_down)
 PORTCULLIS_LOCAL(subscriptions_moved)

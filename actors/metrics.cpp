@@ -22,7 +22,7 @@ metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<m
   self->state.options = std::move(options);
   return {
       [self](scrape) { return self->state.collect(); },
-      [self](wire_hub& peers) {
+      [self](node_peers& peers) {
         self->state.options.subscriptions = std::move(peers.subscriptions);
       },
       [self](shard_moved& moved) {

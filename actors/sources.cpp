@@ -18,7 +18,7 @@ sources_actor::behavior_type sources_behaviour(sources_actor::stateful_pointer<s
   return {
       [&state](unknown_id_seen& seen) { state.on(seen); },
       [&state](policies_changed& change) { state.on(change); },
-      [&state](wire_hub& peers) { state.on(peers); },
+      [&state](node_peers& peers) { state.on(peers); },
       [self](tick_atom) {
         self->state.tick();
         self->delayed_send(self, tick_every, tick_atom::value);

@@ -20,7 +20,7 @@ class sources_state {
   void start(sources_actor::stateful_pointer<sources_state> self, sources_options options);
   void on(const unknown_id_seen& seen);
   void on(policies_changed& change) { options_.policies = std::move(change.book); }
-  void on(wire_hub& peers) { sessions_ = std::move(peers.sessions); }
+  void on(node_peers& peers) { sessions_ = std::move(peers.sessions); }
   void tick();
   static constexpr const char* name = "sources";
 

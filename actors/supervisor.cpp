@@ -21,8 +21,8 @@ bool is(const Handle& handle, const caf::actor_addr& address) {
 
 }  // namespace
 
-wire_hub node_actors::for_hub() const {
-  wire_hub peers{hub, journal, log, {}, subscriptions, gateways};
+node_peers node_actors::for_hub() const {
+  node_peers peers{hub, journal, log, {}, subscriptions, gateways};
   for (const auto& shard : shards) peers.sessions.push_back(shard.session);
   return peers;
 }

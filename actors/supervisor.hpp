@@ -48,7 +48,7 @@ struct node_actors {
   std::vector<subscriptions_actor> subscriptions;  // by loop
   std::vector<shard_moved> shards;
 
-  [[nodiscard]] wire_hub for_hub() const;
+  [[nodiscard]] node_peers for_hub() const;
   [[nodiscard]] wire_session for_session(std::uint32_t shard) const;
 };
 /// Tells every actor who the others are.

@@ -10,7 +10,7 @@ void shard_world::start() {
         [](interest_changed&) {},
         [](load_shards&) { return shards_loaded{}; },
         [](count_mail) { return mail_counted{}; },
-        [](wire_hub&) {},
+        [](node_peers&) {},
         [](stop_atom) { return true; },
     };
   });
@@ -32,7 +32,7 @@ void shard_world::start() {
         [](rewrap_keys&) { return keys_rewrapped{}; },
         [](load_shards&) { return shards_loaded{}; },
         [](collect_journal&) { return journal_collected{}; },
-        [](wire_hub&) {},
+        [](node_peers&) {},
         [](stop_atom) { return true; },
     };
   });
@@ -40,7 +40,7 @@ void shard_world::start() {
     return {
         [this](unknown_id_seen& seen) { unknown_ids.push_back(seen); },
         [](policies_changed&) {},
-        [](wire_hub&) {},
+        [](node_peers&) {},
         [](tick_atom) {},
     };
   });

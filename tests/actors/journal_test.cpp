@@ -61,10 +61,10 @@ class journal_world : public virtual_loop {
               [](interest_changed&) {},
               [](load_shards&) { return shards_loaded{}; },
               [](count_mail) { return mail_counted{}; },
-              [](wire_hub&) {},
+              [](node_peers&) {},
               [](stop_atom) { return true; }};
     });
-    wire_hub peers;
+    node_peers peers;
     peers.hub = hub;
     peers.journal = journal;
     peers.sessions = {session};

@@ -26,7 +26,7 @@ class subscriber_world : public virtual_loop {
               [](rewrap_keys&) { return keys_rewrapped{}; },
               [](load_shards&) { return shards_loaded{}; },
               [](collect_journal&) { return journal_collected{}; },
-              [](wire_hub&) {},
+              [](node_peers&) {},
               [](stop_atom) { return true; }};
     });
     // As the real one: hands on what is durable while somebody listens.
