@@ -25,6 +25,9 @@ class reply_batch {
   }
   /// Of the replies that are here.
   [[nodiscard]] std::size_t bytes() const noexcept { return bytes_; }
+  /// A subscribe's reply is among the replies: what is pushed must wait until all are written.
+  void hold_pushes() noexcept { holds_pushes_ = true; }
+  [[nodiscard]] bool holds_pushes() const noexcept { return holds_pushes_; }
   /// No more calls will come.
   void seal() noexcept { sealed_ = true; }
   /// Whether it is time to write it.
@@ -46,6 +49,7 @@ class reply_batch {
   std::size_t missing_ = 0;
   std::size_t bytes_ = 0;
   bool sealed_ = false;
+  bool holds_pushes_ = false;
 };
 
 }  // namespace portcullis::net

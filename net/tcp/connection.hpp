@@ -67,6 +67,8 @@ struct connection {
   core::byte_buffer out;
   std::size_t sent = 0;          // of `out`
   std::size_t held = 0;          // bytes of batches that wait for their last reply
+  core::byte_buffer withheld;    // pushes that must not overtake a subscribe's reply in a batch
+  std::size_t withholding = 0;   // batches with such a reply, not written yet
   std::int64_t progress_ns = 0;  // when the peer last took something, while `blocked`
   std::int64_t linger_until_ns = 0;
 
@@ -85,7 +87,9 @@ struct connection {
   core::listener listener = core::listener::rpc;
   core::millis since_ms = 0;
 
-  [[nodiscard]] std::size_t unread() const noexcept { return out.size() - sent + held; }
+  [[nodiscard]] std::size_t unread() const noexcept {
+    return out.size() - sent + held + withheld.size();
+  }
 };
 
 }  // namespace portcullis::net

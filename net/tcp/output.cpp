@@ -72,6 +72,10 @@ void tcp_server::impl::reply(connection& to, const reply_place& where, Encode en
 void tcp_server::impl::finish_batch(connection& to, reply_batch& batch) {
   to.held -= batch.bytes();
   batch.write(out_of(to));
+  if (batch.holds_pushes() && --to.withholding == 0 && !to.withheld.empty()) {
+    to.out.append(to.withheld.view());
+    recycle(to.withheld);
+  }
   grown(to);
 }
 
@@ -91,6 +95,12 @@ void tcp_server::impl::finish(ticket which, pending_request& entry, std::size_t 
   if (auto* to = find(entry.connection)) {
     --to->in_flight;
     if (entry.method == core::method::auth_login) to->barrier = false;
+    // From here on there may be events, and the reply to a subscribe precedes its first event.
+    if (entry.method == core::method::events_subscribe && entry.batch &&
+        !entry.batch->holds_pushes()) {
+      entry.batch->hold_pushes();
+      ++to->withholding;
+    }
     reply(*to, {entry.raw_id.view(), entry.notification, entry.batch, entry.batch_index}, encode);
     mark(*to);
   }
@@ -126,7 +136,7 @@ void tcp_server::impl::answer_encoded(ticket to, std::string_view outcome) {
 
 std::size_t tcp_server::impl::push(connection& to, std::string_view line) {
   if (to.ending == ending::lingering) return 0;
-  auto& out = out_of(to);
+  auto& out = to.withholding > 0 ? to.withheld : out_of(to);
   out.append(line);
   out.append('\n');
   grown(to);
@@ -244,6 +254,7 @@ void tcp_server::impl::destroy(connection& which) {
   if (which.ending == ending::lingering) --lingering_;
   if (which.out.capacity() > 0) recycle(which.out);
   if (which.undecoded.capacity() > 0) recycle(which.undecoded);
+  if (which.withheld.capacity() > 0) recycle(which.withheld);
   --live_;
   --tallies_.connections.live[static_cast<std::size_t>(which.listener)];
   connections_[slot].reset();

@@ -147,6 +147,24 @@ TEST(tcp_bounds, too_much_unread_closes_at_once) {
   EXPECT_EQ(n.rejected(core::rejection::slow_reader), 1u);
 }
 
+TEST(tcp_bounds, what_is_pushed_behind_a_batch_is_bounded_too) {
+  auto options = quick();
+  options.unread_close_bytes = 512 * 1024;
+  node n(options);
+  n.gateway.hold = true;
+  client c(n.port);
+  c.send("[" + call("1", "events.subscribe") + "," + call("2") + "]");
+  ASSERT_TRUE(n.until([&] { return n.gateway.requests.size() == 2; }));
+  n.server->answer(n.gateway.requests[0].to, core::done{});
+  const auto id = n.gateway.greeted[0];
+  const std::string line(100'000, 'x');
+  std::size_t pushed = 0;
+  while (n.server->push(id, line) > 0) ASSERT_LT(++pushed, 20u);
+  EXPECT_EQ(pushed, 5u);
+  ASSERT_TRUE(n.until([&] { return n.gateway.gone.size() == 1; }));
+  EXPECT_EQ(n.rejected(core::rejection::slow_reader), 1u);
+}
+
 TEST(tcp_bounds, a_client_may_vanish_in_the_middle_of_a_reply) {
   auto options = quick();
   options.send_buffer_bytes = 4096;

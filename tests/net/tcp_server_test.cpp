@@ -264,6 +264,37 @@ TEST(tcp_server, pushes_reach_the_connection_and_count_as_unread) {
   EXPECT_EQ(n.server->push(id + 1, "x"), 0u);
 }
 
+// Regression: events of a subscription came before the array that says that there is one.
+TEST(tcp_server, what_is_pushed_waits_for_the_array_with_the_reply_to_a_subscribe) {
+  node n;
+  n.gateway.hold = true;
+  client c(n.port);
+  const auto subscribe = [](std::string_view id) { return call(id, "events.subscribe"); };
+  c.send("[" + subscribe("1") + "," + call("2") + "][" + subscribe("3") + "," + call("4") + "]");
+  ASSERT_TRUE(n.until([&] { return n.gateway.requests.size() == 4; }));
+  const auto id = n.gateway.greeted.at(0);
+  n.server->push(id, "earlier");  // no subscribe is answered yet: of one made before
+  n.server->answer(n.gateway.requests[0].to, core::done{});
+  EXPECT_EQ(n.server->push(id, "first"),
+            std::string_view("earlier\nfirst\n").size() + done("1").size());
+  n.server->answer(n.gateway.requests[2].to, core::done{});
+  n.server->push(id, "second");
+  ASSERT_TRUE(n.until_lines(c, 1));
+  n.settle();
+  EXPECT_THAT(c.lines(), ElementsAre("earlier"));
+  EXPECT_FALSE(n.server->drained());
+  n.server->answer(n.gateway.requests[1].to, core::done{});
+  n.settle();
+  n.server->answer(n.gateway.requests[3].to, core::done{});
+  ASSERT_TRUE(n.until_lines(c, 5));
+  n.server->push(id, "third");
+  ASSERT_TRUE(n.until_lines(c, 6));
+  EXPECT_THAT(c.lines(),
+              ElementsAre("earlier", "[" + done("1") + "," + done("2") + "]",
+                          "[" + done("3") + "," + done("4") + "]", "first", "second", "third"));
+  EXPECT_TRUE(n.server->drained());
+}
+
 TEST(tcp_server, close_writes_what_is_queued_first) {
   node n;
   client c(n.port);
