@@ -54,6 +54,12 @@ bool user_lockout::over(millis now_ms) const noexcept {
          });
 }
 
+bool user_lockout::lock_over(millis now_ms) const noexcept {
+  return whole.lock_over(now_ms) ||
+         std::any_of(sources.begin(), sources.end(),
+                     [&](const auto& entry) { return entry.second.lock_over(now_ms); });
+}
+
 void lockout_state::apply(const event& what) {
   if (!what.subject) return;
   if (const auto* failed = std::get_if<validation_failed>(&what.body)) {
