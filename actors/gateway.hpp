@@ -98,6 +98,7 @@ class gateway_voice {
   void on(const shard_down& which);
   void on(const shard_moved& moved);
   void on(subscriptions_moved& moved);
+  void on(metrics_moved& moved);
   void on(callers_changed& change);
   void on(keys_changed& change);
   void on(const store_state_changed& change);

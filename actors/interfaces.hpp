@@ -87,6 +87,8 @@ using journal_actor =
                      fn<backup_done(back_up)>,           //
                      fn<keys_rewrapped(rewrap_keys)>,    //
                      fn<shards_loaded(load_shards)>,     // commits what waits, then reads
+                     fn<tenants_read(read_tenants)>,     // so does this
+                     fn<commits_done(await_commits)>,    // commits what waits
                      fn<journal_collected(collect_journal)>,
                      fn<void(wire_hub)>,    //
                      fn<bool(stop_atom)>>;  // commits, closes
@@ -105,12 +107,14 @@ using log_actor = caf::typed_actor<fn<void(events_published)>,      // renders e
                                    fn<void(store_state_changed)>>;  //
 
 using hub_actor =
-    caf::typed_actor<fn<void(log_events)>,            // to the journal
-                     fn<void(events_durable)>,        // to whoever listens
-                     fn<void(interest_changed)>,      // whether a loop has subscribers
-                     fn<shards_loaded(load_shards)>,  // by the journal, after all that came before
-                     fn<void(wire_hub)>,              // the other actors
-                     fn<bool(stop_atom)>>;            // everything has been handed on
+    caf::typed_actor<fn<void(log_events)>,             // to the journal
+                     fn<void(events_durable)>,         // to whoever listens
+                     fn<void(interest_changed)>,       // whether a loop has subscribers
+                     fn<shards_loaded(load_shards)>,   // by the journal, after all that came before
+                     fn<tenants_read(read_tenants)>,   // so are these
+                     fn<commits_done(await_commits)>,  //
+                     fn<void(wire_hub)>,               // the other actors
+                     fn<bool(stop_atom)>>;             // everything has been handed on
 
 using gateway_actor =
     caf::typed_actor<fn<void(reply_batch)>,   // answers that another loop's shard made
@@ -121,6 +125,7 @@ using gateway_actor =
                      fn<void(shard_down)>,        // answers what is in flight there with OVERLOADED
                      fn<void(shard_moved)>,       // a shard is (again) here
                      fn<void(subscriptions_moved)>,  // the loop's subscriptions began anew
+                     fn<void(metrics_moved)>,        // so did metrics
                      fn<void(callers_changed)>,      // tokens after a reload
                      fn<void(keys_changed)>,         //
                      fn<void(store_state_changed)>,  // for /readyz
@@ -165,6 +170,9 @@ struct shard_moved {
 };
 struct subscriptions_moved {
   subscriptions_actor subscriptions;
+};
+struct metrics_moved {
+  metrics_actor metrics;
 };
 struct cold_request {
   inbound request;

@@ -185,6 +185,7 @@ struct sessions_described {
 struct tenant_question {
   std::string tenant_id;
 };
+/// Nothing happens when the shard has heard of this generation, or a newer one, before.
 struct tenant_revoked {
   std::string tenant_id;
   std::uint32_t generation = 0;
@@ -272,6 +273,15 @@ struct shards_loaded {
   std::vector<std::shared_ptr<shard_image>> images;
   std::optional<core::error> why;
 };
+/// Which generation each tenant that was ever revoked has, by what is committed.
+struct read_tenants {};
+struct tenants_read {
+  std::vector<tenant_revoked> tenants;
+  std::optional<core::error> why;
+};
+/// Answered when all that was handed to the hub before is committed, or refused.
+struct await_commits {};
+struct commits_done {};
 
 /// Asked of every owner at a scrape; the answer comes with how much mail waits.
 template <class Tallies>
@@ -319,6 +329,7 @@ struct wire_hub;
 struct shard_moved;
 struct shard_down;
 struct subscriptions_moved;
+struct metrics_moved;
 struct cold_request;
 struct http_get;
 struct collect_loop;
@@ -392,6 +403,7 @@ PORTCULLIS_LOCAL(wire_hub)
 PORTCULLIS_LOCAL(shard_moved)
 PORTCULLIS_LOCAL(shard_down)
 PORTCULLIS_LOCAL(subscriptions_moved)
+PORTCULLIS_LOCAL(metrics_moved)
 PORTCULLIS_LOCAL(cold_request)
 PORTCULLIS_LOCAL(http_get)
 PORTCULLIS_LOCAL(collect_loop)
@@ -405,6 +417,10 @@ PORTCULLIS_LOCAL(connection_gone)
 PORTCULLIS_LOCAL(collect_subscriptions)
 PORTCULLIS_LOCAL(load_shards)
 PORTCULLIS_LOCAL(shards_loaded)
+PORTCULLIS_LOCAL(read_tenants)
+PORTCULLIS_LOCAL(tenants_read)
+PORTCULLIS_LOCAL(await_commits)
+PORTCULLIS_LOCAL(commits_done)
 PORTCULLIS_LOCAL(collect_shard)
 PORTCULLIS_LOCAL(collect_journal)
 PORTCULLIS_LOCAL(scrape)

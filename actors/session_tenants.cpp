@@ -117,6 +117,8 @@ tenant_answer session_shard::on(const tenant_revoked& order) {
   what.body =
       core::session_revoked{core::revoke_scope::tenant, 0, {}, std::nullopt, order.generation, {}};
   const auto tenant = state_->need_tenant(order.tenant_id);
+  // Told twice, by the coordinator and after a restart: the second time ends nothing.
+  if (order.generation <= state_->tenant(tenant).generation) return {};
   const auto live = state_->tenant(tenant).live;
   state_->apply(what);
   return {live};

@@ -321,6 +321,7 @@ TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {
             [](shard_down&) {},
             [](shard_moved&) {},
             [](subscriptions_moved&) {},
+            [](metrics_moved&) {},
             [](callers_changed&) {},
             [](keys_changed&) {},
             [](store_state_changed&) {},

@@ -25,6 +25,8 @@ class subscriber_world : public virtual_loop {
               [](back_up&) { return backup_done{}; },
               [](rewrap_keys&) { return keys_rewrapped{}; },
               [](load_shards&) { return shards_loaded{}; },
+              [](read_tenants&) { return tenants_read{}; },
+              [](await_commits&) { return commits_done{}; },
               [](collect_journal&) { return journal_collected{}; },
               [](wire_hub&) {},
               [](stop_atom) { return true; }};
