@@ -225,19 +225,26 @@ void gateway_voice::query(inbound& request) {
               fail(to, core::fail(core::error_code::STORE_TIMEOUT));
             });
   };
-  if (params.user_id.empty()) return ask(request, std::move(question));
-  if (params.tenant_id.empty())
+  const bool names_user = !params.user_id.empty();
+  if (names_user && params.tenant_id.empty())
     return fail(request,
                 core::fail(core::error_code::INVALID_PARAMS, "tenant_id", "required with user_id"));
-  const auto shard = shard_of(owner_->options_.keys->routing_byte(params.tenant_id, params.user_id),
-                              owner_->options_.shards);
+  if (!names_user && !params.handle) return ask(request, std::move(question));
+  // Requests that name a user are executed as sent: what came before on this connection goes to
+  // the shard first, and the shard answers when it is done with that.
+  owner_->turn_ended();
+  const auto byte = names_user
+                        ? owner_->options_.keys->routing_byte(params.tenant_id, params.user_id)
+                        : params.handle->bytes[0];
+  find_subject whose{std::string(params.tenant_id), std::string(params.user_id), {}};
+  if (!names_user) whose.handle = params.handle;
   self_
-      ->request(owner_->peers_.shards[shard].session, peer_timeout,
-                find_subject{std::string(params.tenant_id), std::string(params.user_id)})
+      ->request(owner_->peers_.shards[shard_of(byte, owner_->options_.shards)].session,
+                peer_timeout, std::move(whose))
       .then(
-          [request, question, ask, nothing](const subject_found& found) mutable {
-            if (!found.subject) return nothing(request, question.filter.after);
-            question.filter.subject = found.subject;
+          [request, question, ask, nothing, names_user](const subject_found& found) mutable {
+            if (names_user && !found.subject) return nothing(request, question.filter.after);
+            if (names_user) question.filter.subject = found.subject;
             ask(request, std::move(question));
           },
           [this, request](const caf::error&) {

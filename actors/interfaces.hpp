@@ -64,9 +64,10 @@ using session_actor =
                      fn<tenant_answer(tenant_revoked)>,          // a tenant's sessions are over
                      fn<sessions_described(describe_sessions)>,  // completes rows that the store
                                                                  // found
-                     fn<subject_found(find_subject)>,            // a user's subject, by name
-                     fn<sessions_counted(count_sessions)>,       //
-                     fn<ring_key_answer(ring_key_question)>,     //
+                     fn<subject_found(find_subject)>,       // a user's subject, in the order of the
+                                                            // user's requests
+                     fn<sessions_counted(count_sessions)>,  //
+                     fn<ring_key_answer(ring_key_question)>,  //
                      fn<shard_collected(collect_shard)>,
                      fn<void(source_limit_changed)>,  // a source's unknown ids are limited
                      fn<void(policies_changed)>,      //

@@ -167,8 +167,10 @@ struct name_subjects {
 struct subjects_named {
   std::vector<core::identity_ptr> names;  // null: unknown
 };
+/// Answered when every request of the user that came before is: what it did is committed.
 struct find_subject {
   std::string tenant_id, user_id;
+  std::optional<core::session_handle> handle;  // set: the user of this session
 };
 struct subject_found {
   std::optional<core::subject_id> subject;
