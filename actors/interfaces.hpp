@@ -32,7 +32,7 @@ using lockout_actor =
                                                     // session actor
                      fn<void(lockout_question)>,    // answers lockout_answer to the session actor
                      fn<void(clear_counters)>,      // a cleared lockout is committed
-                     fn<locks_listed(list_locks)>,  // users with a lock, by subject
+                     fn<locks_listed(list_locks)>,  // users with a lock, as counting began
                      fn<locks_counted(count_locks)>,  //
                      fn<void(policies_changed)>,      //
                      fn<void(wire_shard)>,            // who the session actor is

@@ -1,5 +1,7 @@
 #include "actors/lockout.hpp"
 
+#include <algorithm>
+
 #include "actors/handlers.hpp"
 
 namespace portcullis::actors {
@@ -108,17 +110,19 @@ void lockout_shard::on(const clear_counters& order) { state_->apply(order.cleare
 locks_listed lockout_shard::on(const list_locks& question) const {
   const auto now_ms = options_.clock->now_ms();
   locks_listed out;
-  const auto& users = state_->users();
-  for (auto at = question.after ? users.upper_bound(*question.after) : users.begin();
-       at != users.end(); ++at) {
-    const auto status = core::status_of(*state_, &at->first, options_.policies->lockout, now_ms);
+  for (const auto& [subject, user] : state_->users()) {
+    const lock_place place{user.first_window_ends_at_ms, subject};
+    if (question.after && place <= *question.after) continue;
+    const auto status = core::status_of(*state_, &subject, options_.policies->lockout, now_ms);
     if (!status.locked) continue;
-    if (out.rows.size() == question.limit) {
-      out.more = true;
-      break;
-    }
-    out.rows.push_back({at->first, status.failed_attempts, *status.locked_until_ms});
+    out.rows.push_back({place, status.failed_attempts, *status.locked_until_ms});
   }
+  const auto earlier = [](const lock_row& a, const lock_row& b) { return a.place < b.place; };
+  out.more = out.rows.size() > question.limit;
+  const auto shown = std::min<std::size_t>(out.rows.size(), question.limit);
+  std::partial_sort(out.rows.begin(), out.rows.begin() + static_cast<std::ptrdiff_t>(shown),
+                    out.rows.end(), earlier);
+  out.rows.resize(shown);
   return out;
 }
 

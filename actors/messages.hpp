@@ -131,12 +131,19 @@ struct lockout_answer {
 struct clear_counters {
   core::event cleared;  // committed
 };
+/// Where a user stands in lockout.list: by when counting began (the end of the first failure's
+/// window tells), then by subject. Stays the same while anything counts against the user.
+struct lock_place {
+  core::millis first_window_ends_at_ms = 0;
+  core::subject_id subject;
+  friend auto operator<=>(const lock_place&, const lock_place&) = default;
+};
 struct list_locks {
-  std::optional<core::subject_id> after;
+  std::optional<lock_place> after;
   std::uint32_t limit = 0;
 };
 struct lock_row {
-  core::subject_id subject;
+  lock_place place;
   std::uint32_t failed_attempts = 0;
   core::millis locked_until_ms = 0;
 };

@@ -65,6 +65,9 @@ void lockout_state::apply(const event& what) {
   if (const auto* failed = std::get_if<validation_failed>(&what.body)) {
     if (!failed->attempt) return;
     auto& user = users_[*what.subject];
+    if (user.first_window_ends_at_ms == 0)
+      user.first_window_ends_at_ms =
+          failed->counted_for_source ? failed->user_window_ends_at_ms : failed->window_ends_at_ms;
     if (failed->counted_for_source && failed->source) {
       count(user.sources[*failed->source], *failed->attempt, failed->window_ends_at_ms);
       count(user.whole, failed->user_attempt, failed->user_window_ends_at_ms);
@@ -96,6 +99,8 @@ void lockout_state::load(const subject_id& subject, const std::optional<short_ha
                          const lockout_counter& counter) {
   auto& user = users_[subject];
   (source ? user.sources[*source] : user.whole) = counter;
+  auto& first = user.first_window_ends_at_ms;
+  first = first == 0 ? counter.window_ends_at_ms : std::min(first, counter.window_ends_at_ms);
 }
 
 const user_lockout* lockout_state::find(const subject_id& subject) const {

@@ -31,6 +31,7 @@ struct lockout_counter {
 
 /// The counters of one user.
 struct user_lockout {
+  millis first_window_ends_at_ms = 0;  // stands for when counting began; orders lists
   lockout_counter whole;
   std::map<short_hash, lockout_counter> sources;
   // For repeat_collapse_s and revoke_offending; not in the log: a crash forgets them with at most

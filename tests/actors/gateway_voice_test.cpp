@@ -146,6 +146,69 @@ TEST(events_query, that_names_a_session_waits_for_its_user_and_for_what_came_bef
 }
 
 // Regression: pages went by subjects, which are random.
+TEST(lockout_list, goes_by_when_counting_began_over_all_shards) {
+  voice_world w;
+  w.policy().lockout.threshold = 1;
+  w.open();
+  std::vector<core::session_made> sessions;
+  for (int i = 0; i < 10; ++i)
+    sessions.push_back(w.made("user-" + std::to_string(i), i % 2 == 0 ? "acme" : "other"));
+  for (const auto& each : sessions) {
+    w.lock(each);
+    w.clock.at_ms += 10;
+  }
+  const auto names = [&w](const core::caller& who, std::string_view tenant, std::uint32_t limit) {
+    std::vector<std::string> out;
+    std::string cursor;
+    do {
+      const auto ticket =
+          w.call(who, method::lockout_list, core::list_lockouts{tenant, {limit, cursor}});
+      const auto& page = w.reply<core::lockout_page>(ticket);
+      EXPECT_LE(page.rows.size(), limit);
+      for (const auto& row : page.rows) out.push_back(row.user_id);
+      cursor = page.cursor;
+    } while (!cursor.empty() && out.size() < 50);
+    return out;
+  };
+  std::vector<std::string> all, some;
+  for (int i = 0; i < 10; ++i) all.push_back("user-" + std::to_string(i));
+  for (int i = 0; i < 10; i += 2) some.push_back("user-" + std::to_string(i));
+  for (const std::uint32_t limit : {1U, 3U, 10U, 100U}) {
+    EXPECT_EQ(names(w.admin, {}, limit), all) << limit;
+    EXPECT_EQ(names(w.admin, "acme", limit), some) << limit;
+  }
+  auto limited = w.admin;
+  limited.tenants = {"acme"};
+  EXPECT_EQ(names(limited, {}, 2), some);
+  for (const auto* cursor : {"l", "l00", "e1", "lzz"})
+    EXPECT_EQ(w.error(w.call(w.admin, method::lockout_list, core::list_lockouts{{}, {10, cursor}})),
+              error_code::CURSOR_INVALID);
+}
+
+TEST(lockout_list, shows_nobody_twice_while_locks_begin_and_end) {
+  voice_world w;
+  w.policy().lockout.threshold = 1;
+  w.open();
+  std::vector<core::session_made> sessions;
+  for (int i = 0; i < 6; ++i) sessions.push_back(w.made("user-" + std::to_string(i)));
+  for (int i = 0; i < 4; ++i) {
+    w.lock(sessions[static_cast<std::size_t>(i)]);
+    w.clock.at_ms += 10;
+  }
+  const auto first = w.call(w.admin, method::lockout_list, core::list_lockouts{{}, {2, {}}});
+  const auto cursor = w.reply<core::lockout_page>(first).cursor;
+  const auto clear = w.alone(w.clear("user-2"));
+  w.commit_all();
+  EXPECT_TRUE(w.answered(clear));
+  w.lock(sessions[4]);
+  const auto second = w.call(w.admin, method::lockout_list, core::list_lockouts{{}, {9, cursor}});
+  const auto& page = w.reply<core::lockout_page>(second);
+  ASSERT_EQ(page.rows.size(), 2U);
+  EXPECT_EQ(page.rows[0].user_id, "user-3");
+  EXPECT_EQ(page.rows[1].user_id, "user-4");
+  EXPECT_TRUE(page.cursor.empty());
+}
+
 TEST(subscriptions_of_a_connection, are_passed_on_and_end_with_it) {
   voice_world w;
   w.open();
