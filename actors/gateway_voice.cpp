@@ -10,6 +10,22 @@ namespace {
 constexpr auto peer_timeout = std::chrono::seconds(8);
 constexpr auto backup_timeout = std::chrono::minutes(10);
 
+/// What concerns all tenants at once: not for callers that may see only some.
+bool is_of_the_whole_node(core::method which) noexcept {
+  switch (which) {
+    case core::method::session_stats:
+    case core::method::server_connections:
+    case core::method::admin_reload:
+    case core::method::admin_drain:
+    case core::method::admin_backup:
+    case core::method::admin_rotate_keys:
+    case core::method::admin_crash:
+      return true;
+    default:
+      return false;  // NOLINT: the others name a tenant, or are filtered
+  }
+}
+
 }  // namespace
 
 gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owner,
@@ -59,6 +75,8 @@ void gateway_voice::on(const reply_batch& replies) {
 
 void gateway_voice::on(cold_request& order) {
   auto& request = order.request;
+  if (!request.who->tenants.empty() && is_of_the_whole_node(request.what.method))
+    return fail(request, core::fail(core::error_code::FORBIDDEN));
   switch (request.what.method) {
     case core::method::session_stats:
       return stats(request);
@@ -137,7 +155,17 @@ void gateway_voice::info(inbound& request) {
     if (--open->missing == 0) answer(request, open->reply);
   };
   const auto lost = [answered](const caf::error&) { answered(); };
-  for (const auto& shard : owner_->peers_.shards)
+  for (const auto& shard : owner_->peers_.shards) {
+    if (!request.who->tenants.empty()) {  // other tenants' sessions are unknown to it
+      self_->request(shard.session, peer_timeout, tenant_question{request.who->tenants})
+          .then(
+              [open, answered](const tenant_answer& from) {
+                open->reply.sessions += from.live;
+                answered();
+              },
+              lost);
+      continue;
+    }
     self_->request(shard.session, peer_timeout, count_sessions{})
         .then(
             [open, answered](const sessions_counted& from) {
@@ -145,6 +173,7 @@ void gateway_voice::info(inbound& request) {
               answered();
             },
             lost);
+  }
   for (const auto& each : owner_->peers_.gateways)
     self_->request(each, peer_timeout, list_loop{0, 0})
         .then(

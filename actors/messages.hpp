@@ -190,9 +190,9 @@ struct sessions_described {
   std::vector<core::session_row> rows;
 };
 
-/// How many sessions of a tenant live in the shard.
+/// How many sessions of these tenants live in the shard.
 struct tenant_question {
-  std::string tenant_id;
+  std::vector<std::string> tenant_ids;
 };
 /// Nothing happens when the shard has heard of this generation, or a newer one, before.
 struct tenant_revoked {

@@ -22,7 +22,7 @@ void session_shard::revoke_tenant(inbound& request) {
 void session_shard::next_tenant_operation() {
   auto& current = tenant_operations_.front();
   const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
-  tenant_question question{std::string(tenant_id)};
+  const tenant_question question{{std::string(tenant_id)}};
   current.live = on(question).live;
   current.answers_missing = peers_.sessions.size() - 1;
   if (current.answers_missing == 0) return tenant_counted();
@@ -109,8 +109,12 @@ void session_shard::finish_tenant() {
 }
 
 tenant_answer session_shard::on(const tenant_question& question) {
-  const auto tenant = state_->find_tenant(question.tenant_id);
-  return {tenant == core::no_slot ? 0 : state_->tenant(tenant).live};
+  tenant_answer out;
+  for (const auto& each : question.tenant_ids) {
+    const auto tenant = state_->find_tenant(each);
+    if (tenant != core::no_slot) out.live += state_->tenant(tenant).live;
+  }
+  return out;
 }
 
 tenant_answer session_shard::on(const tenant_revoked& order) {

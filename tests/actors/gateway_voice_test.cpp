@@ -209,6 +209,57 @@ TEST(lockout_list, shows_nobody_twice_while_locks_begin_and_end) {
   EXPECT_TRUE(page.cursor.empty());
 }
 
+TEST(callers_with_tenants, get_nothing_that_concerns_all_tenants) {
+  voice_world w;
+  w.open();
+  w.made("alice");
+  w.made("bob", "other");
+  w.made("carol", "other");
+  auto limited = w.admin;
+  limited.tenants = {"other", "unheard-of"};
+  const std::pair<method, core::request_params> whole[] = {
+      {method::session_stats, core::session_stats{}},
+      {method::server_connections, core::list_connections{}},
+      {method::admin_reload, core::reload_config{}},
+      {method::admin_drain, core::drain{}},
+      {method::admin_backup, core::backup{"/backups/1"}},
+      {method::admin_rotate_keys, core::rotate_keys{}},
+      {method::admin_crash, core::crash_actor{"session"}}};
+  for (const auto& [which, params] : whole) {
+    EXPECT_EQ(w.error(w.call(limited, which, params)), error_code::FORBIDDEN)
+        << core::to_string(which);
+    EXPECT_FALSE(std::holds_alternative<core::failed>(
+        w.port.replies.at(w.call(w.admin, which, params)).reply))
+        << core::to_string(which);
+  }
+  EXPECT_EQ(w.orders, 5U);
+  EXPECT_EQ(w.reply<core::info_reply>(w.call(limited, method::server_info, core::info_request{}))
+                .sessions,
+            2U);
+  EXPECT_EQ(w.reply<core::info_reply>(w.call(w.admin, method::server_info, core::info_request{}))
+                .sessions,
+            3U);
+}
+
+TEST(stats, add_up_all_shards_and_fail_when_one_is_away) {
+  voice_world w;
+  w.open();
+  for (int i = 0; i < 8; ++i) w.made("user-" + std::to_string(i));
+  const auto ticket = w.call(w.admin, method::session_stats, core::session_stats{});
+  EXPECT_EQ(w.reply<core::session_counts>(ticket).live, 8U);
+  caf::anon_send_exit(w.moved[1].session, caf::exit_reason::kill);
+  w.settle();
+  EXPECT_EQ(w.error(w.call(w.admin, method::session_stats, core::session_stats{})),
+            error_code::OVERLOADED);
+  EXPECT_EQ(w.error(w.call(w.admin, method::events_query,
+                           [] {
+                             core::query_events query;
+                             query.handle.emplace().bytes[0] = 255;
+                             return query;
+                           }())),
+            error_code::OVERLOADED);
+}
+
 TEST(subscriptions_of_a_connection, are_passed_on_and_end_with_it) {
   voice_world w;
   w.open();
