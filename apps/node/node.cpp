@@ -230,7 +230,7 @@ actors::subscriptions_actor node::spawn_subscriptions(
 actors::sources_actor node::spawn_sources() {
   std::lock_guard guard{current_mutex_};
   return system_->spawn(actors::sources_behaviour,
-                        actors::sources_options{policies_, &clock_});
+                        actors::sources_options{policies_, &clock_, core::limits::source_ids_max});
 }
 
 actors::metrics_actor node::spawn_metrics(const actors::node_actors& all) {
