@@ -1,11 +1,13 @@
 // Cursors of lists: opaque to callers, told apart by method, checked strictly (CURSOR_INVALID).
 #pragma once
+#include <algorithm>
 #include <charconv>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 
+#include "actors/messages.hpp"
 #include "core/session/identity.hpp"
 #include "core/session/state.hpp"
 #include "store/records.hpp"
@@ -36,6 +38,28 @@ enum class cursor_kind : char {
   if (failure != std::errc{} || at != end || make_cursor(kind, position) != text)
     return std::nullopt;
   return position;
+}
+
+/// lockout.list goes on behind a place, not a number.
+[[nodiscard]] inline std::string make_lock_cursor(const lock_place& place) {
+  core::byte_array<24> bytes;
+  auto number = static_cast<std::uint64_t>(place.first_window_ends_at_ms);
+  for (std::size_t i = 8; i-- > 0; number >>= 8) bytes[i] = static_cast<std::uint8_t>(number);
+  std::copy(place.subject.bytes.begin(), place.subject.bytes.end(), bytes.begin() + 8);
+  return static_cast<char>(cursor_kind::lockouts) + core::to_hex(bytes);
+}
+
+/// Absent: not a cursor that make_lock_cursor() made.
+[[nodiscard]] inline std::optional<lock_place> read_lock_cursor(std::string_view text) {
+  core::byte_array<24> bytes;
+  if (text.empty() || text[0] != static_cast<char>(cursor_kind::lockouts) ||
+      !core::from_hex(text.substr(1), bytes))
+    return std::nullopt;
+  std::uint64_t number = 0;
+  for (std::size_t i = 0; i < 8; ++i) number = number << 8 | bytes[i];
+  lock_place place{static_cast<core::millis>(number), {}};
+  std::copy(bytes.begin() + 8, bytes.end(), place.subject.bytes.begin());
+  return place;
 }
 
 /// A row as session.list and session.find show it: the store's sealed part opened, the rest as

@@ -105,6 +105,7 @@ class gateway_voice {
   void on(const shard_down& which);
   void on(const shard_moved& moved);
   void on(subscriptions_moved& moved);
+  void on(metrics_moved& moved);
   void on(callers_changed& change);
   void on(keys_changed& change);
   void on(const store_state_changed& change);
@@ -117,7 +118,9 @@ class gateway_voice {
   void info(inbound& request);
   void find(inbound& request);
   void described(inbound& request, const std::shared_ptr<found_in_store>& found);
-  void list_locks_of(const std::shared_ptr<lock_listing>& listing);
+  void list_locks_after(const std::shared_ptr<lock_listing>& listing);
+  void name_locks(const std::shared_ptr<lock_listing>& listing);
+  void show_locks(const std::shared_ptr<lock_listing>& listing);
   void list_lockouts(inbound& request);
   void query(inbound& request);
   void list_connections(inbound& request);

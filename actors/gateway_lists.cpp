@@ -95,72 +95,120 @@ void gateway_voice::described(inbound& request, const std::shared_ptr<found_in_s
   }
 }
 
-/// lockout.list goes from shard to shard: subjects sort by routing byte, and so do shards.
+/// lockout.list: every shard gives its first rows after the cursor; what is surely the earliest of
+/// all is named and put on the page, and so on until the page is full.
 struct gateway_voice::lock_listing {
   inbound request;
-  std::uint32_t shard = 0;
-  std::optional<core::subject_id> after;
+  std::optional<lock_place> after;
   core::lockout_page page;
+  std::size_t bytes = 0;
+  // Of one round:
+  std::vector<lock_row> rows;
+  std::vector<core::identity_ptr> names;  // by row
+  std::optional<lock_place> known_until;  // some shard has more beyond it
+  std::size_t missing = 0;
+  bool failed = false;
 };
 
 void gateway_voice::list_lockouts(inbound& request) {
   auto listing = std::make_shared<lock_listing>();
   const auto& params = std::get<core::list_lockouts>(request.what.params);
   if (!params.page.cursor.empty()) {
-    core::subject_id after;
-    if (params.page.cursor[0] != static_cast<char>(cursor_kind::lockouts) ||
-        !core::from_hex(params.page.cursor.substr(1), after.bytes))
+    listing->after = read_lock_cursor(params.page.cursor);
+    if (!listing->after)
       return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
-    listing->after = after;
-    listing->shard = shard_of(after.bytes[0], owner_->options_.shards);
   }
   listing->request = std::move(request);
-  list_locks_of(listing);
+  list_locks_after(listing);
 }
 
-void gateway_voice::list_locks_of(const std::shared_ptr<lock_listing>& listing) {
-  const auto& params = std::get<core::list_lockouts>(listing->request.what.params);
-  if (listing->shard >= owner_->peers_.shards.size())
-    return answer(listing->request, listing->page);
-  const auto& shard = owner_->peers_.shards[listing->shard];
-  const auto lost = [this, listing](const caf::error&) {
-    fail(listing->request, core::fail(core::error_code::OVERLOADED));
+void gateway_voice::list_locks_after(const std::shared_ptr<lock_listing>& listing) {
+  const auto& shards = owner_->peers_.shards;
+  listing->rows.clear();
+  listing->known_until.reset();
+  listing->missing = shards.size();
+  const auto answered = [this, listing] {
+    if (--listing->missing == 0) name_locks(listing);
   };
-  self_
-      ->request(shard.lockout, peer_timeout,
-                list_locks{listing->after, core::limits::page_rows_max})
-      .then(
-          [this, listing, lost, directory = shard.directory, &params](const locks_listed& locks) {
-            name_subjects question;
-            for (const auto& row : locks.rows) question.subjects.push_back(row.subject);
-            self_->request(directory, peer_timeout, std::move(question))
-                .then(
-                    [this, listing, locks, &params](const subjects_named& named) {
-                      const auto& who = *listing->request.who;
-                      for (std::size_t i = 0; i < locks.rows.size(); ++i) {
-                        const auto& row = locks.rows[i];
-                        listing->after = row.subject;
-                        const auto& user = named.names[i];
-                        if (!user || !who.sees_tenant(user->tenant_id)) continue;
-                        if (!params.tenant_id.empty() && params.tenant_id != user->tenant_id)
-                          continue;
-                        if (listing->page.rows.size() == params.page.limit) {
-                          // One more than fits: the page ends before it.
-                          return answer(listing->request, listing->page);
-                        }
-                        listing->page.rows.push_back({user->tenant_id, user->user_id,
-                                                      row.failed_attempts, row.locked_until_ms});
-                        listing->page.cursor = static_cast<char>(cursor_kind::lockouts) +
-                                               core::to_hex(row.subject.bytes);
-                      }
-                      if (!locks.more) ++listing->shard;
-                      if (listing->shard >= owner_->peers_.shards.size())
-                        listing->page.cursor.clear();
-                      list_locks_of(listing);
-                    },
-                    lost);
-          },
-          lost);
+  for (const auto& shard : shards)
+    self_
+        ->request(shard.lockout, peer_timeout,
+                  list_locks{listing->after, core::limits::page_rows_max})
+        .then(
+            [listing, answered](const locks_listed& locks) {
+              listing->rows.insert(listing->rows.end(), locks.rows.begin(), locks.rows.end());
+              if (locks.more &&
+                  (!listing->known_until || locks.rows.back().place < *listing->known_until))
+                listing->known_until = locks.rows.back().place;
+              answered();
+            },
+            [listing, answered](const caf::error&) {
+              listing->failed = true;
+              answered();
+            });
+}
+
+void gateway_voice::name_locks(const std::shared_ptr<lock_listing>& listing) {
+  if (listing->failed) return fail(listing->request, core::fail(core::error_code::OVERLOADED));
+  auto& rows = listing->rows;
+  if (listing->known_until)
+    std::erase_if(rows, [&](const lock_row& row) { return row.place > *listing->known_until; });
+  std::sort(rows.begin(), rows.end(),
+            [](const lock_row& a, const lock_row& b) { return a.place < b.place; });
+  listing->names.assign(rows.size(), nullptr);
+  const auto& shards = owner_->peers_.shards;
+  std::vector<std::vector<std::size_t>> of_shard(shards.size());
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    of_shard[shard_of(rows[i].place.subject.bytes[0], owner_->options_.shards)].push_back(i);
+  for (const auto& indexes : of_shard) listing->missing += !indexes.empty();
+  if (listing->missing == 0) return show_locks(listing);
+  const auto answered = [this, listing] {
+    if (--listing->missing == 0) show_locks(listing);
+  };
+  for (std::size_t shard = 0; shard < of_shard.size(); ++shard) {
+    auto& indexes = of_shard[shard];
+    if (indexes.empty()) continue;
+    name_subjects question;
+    for (const auto i : indexes) question.subjects.push_back(rows[i].place.subject);
+    self_->request(shards[shard].directory, peer_timeout, std::move(question))
+        .then(
+            [listing, answered, indexes = std::move(indexes)](const subjects_named& named) {
+              for (std::size_t i = 0; i < indexes.size(); ++i)
+                listing->names[indexes[i]] = named.names[i];
+              answered();
+            },
+            [listing, answered](const caf::error&) {
+              listing->failed = true;
+              answered();
+            });
+  }
+}
+
+void gateway_voice::show_locks(const std::shared_ptr<lock_listing>& listing) {
+  if (listing->failed) return fail(listing->request, core::fail(core::error_code::OVERLOADED));
+  const auto& params = std::get<core::list_lockouts>(listing->request.what.params);
+  const auto& who = *listing->request.who;
+  auto& page = listing->page;
+  for (std::size_t i = 0; i < listing->rows.size(); ++i) {
+    const auto& row = listing->rows[i];
+    const auto& user = listing->names[i];
+    const bool shown = user && who.sees_tenant(user->tenant_id) &&
+                       (params.tenant_id.empty() || params.tenant_id == user->tenant_id);
+    if (shown) {
+      listing->bytes += 100 + (user->tenant_id.size() + user->user_id.size()) * 2;
+      if (page.rows.size() == params.page.limit ||
+          (listing->bytes > core::limits::page_bytes_max && !page.rows.empty())) {
+        // One more than fits: the page ends before it.
+        page.cursor = make_lock_cursor(*listing->after);
+        return answer(listing->request, page);
+      }
+      page.rows.push_back(
+          {user->tenant_id, user->user_id, row.failed_attempts, row.locked_until_ms});
+    }
+    listing->after = row.place;
+  }
+  if (!listing->known_until) return answer(listing->request, page);
+  list_locks_after(listing);
 }
 
 void gateway_voice::query(inbound& request) {
@@ -225,19 +273,26 @@ void gateway_voice::query(inbound& request) {
               fail(to, core::fail(core::error_code::STORE_TIMEOUT));
             });
   };
-  if (params.user_id.empty()) return ask(request, std::move(question));
-  if (params.tenant_id.empty())
+  const bool names_user = !params.user_id.empty();
+  if (names_user && params.tenant_id.empty())
     return fail(request,
                 core::fail(core::error_code::INVALID_PARAMS, "tenant_id", "required with user_id"));
-  const auto shard = shard_of(owner_->options_.keys->routing_byte(params.tenant_id, params.user_id),
-                              owner_->options_.shards);
+  if (!names_user && !params.handle) return ask(request, std::move(question));
+  // Requests that name a user are executed as sent: what came before on this connection goes to
+  // the shard first, and the shard answers when it is done with that.
+  owner_->turn_ended();
+  const auto byte = names_user
+                        ? owner_->options_.keys->routing_byte(params.tenant_id, params.user_id)
+                        : params.handle->bytes[0];
+  find_subject whose{std::string(params.tenant_id), std::string(params.user_id), {}};
+  if (!names_user) whose.handle = params.handle;
   self_
-      ->request(owner_->peers_.shards[shard].session, peer_timeout,
-                find_subject{std::string(params.tenant_id), std::string(params.user_id)})
+      ->request(owner_->peers_.shards[shard_of(byte, owner_->options_.shards)].session,
+                peer_timeout, std::move(whose))
       .then(
-          [request, question, ask, nothing](const subject_found& found) mutable {
-            if (!found.subject) return nothing(request, question.filter.after);
-            question.filter.subject = found.subject;
+          [request, question, ask, nothing, names_user](const subject_found& found) mutable {
+            if (names_user && !found.subject) return nothing(request, question.filter.after);
+            if (names_user) question.filter.subject = found.subject;
             ask(request, std::move(question));
           },
           [this, request](const caf::error&) {

@@ -10,6 +10,22 @@ namespace {
 constexpr auto peer_timeout = std::chrono::seconds(8);
 constexpr auto backup_timeout = std::chrono::minutes(10);
 
+/// What concerns all tenants at once: not for callers that may see only some.
+bool is_of_the_whole_node(core::method which) noexcept {
+  switch (which) {
+    case core::method::session_stats:
+    case core::method::server_connections:
+    case core::method::admin_reload:
+    case core::method::admin_drain:
+    case core::method::admin_backup:
+    case core::method::admin_rotate_keys:
+    case core::method::admin_crash:
+      return true;
+    default:
+      return false;  // NOLINT: the others name a tenant, or are filtered
+  }
+}
+
 }  // namespace
 
 gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owner,
@@ -26,6 +42,7 @@ gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owne
       [&state](shard_down& which) { state.on(which); },
       [&state](shard_moved& moved) { state.on(moved); },
       [&state](subscriptions_moved& moved) { state.on(moved); },
+      [&state](metrics_moved& moved) { state.on(moved); },
       [&state](callers_changed& change) { state.on(change); },
       [&state](keys_changed& change) { state.on(change); },
       [&state](store_state_changed& change) { state.on(change); },
@@ -58,6 +75,8 @@ void gateway_voice::on(const reply_batch& replies) {
 
 void gateway_voice::on(cold_request& order) {
   auto& request = order.request;
+  if (!request.who->tenants.empty() && is_of_the_whole_node(request.what.method))
+    return fail(request, core::fail(core::error_code::FORBIDDEN));
   switch (request.what.method) {
     case core::method::session_stats:
       return stats(request);
@@ -136,7 +155,17 @@ void gateway_voice::info(inbound& request) {
     if (--open->missing == 0) answer(request, open->reply);
   };
   const auto lost = [answered](const caf::error&) { answered(); };
-  for (const auto& shard : owner_->peers_.shards)
+  for (const auto& shard : owner_->peers_.shards) {
+    if (!request.who->tenants.empty()) {  // other tenants' sessions are unknown to it
+      self_->request(shard.session, peer_timeout, tenant_question{request.who->tenants})
+          .then(
+              [open, answered](const tenant_answer& from) {
+                open->reply.sessions += from.live;
+                answered();
+              },
+              lost);
+      continue;
+    }
     self_->request(shard.session, peer_timeout, count_sessions{})
         .then(
             [open, answered](const sessions_counted& from) {
@@ -144,6 +173,7 @@ void gateway_voice::info(inbound& request) {
               answered();
             },
             lost);
+  }
   for (const auto& each : owner_->peers_.gateways)
     self_->request(each, peer_timeout, list_loop{0, 0})
         .then(
@@ -227,6 +257,8 @@ void gateway_voice::on(subscriptions_moved& moved) {
   // Their subscriptions are gone: they must notice, and come again with their cursors.
   for (const auto id : std::exchange(owner_->subscribers_, {})) owner_->connections_->close(id);
 }
+
+void gateway_voice::on(metrics_moved& moved) { owner_->peers_.metrics = std::move(moved.metrics); }
 
 void gateway_voice::on(callers_changed& change) {
   owner_->options_.tokens = std::move(change.tokens);

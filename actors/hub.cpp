@@ -14,6 +14,8 @@ hub_actor::behavior_type hub_behaviour(hub_actor::stateful_pointer<hub_state> se
       [&state](interest_changed& change) { state.on(change); },
       [&state](load_shards& question) { return state.on(question); },
       [self](count_mail) { return mail_counted{self->mailbox().size()}; },
+      [&state](read_tenants& question) { return state.on(question); },
+      [&state](await_commits& question) { return state.on(question); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
@@ -33,6 +35,14 @@ void hub_state::on(const interest_changed& change) {
 }
 
 caf::result<shards_loaded> hub_state::on(load_shards& question) {
+  return self->delegate(peers_.journal, std::move(question));
+}
+
+caf::result<tenants_read> hub_state::on(read_tenants& question) {
+  return self->delegate(peers_.journal, std::move(question));
+}
+
+caf::result<commits_done> hub_state::on(await_commits& question) {
   return self->delegate(peers_.journal, std::move(question));
 }
 

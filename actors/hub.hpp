@@ -11,6 +11,8 @@ class hub_state {
   void on(events_durable& done);
   void on(const interest_changed& change);
   caf::result<shards_loaded> on(load_shards& question);
+  caf::result<tenants_read> on(read_tenants& question);
+  caf::result<commits_done> on(await_commits& question);
   void on(node_peers& peers);
   caf::result<bool> stop();
   static constexpr const char* name = "hub";

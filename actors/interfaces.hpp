@@ -32,7 +32,7 @@ using lockout_actor =
                                                     // session actor
                      fn<void(lockout_question)>,    // answers lockout_answer to the session actor
                      fn<void(clear_counters)>,      // a cleared lockout is committed
-                     fn<locks_listed(list_locks)>,  // users with a lock, by subject
+                     fn<locks_listed(list_locks)>,  // users with a lock, as counting began
                      fn<locks_counted(count_locks)>,  //
                      fn<void(policies_changed)>,      //
                      fn<void(wire_shard)>,            // who the session actor is
@@ -66,9 +66,10 @@ using session_actor =
                      fn<tenant_answer(tenant_revoked)>,          // a tenant's sessions are over
                      fn<sessions_described(describe_sessions)>,  // completes rows that the store
                                                                  // found
-                     fn<subject_found(find_subject)>,            // a user's subject, by name
-                     fn<sessions_counted(count_sessions)>,       //
-                     fn<ring_key_answer(ring_key_question)>,     //
+                     fn<subject_found(find_subject)>,       // a user's subject, in the order of the
+                                                            // user's requests
+                     fn<sessions_counted(count_sessions)>,  //
+                     fn<ring_key_answer(ring_key_question)>,  //
                      fn<shard_collected(collect_shard)>,
                      fn<void(source_limit_changed)>,  // a source's unknown ids are limited
                      fn<void(policies_changed)>,      //
@@ -90,6 +91,8 @@ using journal_actor =
                      fn<backup_done(back_up)>,           //
                      fn<keys_rewrapped(rewrap_keys)>,    //
                      fn<shards_loaded(load_shards)>,     // commits what waits, then reads
+                     fn<tenants_read(read_tenants)>,     // so does this
+                     fn<commits_done(await_commits)>,    // commits what waits
                      fn<journal_collected(collect_journal)>,
                      fn<void(node_peers)>,  //
                      fn<bool(stop_atom)>>;  // commits, closes
@@ -109,13 +112,15 @@ using log_actor = caf::typed_actor<fn<void(events_published)>,      // renders e
                                    fn<void(store_state_changed)>>;  //
 
 using hub_actor =
-    caf::typed_actor<fn<void(log_events)>,            // to the journal
-                     fn<void(events_durable)>,        // to whoever listens
-                     fn<void(interest_changed)>,      // whether a loop has subscribers
-                     fn<shards_loaded(load_shards)>,  // by the journal, after all that came before
-                     fn<mail_counted(count_mail)>,    //
-                     fn<void(node_peers)>,            // the other actors
-                     fn<bool(stop_atom)>>;            // everything has been handed on
+    caf::typed_actor<fn<void(log_events)>,             // to the journal
+                     fn<void(events_durable)>,         // to whoever listens
+                     fn<void(interest_changed)>,       // whether a loop has subscribers
+                     fn<shards_loaded(load_shards)>,   // by the journal, after all that came before
+                     fn<tenants_read(read_tenants)>,   // so are these
+                     fn<commits_done(await_commits)>,  //
+                     fn<mail_counted(count_mail)>,     //
+                     fn<void(node_peers)>,             // the other actors
+                     fn<bool(stop_atom)>>;             // everything has been handed on
 
 using gateway_actor =
     caf::typed_actor<fn<void(reply_batch)>,   // answers that another loop's shard made
@@ -126,6 +131,7 @@ using gateway_actor =
                      fn<void(shard_down)>,        // answers what is in flight there with OVERLOADED
                      fn<void(shard_moved)>,       // a shard is (again) here
                      fn<void(subscriptions_moved)>,  // the loop's subscriptions began anew
+                     fn<void(metrics_moved)>,        // so did metrics
                      fn<void(callers_changed)>,      // tokens after a reload
                      fn<void(keys_changed)>,         //
                      fn<void(store_state_changed)>,  // for /readyz
@@ -170,6 +176,9 @@ struct shard_moved {
 };
 struct subscriptions_moved {
   subscriptions_actor subscriptions;
+};
+struct metrics_moved {
+  metrics_actor metrics;
 };
 struct cold_request {
   inbound request;

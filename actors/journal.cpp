@@ -45,6 +45,8 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](back_up& order) { return state.on(order); },
       [&state](rewrap_keys& order) { return state.on(order); },
       [&state](load_shards& question) { return state.on(question); },
+      [&state](read_tenants& question) { return state.on(question); },
+      [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
@@ -397,6 +399,24 @@ shards_loaded journal_worker::on(const load_shards& question) {
   else
     out.why = images.error();
   return out;
+}
+
+tenants_read journal_worker::on(const read_tenants&) {
+  flush();
+  tenants_read out;
+  const stopwatch watch;
+  auto tenants = tenant_generations_of(*options_.log);
+  tallies_.took(store_operation::load, watch.ns());
+  if (tenants)
+    out.tenants = std::move(*tenants);
+  else
+    out.why = tenants.error();
+  return out;
+}
+
+commits_done journal_worker::on(const await_commits&) {
+  flush();
+  return {};
 }
 
 journal_collected journal_worker::on(const collect_journal&) {

@@ -29,6 +29,8 @@ class journal_worker {
   caf::result<backup_done> on(back_up& order);
   caf::result<keys_rewrapped> on(rewrap_keys& order);
   shards_loaded on(const load_shards& question);
+  tenants_read on(const read_tenants&);
+  commits_done on(const await_commits&);
   journal_collected on(const collect_journal&);
   void on(node_peers& peers) { peers_ = std::move(peers); }
   bool stop();

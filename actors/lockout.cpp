@@ -1,5 +1,7 @@
 #include "actors/lockout.hpp"
 
+#include <algorithm>
+
 #include "actors/handlers.hpp"
 
 namespace portcullis::actors {
@@ -58,6 +60,8 @@ void lockout_shard::on(wire_shard& peers) {
 
 void lockout_shard::on(failed_attempt& failed) {
   now_ms_ = std::max(now_ms_, failed.now_ms);
+  // Before the new count takes the place of what a lock that is over left behind.
+  end_locks(failed.what.subject);
   const auto& policy = options_.policies->lockout;
   attempt_answer out;
   out.user = failed.user;
@@ -106,17 +110,19 @@ void lockout_shard::on(const clear_counters& order) { state_->apply(order.cleare
 locks_listed lockout_shard::on(const list_locks& question) const {
   const auto now_ms = options_.clock->now_ms();
   locks_listed out;
-  const auto& users = state_->users();
-  for (auto at = question.after ? users.upper_bound(*question.after) : users.begin();
-       at != users.end(); ++at) {
-    const auto status = core::status_of(*state_, &at->first, options_.policies->lockout, now_ms);
+  for (const auto& [subject, user] : state_->users()) {
+    const lock_place place{user.first_window_ends_at_ms, subject};
+    if (question.after && place <= *question.after) continue;
+    const auto status = core::status_of(*state_, &subject, options_.policies->lockout, now_ms);
     if (!status.locked) continue;
-    if (out.rows.size() == question.limit) {
-      out.more = true;
-      break;
-    }
-    out.rows.push_back({at->first, status.failed_attempts, *status.locked_until_ms});
+    out.rows.push_back({place, status.failed_attempts, *status.locked_until_ms});
   }
+  const auto earlier = [](const lock_row& a, const lock_row& b) { return a.place < b.place; };
+  out.more = out.rows.size() > question.limit;
+  const auto shown = std::min<std::size_t>(out.rows.size(), question.limit);
+  std::partial_sort(out.rows.begin(), out.rows.begin() + static_cast<std::ptrdiff_t>(shown),
+                    out.rows.end(), earlier);
+  out.rows.resize(shown);
   return out;
 }
 
@@ -124,31 +130,33 @@ locks_counted lockout_shard::on(const count_locks&) const {
   return {state_->locked(options_.clock->now_ms()), self_->mailbox().size()};
 }
 
-void lockout_shard::tick() {
-  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
-  struct ended {
-    core::subject_id subject;
-    std::optional<core::short_hash> source;
-  };
-  std::vector<ended> locks;
-  std::vector<core::subject_id> over;
-  for (const auto& [subject, user] : state_->users()) {
-    if (user.whole.locked_until_ms > 0 && !user.whole.locked(now_ms_))
-      locks.push_back({subject, std::nullopt});
-    for (const auto& [source, counter] : user.sources)
-      if (counter.locked_until_ms > 0 && !counter.locked(now_ms_))
-        locks.push_back({subject, source});
-    if (user.over(now_ms_)) over.push_back(subject);
-  }
-  for (const auto& lock : locks) {
-    auto what = about_subject(lock.subject, now_ms_);
-    what.body = core::lockout_ended{lock.source};
+/// Tells of the user's locks that are over.
+void lockout_shard::end_locks(const core::subject_id& subject) {
+  const auto* user = state_->find(subject);
+  if (user == nullptr) return;
+  std::vector<std::optional<core::short_hash>> over;  // absent: the whole user's
+  if (user->whole.lock_over(now_ms_)) over.emplace_back();
+  for (const auto& [source, counter] : user->sources)
+    if (counter.lock_over(now_ms_)) over.emplace_back(source);
+  for (const auto& source : over) {
+    auto what = about_subject(subject, now_ms_);
+    what.body = core::lockout_ended{source};
     state_->apply(what);
-    lock_changed change{lock.subject, lock.source, 0, {}};
+    lock_changed change{subject, source, 0, {}};
     change.events.push_back(std::move(what));
     self_->send(session_, std::move(change));
   }
-  for (const auto& subject : over) (void)state_->drop_if_over(subject, now_ms_);
+}
+
+void lockout_shard::tick() {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  std::vector<core::subject_id> due;
+  for (const auto& [subject, user] : state_->users())
+    if (user.lock_over(now_ms_) || user.over(now_ms_)) due.push_back(subject);
+  for (const auto& subject : due) {
+    end_locks(subject);
+    (void)state_->drop_if_over(subject, now_ms_);
+  }
 }
 
 }  // namespace portcullis::actors

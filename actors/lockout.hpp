@@ -31,6 +31,8 @@ class lockout_shard {
   static constexpr const char* name = "lockout";
 
  private:
+  void end_locks(const core::subject_id& subject);
+
   lockout_self* self_ = nullptr;
   lockout_options options_;
   std::unique_ptr<core::lockout_state> state_;

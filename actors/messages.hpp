@@ -131,12 +131,19 @@ struct lockout_answer {
 struct clear_counters {
   core::event cleared;  // committed
 };
+/// Where a user stands in lockout.list: by when counting began (the end of the first failure's
+/// window tells), then by subject. Stays the same while anything counts against the user.
+struct lock_place {
+  core::millis first_window_ends_at_ms = 0;
+  core::subject_id subject;
+  friend auto operator<=>(const lock_place&, const lock_place&) = default;
+};
 struct list_locks {
-  std::optional<core::subject_id> after;
+  std::optional<lock_place> after;
   std::uint32_t limit = 0;
 };
 struct lock_row {
-  core::subject_id subject;
+  lock_place place;
   std::uint32_t failed_attempts = 0;
   core::millis locked_until_ms = 0;
 };
@@ -167,8 +174,10 @@ struct name_subjects {
 struct subjects_named {
   std::vector<core::identity_ptr> names;  // null: unknown
 };
+/// Answered when every request of the user that came before is: what it did is committed.
 struct find_subject {
   std::string tenant_id, user_id;
+  std::optional<core::session_handle> handle;  // set: the user of this session
 };
 struct subject_found {
   std::optional<core::subject_id> subject;
@@ -181,10 +190,11 @@ struct sessions_described {
   std::vector<core::session_row> rows;
 };
 
-/// How many sessions of a tenant live in the shard.
+/// How many sessions of these tenants live in the shard.
 struct tenant_question {
-  std::string tenant_id;
+  std::vector<std::string> tenant_ids;
 };
+/// Nothing happens when the shard has heard of this generation, or a newer one, before.
 struct tenant_revoked {
   std::string tenant_id;
   std::uint32_t generation = 0;
@@ -273,6 +283,15 @@ struct shards_loaded {
   std::vector<std::shared_ptr<shard_image>> images;
   std::optional<core::error> why;
 };
+/// Which generation each tenant that was ever revoked has, by what is committed.
+struct read_tenants {};
+struct tenants_read {
+  std::vector<tenant_revoked> tenants;
+  std::optional<core::error> why;
+};
+/// Answered when all that was handed to the hub before is committed, or refused.
+struct await_commits {};
+struct commits_done {};
 
 /// Asked of every owner at a scrape; the answer comes with how much mail waits.
 template <class Tallies>
@@ -325,6 +344,7 @@ struct node_peers;
 struct shard_moved;
 struct shard_down;
 struct subscriptions_moved;
+struct metrics_moved;
 struct cold_request;
 struct http_get;
 struct collect_loop;
@@ -399,6 +419,7 @@ PORTCULLIS_LOCAL(node_peers)
 PORTCULLIS_LOCAL(shard_moved)
 PORTCULLIS_LOCAL(shard_down)
 PORTCULLIS_LOCAL(subscriptions_moved)
+PORTCULLIS_LOCAL(metrics_moved)
 PORTCULLIS_LOCAL(cold_request)
 PORTCULLIS_LOCAL(http_get)
 PORTCULLIS_LOCAL(collect_loop)
@@ -411,6 +432,10 @@ PORTCULLIS_LOCAL(connection_gone)
 PORTCULLIS_LOCAL(collect_subscriptions)
 PORTCULLIS_LOCAL(load_shards)
 PORTCULLIS_LOCAL(shards_loaded)
+PORTCULLIS_LOCAL(read_tenants)
+PORTCULLIS_LOCAL(tenants_read)
+PORTCULLIS_LOCAL(await_commits)
+PORTCULLIS_LOCAL(commits_done)
 PORTCULLIS_LOCAL(collect_shard)
 PORTCULLIS_LOCAL(collect_journal)
 PORTCULLIS_LOCAL(scrape)

@@ -24,6 +24,7 @@ metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<m
       [self](scrape) { return self->state.collect(); },
       [self](node_peers& peers) {
         self->state.options.subscriptions = std::move(peers.subscriptions);
+        self->state.options.log = std::move(peers.log);
       },
       [self](shard_moved& moved) {
         self->state.options.sessions[moved.shard] = moved.session;

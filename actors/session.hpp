@@ -46,7 +46,7 @@ class session_shard {
   tenant_answer on(const tenant_question& question);
   tenant_answer on(const tenant_revoked& order);
   caf::result<sessions_described> on(describe_sessions& question);
-  subject_found on(const find_subject& question);
+  caf::result<subject_found> on(const find_subject& question);
   sessions_counted on(const count_sessions&);
   ring_key_answer on(const ring_key_question& question);
   shard_collected on(const collect_shard&);
@@ -135,6 +135,14 @@ class session_shard {
   void tenant_committed(bool refused, const core::error& why);
   void tenant_answered(bool ok, std::uint64_t live, void (session_shard::*then)());
   void finish_tenant();
+  // and questions that come in the order of a user's requests
+  struct request_name {
+    std::uint32_t loop = 0;
+    net::ticket to;
+  };
+  [[nodiscard]] std::optional<core::subject_id> known_subject(core::user_slot user) const;
+  void find_behind(core::user_slot user, const request_name& last,
+                   caf::typed_response_promise<subject_found> promise);
 
   // Who waits for whom.
   [[nodiscard]] bool held(core::user_slot user, inbound& request);

@@ -2,6 +2,8 @@
 // tenant's name counts what lives everywhere, commits the event, tells every shard the new
 // generation and answers when all have seen it: a create that starts after the answer is made under
 // it, one that ran meanwhile is over with it.
+#include <algorithm>
+
 #include "actors/session.hpp"
 
 namespace portcullis::actors {
@@ -20,7 +22,7 @@ void session_shard::revoke_tenant(inbound& request) {
 void session_shard::next_tenant_operation() {
   auto& current = tenant_operations_.front();
   const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
-  tenant_question question{std::string(tenant_id)};
+  const tenant_question question{{std::string(tenant_id)}};
   current.live = on(question).live;
   current.answers_missing = peers_.sessions.size() - 1;
   if (current.answers_missing == 0) return tenant_counted();
@@ -107,8 +109,12 @@ void session_shard::finish_tenant() {
 }
 
 tenant_answer session_shard::on(const tenant_question& question) {
-  const auto tenant = state_->find_tenant(question.tenant_id);
-  return {tenant == core::no_slot ? 0 : state_->tenant(tenant).live};
+  tenant_answer out;
+  for (const auto& each : question.tenant_ids) {
+    const auto tenant = state_->find_tenant(each);
+    if (tenant != core::no_slot) out.live += state_->tenant(tenant).live;
+  }
+  return out;
 }
 
 tenant_answer session_shard::on(const tenant_revoked& order) {
@@ -117,15 +123,55 @@ tenant_answer session_shard::on(const tenant_revoked& order) {
   what.body =
       core::session_revoked{core::revoke_scope::tenant, 0, {}, std::nullopt, order.generation, {}};
   const auto tenant = state_->need_tenant(order.tenant_id);
+  // Told twice, by the coordinator and after a restart: the second time ends nothing.
+  if (order.generation <= state_->tenant(tenant).generation) return {};
   const auto live = state_->tenant(tenant).live;
   state_->apply(what);
   return {live};
 }
 
-subject_found session_shard::on(const find_subject& question) {
-  const auto user = state_->find_user(options_.keys->lookup(question.tenant_id, question.user_id));
-  if (user == core::no_slot) return {};
-  return {state_->user(user).subject};
+caf::result<subject_found> session_shard::on(const find_subject& question) {
+  auto user = core::no_slot;
+  if (!question.handle)
+    user = state_->find_user(options_.keys->lookup(question.tenant_id, question.user_id));
+  else if (const auto slot = state_->find(*question.handle); slot != core::no_slot)
+    user = state_->at(slot).user;
+  if (user == core::no_slot) return subject_found{};
+  const auto found = holds_.find(user);
+  if (found == holds_.end()) return subject_found{known_subject(user)};
+  const auto& ahead_of_it = found->second;
+  const auto& last =
+      ahead_of_it.waiting.empty() ? ahead_of_it.current.request : ahead_of_it.waiting.back();
+  auto promise = self_->make_response_promise<subject_found>();
+  find_behind(user, {last.loop, last.to}, promise);
+  return promise;
+}
+
+std::optional<core::subject_id> session_shard::known_subject(core::user_slot user) const {
+  const auto& subject = state_->user(user).subject;
+  if (subject == core::subject_id{}) return std::nullopt;  // its first create was refused
+  return subject;
+}
+
+/// Answers when request `last` of the user is done with. A held user waits for the journal in the
+/// end, so each look comes after all that was on its way there.
+void session_shard::find_behind(core::user_slot user, const request_name& last,
+                                caf::typed_response_promise<subject_found> promise) {
+  const auto is_last = [&](const inbound& request) {
+    return request.loop == last.loop && request.to.slot == last.to.slot &&
+           request.to.generation == last.to.generation;
+  };
+  const auto found = holds_.find(user);
+  const bool waits = found != holds_.end() && (is_last(found->second.current.request) ||
+                                               std::any_of(found->second.waiting.begin(),
+                                                           found->second.waiting.end(), is_last));
+  if (!waits) {
+    promise.deliver(subject_found{known_subject(user)});
+    return;
+  }
+  self_->request(peers_.hub, peer_timeout, await_commits{})
+      .then([this, user, last, promise](const commits_done&) { find_behind(user, last, promise); },
+            [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
 }
 
 sessions_counted session_shard::on(const count_sessions&) {

@@ -45,9 +45,13 @@ class loader final : public store::load_visitor {
   }
 
   void on_lockout(const store::lockout_record& row) override {
-    image_of(row.subject.bytes[0])
-        .lockouts->load(row.subject, row.source,
-                        {row.failed_attempts, row.window_ends_at_ms, row.locked_until_ms});
+    auto& image = image_of(row.subject.bytes[0]);
+    image.lockouts->load(row.subject, row.source,
+                         {row.failed_attempts, row.window_ends_at_ms, row.locked_until_ms});
+    // Already here: the first request may come before the lockout actor has told its locks.
+    const auto user = image.sessions->find_user(row.subject);
+    if (user != core::no_slot && !row.source)
+      image.sessions->user(user).locked_until_ms = row.locked_until_ms;
   }
 
   void on_session(const store::session_record& row) override {
@@ -103,6 +107,21 @@ class loader final : public store::load_visitor {
 };
 
 }  // namespace
+
+core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& log) {
+  class collector final : public store::load_visitor {
+   public:
+    void on_tenant(const store::tenant_record& row) override {
+      found.push_back({std::string(row.tenant_id), static_cast<std::uint32_t>(row.generation)});
+    }
+    void on_user(core::user_row&&) override {}
+    void on_lockout(const store::lockout_record&) override {}
+    void on_session(const store::session_record&) override {}
+    std::vector<tenant_revoked> found;
+  } visitor;
+  if (const auto ok = log.load_tenants(visitor); !ok) return ok.error();
+  return std::move(visitor.found);
+}
 
 core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
     store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards) {

@@ -13,4 +13,7 @@ namespace portcullis::actors {
 [[nodiscard]] core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
     store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards);
 
+/// The generation of every tenant that was ever revoked, as committed. Errors: as journal::load.
+[[nodiscard]] core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& log);
+
 }  // namespace portcullis::actors

@@ -39,14 +39,16 @@ void sources_state::on(const unknown_id_seen& seen) {
   auto found = windows_.find(seen.source);
   if (found == windows_.end() || now_ms >= found->second.ends_at_ms) {
     if (found == windows_.end() && windows_.size() >= core::limits::source_counters_max) return;
+    if (found != windows_.end()) ids_ -= found->second.ids.size();
     found =
         windows_.insert_or_assign(seen.source, window{now_ms + policy.window_s * 1000, false, {}})
             .first;
   }
   auto& current = found->second;
   if (current.limited) return;
-  current.ids.insert(seen.id);
+  if (ids_ < options_.ids_max && current.ids.insert(seen.id).second) ++ids_;
   if (current.ids.size() < policy.source_threshold) return;
+  ids_ -= current.ids.size();
   current.limited = true;
   current.ids.clear();
   current.ends_at_ms = now_ms + policy.duration_s * 1000;
@@ -57,7 +59,11 @@ void sources_state::on(const unknown_id_seen& seen) {
 
 void sources_state::tick() {
   const auto now_ms = options_.clock->now_ms();
-  std::erase_if(windows_, [&](const auto& entry) { return now_ms >= entry.second.ends_at_ms; });
+  std::erase_if(windows_, [&](const auto& entry) {
+    if (now_ms < entry.second.ends_at_ms) return false;
+    ids_ -= entry.second.ids.size();
+    return true;
+  });
 }
 
 }  // namespace portcullis::actors

@@ -1,18 +1,21 @@
 // The sources actor: one a node. Counts distinct unknown session ids of a source in a window
 // (lockout.source_threshold) and tells the shards which sources are over it. Approximate by design:
-// it hears of an id after it was answered.
+// it hears of an id after it was answered. Bounded: past source_counters_max sources, or
+// source_ids_max ids of all of them, what is new is not counted until windows end.
 #pragma once
 #include <map>
 #include <set>
 
 #include "actors/interfaces.hpp"
 #include "core/clock.hpp"
+#include "core/limits.hpp"
 
 namespace portcullis::actors {
 
 struct sources_options {
   std::shared_ptr<const core::policy_book> policies;
   core::clock* clock = nullptr;
+  std::size_t ids_max = core::limits::source_ids_max;
 };
 
 class sources_state {
@@ -34,6 +37,7 @@ class sources_state {
   sources_options options_;
   std::vector<session_actor> sessions_;
   std::map<core::short_hash, window> windows_;
+  std::size_t ids_ = 0;  // of all windows
 };
 
 sources_actor::behavior_type sources_behaviour(sources_actor::stateful_pointer<sources_state> self,

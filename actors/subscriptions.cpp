@@ -45,9 +45,9 @@ void subscriptions_loop::interest() {
   const bool wanted = !subscriptions_.empty();
   if (wanted == interested_) return;
   interested_ = wanted;
-  recent_.clear();
-  recent_events_ = 0;
-  recent_from_seq_ = 0;
+  forget_recent();
+  arrivals_.clear();
+  arriving_events_ = 0;
   self_->send(options_.hub, interest_changed{options_.loop, wanted});
 }
 
@@ -163,20 +163,82 @@ bool subscriptions_loop::deliver(subscription& to, const core::event& what) {
 
 void subscriptions_loop::on(const events_published& published) {
   if (!interested_) return;
+  auto came = std::make_shared<arrival>();
   for (const auto& batch : published.batches) {
     if (batch->events.empty()) continue;
-    if (recent_from_seq_ == 0) recent_from_seq_ = batch->events.front().seq;
-    recent_.push_back(batch);
-    recent_events_ += batch->events.size();
-    published_seq_ = std::max(published_seq_, batch->events.back().seq);
+    came->events += batch->events.size();
+    came->batches.push_back(batch);
+    for (const auto& what : batch->events)
+      if (what.subject && what.user_id.empty()) came->named = false;
   }
-  for (auto& [number, each] : subscriptions_)
-    if (each.live) each.live = deliver_recent(each);
-  while (recent_events_ > core::limits::recent_events_max && recent_.size() > 1) {
-    recent_events_ -= recent_.front()->events.size();
-    recent_.pop_front();
-    recent_from_seq_ = recent_.front()->events.front().seq;
+  if (came->batches.empty()) return;
+  if (arriving_events_ + came->events > core::limits::recent_events_max && !arrivals_.empty()) {
+    // Names do not come as fast as events: the journal serves what is let go here.
+    published_seq_ = std::max(published_seq_, came->batches.back()->events.back().seq);
+    let_go_ = true;
+    return;
   }
+  arriving_events_ += came->events;
+  arrivals_.push_back(came);
+  if (!came->named) ask_names(came);
+  take_arrivals();
+}
+
+/// A session actor knows only users that it has opened since it started; the directory knows all.
+void subscriptions_loop::ask_names(const std::shared_ptr<arrival>& came) {
+  auto events = std::make_shared<std::vector<core::event>>();
+  events->reserve(came->events);
+  for (const auto& batch : came->batches)  // shared with other loops: copied
+    events->insert(events->end(), batch->events.begin(), batch->events.end());
+  name_events(self_, options_.directories, events, [this, came, events] {
+    auto named = std::make_shared<event_batch>();
+    named->events = std::move(*events);
+    came->batches = {std::move(named)};
+    came->named = true;
+    take_arrivals();
+  });
+}
+
+void subscriptions_loop::take_arrivals() {
+  while (!arrivals_.empty() && arrivals_.front()->named) {
+    const auto came = std::move(arrivals_.front());
+    arrivals_.pop_front();
+    arriving_events_ -= came->events;
+    for (const auto& batch : came->batches) remember(batch);
+    std::vector<std::uint64_t> behind;
+    for (auto& [number, each] : subscriptions_) {
+      if (!each.live) continue;
+      each.live = each.position + 1 >= recent_from_seq_ && deliver_recent(each);
+      if (!each.live) behind.push_back(number);
+    }
+    for (const auto number : behind) pump(number);
+    while (recent_events_ > core::limits::recent_events_max && recent_.size() > 1) {
+      recent_events_ -= recent_.front()->events.size();
+      recent_.pop_front();
+      recent_from_seq_ = recent_.front()->events.front().seq;
+    }
+  }
+  if (arrivals_.empty() && std::exchange(let_go_, false))  // the tick goes on with who lacks it
+    for (auto& [number, each] : subscriptions_)
+      each.live = each.live && each.position >= published_seq_;
+}
+
+void subscriptions_loop::remember(const batch_ptr& batch) {
+  const auto from = batch->events.front().seq;
+  // Numbers have no gap: what is missing was published while nobody here was interested, or was
+  // let go. Who needs it reads the journal.
+  if (from != recent_to_seq_ + 1) forget_recent();
+  if (recent_.empty()) recent_from_seq_ = from;
+  recent_.push_back(batch);
+  recent_events_ += batch->events.size();
+  recent_to_seq_ = batch->events.back().seq;
+  published_seq_ = std::max(published_seq_, recent_to_seq_);
+}
+
+void subscriptions_loop::forget_recent() {
+  recent_.clear();
+  recent_events_ = 0;
+  recent_from_seq_ = recent_to_seq_ = 0;
 }
 
 bool subscriptions_loop::deliver_recent(subscription& to) {
@@ -201,7 +263,8 @@ void subscriptions_loop::pump(std::uint64_t number) {
                              static_cast<std::int64_t>(options_.lag_events_max)));
     return;
   }
-  const bool recent_reaches = recent_from_seq_ != 0 && each.position + 1 >= recent_from_seq_;
+  const bool recent_reaches = recent_from_seq_ != 0 && each.position + 1 >= recent_from_seq_ &&
+                              recent_to_seq_ >= published_seq_;
   if (recent_reaches || each.position >= published_seq_) {
     each.live = deliver_recent(each);
     return;

@@ -1,7 +1,7 @@
 // The subscriptions actor: one a loop, pinned. Gives live subscribers every durable event that
 // passes their filter, none missing, none twice. A reader that does not keep up is served from the
 // journal when it reads again; one that is too far behind is told so and let go. Bounded: a ring of
-// recent batches, one query a subscription.
+// recent batches, the batches that wait for names, one query a subscription.
 #pragma once
 #include <deque>
 #include <map>
@@ -62,6 +62,16 @@ class subscriptions_loop {
     bool querying = false;
     core::millis said_at_ms = 0;  // when it last heard of its cursor
   };
+  // Published together. What no session actor could name is named before anybody sees it.
+  struct arrival {
+    std::vector<batch_ptr> batches;
+    std::size_t events = 0;
+    bool named = true;
+  };
+  void ask_names(const std::shared_ptr<arrival>& came);
+  void take_arrivals();
+  void remember(const batch_ptr& batch);
+  void forget_recent();
   void begin(std::uint64_t number, std::uint64_t committed, inbound request,
              std::optional<std::uint64_t> after);
   bool deliver(subscription& to, const core::event& what);
@@ -76,9 +86,13 @@ class subscriptions_loop {
   subscriptions_options options_;
   std::map<std::uint64_t, subscription> subscriptions_;
   std::uint64_t last_number_ = 0;
-  std::deque<batch_ptr> recent_;
+  std::deque<std::shared_ptr<arrival>> arrivals_;  // in order; the first waits for names
+  std::size_t arriving_events_ = 0;
+  bool let_go_ = false;           // of what was published since, not all arrived
+  std::deque<batch_ptr> recent_;  // without a gap
   std::size_t recent_events_ = 0;
-  std::uint64_t recent_from_seq_ = 0;  // every event from here on is in recent_; 0: none known
+  std::uint64_t recent_from_seq_ = 0;  // every event from here ...
+  std::uint64_t recent_to_seq_ = 0;    // ... to here is in recent_; 0: none known
   std::uint64_t published_seq_ = 0;
   bool interested_ = false;
   core::byte_buffer scratch_, line_;

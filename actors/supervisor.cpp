@@ -90,6 +90,9 @@ void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state
   self_->set_down_handler([this](caf::down_msg& message) { down(message); });
   self_->monitor(all_.hub);
   self_->monitor(all_.journal);
+  self_->monitor(all_.log);
+  self_->monitor(all_.sources);
+  self_->monitor(all_.metrics);
   for (const auto& each : all_.gateways) self_->monitor(each);
   for (const auto& each : all_.subscriptions) self_->monitor(each);
   for (const auto& each : all_.shards) {
@@ -137,6 +140,31 @@ void supervisor_state::down(const caf::down_msg& message) {
     return options_.fatal("The log has failed.");
   for (const auto& each : all_.gateways)
     if (is(each, message.source)) return options_.fatal("A gateway has failed.");
+  restart_stateless(message.source);
+}
+
+/// What these know is approximate, or is asked for anew at each scrape.
+void supervisor_state::restart_stateless(const caf::actor_addr& which) {
+  const bool log = is(all_.log, which), sources = is(all_.sources, which);
+  if ((!log && !sources && !is(all_.metrics, which)) || too_often()) return;
+  if (log) {
+    all_.log = options_.spawn_log();
+    self_->monitor(all_.log);
+  } else if (sources) {
+    all_.sources = options_.spawn_sources();
+    self_->monitor(all_.sources);
+  } else {
+    all_.metrics = options_.spawn_metrics(all_);
+    self_->monitor(all_.metrics);
+  }
+  monitoring::log::write(core::log_level::error, monitoring::component::actors,
+                         "An actor has failed and was started again.",
+                         {{"actor", log       ? "log"
+                                    : sources ? "sources"
+                                              : "metrics"}});
+  wire_all(all_);
+  if (!log && !sources)
+    for (const auto& gateway : all_.gateways) self_->send(gateway, metrics_moved{all_.metrics});
 }
 
 bool supervisor_state::too_often() {
@@ -178,7 +206,38 @@ void supervisor_state::restarted(std::uint32_t shard, shards_loaded& loaded) {
   wire_all(all_);
   self_->send(all_.metrics, fresh);
   for (const auto& each : all_.subscriptions) self_->send(each, fresh);
-  for (const auto& gateway : all_.gateways) self_->send(gateway, fresh);
+  // A revocation of a tenant may have been committed after the shard was loaded, or by the shard
+  // before it could tell the others. Whoever coordinates one from here on knows the new shard.
+  self_->request(all_.hub, peer_timeout, read_tenants{})
+      .then([this, shard, incarnation = incarnations_[shard]](
+                const tenants_read& read) { tenants_known(shard, incarnation, read); },
+            [this](const caf::error&) { options_.fatal("A shard could not be rebuilt."); });
+}
+
+bool supervisor_state::still(std::uint32_t shard, std::uint64_t incarnation) const {
+  return incarnations_[shard] == incarnation && !restarting_[shard];
+}
+
+void supervisor_state::tenants_known(std::uint32_t shard, std::uint64_t incarnation,
+                                     const tenants_read& read) {
+  if (read.why) return options_.fatal("A shard could not be rebuilt.");
+  // Also when this shard has failed again: the others must hear of it.
+  for (const auto& tenant : read.tenants)
+    for (const auto& each : all_.shards) caf::anon_send(each.session, tenant);
+  if (!still(shard, incarnation)) return;
+  // When it answers, it has told the session actor of its locks.
+  self_->request(all_.shards[shard].lockout, peer_timeout, count_locks{})
+      .then([this, shard, incarnation](const locks_counted&) { open_shard(shard, incarnation); },
+            [this, shard, incarnation](const caf::error&) {
+              // It has failed, which starts the shard again; if it only does not answer, nobody
+              // else would.
+              if (still(shard, incarnation)) restart(shard);
+            });
+}
+
+void supervisor_state::open_shard(std::uint32_t shard, std::uint64_t incarnation) {
+  if (!still(shard, incarnation)) return;
+  for (const auto& gateway : all_.gateways) self_->send(gateway, all_.shards[shard]);
   monitoring::log::write(core::log_level::info, monitoring::component::actors, "The shard is back.",
                          {{"shard", std::int64_t{shard}}});
 }

@@ -35,6 +35,10 @@ struct supervisor_options {
       spawn_shard;
   std::function<subscriptions_actor(std::uint32_t loop, const std::vector<shard_moved>&)>
       spawn_subscriptions;
+  // What has no state that must be kept.
+  std::function<log_actor()> spawn_log;
+  std::function<sources_actor()> spawn_sources;
+  std::function<metrics_actor(const struct node_actors&)> spawn_metrics;
 };
 
 /// All actors, as they are now.
@@ -71,6 +75,10 @@ class supervisor_state {
   void down(const caf::down_msg& message);
   void restart(std::uint32_t shard);
   void restarted(std::uint32_t shard, shards_loaded& loaded);
+  void tenants_known(std::uint32_t shard, std::uint64_t incarnation, const tenants_read& read);
+  void open_shard(std::uint32_t shard, std::uint64_t incarnation);
+  [[nodiscard]] bool still(std::uint32_t shard, std::uint64_t incarnation) const;
+  void restart_stateless(const caf::actor_addr& which);
   void restart_subscriptions(std::uint32_t loop);
   bool too_often();
   admin_answer reload(const admin_request& order);

@@ -68,6 +68,7 @@ inline constexpr std::size_t coalesce_entries_max = 4'096;
 inline constexpr std::int64_t coalesce_window_ms = 1'000;
 inline constexpr std::size_t limited_sources_max = 4'096;
 inline constexpr std::size_t source_counters_max = 65'536;
+inline constexpr std::size_t source_ids_max = 1'048'576;  // of all sources; past it: not counted
 
 // The journal.
 inline constexpr std::size_t commit_events_max = 1'000;

@@ -93,6 +93,8 @@ class journal {
   /// Tenants always come all. Not within a transaction (bug). Errors: STORE_INTEGRITY (a row is not
   /// what this program writes), STORE_UNAVAILABLE.
   [[nodiscard]] core::status load(const routing_set& routing, load_visitor& visitor);
+  /// The tenants alone. Otherwise as load().
+  [[nodiscard]] core::status load_tenants(load_visitor& visitor);
 
   /// Display rows of these sessions, in the order given; those that are gone are left out. At most
   /// limits::page_rows_max seqs (bug). Errors: as load().

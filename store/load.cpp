@@ -84,7 +84,7 @@ constexpr std::string_view session_columns =
   return good;
 }
 
-core::status load_tenants(database& db, load_visitor& visitor) {
+core::status read_tenants(database& db, load_visitor& visitor) {
   statement rows;
   int rc = rows.prepare(db.handle(), "SELECT tenant_id,generation FROM tenants");
   if (rc != SQLITE_OK) return db.failed(rc);
@@ -160,10 +160,16 @@ core::status load_sessions(database& db, const routing_set& routing, load_visito
 core::status journal::load(const routing_set& routing, load_visitor& visitor) {
   if (db_->fatal()) return *db_->fatal();
   require(!db_->in_transaction(), "load reads what is committed");
-  if (auto done = load_tenants(*db_, visitor); !done) return done;
+  if (auto done = read_tenants(*db_, visitor); !done) return done;
   if (auto done = load_users(*db_, routing, visitor); !done) return done;
   if (auto done = load_lockouts(*db_, routing, visitor); !done) return done;
   return load_sessions(*db_, routing, visitor);
+}
+
+core::status journal::load_tenants(load_visitor& visitor) {
+  if (db_->fatal()) return *db_->fatal();
+  require(!db_->in_transaction(), "load_tenants reads what is committed");
+  return read_tenants(*db_, visitor);
 }
 
 bool read_display(const statement& row, session_display& to) {

@@ -239,6 +239,28 @@ actors::subscriptions_actor node::spawn_subscriptions(
       hosts_[loop]->unit(), actors::subscriptions_behaviour, std::move(options));
 }
 
+actors::sources_actor node::spawn_sources() {
+  std::lock_guard guard{current_mutex_};
+  return system_->spawn(actors::sources_behaviour,
+                        actors::sources_options{policies_, &clock_, core::limits::source_ids_max});
+}
+
+actors::metrics_actor node::spawn_metrics(const actors::node_actors& all) {
+  actors::metrics_actor_options options;
+  options.registry = registry_;
+  options.hub = all.hub;
+  options.journal = all.journal;
+  options.log = all.log;
+  for (const auto& shard : all.shards) {
+    options.sessions.push_back(shard.session);
+    options.lockouts.push_back(shard.lockout);
+    options.directories.push_back(shard.directory);
+  }
+  options.gateways = all.gateways;
+  options.subscriptions = all.subscriptions;
+  return system_->spawn(actors::metrics_behaviour, std::move(options));
+}
+
 void node::spawn_actors() {
   all_.hub = system_->spawn(actors::hub_behaviour);
   all_.journal = system_->spawn<caf::detached>(
@@ -248,8 +270,7 @@ void node::spawn_actors() {
           [](const core::error&) { die("The journal's file has failed."); }, replay_ns_});
   log_.reset();  // the journal's thread owns it from here on
   all_.log = system_->spawn(actors::log_behaviour);
-  all_.sources = system_->spawn(actors::sources_behaviour,
-                                actors::sources_options{current_policies(), &clock_});
+  all_.sources = spawn_sources();
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop) {
     auto* host = hosts_[loop].get();
     all_.gateways.push_back(actors::spawn_pinned<actors::gateway_actor, actors::gateway_voice>(
@@ -261,19 +282,7 @@ void node::spawn_actors() {
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop)
     all_.subscriptions.push_back(spawn_subscriptions(loop, all_.shards));
 
-  actors::metrics_actor_options metrics;
-  metrics.registry = std::move(registry_);
-  metrics.hub = all_.hub;
-  metrics.journal = all_.journal;
-  metrics.log = all_.log;
-  for (const auto& shard : all_.shards) {
-    metrics.sessions.push_back(shard.session);
-    metrics.lockouts.push_back(shard.lockout);
-    metrics.directories.push_back(shard.directory);
-  }
-  metrics.gateways = all_.gateways;
-  metrics.subscriptions = all_.subscriptions;
-  all_.metrics = system_->spawn(actors::metrics_behaviour, std::move(metrics));
+  all_.metrics = spawn_metrics(all_);
 
   actors::supervisor_options options;
   options.development = config_.server.environment == core::environment::development;
@@ -301,6 +310,9 @@ void node::spawn_actors() {
                                        const std::vector<actors::shard_moved>& shards) {
     return spawn_subscriptions(loop, shards);
   };
+  options.spawn_log = [this] { return system_->spawn(actors::log_behaviour); };
+  options.spawn_sources = [this] { return spawn_sources(); };
+  options.spawn_metrics = [this](const actors::node_actors& all) { return spawn_metrics(all); };
   supervisor_ =
       system_->spawn<caf::detached>(actors::supervisor_behaviour, std::move(options), all_);
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop)

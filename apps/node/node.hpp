@@ -42,6 +42,8 @@ class node {
                                                 std::shared_ptr<actors::shard_image> image);
   [[nodiscard]] actors::subscriptions_actor spawn_subscriptions(
       std::uint32_t loop, const std::vector<actors::shard_moved>& shards);
+  [[nodiscard]] actors::sources_actor spawn_sources();
+  [[nodiscard]] actors::metrics_actor spawn_metrics(const actors::node_actors& all);
   [[nodiscard]] core::result<core::nothing> listen(std::string& why);
   [[nodiscard]] core::result<actors::reload_outcome> read_again();
   void log_node_event(core::event_body body);
@@ -61,8 +63,8 @@ class node {
   std::shared_ptr<const core::policy_book> policies_;       // guarded by current_mutex_
   std::shared_ptr<const core::key_material> current_keys_;  // guarded by current_mutex_
   std::shared_ptr<store::journal> log_;
-  std::unique_ptr<monitoring::metrics> registry_;  // until the metrics actor has it
   std::uint64_t replay_ns_ = 0;
+  std::shared_ptr<monitoring::metrics> registry_;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
   std::vector<actors::caller_token>
       callers_;  // as they were at the start: gateways and supervisor mean the same objects

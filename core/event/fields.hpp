@@ -167,7 +167,7 @@ inline constexpr auto fields_of<validation_signalled> =
                     row("source", &validation_signalled::source, visibility::both, presence::given,
                         "keyed hash of the source"),
                     row("count", &validation_signalled::count, visibility::stored, presence::always,
-                        "validations in this event"));
+                        "always 1: repeats within touch_granularity_s are not told"));
 
 template <>
 inline constexpr auto fields_of<lockout_started> =

@@ -54,11 +54,20 @@ bool user_lockout::over(millis now_ms) const noexcept {
          });
 }
 
+bool user_lockout::lock_over(millis now_ms) const noexcept {
+  return whole.lock_over(now_ms) ||
+         std::any_of(sources.begin(), sources.end(),
+                     [&](const auto& entry) { return entry.second.lock_over(now_ms); });
+}
+
 void lockout_state::apply(const event& what) {
   if (!what.subject) return;
   if (const auto* failed = std::get_if<validation_failed>(&what.body)) {
     if (!failed->attempt) return;
     auto& user = users_[*what.subject];
+    if (user.first_window_ends_at_ms == 0)
+      user.first_window_ends_at_ms =
+          failed->counted_for_source ? failed->user_window_ends_at_ms : failed->window_ends_at_ms;
     if (failed->counted_for_source && failed->source) {
       count(user.sources[*failed->source], *failed->attempt, failed->window_ends_at_ms);
       count(user.whole, failed->user_attempt, failed->user_window_ends_at_ms);
@@ -90,6 +99,8 @@ void lockout_state::load(const subject_id& subject, const std::optional<short_ha
                          const lockout_counter& counter) {
   auto& user = users_[subject];
   (source ? user.sources[*source] : user.whole) = counter;
+  auto& first = user.first_window_ends_at_ms;
+  first = first == 0 ? counter.window_ends_at_ms : std::min(first, counter.window_ends_at_ms);
 }
 
 const user_lockout* lockout_state::find(const subject_id& subject) const {

@@ -23,10 +23,15 @@ struct lockout_counter {
   }
   [[nodiscard]] bool over(millis now_ms) const noexcept { return now_ms >= ends_at_ms(); }
   [[nodiscard]] bool locked(millis now_ms) const noexcept { return now_ms < locked_until_ms; }
+  /// A lock that nobody has ended yet.
+  [[nodiscard]] bool lock_over(millis now_ms) const noexcept {
+    return locked_until_ms > 0 && !locked(now_ms);
+  }
 };
 
 /// The counters of one user.
 struct user_lockout {
+  millis first_window_ends_at_ms = 0;  // stands for when counting began; orders lists
   lockout_counter whole;
   std::map<short_hash, lockout_counter> sources;
   // For repeat_collapse_s and revoke_offending; not in the log: a crash forgets them with at most
@@ -44,6 +49,8 @@ struct user_lockout {
   std::vector<offender> offenders;
 
   [[nodiscard]] bool over(millis now_ms) const noexcept;
+  /// Whether a lock, the user's or a source's, is over and nobody has ended it yet.
+  [[nodiscard]] bool lock_over(millis now_ms) const noexcept;
 };
 
 class lockout_state {

@@ -113,6 +113,35 @@ TEST(a_lock, ends_by_itself_and_is_told) {
   EXPECT_EQ(ended[0].user_id, "alice");
 }
 
+// Regression: an attempt between a lock's end and the next tick took the place of the counter, and
+// nobody was ever told of the end.
+TEST(a_lock, that_is_over_is_told_before_a_new_attempt_counts) {
+  for (const auto scope : {core::lockout_scope::user, core::lockout_scope::user_source}) {
+    shard_world w;
+    w.policy().lockout.threshold = 2;
+    w.policy().lockout.scope = scope;
+    w.policy().session.idle_ttl_s = 43'200;
+    w.start();
+    const auto s = w.made("alice");
+    w.alone(w.validate(s.id, elsewhere));
+    w.alone(w.validate(s.id, elsewhere));
+    w.clock.at_ms += 900'000;  // and nothing ticks
+    EXPECT_EQ(w.reason(w.alone(w.validate(s.id, elsewhere))), invalid_reason::ip_mismatch);
+    const auto ended = w.events(event_type::lockout_ended);
+    ASSERT_EQ(ended.size(), 1U);
+    EXPECT_EQ(std::get<core::lockout_ended>(ended[0].body).source.has_value(),
+              scope == core::lockout_scope::user_source);
+    EXPECT_EQ(ended[0].user_id, "alice");
+    const auto failed = w.events(event_type::validation_failed);
+    ASSERT_EQ(failed.size(), 3U);
+    EXPECT_EQ(std::get<core::validation_failed>(failed[2].body).attempt, 1U);
+    w.pass(1'000);
+    EXPECT_EQ(w.events(event_type::lockout_ended).size(), 1U);
+    EXPECT_EQ(w.reason(w.alone(w.validate(s.id, elsewhere))), invalid_reason::ip_mismatch);
+    EXPECT_EQ(w.reason(w.alone(w.validate(s.id, elsewhere))), invalid_reason::locked_out);
+  }
+}
+
 TEST(a_lock, is_cleared_by_an_administrator_after_the_commit) {
   shard_world w;
   w.policy().lockout.threshold = 1;

@@ -3,13 +3,19 @@
 namespace portcullis::actors {
 
 void shard_world::start() {
-  hub = system.spawn([this]() -> hub_actor::behavior_type {
+  hub = system.spawn([this](hub_actor::pointer hub_self) -> hub_actor::behavior_type {
     return {
         [this](log_events& order) { logged.push_back(std::move(order.batch)); },
         [](events_durable&) {},
         [](interest_changed&) {},
         [](load_shards&) { return shards_loaded{}; },
         [](count_mail) { return mail_counted{}; },
+        [](read_tenants&) { return tenants_read{}; },
+        [this, hub_self](await_commits&) -> caf::result<commits_done> {
+          if (logged.empty()) return commits_done{};
+          awaiting.push_back(hub_self->make_response_promise<commits_done>());
+          return awaiting.back();
+        },
         [](node_peers&) {},
         [](stop_atom) { return true; },
     };
@@ -26,11 +32,18 @@ void shard_world::start() {
               out.rows.push_back(found->second);
           return out;
         },
-        [](query_log&) { return log_queried{}; },
+        [this](query_log& question) {
+          queries.push_back(std::move(question.filter));
+          log_queried out;
+          out.committed_seq = out.scanned_seq = seq;
+          return out;
+        },
         [](find_in_store&) { return found_in_store{}; },
         [](back_up&) { return backup_done{}; },
         [](rewrap_keys&) { return keys_rewrapped{}; },
         [](load_shards&) { return shards_loaded{}; },
+        [](read_tenants&) { return tenants_read{}; },
+        [](await_commits&) { return commits_done{}; },
         [](collect_journal&) { return journal_collected{}; },
         [](node_peers&) {},
         [](stop_atom) { return true; },
@@ -198,7 +211,13 @@ void shard_world::commit_one() {
   for (const auto& each : batch->users) saved_users.push_back(each);
   purged.insert(purged.end(), batch->purges.begin(), batch->purges.end());
   caf::anon_send(moved[batch->shard].session, events_committed{batch, false, {}});
+  tell_of_commits();
   settle();
+}
+
+void shard_world::tell_of_commits() {
+  if (!logged.empty()) return;
+  for (auto& each : std::exchange(awaiting, {})) each.deliver(commits_done{});
 }
 
 std::size_t shard_world::commit_all() {
@@ -212,6 +231,7 @@ void shard_world::refuse_one(core::error_code code) {
   auto batch = std::move(logged.front());
   logged.pop_front();
   caf::anon_send(moved[batch->shard].session, events_committed{batch, true, core::fail(code)});
+  tell_of_commits();
   settle();
 }
 

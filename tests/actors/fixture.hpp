@@ -228,7 +228,9 @@ class shard_world : public virtual_loop {
   std::vector<core::user_row> saved_users;
   std::vector<std::uint64_t> purged;
   std::vector<unknown_id_seen> unknown_ids;
-  std::map<std::uint64_t, store::session_display> stored;  // what the fake journal shows
+  std::vector<store::event_filter> queries;                         // of the log
+  std::vector<caf::typed_response_promise<commits_done>> awaiting;  // until nothing is logged
+  std::map<std::uint64_t, store::session_display> stored;           // what the fake journal shows
   std::vector<shard_moved> moved;
   hub_actor hub;
   journal_actor journal;
@@ -245,6 +247,7 @@ class shard_world : public virtual_loop {
     return keys->routing_byte(tenant, user);
   }
   wire_session peers_of() const;
+  void tell_of_commits();
 
   std::uint32_t shards_;
   std::uint32_t last_ticket_ = 0;

@@ -61,6 +61,8 @@ class journal_world : public virtual_loop {
               [](interest_changed&) {},
               [](load_shards&) { return shards_loaded{}; },
               [](count_mail) { return mail_counted{}; },
+              [](read_tenants&) { return tenants_read{}; },
+              [](await_commits&) { return commits_done{}; },
               [](node_peers&) {},
               [](stop_atom) { return true; }};
     });
@@ -204,6 +206,55 @@ TEST(the_journal, stops_the_process_when_a_sync_fails_and_acknowledges_nothing_m
   w.pass(5'000);
   EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1}));
   EXPECT_EQ(w.fatal.size(), 1U);
+}
+
+// Regression: the first request after a restart came before the lockout actor had told its locks.
+TEST(the_journal, gives_a_shard_that_knows_of_locks_and_the_generations_of_tenants) {
+  journal_world w;
+  store::event_maker make;
+  core::validation_failed attempt;
+  attempt.attempt = 1;
+  attempt.window_ends_at_ms = 2'000'000;
+  auto started = make.about(core::lockout_started{});
+  started.subject = store::event_maker::subject(1);
+  std::get<core::lockout_started>(started.body).locked_until_ms = 3'000'000;
+  auto failed = started;
+  failed.body = attempt;
+  auto revoked = make.about(core::session_revoked{});
+  revoked.subject.reset();
+  auto& body = std::get<core::session_revoked>(revoked.body);
+  body.scope = core::revoke_scope::tenant;
+  body.tenant_generation = 4;
+  auto batch = std::make_shared<event_batch>();
+  batch->number = ++w.number;
+  batch->events = {failed, started, revoked};
+  batch->users = {store::event_maker::user(1)};
+  caf::anon_send(w.journal, log_events{batch});
+  std::optional<shards_loaded> loaded;
+  std::optional<tenants_read> tenants;
+  bool committed = false;
+  w.system.spawn([&](caf::event_based_actor* self) {
+    self->request(w.journal, caf::infinite, await_commits{}).then([&](const commits_done&) {
+      committed = w.log->committed_seq() == 3;
+    });
+    self->request(w.journal, caf::infinite, load_shards{{0}}).then([&](shards_loaded& got) {
+      loaded = std::move(got);
+    });
+    self->request(w.journal, caf::infinite, read_tenants{}).then([&](tenants_read& got) {
+      tenants = std::move(got);
+    });
+  });
+  w.settle();
+  EXPECT_TRUE(committed);
+  ASSERT_TRUE(loaded && !loaded->why);
+  const auto& sessions = *loaded->images.at(0)->sessions;
+  const auto user = sessions.find_user(store::event_maker::subject(1));
+  ASSERT_NE(user, core::no_slot);
+  EXPECT_EQ(sessions.user(user).locked_until_ms, 3'000'000);
+  ASSERT_TRUE(tenants && !tenants->why);
+  ASSERT_EQ(tenants->tenants.size(), 1U);
+  EXPECT_EQ(tenants->tenants[0].tenant_id, "acme");
+  EXPECT_EQ(tenants->tenants[0].generation, 4U);
 }
 
 }  // namespace

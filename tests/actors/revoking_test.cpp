@@ -200,6 +200,21 @@ TEST(revoking_a_tenant, several_times_at_once_is_done_one_after_the_other) {
   EXPECT_EQ(w.reply<core::sessions_revoked>(c).count, 0U);
 }
 
+// Regression: told again after a restart, a shard ended its new sessions too.
+TEST(revoking_a_tenant, is_heard_once_by_each_shard_however_often_it_is_told) {
+  shard_world w;
+  w.start();
+  const auto before = w.made("alice");
+  (void)w.ask<tenant_answer>(w.moved[0].session, tenant_revoked{"acme", 3});
+  EXPECT_EQ(w.reason(w.alone(w.validate(before.id))), invalid_reason::revoked);
+  const auto after = w.made("alice");
+  for (const std::uint32_t generation : {3U, 2U, 0U})
+    (void)w.ask<tenant_answer>(w.moved[0].session, tenant_revoked{"acme", generation});
+  EXPECT_TRUE(w.valid(w.alone(w.validate(after.id))));
+  EXPECT_EQ(w.counts().live, 1U);
+  EXPECT_EQ(w.counts().revoked, 1U);
+}
+
 TEST(rotating, in_parallel_gives_one_successor) {
   shard_world w;
   w.start();

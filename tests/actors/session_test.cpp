@@ -296,8 +296,8 @@ TEST(rows_that_the_store_found, are_completed_and_dropped_when_not_live) {
   EXPECT_EQ(described.rows[0].handle, a.handle);
   EXPECT_EQ(described.rows[0].user_id, "alice");
   EXPECT_EQ(described.rows[0].ip, shard_world::home);
-  EXPECT_TRUE(w.ask<subject_found>(w.moved[0].session, find_subject{"acme", "alice"}).subject);
-  EXPECT_FALSE(w.ask<subject_found>(w.moved[0].session, find_subject{"acme", "zoe"}).subject);
+  EXPECT_TRUE(w.ask<subject_found>(w.moved[0].session, find_subject{"acme", "alice", {}}).subject);
+  EXPECT_FALSE(w.ask<subject_found>(w.moved[0].session, find_subject{"acme", "zoe", {}}).subject);
 }
 
 TEST(policies, that_change_are_in_force_for_remembered_contexts) {
@@ -347,6 +347,7 @@ TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {
             [](shard_down&) {},
             [](shard_moved&) {},
             [](subscriptions_moved&) {},
+            [](metrics_moved&) {},
             [](callers_changed&) {},
             [](keys_changed&) {},
             [](store_state_changed&) {},

@@ -25,6 +25,8 @@ class subscriber_world : public virtual_loop {
               [](back_up&) { return backup_done{}; },
               [](rewrap_keys&) { return keys_rewrapped{}; },
               [](load_shards&) { return shards_loaded{}; },
+              [](read_tenants&) { return tenants_read{}; },
+              [](await_commits&) { return commits_done{}; },
               [](collect_journal&) { return journal_collected{}; },
               [](node_peers&) {},
               [](stop_atom) { return true; }};
@@ -44,11 +46,31 @@ class subscriber_world : public virtual_loop {
     options.hub = caf::actor_cast<hub_actor>(hub);
     options.journal = journal;
     options.lag_events_max = lag_events_max;
+    directory = system.spawn([this](caf::event_based_actor*) {
+      return caf::behavior{[this](name_subjects& question) -> caf::result<subjects_named> {
+        ++questions;
+        subjects_named out;
+        for (const auto& subject : question.subjects) {
+          auto who = std::make_shared<core::user_identity>();
+          who->subject = subject;
+          who->user_id = "user-" + std::to_string(subject.bytes[15]);
+          out.names.push_back(std::move(who));
+        }
+        return out;
+      }};
+    });
+    options.directories = {caf::actor_cast<directory_actor>(directory)};
     options.codec.event = [](core::byte_buffer& out, std::string_view id, std::string_view cursor,
                              std::string_view event) {
       out.append(id);
       out.append(event.empty() ? " only " : " event ");
       out.append(cursor);
+      constexpr std::string_view field = R"("user_id":")";
+      if (const auto at = event.find(field); at != event.npos) {
+        const auto name = event.substr(at + field.size());
+        out.append(' ');
+        out.append(name.substr(0, name.find('"')));
+      }
     };
     options.codec.ended = [](core::byte_buffer& out, std::string_view id, std::string_view,
                              const core::error& why) {
@@ -67,6 +89,7 @@ class subscriber_world : public virtual_loop {
     subscriptions = subscriptions_actor{};
     settle();
     caf::anon_send_exit(hub, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(directory, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(caf::actor_cast<caf::actor>(journal), caf::exit_reason::user_shutdown);
     settle();
   }
@@ -84,6 +107,14 @@ class subscriber_world : public virtual_loop {
     out.scanned_seq = std::max(out.scanned_seq, std::min<std::uint64_t>(filter.after, log.size()));
     return out;
   }
+  /// An event of a user that the session actor has not opened since its start, or has.
+  void publish_of(std::uint8_t user, std::string known = {}) {
+    about.bytes[15] = user;
+    whose = std::move(known);
+    publish(1, core::session_expired{}, "acme");
+    about = {};
+    whose.clear();
+  }
   void publish(int events, core::event_body body = core::node_stopped{}, std::string tenant = {}) {
     auto batch = std::make_shared<event_batch>();
     for (int i = 0; i < events; ++i) {
@@ -92,6 +123,8 @@ class subscriber_world : public virtual_loop {
       what.at_ms = what.decided_at_ms = clock.at_ms;
       what.tenant_id = tenant;
       what.body = body;
+      if (about.bytes[15] != 0) what.subject = about;
+      what.user_id = whose;
       log.push_back(what);
       batch->events.push_back(what);
     }
@@ -137,7 +170,10 @@ class subscriber_world : public virtual_loop {
   recording_port port;
   core::caller observer;
   journal_actor journal;
-  caf::actor hub;
+  caf::actor hub, directory;
+  std::size_t questions = 0;  // of names
+  core::subject_id about;
+  std::string whose;
   subscriptions_actor subscriptions;
   std::uint32_t ticket = 0;
 };
@@ -215,6 +251,86 @@ RC_GTEST_PROP(a_subscription, misses_nothing_and_repeats_nothing_whatever_the_in
   w.settle();
   w.pass(300);
   RC_ASSERT(w.got() == range(after + 1, w.log.size()));
+}
+
+// Regression: after a restart, live events came without the user whom a query named.
+TEST(a_subscription, gets_live_events_with_the_names_that_only_the_directory_knows) {
+  subscriber_world w;
+  w.subscribe();
+  w.settle();
+  w.publish(1);
+  w.publish_of(7);
+  w.publish_of(8, "ada");
+  w.publish_of(9);
+  w.publish(1);
+  w.settle();
+  EXPECT_EQ(w.port.lines[1], (std::vector<std::string>{"sub-1 event e1", "sub-1 event e2 user-7",
+                                                       "sub-1 event e3 ada",
+                                                       "sub-1 event e4 user-9", "sub-1 event e5"}));
+  EXPECT_EQ(w.questions, 2U);
+}
+
+TEST(a_subscription, goes_on_without_names_when_the_directory_is_gone) {
+  subscriber_world w;
+  w.subscribe();
+  w.settle();
+  caf::anon_send_exit(w.directory, caf::exit_reason::kill);
+  w.publish_of(7);
+  w.publish(1);
+  w.settle();
+  EXPECT_EQ(w.port.lines[1], (std::vector<std::string>{"sub-1 event e1", "sub-1 event e2"}));
+}
+
+TEST(a_subscription, misses_nothing_when_names_come_more_slowly_than_events) {
+  subscriber_world w;
+  w.subscribe();
+  w.settle();
+  std::size_t answered = 0;
+  auto slow = w.system.spawn([&answered](caf::event_based_actor* self) {
+    return caf::behavior{[&answered, self](name_subjects&) -> caf::result<subjects_named> {
+      ++answered;
+      return self->make_response_promise<subjects_named>();  // and never a word
+    }};
+  });
+  caf::anon_send(w.subscriptions, shard_moved{0, {}, {}, caf::actor_cast<directory_actor>(slow)});
+  w.publish_of(7);
+  w.publish(static_cast<int>(core::limits::recent_events_max));  // too many to be kept
+  w.settle();
+  EXPECT_TRUE(w.got().empty());
+  w.pass(9'000);
+  EXPECT_EQ(answered, 1U);
+  EXPECT_EQ(w.got(), range(1, w.log.size()));
+  caf::anon_send_exit(slow, caf::exit_reason::user_shutdown);
+  w.settle();
+}
+
+// Regression: an event that was published before the hub heard that nobody listens, followed by
+// one after it heard that somebody does again, passed for all that there was.
+TEST(a_subscription, that_begins_while_the_hub_lags_misses_nothing) {
+  subscriber_world w;
+  w.subscribe();
+  w.settle();
+  const auto run_loop = [&w] {
+    while (w.unit.run()) {
+    }
+  };
+  w.publish(1);
+  inbound request;
+  request.to = {++w.ticket, 1};
+  request.who = &w.observer;
+  request.what.params = core::unsubscribe_events{"sub-1"};
+  caf::anon_send(w.subscriptions, actors::unsubscribe{std::move(request), 1});
+  run_loop();
+  w.publish(1);
+  w.subscribe(2, "e1");
+  run_loop();
+  w.settle();
+  w.pass(300);
+  EXPECT_EQ(w.got(2), range(2, 2));
+  w.publish(1);
+  w.settle();
+  w.pass(300);
+  EXPECT_EQ(w.got(2), range(2, 3));
 }
 
 TEST(a_subscription, that_falls_too_far_behind_ends_with_its_cursor) {

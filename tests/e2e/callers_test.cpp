@@ -160,6 +160,8 @@ TEST_F(callers, a_caller_limited_to_tenants_does_not_see_others) {
              context("198.51.100.1"));
   }
   EXPECT_EQ(boss.result("lockout.list")["lockouts"].size(), 2U);
+  EXPECT_EQ(eyes.error("session.stats"), "FORBIDDEN");
+  EXPECT_LT(eyes.result("server.info")["sessions"], boss.result("server.info")["sessions"]);
   const auto locks = eyes.result("lockout.list")["lockouts"];
   ASSERT_EQ(locks.size(), 1U);
   EXPECT_EQ(locks[0]["tenant_id"], "acme");

@@ -1,0 +1,151 @@
+// A scrape collects from every owner; one that is away or silent is shown as last seen and holds
+// up nothing.
+#include "actors/metrics.hpp"
+
+#include "fixture.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+using monitoring::actor_kind;
+
+/// How much mail each actor of a kind says that it has.
+std::uint64_t waiting(actor_kind kind) { return static_cast<std::uint64_t>(kind) + 1; }
+
+class metrics_world : public virtual_loop {
+ public:
+  metrics_world() {
+    metrics_actor_options options;
+    auto registry = monitoring::metrics::create({"1.2.3", "abc", {}});
+    EXPECT_TRUE(registry);
+    options.registry = std::move(*registry);
+    for (std::uint64_t shard = 0; shard < 2; ++shard) {
+      sessions.push_back(scripted({[this, shard](collect_shard&) {
+        shard_collected out;
+        out.tallies.incarnation = 1;
+        out.tallies.sessions_created = created[shard];
+        out.tallies.sessions_live = 1;
+        out.mailbox_depth = waiting(actor_kind::session);
+        return out;
+      }}));
+      options.sessions.push_back(caf::actor_cast<session_actor>(sessions.back()));
+      others.push_back(scripted({[](count_locks&) {
+        return locks_counted{2, waiting(actor_kind::lockout)};
+      }}));
+      options.lockouts.push_back(caf::actor_cast<lockout_actor>(others.back()));
+      others.push_back(scripted({[](collect_loop&) {
+        return loop_collected{{}, waiting(actor_kind::gateway)};
+      }}));
+      options.gateways.push_back(caf::actor_cast<gateway_actor>(others.back()));
+      others.push_back(scripted({[](collect_subscriptions&) {
+        subscriptions_collected out;
+        out.tallies.incarnation = 1;
+        out.tallies.live = 3;
+        out.mailbox_depth = waiting(actor_kind::subscriptions);
+        return out;
+      }}));
+      options.subscriptions.push_back(caf::actor_cast<subscriptions_actor>(others.back()));
+    }
+    others.push_back(scripted({[](collect_journal&) {
+      journal_collected out;
+      out.tallies.incarnation = 1;
+      out.mailbox_depth = waiting(actor_kind::journal);
+      return out;
+    }}));
+    options.journal = caf::actor_cast<journal_actor>(others.back());
+    options.hub = only_mail<hub_actor>(actor_kind::hub);
+    options.log = only_mail<log_actor>(actor_kind::log);
+    for (int shard = 0; shard < 2; ++shard)
+      options.directories.push_back(only_mail<directory_actor>(actor_kind::directory));
+    metrics = system.spawn(metrics_behaviour, std::move(options));
+    settle();
+  }
+  ~metrics_world() {
+    caf::anon_send_exit(caf::actor_cast<caf::actor>(metrics), caf::exit_reason::user_shutdown);
+    for (const auto& each : sessions) caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
+    for (const auto& each : others) caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
+    settle();
+  }
+  caf::actor scripted(caf::behavior does) {
+    return system.spawn([does](caf::event_based_actor*) { return does; });
+  }
+  template <class Handle>
+  Handle only_mail(actor_kind kind) {
+    others.push_back(scripted({[kind](count_mail) { return mail_counted{waiting(kind)}; }}));
+    return caf::actor_cast<Handle>(others.back());
+  }
+  /// Begins a scrape; what it gave stands in `text`.
+  void ask() {
+    text.clear();
+    system.spawn([this](caf::event_based_actor* self) {
+      self->request(metrics, caf::infinite, scrape{}).then([this](scraped& got) {
+        text = std::move(got.text);
+      });
+    });
+    settle();
+  }
+  [[nodiscard]] bool shows(std::string_view line) const {
+    return text.find("\n" + std::string(line) + "\n") != std::string::npos;
+  }
+
+  std::vector<caf::actor> sessions, others;
+  std::uint64_t created[2] = {5, 7};
+  metrics_actor metrics;
+  std::string text;
+};
+
+TEST(a_scrape, adds_up_what_every_owner_tells) {
+  metrics_world w;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_sessions_created_total 12")) << w.text;
+  EXPECT_TRUE(w.shows("portcullis_sessions 2"));
+  EXPECT_TRUE(w.shows("portcullis_lockouts_active 4"));
+  w.created[0] = 6;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_sessions_created_total 13"));
+}
+
+TEST(a_scrape, tells_the_mail_of_every_kind_of_actor_in_the_table) {
+  metrics_world w;
+  w.ask();
+  using enum actor_kind;
+  for (std::size_t i = 0; i < monitoring::actor_kinds.size(); ++i) {
+    const auto kind = static_cast<actor_kind>(i);
+    const bool alone = kind == hub || kind == journal || kind == log;
+    EXPECT_TRUE(w.shows("portcullis_mailbox_depth{actor=\"" +
+                        std::string(monitoring::actor_kinds[i]) + "\"} " +
+                        std::to_string(waiting(kind) * (alone ? 1 : 2))))
+        << w.text;
+  }
+}
+
+TEST(a_scrape, shows_an_owner_that_is_gone_as_last_seen) {
+  metrics_world w;
+  w.ask();
+  caf::anon_send_exit(w.sessions[1], caf::exit_reason::kill);
+  w.settle();
+  w.created[0] = 9;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_sessions_created_total 16")) << w.text;
+}
+
+TEST(a_scrape, does_not_wait_for_ever_for_an_owner_that_is_silent) {
+  metrics_world w;
+  const auto silent = w.system.spawn([](caf::event_based_actor* self) {
+    return caf::behavior{[self](collect_shard&) -> caf::result<shard_collected> {
+      return self->make_response_promise<shard_collected>();
+    }};
+  });
+  const auto lockout = caf::actor_cast<lockout_actor>(w.others[0]);
+  caf::anon_send(w.metrics, shard_moved{0, caf::actor_cast<session_actor>(silent), lockout,
+                                        caf::actor_cast<directory_actor>(w.others.back())});
+  w.ask();
+  EXPECT_TRUE(w.text.empty());
+  w.pass(2'500);
+  EXPECT_TRUE(w.shows("portcullis_sessions_created_total 7")) << w.text;
+  caf::anon_send_exit(silent, caf::exit_reason::user_shutdown);
+  w.settle();
+}
+
+}  // namespace
+}  // namespace portcullis::actors
