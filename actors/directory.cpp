@@ -12,7 +12,7 @@ directory_actor::behavior_type directory_behaviour(directory_self* self,
   return {
       [&state](look_up_user& question) { state.on(question); },
       [&state](session_listed& change) { state.on(change); },
-      [&state](name_subjects& question) { return state.on(question); },
+      [&state](identify_users& question) { return state.on(question); },
       [self](count_mail) { return mail_counted{self->mailbox().size()}; },
       [&state](keys_changed& change) { state.on(change); },
       [&state](wire_shard& peers) { state.on(peers); },
@@ -45,11 +45,11 @@ void directory_shard::on(const session_listed& change) {
     state_->add(change.user, change.session);
 }
 
-subjects_named directory_shard::on(const name_subjects& question) {
-  subjects_named out;
-  out.names.reserve(question.subjects.size());
-  for (const auto& subject : question.subjects)
-    out.names.push_back(state_->identity(subject, *options_.keys));
+users_identified directory_shard::on(const identify_users& question) {
+  users_identified out;
+  out.users.reserve(question.users.size());
+  for (const auto user : question.users)
+    out.users.push_back(state_->identity(user, *options_.keys));
   return out;
 }
 

@@ -21,7 +21,7 @@ class directory_shard {
   void start(directory_self* self, directory_options options);
   void on(const look_up_user& question);
   void on(const session_listed& change);
-  subjects_named on(const name_subjects& question);
+  users_identified on(const identify_users& question);
   void on(keys_changed& change) {
     state_->change_keys(*options_.keys, *change.keys);
     options_.keys = std::move(change.keys);

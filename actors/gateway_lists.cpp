@@ -104,7 +104,7 @@ struct gateway_voice::lock_listing {
   std::size_t bytes = 0;
   // Of one round:
   std::vector<lock_row> rows;
-  std::vector<core::identity_ptr> names;  // by row
+  std::vector<named_user> names;          // by row
   std::optional<lock_place> known_until;  // some shard has more beyond it
   std::size_t missing = 0;
   bool failed = false;
@@ -155,7 +155,7 @@ void gateway_voice::name_locks(const std::shared_ptr<lock_listing>& listing) {
     std::erase_if(rows, [&](const lock_row& row) { return row.place > *listing->known_until; });
   std::sort(rows.begin(), rows.end(),
             [](const lock_row& a, const lock_row& b) { return a.place < b.place; });
-  listing->names.assign(rows.size(), nullptr);
+  listing->names.assign(rows.size(), {});
   const auto& shards = owner_->peers_.shards;
   std::vector<std::vector<std::size_t>> of_shard(shards.size());
   for (std::size_t i = 0; i < rows.size(); ++i)
@@ -170,7 +170,7 @@ void gateway_voice::name_locks(const std::shared_ptr<lock_listing>& listing) {
     if (indexes.empty()) continue;
     name_subjects question;
     for (const auto i : indexes) question.subjects.push_back(rows[i].place.subject);
-    self_->request(shards[shard].directory, peer_timeout, std::move(question))
+    self_->request(shards[shard].session, peer_timeout, std::move(question))
         .then(
             [listing, answered, indexes = std::move(indexes)](const subjects_named& named) {
               for (std::size_t i = 0; i < indexes.size(); ++i)
@@ -192,18 +192,17 @@ void gateway_voice::show_locks(const std::shared_ptr<lock_listing>& listing) {
   for (std::size_t i = 0; i < listing->rows.size(); ++i) {
     const auto& row = listing->rows[i];
     const auto& user = listing->names[i];
-    const bool shown = user && who.sees_tenant(user->tenant_id) &&
-                       (params.tenant_id.empty() || params.tenant_id == user->tenant_id);
+    const bool shown = !user.user_id.empty() && who.sees_tenant(user.tenant_id) &&
+                       (params.tenant_id.empty() || params.tenant_id == user.tenant_id);
     if (shown) {
-      listing->bytes += 100 + (user->tenant_id.size() + user->user_id.size()) * 2;
+      listing->bytes += 100 + (user.tenant_id.size() + user.user_id.size()) * 2;
       if (page.rows.size() == params.page.limit ||
           (listing->bytes > core::limits::page_bytes_max && !page.rows.empty())) {
         // One more than fits: the page ends before it.
         page.cursor = make_lock_cursor(*listing->after);
         return answer(listing->request, page);
       }
-      page.rows.push_back(
-          {user->tenant_id, user->user_id, row.failed_attempts, row.locked_until_ms});
+      page.rows.push_back({user.tenant_id, user.user_id, row.failed_attempts, row.locked_until_ms});
     }
     listing->after = row.place;
   }
@@ -242,16 +241,18 @@ void gateway_voice::query(inbound& request) {
   if (!params.service.empty() || filter.types.none()) return nothing(request, filter.after);
 
   const auto ask = [this](const inbound& to, query_log what) {
+    const auto after = what.filter.after;
     self_->request(owner_->peers_.journal, peer_timeout, std::move(what))
         .then(
-            [this, to](log_queried& result) {
+            [this, to, after](log_queried& result) {
               if (result.why) return fail(to, *result.why);
+              if (after > result.committed_seq)
+                return fail(to, core::fail(core::error_code::CURSOR_INVALID, "after"));
               auto events = std::make_shared<std::vector<core::event>>(std::move(result.events));
-              std::vector<directory_actor> directories;
-              for (const auto& shard : owner_->peers_.shards)
-                directories.push_back(shard.directory);
+              std::vector<session_actor> sessions;
+              for (const auto& shard : owner_->peers_.shards) sessions.push_back(shard.session);
               name_events(
-                  self_, directories, events, [this, to, events, scanned = result.scanned_seq] {
+                  self_, sessions, events, [this, to, events, scanned = result.scanned_seq] {
                     core::event_page page;
                     core::byte_buffer text;
                     std::size_t bytes = 0;

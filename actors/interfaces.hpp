@@ -42,11 +42,11 @@ using lockout_actor =
 using directory_actor =
     caf::typed_actor<fn<void(look_up_user)>,    // answers user_looked_up to the session actor
                      fn<void(session_listed)>,  // a session began, or was forgotten
-                     fn<subjects_named(name_subjects)>,  // who subjects are
-                     fn<mail_counted(count_mail)>,       //
-                     fn<void(keys_changed)>,             //
-                     fn<void(wire_shard)>,               //
-                     fn<void(crash_atom)>>;              //
+                     fn<users_identified(identify_users)>,  //
+                     fn<mail_counted(count_mail)>,          //
+                     fn<void(keys_changed)>,                //
+                     fn<void(wire_shard)>,                  //
+                     fn<void(crash_atom)>>;                 //
 
 using sources_actor =
     caf::typed_actor<fn<void(unknown_id_seen)>,   // counts distinct unknown ids of a source
@@ -68,6 +68,7 @@ using session_actor =
                                                                  // found
                      fn<subject_found(find_subject)>,       // a user's subject, in the order of the
                                                             // user's requests
+                     fn<subjects_named(name_subjects)>,     // who subjects are
                      fn<sessions_counted(count_sessions)>,  //
                      fn<ring_key_answer(ring_key_question)>,  //
                      fn<shard_collected(collect_shard)>,

@@ -1,9 +1,11 @@
 #include "actors/journal.hpp"
 
 #include <chrono>
+#include <limits>
 
 #include "actors/handlers.hpp"
 #include "actors/shard_loader.hpp"
+#include "monitoring/log.hpp"
 
 namespace portcullis::actors {
 namespace {
@@ -23,10 +25,6 @@ class stopwatch {
  private:
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
-
-bool is_fatal(const core::error& why) {
-  return why.code == core::error_code::STORE_UNAVAILABLE && why.rule == "io_error";
-}
 
 }  // namespace
 
@@ -102,7 +100,7 @@ void journal_worker::flush() {
   while (!queue_.empty() && !dead_) {
     core::error why;
     if (!append(*queue_.front(), why)) {
-      if (is_fatal(why)) return;
+      if (store::is_fatal(why)) return;
       if (why.code == core::error_code::STORE_FULL) {
         give_back(appended);
         return degrade(why);
@@ -112,6 +110,10 @@ void journal_worker::flush() {
       queue_.pop_front();
       queued_events_ -= bad->events.size();
       refuse(std::move(bad), why);
+      if (!options_.log->in_transaction()) {  // a damaged page takes the whole transaction along
+        give_back(appended);
+        events = 0;
+      }
       continue;
     }
     events += queue_.front()->events.size();
@@ -157,6 +159,11 @@ void journal_worker::acknowledge(std::vector<batch_ptr> done) {
 }
 
 void journal_worker::refuse(batch_ptr batch, const core::error& why) {
+  if (!batch->durable)  // what it tells has happened: the log lacks it
+    monitoring::log::write(core::log_level::error, monitoring::component::store,
+                           "Events were refused by the store and are lost.",
+                           {{"events", static_cast<std::int64_t>(batch->events.size())},
+                            {"rule", std::string(why.rule)}});
   if (batch->shard == event_batch::node) return;
   const auto shard = batch->shard;
   self_->send(peers_.sessions[shard], events_committed{std::move(batch), true, why});
@@ -224,7 +231,7 @@ void journal_worker::fail(store_operation operation, const core::error& why) {
   if (why.code == core::error_code::STORE_INTEGRITY || why.code == core::error_code::LOG_CORRUPT)
     kind = store_failure::integrity;
   tallies_.failed(operation, kind);
-  if (!is_fatal(why) || dead_) return;
+  if (!store::is_fatal(why) || dead_) return;
   dead_ = true;
   options_.fatal(why);
 }
@@ -375,10 +382,8 @@ caf::result<keys_rewrapped> journal_worker::on(rewrap_keys& order) {
     keys_rewrapped out;
     const auto next = options_.log->rewrap_users(after, with);
     if (!next) {
+      fail(store_operation::commit, next.error());
       out.why = next.error();
-    } else if (const auto ok = options_.log->commit(); !ok) {
-      fail(store_operation::commit, ok.error());
-      out.why = ok.error();
     } else if ((after = *next) != 0) {
       return false;
     }
@@ -392,7 +397,8 @@ shards_loaded journal_worker::on(const load_shards& question) {
   flush();
   shards_loaded out;
   const stopwatch watch;
-  auto images = load_shards_from(*options_.log, question.shards, options_.shards);
+  auto images = load_shards_from(*options_.log, question.shards, options_.shards,
+                                 std::numeric_limits<std::uint32_t>::max());
   tallies_.took(store_operation::load, watch.ns());
   if (images)
     out.images = std::move(*images);

@@ -168,11 +168,20 @@ struct session_listed {
   core::session_slot session = core::no_slot;
   bool gone = false;
 };
+struct identify_users {
+  std::vector<core::user_slot> users;
+};
+struct users_identified {
+  std::vector<core::identity_ptr> users;  // null: unknown
+};
 struct name_subjects {
   std::vector<core::subject_id> subjects;
 };
+struct named_user {
+  std::string tenant_id, user_id;
+};
 struct subjects_named {
-  std::vector<core::identity_ptr> names;  // null: unknown
+  std::vector<named_user> names;  // without user_id: unknown
 };
 /// Answered when every request of the user that came before is: what it did is committed.
 struct find_subject {
@@ -388,6 +397,8 @@ PORTCULLIS_LOCAL(locks_listed)
 PORTCULLIS_LOCAL(look_up_user)
 PORTCULLIS_LOCAL(user_looked_up)
 PORTCULLIS_LOCAL(session_listed)
+PORTCULLIS_LOCAL(identify_users)
+PORTCULLIS_LOCAL(users_identified)
 PORTCULLIS_LOCAL(name_subjects)
 PORTCULLIS_LOCAL(subjects_named)
 PORTCULLIS_LOCAL(find_subject)

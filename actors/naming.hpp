@@ -1,4 +1,4 @@
-// Fills in who events are about: asks the directory of each shard concerned. For cold paths.
+// Fills in who events are about: asks the session actor of each shard concerned. For cold paths.
 #pragma once
 #include <functional>
 #include <memory>
@@ -12,13 +12,13 @@ namespace portcullis::actors {
 /// Calls `then` on `self`'s thread when every event whose user is still known has its user_id; a
 /// shard that does not answer leaves its events unnamed.
 template <class Self>
-void name_events(Self* self, const std::vector<directory_actor>& directories,
+void name_events(Self* self, const std::vector<session_actor>& sessions,
                  std::shared_ptr<std::vector<core::event>> events, std::function<void()> then) {
   struct open_names {
     std::size_t missing = 0;
     std::function<void()> then;
   };
-  const auto shards = static_cast<std::uint32_t>(directories.size());
+  const auto shards = static_cast<std::uint32_t>(sessions.size());
   std::vector<std::vector<std::size_t>> of_shard(shards);
   for (std::size_t i = 0; i < events->size(); ++i) {
     const auto& each = (*events)[i];
@@ -37,11 +37,11 @@ void name_events(Self* self, const std::vector<directory_actor>& directories,
     if (indexes.empty()) continue;
     name_subjects question;
     for (const auto i : indexes) question.subjects.push_back(*(*events)[i].subject);
-    self->request(directories[shard], std::chrono::seconds(8), std::move(question))
+    self->request(sessions[shard], std::chrono::seconds(8), std::move(question))
         .then(
             [events, indexes = std::move(indexes), done](const subjects_named& named) {
               for (std::size_t i = 0; i < indexes.size(); ++i)
-                if (named.names[i]) (*events)[indexes[i]].user_id = named.names[i]->user_id;
+                (*events)[indexes[i]].user_id = named.names[i].user_id;
               done();
             },
             [done](const caf::error&) { done(); });

@@ -26,6 +26,7 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
       [&state](tenant_revoked& order) { return state.on(order); },
       [&state](describe_sessions& question) { return state.on(question); },
       [&state](find_subject& question) { return state.on(question); },
+      [&state](name_subjects& question) { return state.on(question); },
       [&state](count_sessions& question) { return state.on(question); },
       [&state](ring_key_question& question) { return state.on(question); },
       [&state](collect_shard& question) { return state.on(question); },
@@ -264,11 +265,12 @@ bool session_shard::open_address(core::session_slot slot) {
 void session_shard::start_attempt(inbound& request, const core::context& presented,
                                   const core::judgement& judged) {
   const auto& s = state_->at(judged.slot);
-  const auto& who = *state_->user(s.user).who;
+  const auto& owner = state_->user(s.user);
+  const auto& who = *owner.who;
   failed_attempt attempt;
   attempt.user = s.user;
   attempt.now_ms = now_ms_;
-  attempt.what = {who.subject, s.handle, options_.keys->source(presented.ip), judged.memo};
+  attempt.what = {owner.subject, s.handle, options_.keys->source(presented.ip), judged.memo};
   attempt.draft = core::about(*state_, judged.slot, now_ms_);
   attempt.draft.correlation_id = correlation_of(request);
   attempt.draft.sealed = core::seal_shown(

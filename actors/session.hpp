@@ -47,6 +47,7 @@ class session_shard {
   tenant_answer on(const tenant_revoked& order);
   caf::result<sessions_described> on(describe_sessions& question);
   caf::result<subject_found> on(const find_subject& question);
+  caf::result<subjects_named> on(const name_subjects& question);
   sessions_counted on(const count_sessions&);
   ring_key_answer on(const ring_key_question& question);
   shard_collected on(const collect_shard&);

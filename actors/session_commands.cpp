@@ -211,12 +211,16 @@ void session_shard::on(user_looked_up& answer) {
   const auto found = holds_.find(answer.user);
   if (found == holds_.end()) return;
   auto& current = found->second.current;
-  if (answer.made) unsaved_users_[answer.user] = std::move(*answer.made);
+  auto subject = state_->user(answer.user).subject;
+  if (answer.made) {
+    subject = answer.made->subject;
+    unsaved_users_[answer.user] = std::move(*answer.made);
+  }
   if (!answer.who) {
     refuse(answer.user, core::fail(core::error_code::STORE_INTEGRITY));
     return flush();
   }
-  if (!state_->user(answer.user).who) state_->identify(answer.user, answer.who);
+  if (!state_->user(answer.user).who) state_->identify(answer.user, subject, answer.who);
   switch (current.waits_for) {
     case stage::opening:
       resume(answer.user);
@@ -239,11 +243,12 @@ void session_shard::on(user_looked_up& answer) {
 }
 
 void session_shard::revoke(inbound& request, core::revoke_session& params) {
-  core::session_slot slot = core::no_slot;
+  core::found_session found;
   if (const auto* id = std::get_if<core::session_id>(&params.target))
-    slot = core::locate(*state_, *options_.keys, *id).found.slot;
+    found = core::locate(*state_, *options_.keys, *id).found;
   else
-    slot = state_->find(std::get<core::session_handle>(params.target));
+    found.slot = state_->find(std::get<core::session_handle>(params.target));
+  const auto slot = found.slot;
   if (slot == core::no_slot || !visible(request, slot))
     return answer(request, core::sessions_revoked{0});
   const auto user = state_->at(slot).user;
@@ -252,9 +257,13 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
   if (refuses_durable(request)) return;
   auto what = core::about(*state_, slot, now_ms_);
   what.correlation_id = correlation_of(request);
-  what.actor = request.who->name;
-  what.body =
-      core::session_revoked{core::revoke_scope::session, 1, "requested", std::nullopt, 0, {}};
+  if (core::is_reuse(state_->at(slot), found, now_ms_)) {
+    what.body = core::session_reuse_detected{};
+  } else {
+    what.actor = request.who->name;
+    what.body =
+        core::session_revoked{core::revoke_scope::session, 1, "requested", std::nullopt, 0, {}};
+  }
   begin(user, request, stage::committing).count = 1;
   std::vector<core::event> events;
   events.push_back(std::move(what));
@@ -344,15 +353,17 @@ void session_shard::show_listed(core::user_slot user, const user_looked_up& list
     }
     question.seqs.push_back(s.seq);
   }
-  release(user);
-  if (question.seqs.empty()) return answer(request, core::session_page{});
+  if (question.seqs.empty()) {
+    answer(request, core::session_page{});
+    return release(user);
+  }
   const auto last = question.seqs.back();
   const auto who = listed.who;
   self_->request(peers_.journal, store_read_timeout, std::move(question))
       .then(
-          [this, request, who, last, more](const sessions_read& read) {
+          [this, user, request, who, last, more](const sessions_read& read) {
             if (read.why) {
-              fail(request, *read.why);
+              refuse(user, *read.why);
               return flush();
             }
             core::session_page out;
@@ -376,34 +387,13 @@ void session_shard::show_listed(core::user_slot user, const user_looked_up& list
             else if (more)
               out.cursor = make_cursor(cursor_kind::sessions, last);
             answer(request, out);
+            release(user);
             flush();
           },
-          [this, request](const caf::error&) {
-            fail(request, core::fail(core::error_code::STORE_TIMEOUT));
+          [this, user](const caf::error&) {
+            refuse(user, core::fail(core::error_code::STORE_TIMEOUT));
             flush();
           });
-}
-
-caf::result<sessions_described> session_shard::on(describe_sessions& question) {
-  name_subjects names;
-  for (const auto& row : question.rows) names.subjects.push_back(row.subject);
-  auto promise = self_->make_response_promise<sessions_described>();
-  self_->request(peers_.directory, store_read_timeout, std::move(names))
-      .then(
-          [this, promise, rows = std::move(question.rows)](const subjects_named& named) mutable {
-            sessions_described out;
-            for (std::size_t i = 0; i < rows.size(); ++i) {
-              const auto slot = state_->find(rows[i].handle);
-              if (slot == core::no_slot || !named.names[i] ||
-                  !core::is_live(*state_, slot, now_ms_))
-                continue;
-              out.rows.push_back(describe(*named.names[i], state_->at(slot), rows[i]));
-              out.rows.back().user_id = named.names[i]->user_id;
-            }
-            promise.deliver(std::move(out));
-          },
-          [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
-  return promise;
 }
 
 void session_shard::ask_lockout(inbound& request, const core::user_name& whom) {

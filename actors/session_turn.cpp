@@ -161,4 +161,32 @@ void session_shard::finish() {
   flush();
 }
 
+void session_shard::on(const source_limit_changed& change) {
+  limited_sources_[change.source] = change.until_ms;
+  while (limited_sources_.size() > core::limits::limited_sources_max)
+    limited_sources_.erase(limited_sources_.begin());
+  core::event what;
+  what.at_ms = what.decided_at_ms = now_ms_;
+  what.correlation_id = change.correlation_id;
+  what.body = core::source_limited{change.source, change.until_ms};
+  // Every shard hears of it, the first one logs it.
+  if (options_.shard == 0) outbox_->add(std::move(what));
+  flush();
+}
+
+void session_shard::on(policies_changed& change) {
+  options_.policies = std::move(change.book);
+  // Remembered contexts were clean under the old policy.
+  memo_key_ = core::make_memo_key(options_.random);
+}
+
+void session_shard::on(keys_changed& change) { options_.keys = std::move(change.keys); }
+
+void session_shard::on(const store_state_changed& change) {
+  store_trouble_.reset();
+  if (change.degraded) store_trouble_ = change.why;
+}
+
+void session_shard::on(wire_session& peers) { peers_ = std::move(peers); }
+
 }  // namespace portcullis::actors

@@ -40,8 +40,9 @@ class loader final : public store::load_visitor {
 
   void on_user(core::user_row&& row) override {
     auto& image = image_of(row.subject.bytes[0]);
+    newest_ring_key_ = std::max(newest_ring_key_, row.ring_key);
     const auto slot = image.sessions->load_user(row.subject, row.lookup, row.tenant_id);
-    image.directory->load_user(slot, std::move(row));
+    image.directory->load_user(slot, row);
   }
 
   void on_lockout(const store::lockout_record& row) override {
@@ -58,6 +59,7 @@ class loader final : public store::load_visitor {
     auto& image = image_of(row.handle.bytes[0]);
     const auto user = image.sessions->find_user(row.subject);
     if (user == core::no_slot) return;  // forgotten: nothing of the person is left to validate
+    newest_ring_key_ = std::max(newest_ring_key_, row.ring_key);
     core::session_record s;
     s.id = row.id;
     s.handle = row.handle;
@@ -83,6 +85,7 @@ class loader final : public store::load_visitor {
       extra.successor_used = row.successor_used;
       extra.predecessor = row.predecessor;
       extra.rotation_ring_key = row.rotation_ring_key;
+      extra.predecessor_ring_key = row.predecessor_ring_key;
       extra.nonce = row.nonce;
       extra.grace_ends_at_ms = row.grace_ends_at_ms;
     }
@@ -91,6 +94,7 @@ class loader final : public store::load_visitor {
     image.directory->add(user, image.sessions->load_session(std::move(s), old_ids));
   }
 
+  [[nodiscard]] std::uint32_t newest_ring_key() const noexcept { return newest_ring_key_; }
   [[nodiscard]] std::vector<std::shared_ptr<shard_image>> take(
       const std::vector<std::uint32_t>& wanted) {
     std::vector<std::shared_ptr<shard_image>> out;
@@ -104,6 +108,7 @@ class loader final : public store::load_visitor {
   }
   std::vector<std::shared_ptr<shard_image>> images_;
   std::uint32_t shards_;
+  std::uint32_t newest_ring_key_ = 0;  // of all that was made
 };
 
 }  // namespace
@@ -124,11 +129,14 @@ core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& 
 }
 
 core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
-    store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards) {
+    store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards,
+    std::uint32_t newest_ring_key) {
   store::routing_set routing;
   for (const auto shard : wanted) routing |= bytes_of_shard(shard, shards);
   loader visitor(shards, wanted);
   if (const auto ok = log.load(routing, visitor); !ok) return ok.error();
+  if (visitor.newest_ring_key() > newest_ring_key)
+    return core::fail(core::error_code::KEYRING_MISMATCH, {}, "newer_key_in_store");
   return visitor.take(wanted);
 }
 

@@ -9,9 +9,12 @@
 
 namespace portcullis::actors {
 
-/// Reads what is committed. Errors: as journal::load.
+/// Reads what is committed. Errors: as journal::load; KEYRING_MISMATCH: something was made under a
+/// key newer than `newest_ring_key`, so the key file is an older copy and must not be used to make
+/// the same key ids anew.
 [[nodiscard]] core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
-    store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards);
+    store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards,
+    std::uint32_t newest_ring_key);
 
 /// The generation of every tenant that was ever revoked, as committed. Errors: as journal::load.
 [[nodiscard]] core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& log);

@@ -184,13 +184,14 @@ void subscriptions_loop::on(const events_published& published) {
   take_arrivals();
 }
 
-/// A session actor knows only users that it has opened since it started; the directory knows all.
+/// An event has its user's name when the session actor had opened the user by then; otherwise it
+/// is asked, and has the directory open it.
 void subscriptions_loop::ask_names(const std::shared_ptr<arrival>& came) {
   auto events = std::make_shared<std::vector<core::event>>();
   events->reserve(came->events);
   for (const auto& batch : came->batches)  // shared with other loops: copied
     events->insert(events->end(), batch->events.begin(), batch->events.end());
-  name_events(self_, options_.directories, events, [this, came, events] {
+  name_events(self_, options_.sessions, events, [this, came, events] {
     auto named = std::make_shared<event_batch>();
     named->events = std::move(*events);
     came->batches = {std::move(named)};
@@ -295,7 +296,7 @@ void subscriptions_loop::queried(std::uint64_t number, log_queried& result) {
   if (result.why) return end(number, *result.why);
   auto events = std::make_shared<std::vector<core::event>>(std::move(result.events));
   const auto scanned = result.scanned_seq;
-  name_events(self_, options_.directories, events, [this, number, events, scanned] {
+  name_events(self_, options_.sessions, events, [this, number, events, scanned] {
     const auto found = subscriptions_.find(number);
     if (found == subscriptions_.end()) return;
     auto& each = found->second;

@@ -30,7 +30,7 @@ struct subscriptions_options {
   net::connections_port* connections = nullptr;
   hub_actor hub;
   journal_actor journal;
-  std::vector<directory_actor> directories;  // by shard
+  std::vector<session_actor> sessions;  // by shard
   notification_codec codec;
   std::size_t lag_events_max = core::limits::subscriber_lag_events_max;
 };
@@ -47,7 +47,7 @@ class subscriptions_loop {
   void on(struct subscribe& request);
   void on(struct unsubscribe& request);
   void on(const connection_gone& gone);
-  void on(const shard_moved& moved) { options_.directories[moved.shard] = moved.directory; }
+  void on(const shard_moved& moved) { options_.sessions[moved.shard] = moved.session; }
   subscriptions_collected on(const collect_subscriptions&) const;
   void tick();
   static constexpr const char* name = "subscriptions";

@@ -54,6 +54,7 @@ core::status journal::commit() {
   return core::nothing{};
 }
 
+bool journal::in_transaction() const noexcept { return db_->in_transaction(); }
 void journal::rollback() noexcept { db_->rollback(); }
 
 bool journal::wants_checkpoint() const noexcept { return db_->wal_pages() >= wal_pages_wanted; }
@@ -73,16 +74,18 @@ core::status journal::meta_set(std::string_view key, std::string_view value) {
   return joins ? core::status(core::nothing{}) : db_->commit();
 }
 
-core::result<std::uint64_t> journal::rewrap_users(std::uint64_t after, rewrapper& with) {
-  if (auto begun = db_->begin(); !begun) return begun.error();
+namespace {
+
+core::result<std::uint64_t> rewrap_slice(database& db, std::uint64_t after,
+                                         journal::rewrapper& with) {
   statement read;
   statement write;
-  int rc = read.prepare(db_->handle(),
+  int rc = read.prepare(db.handle(),
                         "SELECT id,subject,lookup,tenant_id,ring_key,wrapped FROM users WHERE "
                         "id>?1 ORDER BY id LIMIT ?2");
   if (rc == SQLITE_OK)
-    rc = write.prepare(db_->handle(), "UPDATE users SET ring_key=?2,wrapped=?3 WHERE id=?1");
-  if (rc != SQLITE_OK) return db_->failed(rc);
+    rc = write.prepare(db.handle(), "UPDATE users SET ring_key=?2,wrapped=?3 WHERE id=?1");
+  if (rc != SQLITE_OK) return db.failed(rc);
   read.bind(1, after);
   read.bind(2, std::int64_t{rewrap_rows_per_slice});
   std::uint64_t last = after;
@@ -100,10 +103,24 @@ core::result<std::uint64_t> journal::rewrap_users(std::uint64_t after, rewrapper
     write.bind(1, last);
     write.bind(2, row.ring_key);
     write.bind_blob(3, core::as_bytes(row.wrapped));
-    if (const int written = write.run(); written != SQLITE_OK) return db_->failed(written);
+    if (const int written = write.run(); written != SQLITE_OK) return db.failed(written);
   }
-  if (rc != SQLITE_DONE) return db_->failed(rc);
+  if (rc != SQLITE_DONE) return db.failed(rc);
   return rows < rewrap_rows_per_slice ? 0 : last;
+}
+
+}  // namespace
+
+core::result<std::uint64_t> journal::rewrap_users(std::uint64_t after, rewrapper& with) {
+  if (auto done = db_->commit(); !done) return done.error();
+  if (auto begun = db_->begin(); !begun) return begun.error();
+  auto next = rewrap_slice(*db_, after, with);
+  if (!next) {
+    db_->rollback();
+    return next;
+  }
+  if (auto done = db_->commit(); !done) return done.error();
+  return next;
 }
 
 std::uint64_t journal::size_bytes() const noexcept {

@@ -29,6 +29,9 @@ struct journal_options {
 /// Rows of one routing byte are loaded iff its bit is set.
 using routing_set = std::bitset<256>;
 
+/// Whether the journal is dead after this error: what is on the disk is not known any more.
+[[nodiscard]] bool is_fatal(const core::error& why) noexcept;
+
 class database;  // the SQLite connection and its prepared statements; private to store
 
 /// The mac of a row: HMAC(chain key, previous mac, seq, at_ms, then sized: type, subject, body,
@@ -63,9 +66,10 @@ class journal {
   [[nodiscard]] std::uint64_t committed_seq() const noexcept;
 
   /// Adds events and what follows from them to the open transaction (the first append begins it).
-  /// All or nothing: after an error the transaction is as before this call, or, with STORE_FULL and
-  /// STORE_UNAVAILABLE, dropped as a whole: last_seq() is committed_seq() again, and the caller
-  /// appends everything since then again once there is space.
+  /// All or nothing: after an error the transaction is as before this call, or, when
+  /// in_transaction() says no, dropped as a whole: last_seq() is committed_seq() again, and the
+  /// caller has to append everything since then again. STORE_FULL and STORE_UNAVAILABLE always drop
+  /// it; STORE_INTEGRITY does when the file is damaged.
   /// `events` carry seq, contiguous after last_seq(), and at_ms, never decreasing (a breach is a
   /// bug and stops the process). An event about one session carries its session_seq, each touch its
   /// own; a row that is not there any more is no error. `users` are rows seen for the first time.
@@ -78,6 +82,8 @@ class journal {
   /// Durable (fsync) when it returns without error. Nothing to commit is no error. Errors: as
   /// append().
   [[nodiscard]] core::status commit();
+  /// Whether something was appended that is neither committed nor dropped.
+  [[nodiscard]] bool in_transaction() const noexcept;
   /// Drops what was appended since the last commit.
   void rollback() noexcept;
 
@@ -115,8 +121,8 @@ class journal {
   };
   /// Re-wraps users' keys after a rotation of the ring: passes users after row `after`, at most a
   /// slice's worth, to `with` and keeps the rows that it changed; returns the row to go on after,
-  /// or 0 at the end. Joins the open transaction (begins one): commit() afterwards. Errors: as
-  /// append().
+  /// or 0 at the end. Durable on return, together with what was appended before. Errors: as
+  /// append(); the slice can be asked for again.
   [[nodiscard]] core::result<std::uint64_t> rewrap_users(std::uint64_t after, rewrapper& with);
 
   /// Bytes of the database file and its write-ahead log.

@@ -78,6 +78,7 @@ int projection::prepare(sqlite3* db) {
       {&retire_current_,
        "INSERT INTO retired_ids SELECT seq,?2,id,ring_key,0 FROM sessions WHERE seq=?1 AND "
        "state=0"},
+      {&end_graces_, "UPDATE retired_ids SET grace_ends_at_ms=0 WHERE session_seq=?1"},
       {&rotate_,
        "UPDATE sessions SET predecessor=iif(?2,id,NULL),predecessor_ring_key=iif(?2,ring_key,NULL),"
        "nonce=iif(?2,?3,NULL),grace_ends_at_ms=iif(?2,?4,NULL),rotation_ring_key=iif(?2,?5,NULL),"
@@ -185,6 +186,8 @@ int projection::on(const core::event& what, const core::session_rotated& body) {
     retire_current_.bind(1, session);
     retire_current_.bind(2, what.seq * 2 + 1);
     if (const int rc = retire_current_.run(); rc != SQLITE_OK) return rc;
+    end_graces_.bind(1, session);
+    if (const int rc = end_graces_.run(); rc != SQLITE_OK) return rc;
   }
   auto& s = rotate_;
   s.bind(1, session);

@@ -45,9 +45,9 @@ class projection {
   int end_session(std::uint64_t session, const core::event& what, int state);
   int revoke_tenant(const core::event& what, const core::session_revoked& body);
 
-  statement insert_session_, touch_, retire_predecessor_, retire_current_, rotate_, trim_retired_,
-      successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_, unlock_,
-      clear_locks_, insert_user_, purge_session_, purge_retired_;
+  statement insert_session_, touch_, retire_predecessor_, retire_current_, end_graces_, rotate_,
+      trim_retired_, successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_,
+      unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_;
 };
 
 /// The column `fields`: the set, then the hashes of its members in order; empty for none.

@@ -19,7 +19,6 @@ namespace portcullis::store {
 [[nodiscard]] core::error meaning_of(int rc, const char* file = __builtin_FILE(),
                                      unsigned line = __builtin_LINE(),
                                      const char* function = __builtin_FUNCTION()) noexcept;
-[[nodiscard]] bool is_fatal(const core::error& why) noexcept;
 [[nodiscard]] bool is_full(const core::error& why) noexcept;
 
 /// A prepared statement. Bound views must live until the next reset().

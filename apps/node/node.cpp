@@ -124,9 +124,11 @@ core::result<core::nothing> node::open_store(std::string& why) {
        ++shard)
     shards.push_back(shard);
   const auto began = clock_.mono_ns();
-  auto images = actors::load_shards_from(*log_, shards, static_cast<std::uint32_t>(shards.size()));
+  auto images = actors::load_shards_from(*log_, shards, static_cast<std::uint32_t>(shards.size()),
+                                         keys_->newest().id);
   if (!images) {
-    why = fmt::format("{}: the journal cannot be read", config_.server.data_dir);
+    why =
+        fmt::format("{}: {}", config_.server.data_dir, core::describe(images.error().code).message);
     return images.error();
   }
   images_ = std::move(*images);
@@ -226,7 +228,7 @@ actors::subscriptions_actor node::spawn_subscriptions(
   options.connections = &hosts_[loop]->tcp();
   options.hub = all_.hub;
   options.journal = all_.journal;
-  for (const auto& shard : shards) options.directories.push_back(shard.directory);
+  for (const auto& shard : shards) options.sessions.push_back(shard.session);
   options.codec.event = net::encode_event;
   const auto made_up = std::make_shared<net::correlation_maker>(random_seed());
   const bool development = config_.server.environment == core::environment::development;

@@ -49,6 +49,11 @@ inline constexpr std::size_t method_count = 0 PORTCULLIS_METHODS(X);
 #undef X
 
 [[nodiscard]] std::string_view to_string(method value) noexcept;
+/// Whether it goes over the whole store: it takes as long as that takes, and no request deadline
+/// ends it.
+[[nodiscard]] constexpr bool goes_over_the_store(method value) noexcept {
+  return value == method::admin_backup || value == method::admin_rotate_keys;
+}
 /// Whether the role may call the method at all; what it may see is narrowed further by tenants and
 /// services.
 [[nodiscard]] bool may_call(role caller, method value) noexcept;

@@ -52,6 +52,18 @@ verdict over_because(const session_state& state, session_slot slot, millis now_m
   return now_ms >= s.expires_at_ms() ? verdict::expired : verdict::valid;
 }
 
+bool is_reuse(const session_record& session, const found_session& found, millis now_ms) noexcept {
+  switch (found.kind) {
+    case id_kind::current:
+      return false;
+    case id_kind::predecessor:
+      return now_ms >= session.extra->grace_ends_at_ms;
+    case id_kind::old:
+      return now_ms >= found.quiet_until_ms;
+  }
+  __builtin_unreachable();
+}
+
 judgement judge(const decision_input& in, const located& where, const context& presented,
                 bool source_locked) {
   judgement out;
@@ -66,12 +78,12 @@ judgement judge(const decision_input& in, const located& where, const context& p
   out.verdict = over_because(in.state, slot, in.now_ms);
   if (out.verdict != verdict::valid) return out;
 
-  if (out.kind == id_kind::old) {
-    out.verdict = in.now_ms < where.found.quiet_until_ms ? verdict::revoked : verdict::reused;
+  if (is_reuse(s, where.found, in.now_ms)) {
+    out.verdict = verdict::reused;
     return out;
   }
-  if (out.kind == id_kind::predecessor && in.now_ms >= s.extra->grace_ends_at_ms) {
-    out.verdict = verdict::reused;
+  if (out.kind == id_kind::old) {
+    out.verdict = verdict::revoked;
     return out;
   }
   const auto& user = in.state.user(s.user);
@@ -217,10 +229,10 @@ created decide_create(const decision_input& in, const create_session& command, u
   const auto& key = in.keys.newest();
   created out;
   random(out.id.bytes);
-  out.id.bytes[0] = who.subject.bytes[0];
+  out.id.bytes[0] = owner.subject.bytes[0];
   session_handle handle;
   random(handle.bytes);
-  handle.bytes[0] = who.subject.bytes[0];
+  handle.bytes[0] = owner.subject.bytes[0];
 
   const auto idle_ttl_s = command.idle_ttl_s.value_or(policy.idle_ttl_s);
   const auto absolute_ttl_s = command.absolute_ttl_s.value_or(policy.absolute_ttl_s);
@@ -244,7 +256,7 @@ created decide_create(const decision_input& in, const create_session& command, u
   out.what.at_ms = out.what.decided_at_ms = in.now_ms;
   out.what.tenant_id = tenant_id;
   out.what.user_id = who.user_id;
-  out.what.subject = who.subject;
+  out.what.subject = owner.subject;
   out.what.handle = handle;
   out.what.sealed = seal_shown(who, command.context.ip, user_agent, random);
   out.what.body = std::move(body);

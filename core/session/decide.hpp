@@ -29,6 +29,9 @@ struct located {
 /// The same, where the hash under the newest key is known already.
 [[nodiscard]] located locate(const session_state& state, const key_material& keys,
                              const session_id& id, const id_hash& under_newest);
+/// Whether using this id of a live session is reuse: it was replaced, and its grace is over.
+[[nodiscard]] bool is_reuse(const session_record& session, const found_session& found,
+                            millis now_ms) noexcept;
 [[nodiscard]] inline id_hash hash_id(const key_material& keys, const session_id& id) noexcept {
   return id_hash{keys.newest().ids(byte_view(id.bytes))};
 }

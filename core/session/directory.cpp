@@ -10,15 +10,9 @@ constexpr auto none = slot_index::none;
 
 }  // namespace
 
-const subject_id& directory_state::subject_of(std::uint32_t user) const {
-  const auto& who = users_.find(user)->who;
-  return who ? who->subject : row_of(user)->subject;
-}
-
-void directory_state::load_user(std::uint32_t user, user_row row) {
-  by_subject_.insert(hash_at(row.subject.bytes, 4), user);
+void directory_state::load_user(std::uint32_t user, const user_row& row) {
   static_cast<void>(users_.need(user));
-  rows_.need(user) = std::make_unique<user_row>(std::move(row));
+  sealed_.need(user) = std::make_unique<sealed_user>(row.ring_key, row.wrapped);
   users_end_ = std::max(users_end_, user + 1);
 }
 
@@ -50,29 +44,22 @@ std::vector<std::uint32_t> directory_state::sessions(std::uint32_t user) const {
 identity_ptr directory_state::identity(std::uint32_t user, const key_material& keys) {
   auto* u = users_.find(user);
   if (u == nullptr) return nullptr;
-  if (const auto* row = row_of(user); !u->who && row != nullptr) {
-    u->who = open_user(*row, keys);
-    if (u->who) rows_.need(user).reset();
+  if (const auto* kept = sealed(user); !u->who && kept != nullptr) {
+    u->who = open_user(kept->ring_key, kept->wrapped, keys);
+    if (u->who) sealed_.need(user).reset();
   }
   return u->who;
 }
 
-identity_ptr directory_state::identity(const subject_id& subject, const key_material& keys) {
-  const auto slot = by_subject_.find(
-      hash_at(subject.bytes, 4), [&](std::uint32_t user) { return subject_of(user) == subject; });
-  return slot == none ? nullptr : identity(slot, keys);
-}
-
 void directory_state::change_keys(const key_material& before, const key_material& now) {
   for (std::uint32_t user = 0; user < users_end_; ++user)
-    if (const auto* row = row_of(user); row != nullptr && now.find(row->ring_key) == nullptr)
+    if (const auto* kept = sealed(user); kept != nullptr && now.find(kept->ring_key) == nullptr)
       static_cast<void>(identity(user, before));
 }
 
 user_row directory_state::make(std::uint32_t user, std::string_view tenant, std::string_view name,
                                const key_material& keys, const random_source& random) {
   auto made = make_user(tenant, name, keys, random);
-  by_subject_.insert(hash_at(made.identity->subject.bytes, 4), user);
   users_.need(user).who = std::move(made.identity);
   return std::move(made.row);
 }

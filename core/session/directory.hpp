@@ -13,7 +13,7 @@ namespace portcullis::core {
 class directory_state {
  public:
   /// Adds a user whose row has not been opened yet.
-  void load_user(std::uint32_t user, user_row row);
+  void load_user(std::uint32_t user, const user_row& row);
   /// Adds a session at the end of its user's list.
   void add(std::uint32_t user, std::uint32_t session);
   void remove(std::uint32_t user, std::uint32_t session);
@@ -22,12 +22,11 @@ class directory_state {
 
   [[nodiscard]] bool knows(std::uint32_t user) const noexcept {
     const auto* u = users_.find(user);
-    return u != nullptr && (u->who || row_of(user) != nullptr);
+    return u != nullptr && (u->who || sealed(user) != nullptr);
   }
   /// Who the user is, opened on first use. Null: unknown here, or the row is not sealed under the
   /// ring.
   [[nodiscard]] identity_ptr identity(std::uint32_t user, const key_material& keys);
-  [[nodiscard]] identity_ptr identity(const subject_id& subject, const key_material& keys);
   /// Makes a user at first sight; the row is for the look-up table. The user must not be known.
   [[nodiscard]] user_row make(std::uint32_t user, std::string_view tenant, std::string_view name,
                               const key_material& keys, const random_source& random);
@@ -36,6 +35,12 @@ class directory_state {
   void change_keys(const key_material& before, const key_material& now);
 
  private:
+  /// A loaded user's key and name as the row has them, until first needed.
+  struct sealed_user {
+    sealed_user(std::uint32_t key, std::string_view bytes) : ring_key(key), wrapped(bytes) {}
+    std::uint32_t ring_key;
+    std::string wrapped;
+  };
   struct entry {
     std::uint32_t first = slot_index::none, last = slot_index::none;
     identity_ptr who;
@@ -43,16 +48,15 @@ class directory_state {
   struct links {
     std::uint32_t before = slot_index::none, after = slot_index::none;
   };
-  [[nodiscard]] const user_row* row_of(std::uint32_t user) const noexcept {
-    const auto* row = rows_.find(user);
-    return row == nullptr ? nullptr : row->get();
+
+  [[nodiscard]] const sealed_user* sealed(std::uint32_t user) const noexcept {
+    const auto* kept = sealed_.find(user);
+    return kept == nullptr ? nullptr : kept->get();
   }
-  [[nodiscard]] const subject_id& subject_of(std::uint32_t user) const;
 
   slot_values<entry> users_;
-  slot_values<std::unique_ptr<user_row>> rows_;  // loaded ones, until opened
+  slot_values<std::unique_ptr<sealed_user>> sealed_;
   slot_values<links> sessions_;
-  slot_index by_subject_;
   std::uint32_t users_end_ = 0;  // past the last slot of a loaded user
 };
 

@@ -24,34 +24,31 @@ user_row wrap_user(const user_identity& who, const user_row& of, const key_mater
                    const random_source& random) {
   std::string plain(as_text(who.key));
   plain += who.user_id;
-  return {who.subject, of.lookup, of.tenant_id, keys.newest().id,
+  return {of.subject, of.lookup, of.tenant_id, keys.newest().id,
           seal(keys.newest().wrap, random_nonce(random), plain, user_purpose)};
 }
 
 new_user make_user(std::string_view tenant_id, std::string_view user_id, const key_material& keys,
                    const random_source& random) {
   auto who = std::make_shared<user_identity>();
-  who->tenant_id = tenant_id;
   who->user_id = user_id;
-  random(who->subject.bytes);
-  who->subject.bytes[0] = keys.routing_byte(tenant_id, user_id);
   random(who->key);
   user_row row;
+  random(row.subject.bytes);
+  row.subject.bytes[0] = keys.routing_byte(tenant_id, user_id);
   row.lookup = keys.lookup(tenant_id, user_id);
   row.tenant_id = tenant_id;
   row = wrap_user(*who, row, keys, random);
   return {std::move(who), std::move(row)};
 }
 
-identity_ptr open_user(const user_row& row, const key_material& keys) {
-  const auto* ring = keys.find(row.ring_key);
+identity_ptr open_user(std::uint32_t ring_key, std::string_view wrapped, const key_material& keys) {
+  const auto* ring = keys.find(ring_key);
   if (ring == nullptr) return nullptr;
-  const auto plain = open(ring->wrap, row.wrapped, user_purpose);
+  const auto plain = open(ring->wrap, wrapped, user_purpose);
   if (!plain || plain->size() < 32) return nullptr;
   auto who = std::make_shared<user_identity>();
-  who->tenant_id = row.tenant_id;
   who->user_id = plain->substr(32);
-  who->subject = row.subject;
   std::memcpy(who->key.data(), plain->data(), who->key.size());
   return who;
 }

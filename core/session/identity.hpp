@@ -9,8 +9,7 @@
 namespace portcullis::core {
 
 struct user_identity {
-  std::string tenant_id, user_id;
-  subject_id subject;
+  std::string user_id;
   aead_key key{};  // seals what the log keeps of the person, and makes the key of context hashes
 };
 using identity_ptr = std::shared_ptr<const user_identity>;
@@ -24,8 +23,13 @@ struct new_user {
 [[nodiscard]] new_user make_user(std::string_view tenant_id, std::string_view user_id,
                                  const key_material& keys, const random_source& random);
 
-/// Opens a row. Absent when it is not sealed under the ring (STORE_INTEGRITY for whoever asked).
-[[nodiscard]] identity_ptr open_user(const user_row& row, const key_material& keys);
+/// Opens what a row has wrapped under this ring key. Null when it is not sealed under the ring
+/// (STORE_INTEGRITY for whoever asked).
+[[nodiscard]] identity_ptr open_user(std::uint32_t ring_key, std::string_view wrapped,
+                                     const key_material& keys);
+[[nodiscard]] inline identity_ptr open_user(const user_row& row, const key_material& keys) {
+  return open_user(row.ring_key, row.wrapped, keys);
+}
 /// The row `of` this user, wrapped by the newest ring key.
 [[nodiscard]] user_row wrap_user(const user_identity& who, const user_row& of,
                                  const key_material& keys, const random_source& random);

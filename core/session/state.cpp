@@ -90,11 +90,11 @@ user_slot session_state::need_user(const byte_array<16>& lookup, std::string_vie
   return slot;
 }
 
-void session_state::identify(user_slot user, identity_ptr who) {
+void session_state::identify(user_slot user, const subject_id& subject, identity_ptr who) {
   auto& record = users_[user];
-  if (record.subject != who->subject) {
-    record.subject = who->subject;
-    users_by_subject_.insert(hash_at(who->subject.bytes, 4), user);
+  if (record.subject != subject) {
+    record.subject = subject;
+    users_by_subject_.insert(hash_at(subject.bytes, 4), user);
   }
   record.who = std::move(who);
 }
@@ -238,7 +238,8 @@ void session_state::on(const event& what, const session_rotated& body) {
   if (slot == no_slot) return;
   auto& s = sessions_[slot];
   auto& extra = s.need_extra();
-  // The predecessor's grace is over: it stays quiet for as long as its grace would have lasted.
+  // The predecessor's grace is over: after a rotation with grace it stays quiet for as long as its
+  // own would have lasted; one without ends every earlier id at once.
   if (extra.has_predecessor) {
     extra.has_predecessor = false;
     const auto before = extra.predecessor;
@@ -246,6 +247,7 @@ void session_state::on(const event& what, const session_rotated& body) {
   }
   if (body.grace) {
     extra.predecessor = s.id;
+    extra.predecessor_ring_key = s.ring_key;
     extra.has_predecessor = true;
     extra.nonce = body.nonce;
     extra.grace_ends_at_ms = body.grace_ends_at_ms;
@@ -253,6 +255,7 @@ void session_state::on(const event& what, const session_rotated& body) {
     extra.successor_used = false;
   } else {
     retire_id(slot, s.id, 0);
+    for (auto& each : extra.old_ids) each.quiet_until_ms = 0;
   }
   s.id = body.id;
   s.ring_key = body.ring_key;

@@ -40,7 +40,8 @@ struct session_extra {
   // Rotation: the id before the current one, while in grace.
   bool has_predecessor = false;
   bool successor_used = false;
-  std::uint32_t rotation_ring_key = 0;
+  std::uint32_t rotation_ring_key = 0;     // what the successor was derived under
+  std::uint32_t predecessor_ring_key = 0;  // `predecessor` is under it
   id_hash predecessor;
   byte_array<16> nonce{};
   millis grace_ends_at_ms = 0;
@@ -152,7 +153,7 @@ class session_state {
   user_slot need_user(const byte_array<16>& lookup, std::string_view tenant);
   tenant_slot need_tenant(std::string_view name);
   /// Completes a user that need_user made, or opens one that was loaded.
-  void identify(user_slot user, identity_ptr who);
+  void identify(user_slot user, const subject_id& subject, identity_ptr who);
   /// Adds a loaded user whose row has not been opened yet.
   user_slot load_user(const subject_id& subject, const byte_array<16>& lookup,
                       std::string_view tenant);

@@ -108,8 +108,13 @@ void tcp_server::impl::tick() {
   tick_due_ns_ = now + static_cast<std::int64_t>(options_.tick_ms) * 1'000'000;
 
   const auto oldest_allowed = now - options_.request_timeout_ms * 1'000'000;
-  while (tickets_.oldest() != 0 && tickets_.at(tickets_.oldest()).started_ns <= oldest_allowed)
-    answer_error(tickets_.name(tickets_.oldest()), core::fail(core::error_code::REQUEST_TIMEOUT));
+  for (auto slot = tickets_.oldest();
+       slot != 0 && tickets_.at(slot).started_ns <= oldest_allowed;) {
+    const auto next = tickets_.next(slot);
+    if (!core::goes_over_the_store(tickets_.at(slot).method))
+      answer_error(tickets_.name(slot), core::fail(core::error_code::REQUEST_TIMEOUT));
+    slot = next;
+  }
 
   feed_starved();
   if (blocked_ + lingering_ == 0) return;

@@ -20,35 +20,39 @@ void shard_world::start() {
         [](stop_atom) { return true; },
     };
   });
-  journal = system.spawn([this]() -> journal_actor::behavior_type {
-    return {
-        [](log_events&) {},
-        [](flush_atom) {},
-        [](slice_atom) {},
-        [this](read_sessions& question) {
-          sessions_read out;
-          for (const auto each : question.seqs)
-            if (const auto found = stored.find(each); found != stored.end())
-              out.rows.push_back(found->second);
-          return out;
-        },
-        [this](query_log& question) {
-          queries.push_back(std::move(question.filter));
-          log_queried out;
-          out.committed_seq = out.scanned_seq = seq;
-          return out;
-        },
-        [](find_in_store&) { return found_in_store{}; },
-        [](back_up&) { return backup_done{}; },
-        [](rewrap_keys&) { return keys_rewrapped{}; },
-        [](load_shards&) { return shards_loaded{}; },
-        [](read_tenants&) { return tenants_read{}; },
-        [](await_commits&) { return commits_done{}; },
-        [](collect_journal&) { return journal_collected{}; },
-        [](node_peers&) {},
-        [](stop_atom) { return true; },
-    };
-  });
+  journal =
+      system.spawn([this](journal_actor::pointer journal_self) -> journal_actor::behavior_type {
+        return {
+            [](log_events&) {},
+            [](flush_atom) {},
+            [](slice_atom) {},
+            [this, journal_self](read_sessions& question) -> caf::result<sessions_read> {
+              sessions_read out;
+              for (const auto each : question.seqs)
+                if (const auto found = stored.find(each); found != stored.end())
+                  out.rows.push_back(found->second);
+              if (!store_waits) return out;
+              reading.emplace_back(journal_self->make_response_promise<sessions_read>(),
+                                   std::move(out));
+              return reading.back().first;
+            },
+            [this](query_log& question) {
+              queries.push_back(std::move(question.filter));
+              log_queried out;
+              out.committed_seq = out.scanned_seq = seq;
+              return out;
+            },
+            [](find_in_store&) { return found_in_store{}; },
+            [](back_up&) { return backup_done{}; },
+            [](rewrap_keys&) { return keys_rewrapped{}; },
+            [](load_shards&) { return shards_loaded{}; },
+            [](read_tenants&) { return tenants_read{}; },
+            [](await_commits&) { return commits_done{}; },
+            [](collect_journal&) { return journal_collected{}; },
+            [](node_peers&) {},
+            [](stop_atom) { return true; },
+        };
+      });
   sources = system.spawn([this]() -> sources_actor::behavior_type {
     return {
         [this](unknown_id_seen& seen) { unknown_ids.push_back(seen); },
@@ -157,6 +161,13 @@ std::uint32_t shard_world::rotate(const core::session_id& id, bool grace) {
 }
 std::uint32_t shard_world::revoke(const core::session_handle& handle) {
   return add(core::method::session_revoke, core::revoke_session{handle}, handle.bytes[0]);
+}
+std::uint32_t shard_world::revoke(const core::session_id& id) {
+  return add(core::method::session_revoke, core::revoke_session{id}, id.bytes[0]);
+}
+void shard_world::store_answers() {
+  for (auto& [promise, rows] : std::exchange(reading, {})) promise.deliver(std::move(rows));
+  settle();
 }
 std::uint32_t shard_world::revoke_user(std::string user, std::string tenant,
                                        std::optional<core::session_id> except) {

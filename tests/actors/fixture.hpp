@@ -155,11 +155,13 @@ class shard_world : public virtual_loop {
   std::uint32_t update(const core::session_id& id, std::string data);
   std::uint32_t rotate(const core::session_id& id, bool grace = true);
   std::uint32_t revoke(const core::session_handle& handle);
+  std::uint32_t revoke(const core::session_id& id);
   std::uint32_t revoke_user(std::string user, std::string tenant = "acme",
                             std::optional<core::session_id> except = std::nullopt);
   std::uint32_t revoke_tenant(std::string tenant);
   std::uint32_t list(std::string user, std::string tenant = "acme", std::uint32_t limit = 100,
                      std::string cursor = {});
+  void store_answers();
   std::uint32_t status(std::string user, std::string tenant = "acme");
   std::uint32_t clear(std::string user, std::string tenant = "acme");
   void submit();
@@ -231,6 +233,8 @@ class shard_world : public virtual_loop {
   std::vector<store::event_filter> queries;                         // of the log
   std::vector<caf::typed_response_promise<commits_done>> awaiting;  // until nothing is logged
   std::map<std::uint64_t, store::session_display> stored;           // what the fake journal shows
+  bool store_waits = false;  // reads of rows are answered by store_answers()
+  std::vector<std::pair<caf::typed_response_promise<sessions_read>, sessions_read>> reading;
   std::vector<shard_moved> moved;
   hub_actor hub;
   journal_actor journal;

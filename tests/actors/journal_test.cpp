@@ -38,6 +38,7 @@ class journal_world : public virtual_loop {
               [](tenant_revoked&) { return tenant_answer{}; },
               [](describe_sessions&) { return sessions_described{}; },
               [](find_subject&) { return subject_found{}; },
+              [](name_subjects&) { return subjects_named{}; },
               [](count_sessions&) { return sessions_counted{}; },
               [](ring_key_question&) { return ring_key_answer{}; },
               [](collect_shard&) { return shard_collected{}; },
@@ -206,6 +207,27 @@ TEST(the_journal, stops_the_process_when_a_sync_fails_and_acknowledges_nothing_m
   w.pass(5'000);
   EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1}));
   EXPECT_EQ(w.fatal.size(), 1U);
+}
+
+// Regression: what had been appended before was acknowledged, though it was gone.
+TEST(the_journal, appends_anew_what_a_damaged_page_took_along) {
+  journal_world w(store::fault_vfs_name);
+  store::fault_plan plan;
+  plan.fail_write = 1;
+  plan.write_error = SQLITE_CORRUPT;
+  store::arm(plan);
+  w.send(true);
+  // Larger than the page cache: its pages go to the write-ahead log while it is appended.
+  const auto large = w.send(true, 400);
+  for (auto& each : large->events) each.sealed.assign(65'536, 's');
+  w.send(true, 2);
+  w.settle();
+  EXPECT_EQ(w.numbers(true), (std::vector<std::uint64_t>{2}));
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 3}));
+  EXPECT_EQ(w.log->committed_seq(), 3U);
+  ASSERT_EQ(w.durable.size(), 3U);
+  EXPECT_EQ(w.durable.back().seq, 3U);
+  EXPECT_TRUE(w.fatal.empty());
 }
 
 // Regression: the first request after a restart came before the lockout actor had told its locks.

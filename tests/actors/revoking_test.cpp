@@ -244,6 +244,19 @@ TEST(rotating, reuse_of_an_old_id_revokes_the_session_after_the_commit) {
   EXPECT_EQ(w.events(event_type::session_reuse_detected).size(), 1U);
 }
 
+TEST(rotating, revoking_with_a_replaced_id_is_reuse) {
+  shard_world w;
+  w.start();
+  const auto s = w.made("alice");
+  w.alone(w.rotate(s.id, false));
+  w.commit_all();
+  const auto revoked = w.alone(w.revoke(s.id));
+  w.commit_all();
+  EXPECT_EQ(w.reply<core::sessions_revoked>(revoked).count, 1U);
+  EXPECT_EQ(w.events(event_type::session_reuse_detected).size(), 1U);
+  EXPECT_TRUE(w.events(event_type::session_revoked).empty());
+}
+
 TEST(rotating, the_successors_first_use_is_one_event) {
   shard_world w;
   w.start();

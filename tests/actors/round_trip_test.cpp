@@ -74,7 +74,7 @@ class journaled_history {
   void compare() {
     RC_ASSERT(bool(log_->append(w.log, w.rows)));
     RC_ASSERT(bool(log_->commit()));
-    const auto images = load_shards_from(*log_, {0}, 1);
+    const auto images = load_shards_from(*log_, {0}, 1, w.keys.newest().id);
     RC_ASSERT(bool(images));
     const auto& loaded = *images->front()->sessions;
     for (session_slot slot = 0; slot < w.state.slots_used(); ++slot) {

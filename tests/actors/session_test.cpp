@@ -283,6 +283,24 @@ TEST(lists, page_by_creation_and_name_no_row_twice) {
   EXPECT_EQ(w.error(w.alone(w.list("alice", "acme", 3, "s01"))), core::error_code::CURSOR_INVALID);
 }
 
+// Regression: the user was let go before the store had read the rows.
+TEST(lists, are_answered_before_what_the_same_user_asked_for_later) {
+  shard_world w;
+  w.start();
+  w.made("alice");
+  w.store_waits = true;
+  const auto list = w.list("alice");
+  const auto revoke = w.revoke_user("alice");
+  w.submit();
+  w.commit_all();
+  EXPECT_FALSE(w.answered(list));
+  EXPECT_FALSE(w.answered(revoke));
+  w.store_answers();
+  w.commit_all();
+  EXPECT_EQ(w.reply<core::session_page>(list).rows.size(), 1U);
+  EXPECT_EQ(w.reply<core::sessions_revoked>(revoke).count, 1U);
+}
+
 TEST(rows_that_the_store_found, are_completed_and_dropped_when_not_live) {
   shard_world w;
   w.start();
@@ -331,6 +349,25 @@ TEST(key_rings, that_change_rekey_sessions_when_they_are_used) {
   EXPECT_EQ(w.events(event_type::session_rekeyed).size(), 1U);
   EXPECT_FALSE(in_use(1));
   EXPECT_TRUE(in_use(2));
+}
+
+TEST(key_rings, keep_the_key_of_an_id_that_is_in_grace) {
+  shard_world w;
+  w.start();
+  const auto s = w.made("alice");
+  const auto in_use = [&](std::uint32_t key) {
+    return w.ask<ring_key_answer>(w.moved[0].session, ring_key_question{key}).in_use;
+  };
+  const auto ring = *core::rotate_keyring(w.ring, false, counted_random(5), 2);
+  const auto keys = std::make_shared<const core::key_material>(ring);
+  caf::anon_send(w.moved[0].session, keys_changed{keys});
+  caf::anon_send(w.moved[0].directory, keys_changed{keys});
+  w.settle();
+  w.alone(w.rotate(s.id));
+  w.commit_all();
+  EXPECT_TRUE(in_use(1));  // the old id's hash is under it
+  w.leap(301'000);
+  EXPECT_FALSE(in_use(1));
 }
 
 TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {

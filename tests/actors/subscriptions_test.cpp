@@ -46,20 +46,16 @@ class subscriber_world : public virtual_loop {
     options.hub = caf::actor_cast<hub_actor>(hub);
     options.journal = journal;
     options.lag_events_max = lag_events_max;
-    directory = system.spawn([this](caf::event_based_actor*) {
+    shard = system.spawn([this](caf::event_based_actor*) {
       return caf::behavior{[this](name_subjects& question) -> caf::result<subjects_named> {
         ++questions;
         subjects_named out;
-        for (const auto& subject : question.subjects) {
-          auto who = std::make_shared<core::user_identity>();
-          who->subject = subject;
-          who->user_id = "user-" + std::to_string(subject.bytes[15]);
-          out.names.push_back(std::move(who));
-        }
+        for (const auto& subject : question.subjects)
+          out.names.push_back({"acme", "user-" + std::to_string(subject.bytes[15])});
         return out;
       }};
     });
-    options.directories = {caf::actor_cast<directory_actor>(directory)};
+    options.sessions = {caf::actor_cast<session_actor>(shard)};
     options.codec.event = [](core::byte_buffer& out, std::string_view id, std::string_view cursor,
                              std::string_view event) {
       out.append(id);
@@ -89,7 +85,7 @@ class subscriber_world : public virtual_loop {
     subscriptions = subscriptions_actor{};
     settle();
     caf::anon_send_exit(hub, caf::exit_reason::user_shutdown);
-    caf::anon_send_exit(directory, caf::exit_reason::user_shutdown);
+    caf::anon_send_exit(shard, caf::exit_reason::user_shutdown);
     caf::anon_send_exit(caf::actor_cast<caf::actor>(journal), caf::exit_reason::user_shutdown);
     settle();
   }
@@ -170,7 +166,7 @@ class subscriber_world : public virtual_loop {
   recording_port port;
   core::caller observer;
   journal_actor journal;
-  caf::actor hub, directory;
+  caf::actor hub, shard;
   std::size_t questions = 0;  // of names
   core::subject_id about;
   std::string whose;
@@ -270,11 +266,11 @@ TEST(a_subscription, gets_live_events_with_the_names_that_only_the_directory_kno
   EXPECT_EQ(w.questions, 2U);
 }
 
-TEST(a_subscription, goes_on_without_names_when_the_directory_is_gone) {
+TEST(a_subscription, goes_on_without_names_when_the_shard_is_gone) {
   subscriber_world w;
   w.subscribe();
   w.settle();
-  caf::anon_send_exit(w.directory, caf::exit_reason::kill);
+  caf::anon_send_exit(w.shard, caf::exit_reason::kill);
   w.publish_of(7);
   w.publish(1);
   w.settle();
@@ -292,7 +288,7 @@ TEST(a_subscription, misses_nothing_when_names_come_more_slowly_than_events) {
       return self->make_response_promise<subjects_named>();  // and never a word
     }};
   });
-  caf::anon_send(w.subscriptions, shard_moved{0, {}, {}, caf::actor_cast<directory_actor>(slow)});
+  caf::anon_send(w.subscriptions, shard_moved{0, caf::actor_cast<session_actor>(slow), {}, {}});
   w.publish_of(7);
   w.publish(static_cast<int>(core::limits::recent_events_max));  // too many to be kept
   w.settle();

@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <map>
 
 #include "harness.hpp"
@@ -361,6 +362,27 @@ TEST(production, a_node_with_another_key_ring_does_not_start) {
                 .data_dir = data,
                 .open = false,
                 .start = false});
+  EXPECT_FALSE(other.start());
+  EXPECT_EQ(other.wait(), 1);
+  EXPECT_THAT(other.log(), HasSubstr("KEYRING_MISMATCH"));
+}
+
+// Regression: a backup of the key file from before a rotation was taken, and would have made the
+// same key ids anew.
+TEST(key_files, older_than_what_the_store_holds_are_refused) {
+  temp_folder folder;
+  const auto data = folder.file("data"), keys = data + "/portcullis.keys", kept = folder.file("k");
+  {
+    server node({.data_dir = data});
+    auto client = node.connect();
+    create(client, "ada");
+    std::filesystem::copy_file(keys, kept);
+    client.result("admin.rotate_keys");
+    create(client, "bob");
+    EXPECT_EQ(node.terminate(), 0);
+  }
+  std::filesystem::rename(kept, keys);
+  server other({.data_dir = data, .start = false});
   EXPECT_FALSE(other.start());
   EXPECT_EQ(other.wait(), 1);
   EXPECT_THAT(other.log(), HasSubstr("KEYRING_MISMATCH"));

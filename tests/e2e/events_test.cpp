@@ -77,7 +77,7 @@ TEST_F(events_of, pages_follow_each_other_by_their_cursors) {
   }
   ASSERT_EQ(users.size(), 23U);
   for (std::size_t i = 0; i < 23; ++i) EXPECT_EQ(users[i], "u" + std::to_string(i));
-  for (const json& bad : {json(""), json("e"), json("x12"), json("e-5")})
+  for (const json& bad : {json(""), json("e"), json("x12"), json("e-5"), json("e999999999")})
     EXPECT_EQ(client.error("events.query", {{"after", bad}}), "CURSOR_INVALID") << bad;
 }
 

@@ -12,6 +12,7 @@ namespace portcullis::net {
 namespace {
 
 using namespace test;
+using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -41,6 +42,26 @@ TEST(tcp_bounds, past_the_bound_of_requests_in_flight_a_connection_waits) {
   n.gateway.answer_all();
   ASSERT_TRUE(n.until_lines(c, 1500));
   EXPECT_EQ(c.lines()[1499], done("1499"));
+}
+
+TEST(tcp_bounds, a_request_past_its_deadline_is_answered_unless_it_goes_over_the_store) {
+  node n;
+  n.gateway.hold = true;
+  client c(n.port);
+  c.send(call("1", "admin.rotate_keys") + call("2") + call("3", "admin.rotate_keys") + call("4"));
+  ASSERT_TRUE(n.until([&] { return n.gateway.requests.size() == 4; }));
+  n.clock.advance_ms(9'999);
+  n.settle();
+  EXPECT_TRUE(c.lines().empty());
+  n.clock.advance_ms(1);
+  ASSERT_TRUE(n.until_lines(c, 2));
+  n.settle();
+  EXPECT_THAT(c.lines(), ElementsAre(AllOf(HasSubstr("\"id\":2"), HasSubstr("REQUEST_TIMEOUT")),
+                                     AllOf(HasSubstr("\"id\":4"), HasSubstr("REQUEST_TIMEOUT"))));
+  n.gateway.answer_all();
+  ASSERT_TRUE(n.until_lines(c, 4));
+  EXPECT_EQ(c.lines()[2], done("1"));
+  EXPECT_EQ(c.lines()[3], done("3"));
 }
 
 TEST(tcp_bounds, one_connections_bound_does_not_hold_up_another) {
@@ -195,7 +216,8 @@ TEST(tcp_bounds,
   ASSERT_TRUE(n.until_lines(c, 1));
   EXPECT_THAT(c.lines()[0], HasSubstr(R"("id":1,"error":{"code":9004)"));
   n.gateway.answer_all();
-  ASSERT_TRUE(n.until_lines(c, 2));
+  ASSERT_TRUE(n.until_lines(c, 2))
+      << n.gateway.requests.size() << testing::PrintToString(c.lines());
   n.settle();
   EXPECT_EQ(c.lines().size(), 2u);
   EXPECT_EQ(c.lines()[1], done("2"));

@@ -51,6 +51,7 @@ class model {
       s.successor_used = false;
     } else {
       s.quiet[s.current] = 0;
+      for (auto& each : s.quiet) each.second = 0;
     }
     s.current = next;
     s.seen_ms = std::max(s.seen_ms, now_ms);

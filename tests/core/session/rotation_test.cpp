@@ -139,9 +139,19 @@ TEST(rotation, without_grace_mints_afresh_and_ends_every_earlier_id_at_once) {
   EXPECT_NE(fresh, second);
   EXPECT_EQ(w.verdict_of(fresh), valid);
   EXPECT_EQ(w.verdict_of(second), reused);
-  EXPECT_EQ(w.verdict_of(s.id), revoked);  // its grace would still run: quiet
-  w.now_ms += 300'000;
   EXPECT_EQ(w.verdict_of(s.id), reused);
+}
+
+TEST(rotation, without_grace_ends_the_quiet_time_of_older_ids_too) {
+  world w;
+  const auto s = w.create();
+  const auto second = w.rotate(s.id);
+  const auto third = w.rotate(second);
+  EXPECT_EQ(w.verdict_of(s.id), revoked);  // its grace would still run: quiet
+  EXPECT_EQ(w.verdict_of(second), valid);
+  const auto fresh = w.rotate(third, false);
+  EXPECT_EQ(w.verdict_of(fresh), valid);
+  for (const auto& old : {s.id, second, third}) EXPECT_EQ(w.verdict_of(old), reused);
 }
 
 TEST(rotation, without_grace_never_gives_the_same_id_twice) {

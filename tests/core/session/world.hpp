@@ -49,7 +49,8 @@ class world {
   user_slot user(std::string_view name = "alice", std::string_view tenant = "acme") {
     const auto slot = state.need_user(keys.lookup(tenant, name), tenant);
     if (!directory.knows(slot)) rows.push_back(directory.make(slot, tenant, name, keys, random));
-    if (!state.user(slot).who) state.identify(slot, directory.identity(slot, keys));
+    if (!state.user(slot).who)
+      state.identify(slot, rows.back().subject, directory.identity(slot, keys));
     return slot;
   }
 
