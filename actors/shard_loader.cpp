@@ -1,5 +1,10 @@
 #include "actors/shard_loader.hpp"
 
+#include <condition_variable>
+#include <deque>
+#include <mutex>
+#include <thread>
+
 #include "actors/shards.hpp"
 #include "core/session/check.hpp"
 
@@ -20,9 +25,79 @@ core::session_status status_of(store::session_state state) {
   __builtin_unreachable();
 }
 
-class loader final : public store::load_visitor {
+struct loaded_session {
+  core::subject_id subject;
+  core::session_record record;
+  std::vector<core::old_id> old_ids;
+};
+
+loaded_session session_of(const store::session_record& row) {
+  loaded_session out;
+  out.subject = row.subject;
+  auto& s = out.record;
+  s.id = row.id;
+  s.handle = row.handle;
+  s.created_at_ms = row.created_at_ms;
+  s.last_seen_at_ms = row.last_seen_at_ms;
+  s.absolute_expires_at_ms = row.absolute_expires_at_ms;
+  s.seq = row.seq;
+  s.tenant_generation = static_cast<std::uint32_t>(row.tenant_generation);
+  s.version = row.version;
+  s.idle_ttl_s = static_cast<std::uint32_t>(row.idle_ttl_s);
+  s.ring_key = row.ring_key;
+  s.status = status_of(row.state);
+  if (s.status == core::session_status::live) {
+    s.present = row.fields.present;
+    s.hashes = core::keep_hashes(row.fields);
+    s.keep_sealed_ip(row.ip);
+    if (!row.data.empty()) s.need_extra().data = row.data;
+  }
+  if (row.has_predecessor) {
+    auto& extra = s.need_extra();
+    extra.has_predecessor = true;
+    extra.successor_used = row.successor_used;
+    extra.predecessor = row.predecessor;
+    extra.rotation_ring_key = row.rotation_ring_key;
+    extra.predecessor_ring_key = row.predecessor_ring_key;
+    extra.nonce = row.nonce;
+    extra.grace_ends_at_ms = row.grace_ends_at_ms;
+  }
+  for (const auto& old : row.retired) out.old_ids.push_back({old.id, old.grace_ends_at_ms});
+  return out;
+}
+
+struct loaded_user {
+  core::subject_id subject;
+  core::byte_array<16> lookup;
+  std::uint32_t ring_key, tenant_size, wrapped_size;
+};
+
+/// Rows in the order they were read. Used again: what it has allocated stays.
+struct load_batch {
+  std::uint64_t users_expected = 0;
+  std::vector<std::pair<std::string, std::uint32_t>> tenants;  // with their generations
+  std::vector<loaded_user> users;
+  std::string texts;  // of each user the tenant, then what is wrapped
+  std::vector<store::lockout_record> lockouts;
+  std::vector<loaded_session> sessions;
+
+  [[nodiscard]] std::size_t rows() const noexcept {
+    return tenants.size() + users.size() + lockouts.size() + sessions.size();
+  }
+  void clear() noexcept {
+    users_expected = 0;
+    tenants.clear();
+    users.clear();
+    texts.clear();
+    lockouts.clear();
+    sessions.clear();
+  }
+};
+
+/// Builds the shards' state from batches.
+class shard_builder {
  public:
-  loader(std::uint32_t shards, const std::vector<std::uint32_t>& wanted)
+  shard_builder(std::uint32_t shards, const std::vector<std::uint32_t>& wanted)
       : images_(shards), shards_(shards) {
     for (const auto shard : wanted) {
       images_[shard] = std::make_shared<shard_image>();
@@ -32,68 +107,39 @@ class loader final : public store::load_visitor {
     }
   }
 
-  void on_tenant(const store::tenant_record& row) override {
-    for (const auto& image : images_)
-      if (image)
-        image->sessions->load_tenant(row.tenant_id, static_cast<std::uint32_t>(row.generation));
-  }
-
-  void on_user(core::user_row&& row) override {
-    auto& image = image_of(row.subject.bytes[0]);
-    newest_ring_key_ = std::max(newest_ring_key_, row.ring_key);
-    const auto slot = image.sessions->load_user(row.subject, row.lookup, row.tenant_id);
-    image.directory->load_user(slot, row);
-  }
-
-  void on_lockout(const store::lockout_record& row) override {
-    auto& image = image_of(row.subject.bytes[0]);
-    image.lockouts->load(row.subject, row.source,
-                         {row.failed_attempts, row.window_ends_at_ms, row.locked_until_ms});
-    // Already here: the first request may come before the lockout actor has told its locks.
-    const auto user = image.sessions->find_user(row.subject);
-    if (user != core::no_slot && !row.source)
-      image.sessions->user(user).locked_until_ms = row.locked_until_ms;
-  }
-
-  void on_session(const store::session_record& row) override {
-    auto& image = image_of(row.handle.bytes[0]);
-    const auto user = image.sessions->find_user(row.subject);
-    if (user == core::no_slot) return;  // forgotten: nothing of the person is left to validate
-    newest_ring_key_ = std::max(newest_ring_key_, row.ring_key);
-    core::session_record s;
-    s.id = row.id;
-    s.handle = row.handle;
-    s.created_at_ms = row.created_at_ms;
-    s.last_seen_at_ms = row.last_seen_at_ms;
-    s.absolute_expires_at_ms = row.absolute_expires_at_ms;
-    s.seq = row.seq;
-    s.user = user;
-    s.tenant_generation = static_cast<std::uint32_t>(row.tenant_generation);
-    s.version = row.version;
-    s.idle_ttl_s = static_cast<std::uint32_t>(row.idle_ttl_s);
-    s.ring_key = row.ring_key;
-    s.status = status_of(row.state);
-    if (s.status == core::session_status::live) {
-      s.present = row.fields.present;
-      s.hashes = core::keep_hashes(row.fields);
-      s.keep_sealed_ip(row.ip);
-      if (!row.data.empty()) s.need_extra().data = row.data;
+  void add(load_batch& batch) {
+    if (batch.users_expected > 0) reserve(batch.users_expected / shards_);
+    for (const auto& [tenant, generation] : batch.tenants)
+      for (const auto& image : images_)
+        if (image) image->sessions->load_tenant(tenant, generation);
+    std::string_view texts = batch.texts;
+    for (std::size_t i = 0; i < batch.users.size(); ++i) {
+      if (i + far_ahead < batch.users.size()) {
+        const auto& later = batch.users[i + far_ahead];
+        image_of(later.subject.bytes[0]).sessions->prefetch_load(later.subject, later.lookup);
+      }
+      const auto& row = batch.users[i];
+      newest_ring_key_ = std::max(newest_ring_key_, row.ring_key);
+      auto& image = image_of(row.subject.bytes[0]);
+      const auto slot =
+          image.sessions->load_user(row.subject, row.lookup, texts.substr(0, row.tenant_size));
+      texts.remove_prefix(row.tenant_size);
+      image.directory->load_user(slot, row.ring_key, texts.substr(0, row.wrapped_size));
+      texts.remove_prefix(row.wrapped_size);
     }
-    if (row.has_predecessor) {
-      auto& extra = s.need_extra();
-      extra.has_predecessor = true;
-      extra.successor_used = row.successor_used;
-      extra.predecessor = row.predecessor;
-      extra.rotation_ring_key = row.rotation_ring_key;
-      extra.predecessor_ring_key = row.predecessor_ring_key;
-      extra.nonce = row.nonce;
-      extra.grace_ends_at_ms = row.grace_ends_at_ms;
+    for (const auto& row : batch.lockouts) add(row);
+    for (std::size_t i = 0; i < batch.sessions.size(); ++i) {
+      if (i + far_ahead < batch.sessions.size()) {
+        const auto& later = batch.sessions[i + far_ahead];
+        image_of(later.subject.bytes[0]).sessions->prefetch_load(later.record, later.subject);
+      }
+      if (i + near_ahead < batch.sessions.size()) {
+        const auto& later = batch.sessions[i + near_ahead];
+        image_of(later.subject.bytes[0]).sessions->prefetch_owner(later.subject);
+      }
+      add(std::move(batch.sessions[i]));
     }
-    std::vector<core::old_id> old_ids;
-    for (const auto& old : row.retired) old_ids.push_back({old.id, old.grace_ends_at_ms});
-    image.directory->add(user, image.sessions->load_session(std::move(s), old_ids));
   }
-
   [[nodiscard]] std::uint32_t newest_ring_key() const noexcept { return newest_ring_key_; }
   [[nodiscard]] std::vector<std::shared_ptr<shard_image>> take(
       const std::vector<std::uint32_t>& wanted) {
@@ -103,12 +149,111 @@ class loader final : public store::load_visitor {
   }
 
  private:
+  // Rows whose places are brought towards the cache: most of building is waiting for memory.
+  static constexpr std::size_t far_ahead = 16, near_ahead = 8;
+
+  // Some more than a shard's share: growing the indexes of a million users copies them several
+  // times over. There are about as many sessions as users.
+  void reserve(std::uint64_t users_a_shard) {
+    const auto users = users_a_shard + users_a_shard / 16;
+    for (const auto& image : images_)
+      if (image) image->sessions->reserve(users, users);
+  }
+  void add(const store::lockout_record& row) {
+    auto& image = image_of(row.subject.bytes[0]);
+    image.lockouts->load(row.subject, row.source,
+                         {row.failed_attempts, row.window_ends_at_ms, row.locked_until_ms});
+    // Already here: the first request may come before the lockout actor has told its locks.
+    const auto user = image.sessions->find_user(row.subject);
+    if (user != core::no_slot && !row.source)
+      image.sessions->user(user).locked_until_ms = row.locked_until_ms;
+  }
+  void add(loaded_session&& row) {
+    newest_ring_key_ = std::max(newest_ring_key_, row.record.ring_key);
+    auto& image = image_of(row.record.handle.bytes[0]);
+    const auto user = image.sessions->find_user(row.subject);
+    if (user == core::no_slot) return;  // forgotten: nothing of the person is left to validate
+    row.record.user = user;
+    image.directory->add(user, image.sessions->load_session(std::move(row.record), row.old_ids));
+  }
   shard_image& image_of(std::uint8_t routing_byte) {
     return *images_[shard_of(routing_byte, shards_)];
   }
+
   std::vector<std::shared_ptr<shard_image>> images_;
   std::uint32_t shards_;
   std::uint32_t newest_ring_key_ = 0;  // of all that was made
+};
+
+/// Hands what one thread reads to the one that builds: both take about as long.
+class batch_queue final : public store::load_visitor {
+ public:
+  void expect_users(std::uint64_t most) override { filling_.users_expected = most; }
+  void on_tenant(const store::tenant_record& row) override {
+    filling_.tenants.emplace_back(row.tenant_id, static_cast<std::uint32_t>(row.generation));
+    added();
+  }
+  void on_user(const core::user_row& row) override {
+    filling_.users.push_back({row.subject, row.lookup, row.ring_key,
+                              static_cast<std::uint32_t>(row.tenant_id.size()),
+                              static_cast<std::uint32_t>(row.wrapped.size())});
+    filling_.texts += row.tenant_id;
+    filling_.texts += row.wrapped;
+    added();
+  }
+  void on_lockout(const store::lockout_record& row) override {
+    filling_.lockouts.push_back(row);
+    added();
+  }
+  void on_session(const store::session_record& row) override {
+    filling_.sessions.push_back(session_of(row));
+    added();
+  }
+  /// The reader has read all.
+  void end() {
+    hand_over();
+    const std::lock_guard guard(mutex_);
+    ended_ = true;
+    changed_.notify_all();
+  }
+
+  /// The builder's side: swaps `done` for the next batch; false at the end.
+  [[nodiscard]] bool take(load_batch& done) {
+    done.clear();
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return ended_ || !full_.empty(); });
+    if (full_.empty()) return false;
+    empty_.push_back(std::exchange(done, std::move(full_.front())));
+    full_.pop_front();
+    changed_.notify_all();
+    return true;
+  }
+
+ private:
+  static constexpr std::size_t rows_a_batch = 1'024;
+  static constexpr std::size_t batches_max = 8;
+
+  void added() {
+    if (filling_.rows() >= rows_a_batch) hand_over();
+  }
+  void hand_over() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return full_.size() < batches_max; });
+    full_.push_back(std::move(filling_));
+    filling_ = {};
+    if (!empty_.empty()) {
+      filling_ = std::move(empty_.back());
+      empty_.pop_back();
+    }
+    changed_.notify_all();
+  }
+
+  load_batch filling_;  // the reader's
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<load_batch> full_;    // guarded by mutex_
+  std::vector<load_batch> empty_;  // guarded by mutex_
+  bool ended_ = false;             // guarded by mutex_
 };
 
 }  // namespace
@@ -119,7 +264,7 @@ core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& 
     void on_tenant(const store::tenant_record& row) override {
       found.push_back({std::string(row.tenant_id), static_cast<std::uint32_t>(row.generation)});
     }
-    void on_user(core::user_row&&) override {}
+    void on_user(const core::user_row&) override {}
     void on_lockout(const store::lockout_record&) override {}
     void on_session(const store::session_record&) override {}
     std::vector<tenant_revoked> found;
@@ -133,11 +278,20 @@ core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
     std::uint32_t newest_ring_key) {
   store::routing_set routing;
   for (const auto shard : wanted) routing |= bytes_of_shard(shard, shards);
-  loader visitor(shards, wanted);
-  if (const auto ok = log.load(routing, visitor); !ok) return ok.error();
-  if (visitor.newest_ring_key() > newest_ring_key)
+  // Another thread reads, this one builds: the allocations that stay are this thread's.
+  batch_queue queue;
+  core::status went = core::nothing{};
+  std::thread reader([&] {
+    went = log.load(routing, queue);
+    queue.end();
+  });
+  shard_builder builder(shards, wanted);
+  for (load_batch batch; queue.take(batch);) builder.add(batch);
+  reader.join();
+  if (!went) return went.error();
+  if (builder.newest_ring_key() > newest_ring_key)
     return core::fail(core::error_code::KEYRING_MISMATCH, {}, "newer_key_in_store");
-  return visitor.take(wanted);
+  return builder.take(wanted);
 }
 
 }  // namespace portcullis::actors

@@ -3,11 +3,14 @@
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string_view>
 
 #include "apps/commands.hpp"
+#include "apps/malloc_settings.hpp"
 
 int main(int argc, char** argv) {
   using namespace portcullis::apps;
+  if (argc > 1 && std::string_view(argv[1]) == "serve") restart_with_malloc_settings(argv);
   std::signal(SIGPIPE, SIG_IGN);
   try {
     CLI::App root("Session validation and lockouts, as a server", "portcullis");

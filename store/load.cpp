@@ -94,18 +94,24 @@ core::status read_tenants(database& db, load_visitor& visitor) {
 }
 
 core::status load_users(database& db, const routing_set& routing, load_visitor& visitor) {
+  statement last;
+  if (const int rc = last.prepare(db.handle(), "SELECT ifnull(max(id),0) FROM users");
+      rc != SQLITE_OK)
+    return db.failed(rc);
+  if (const int rc = last.step(); rc != SQLITE_ROW) return db.failed(rc);
+  visitor.expect_users(last.natural(0));
   statement rows;
   int rc = rows.prepare(db.handle(),
                         "SELECT subject,lookup,tenant_id,ring_key,wrapped FROM users ORDER BY id");
   if (rc != SQLITE_OK) return db.failed(rc);
+  core::user_row row;
   while ((rc = rows.step()) == SQLITE_ROW) {
-    core::user_row row;
     if (!rows.read(0, row.subject.bytes) || !rows.read(1, row.lookup)) return damaged("users");
     if (!routing.test(row.subject.bytes[0])) continue;
     row.tenant_id = rows.text(2);
     row.ring_key = static_cast<std::uint32_t>(rows.natural(3));
     row.wrapped = core::as_text(rows.blob(4));
-    visitor.on_user(std::move(row));
+    visitor.on_user(row);
   }
   if (rc != SQLITE_DONE) return db.failed(rc);
   return core::nothing{};

@@ -74,8 +74,10 @@ struct session_display {
 class load_visitor {
  public:
   virtual ~load_visitor() = default;
+  /// Before the users: how many of all routing bytes there are, at most.
+  virtual void expect_users(std::uint64_t) {}
   virtual void on_tenant(const tenant_record& row) = 0;
-  virtual void on_user(core::user_row&& row) = 0;
+  virtual void on_user(const core::user_row& row) = 0;
   virtual void on_lockout(const lockout_record& row) = 0;
   virtual void on_session(const session_record& row) = 0;
 };

@@ -10,9 +10,10 @@ constexpr auto none = slot_index::none;
 
 }  // namespace
 
-void directory_state::load_user(std::uint32_t user, const user_row& row) {
+void directory_state::load_user(std::uint32_t user, std::uint32_t ring_key,
+                                std::string_view wrapped) {
   static_cast<void>(users_.need(user));
-  sealed_.need(user) = std::make_unique<sealed_user>(row.ring_key, row.wrapped);
+  sealed_.put(user, ring_key, wrapped);
   users_end_ = std::max(users_end_, user + 1);
 }
 
@@ -44,16 +45,17 @@ std::vector<std::uint32_t> directory_state::sessions(std::uint32_t user) const {
 identity_ptr directory_state::identity(std::uint32_t user, const key_material& keys) {
   auto* u = users_.find(user);
   if (u == nullptr) return nullptr;
-  if (const auto* kept = sealed(user); !u->who && kept != nullptr) {
-    u->who = open_user(kept->ring_key, kept->wrapped, keys);
-    if (u->who) sealed_.need(user).reset();
+  if (!u->who && sealed_.has(user)) {
+    const auto [ring_key, wrapped] = sealed_.get(user);
+    u->who = open_user(ring_key, wrapped, keys);
+    if (u->who) sealed_.drop(user);
   }
   return u->who;
 }
 
 void directory_state::change_keys(const key_material& before, const key_material& now) {
   for (std::uint32_t user = 0; user < users_end_; ++user)
-    if (const auto* kept = sealed(user); kept != nullptr && now.find(kept->ring_key) == nullptr)
+    if (sealed_.has(user) && now.find(sealed_.get(user).ring_key) == nullptr)
       static_cast<void>(identity(user, before));
 }
 

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/session/identity.hpp"
+#include "core/session/sealed_users.hpp"
 #include "core/session/slab.hpp"
 #include "core/session/slot_index.hpp"
 
@@ -12,8 +13,8 @@ namespace portcullis::core {
 
 class directory_state {
  public:
-  /// Adds a user whose row has not been opened yet.
-  void load_user(std::uint32_t user, const user_row& row);
+  /// Adds a user whose row, wrapped under this ring key, has not been opened yet.
+  void load_user(std::uint32_t user, std::uint32_t ring_key, std::string_view wrapped);
   /// Adds a session at the end of its user's list.
   void add(std::uint32_t user, std::uint32_t session);
   void remove(std::uint32_t user, std::uint32_t session);
@@ -22,7 +23,7 @@ class directory_state {
 
   [[nodiscard]] bool knows(std::uint32_t user) const noexcept {
     const auto* u = users_.find(user);
-    return u != nullptr && (u->who || sealed(user) != nullptr);
+    return u != nullptr && (u->who || sealed_.has(user));
   }
   /// Who the user is, opened on first use. Null: unknown here, or the row is not sealed under the
   /// ring.
@@ -35,12 +36,6 @@ class directory_state {
   void change_keys(const key_material& before, const key_material& now);
 
  private:
-  /// A loaded user's key and name as the row has them, until first needed.
-  struct sealed_user {
-    sealed_user(std::uint32_t key, std::string_view bytes) : ring_key(key), wrapped(bytes) {}
-    std::uint32_t ring_key;
-    std::string wrapped;
-  };
   struct entry {
     std::uint32_t first = slot_index::none, last = slot_index::none;
     identity_ptr who;
@@ -49,13 +44,8 @@ class directory_state {
     std::uint32_t before = slot_index::none, after = slot_index::none;
   };
 
-  [[nodiscard]] const sealed_user* sealed(std::uint32_t user) const noexcept {
-    const auto* kept = sealed_.find(user);
-    return kept == nullptr ? nullptr : kept->get();
-  }
-
   slot_values<entry> users_;
-  slot_values<std::unique_ptr<sealed_user>> sealed_;
+  sealed_users sealed_;  // loaded ones, until opened
   slot_values<links> sessions_;
   std::uint32_t users_end_ = 0;  // past the last slot of a loaded user
 };

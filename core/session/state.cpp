@@ -82,7 +82,11 @@ tenant_slot session_state::need_tenant(std::string_view name) {
 }
 
 user_slot session_state::need_user(const byte_array<16>& lookup, std::string_view tenant) {
-  if (const auto found = find_user(lookup); found != no_slot) return found;
+  const auto found = find_user(lookup);
+  return found != no_slot ? found : add_user(lookup, tenant);
+}
+
+user_slot session_state::add_user(const byte_array<16>& lookup, std::string_view tenant) {
   const auto slot = users_.take();
   users_[slot].lookup = lookup;
   users_[slot].tenant = need_tenant(tenant);
@@ -101,7 +105,7 @@ void session_state::identify(user_slot user, const subject_id& subject, identity
 
 user_slot session_state::load_user(const subject_id& subject, const byte_array<16>& lookup,
                                    std::string_view tenant) {
-  const auto slot = need_user(lookup, tenant);
+  const auto slot = add_user(lookup, tenant);
   users_[slot].subject = subject;
   users_by_subject_.insert(hash_at(subject.bytes, 4), slot);
   return slot;

@@ -154,7 +154,7 @@ class session_state {
   tenant_slot need_tenant(std::string_view name);
   /// Completes a user that need_user made, or opens one that was loaded.
   void identify(user_slot user, const subject_id& subject, identity_ptr who);
-  /// Adds a loaded user whose row has not been opened yet.
+  /// Adds a loaded user, none of those that there are, whose row has not been opened yet.
   user_slot load_user(const subject_id& subject, const byte_array<16>& lookup,
                       std::string_view tenant);
   /// Adds a loaded session; its indexes and counts, not its events.
@@ -207,7 +207,25 @@ class session_state {
     if (const auto* who = users_[user].who.get()) prefetch_lines(who, offsetof(user_identity, key));
   }
 
+  /// The same for what load_user and load_session are to add, and for the user they will look for.
+  [[gnu::always_inline]] void prefetch_load(const subject_id& subject,
+                                            const byte_array<16>& lookup) const noexcept {
+    users_by_subject_.prefetch(hash_at(subject.bytes, 4));
+    users_by_lookup_.prefetch(hash_at(lookup, 0));
+  }
+  [[gnu::always_inline]] void prefetch_load(const session_record& s,
+                                            const subject_id& subject) const noexcept {
+    users_by_subject_.prefetch(hash_at(subject.bytes, 4));
+    by_id_.prefetch(hash_at(s.id.bytes, 4));
+    by_handle_.prefetch(hash_at(s.handle.bytes, 4));
+  }
+  [[gnu::always_inline]] void prefetch_owner(const subject_id& subject) const noexcept {
+    const auto slot = users_by_subject_.candidate(hash_at(subject.bytes, 4));
+    if (slot != no_slot) prefetch_lines(&users_[slot], sizeof(user_record));
+  }
+
  private:
+  user_slot add_user(const byte_array<16>& lookup, std::string_view tenant);
   void on(const event& what, const session_created& body);
   void on(const event& what, const session_touched& body);
   void on(const event& what, const session_rotated& body);

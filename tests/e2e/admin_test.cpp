@@ -33,6 +33,11 @@ TEST_F(operating, version_and_info_give_every_documented_field) {
   EXPECT_GE(info["seq"], 2);
 }
 
+TEST_F(operating, the_process_has_its_malloc_settings_and_its_own_name) {
+  EXPECT_EQ(node.shown_by_proc("comm"), "portcullis\n");
+  EXPECT_THAT(node.shown_by_proc("environ"), HasSubstr("GLIBC_TUNABLES=glibc.malloc.hugetlb=1"));
+}
+
 TEST_F(operating, the_start_is_an_event_with_the_policy_in_force) {
   const auto found = events_at_least(client, 1, {{"types", {"node_started"}}});
   ASSERT_EQ(found.size(), 1U);

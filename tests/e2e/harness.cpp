@@ -329,6 +329,11 @@ void server::disk(const std::string& state) const {
   std::filesystem::rename(folder_.file("disk.new"), folder_.file("disk"));
 }
 
+std::string server::shown_by_proc(const std::string& file) const {
+  std::ifstream from("/proc/" + std::to_string(pid_) + "/" + file);
+  return {std::istreambuf_iterator<char>(from), {}};
+}
+
 std::size_t server::resident() const {
   std::ifstream statm("/proc/" + std::to_string(pid_) + "/statm");
   std::size_t total = 0;

@@ -143,6 +143,8 @@ class server {
 
   /// With own_disk: "" (works), "full", "broken" (syncs fail) or "held" (syncs wait).
   void disk(const std::string& state) const;
+  /// What /proc shows of the process in this file.
+  [[nodiscard]] std::string shown_by_proc(const std::string& file) const;
   /// Resident memory of the process, in bytes.
   [[nodiscard]] std::size_t resident() const;
   /// The value of one series of /metrics, such as `portcullis_sessions_live`; 0 when it is not

@@ -109,7 +109,7 @@ struct loaded final : load_visitor {
   void on_tenant(const tenant_record& row) override {
     tenants[std::string(row.tenant_id)] = row.generation;
   }
-  void on_user(core::user_row&& row) override { users.push_back(std::move(row)); }
+  void on_user(const core::user_row& row) override { users.push_back(row); }
   void on_lockout(const lockout_record& row) override { lockouts.push_back(row); }
   void on_session(const session_record& row) override {
     sessions[row.seq] = {row,

@@ -6,6 +6,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "core/session/sealed_users.hpp"
 #include "core/session/slab.hpp"
 #include "core/session/slot_index.hpp"
 #include "core/session/wheel.hpp"
@@ -126,6 +127,33 @@ RC_GTEST_PROP(timer_wheel, everything_fires_not_before_it_is_due_and_at_most_a_s
       }
     }
   }
+}
+
+TEST(sealed_users, are_kept_until_dropped_each_for_itself) {
+  sealed_users kept;
+  EXPECT_FALSE(kept.has(0));
+  std::map<std::uint32_t, std::string> expected;
+  for (const std::uint32_t slot : {0U, 5U, 1'023U, 1'024U, 700'000U}) {
+    expected[slot] = "row " + std::to_string(slot) + std::string(slot % 7, 'x');
+    kept.put(slot, slot + 1, expected[slot]);
+  }
+  const auto all_there = [&] {
+    for (const auto& [slot, text] : expected) {
+      ASSERT_TRUE(kept.has(slot));
+      EXPECT_EQ(kept.get(slot).ring_key, slot + 1);
+      EXPECT_EQ(kept.get(slot).wrapped, text);
+    }
+  };
+  all_there();
+  for (const std::uint32_t slot : {5U, 0U, 1'023U, 1'024U}) {
+    kept.drop(slot);
+    expected.erase(slot);
+    EXPECT_FALSE(kept.has(slot));
+    all_there();
+  }
+  EXPECT_FALSE(kept.has(4));
+  kept.put(5, 9, "");  // also after its block is gone
+  EXPECT_EQ(kept.get(5).wrapped, "");
 }
 
 TEST(timer_wheel, a_limit_leaves_the_rest_for_the_next_call) {

@@ -189,7 +189,7 @@ TEST(users, the_directory_opens_what_a_dropped_key_still_wraps_before_it_is_gone
   world w;
   w.user();
   directory_state loaded;
-  loaded.load_user(0, w.rows[0]);
+  loaded.load_user(0, w.rows[0].ring_key, w.rows[0].wrapped);
   const auto before = w.keys;
   for (int i = 0; i < 3; ++i) w.rotate_keys();
   loaded.change_keys(before, w.keys);
