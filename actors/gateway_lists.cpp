@@ -5,15 +5,10 @@
 #include "actors/cursors.hpp"
 #include "actors/gateway.hpp"
 #include "actors/naming.hpp"
+#include "actors/timeouts.hpp"
 #include "core/event/codec.hpp"
 
 namespace portcullis::actors {
-namespace {
-
-constexpr auto peer_timeout = std::chrono::seconds(8);
-
-}  // namespace
-
 void gateway_voice::find(inbound& request) {
   const auto& params = std::get<core::find_sessions>(request.what.params);
   const auto after = read_cursor(cursor_kind::found, params.page.cursor);

@@ -2,13 +2,11 @@
 #include "actors/gateway.hpp"
 
 #include "actors/handlers.hpp"
+#include "actors/timeouts.hpp"
 #include "monitoring/metrics.hpp"
 
 namespace portcullis::actors {
 namespace {
-
-constexpr auto peer_timeout = std::chrono::seconds(8);
-constexpr auto backup_timeout = std::chrono::minutes(10);
 
 /// What concerns all tenants at once: not for callers that may see only some.
 bool is_of_the_whole_node(core::method which) noexcept {
@@ -197,7 +195,7 @@ void gateway_voice::info(inbound& request) {
 void gateway_voice::administrate(inbound& request) {
   admin_request order{request.what.params, request.block, request.who->name,
                       std::string(request.what.correlation_id)};
-  self_->request(owner_->peers_.supervisor, backup_timeout, std::move(order))
+  self_->request(owner_->peers_.supervisor, whole_store_timeout, std::move(order))
       .then(
           [this, request](admin_answer& done) {
             if (done.why) return fail(request, *done.why);

@@ -6,6 +6,7 @@
 
 #include "actors/interfaces.hpp"
 #include "actors/shards.hpp"
+#include "actors/timeouts.hpp"
 
 namespace portcullis::actors {
 
@@ -37,7 +38,7 @@ void name_events(Self* self, const std::vector<session_actor>& sessions,
     if (indexes.empty()) continue;
     name_subjects question;
     for (const auto i : indexes) question.subjects.push_back(*(*events)[i].subject);
-    self->request(sessions[shard], std::chrono::seconds(8), std::move(question))
+    self->request(sessions[shard], peer_timeout, std::move(question))
         .then(
             [events, indexes = std::move(indexes), done](const subjects_named& named) {
               for (std::size_t i = 0; i < indexes.size(); ++i)

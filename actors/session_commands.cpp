@@ -4,14 +4,9 @@
 
 #include "actors/cursors.hpp"
 #include "actors/session.hpp"
+#include "actors/timeouts.hpp"
 
 namespace portcullis::actors {
-namespace {
-
-constexpr auto store_read_timeout = std::chrono::seconds(8);
-
-}  // namespace
-
 bool session_shard::refuses_durable(const inbound& request) {
   if (store_trouble_) {
     fail(request, *store_trouble_);
@@ -359,7 +354,7 @@ void session_shard::show_listed(core::user_slot user, const user_looked_up& list
   }
   const auto last = question.seqs.back();
   const auto who = listed.who;
-  self_->request(peers_.journal, store_read_timeout, std::move(question))
+  self_->request(peers_.journal, peer_timeout, std::move(question))
       .then(
           [this, user, request, who, last, more](const sessions_read& read) {
             if (read.why) {

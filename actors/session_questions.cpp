@@ -3,14 +3,9 @@
 
 #include "actors/cursors.hpp"
 #include "actors/session.hpp"
+#include "actors/timeouts.hpp"
 
 namespace portcullis::actors {
-namespace {
-
-constexpr auto peer_timeout = std::chrono::seconds(8);
-
-}  // namespace
-
 caf::result<subject_found> session_shard::on(const find_subject& question) {
   auto user = core::no_slot;
   if (!question.handle)

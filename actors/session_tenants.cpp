@@ -5,14 +5,9 @@
 #include <algorithm>
 
 #include "actors/session.hpp"
+#include "actors/timeouts.hpp"
 
 namespace portcullis::actors {
-namespace {
-
-constexpr auto peer_timeout = std::chrono::seconds(8);
-
-}  // namespace
-
 void session_shard::revoke_tenant(inbound& request) {
   if (refuses_durable(request)) return;
   tenant_operations_.push_back({std::move(request), 0, 0, false});

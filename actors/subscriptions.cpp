@@ -3,13 +3,13 @@
 #include "actors/cursors.hpp"
 #include "actors/handlers.hpp"
 #include "actors/naming.hpp"
+#include "actors/timeouts.hpp"
 #include "core/event/codec.hpp"
 
 namespace portcullis::actors {
 namespace {
 
 constexpr auto tick_every = std::chrono::milliseconds(100);
-constexpr auto read_timeout = std::chrono::seconds(8);
 constexpr std::size_t query_events = 500;
 
 }  // namespace
@@ -85,7 +85,7 @@ void subscriptions_loop::on(struct subscribe& order) {
   query_log question;
   question.filter.after = ~std::uint64_t{0} >> 1;
   question.filter.limit = 1;
-  self_->request(options_.journal, read_timeout, std::move(question))
+  self_->request(options_.journal, peer_timeout, std::move(question))
       .then([this, number, request = order.request,
              after](const log_queried& now) { begin(number, now.committed_seq, request, after); },
             [this, number, request = order.request](const caf::error&) {
@@ -283,7 +283,7 @@ void subscriptions_loop::pump(std::uint64_t number) {
     return;
   }
   each.querying = true;
-  self_->request(options_.journal, read_timeout, std::move(question))
+  self_->request(options_.journal, peer_timeout, std::move(question))
       .then([this, number](log_queried& result) { queried(number, result); },
             [this, number](const caf::error&) {
               const auto at = subscriptions_.find(number);

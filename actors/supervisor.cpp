@@ -3,13 +3,13 @@
 #include <algorithm>
 
 #include "actors/handlers.hpp"
+#include "actors/timeouts.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
 namespace {
 
-constexpr auto peer_timeout = std::chrono::seconds(30);
-constexpr auto backup_timeout = std::chrono::minutes(10);
+constexpr auto rebuild_timeout = std::chrono::seconds(30);
 constexpr auto stop_timeout = std::chrono::seconds(10);
 constexpr std::size_t restarts_max = 20;
 constexpr core::millis restarts_window_ms = 60'000;
@@ -189,7 +189,7 @@ void supervisor_state::restart(std::uint32_t shard) {
   self_->send_exit(old.directory, caf::exit_reason::kill);
   // Through the hub: whatever the dead shard had handed over is committed before the journal is
   // read.
-  self_->request(all_.hub, peer_timeout, load_shards{{shard}})
+  self_->request(all_.hub, rebuild_timeout, load_shards{{shard}})
       .then([this, shard](shards_loaded& loaded) { restarted(shard, loaded); },
             [this](const caf::error&) { options_.fatal("A shard could not be rebuilt."); });
 }
@@ -208,7 +208,7 @@ void supervisor_state::restarted(std::uint32_t shard, shards_loaded& loaded) {
   for (const auto& each : all_.subscriptions) self_->send(each, fresh);
   // A revocation of a tenant may have been committed after the shard was loaded, or by the shard
   // before it could tell the others. Whoever coordinates one from here on knows the new shard.
-  self_->request(all_.hub, peer_timeout, read_tenants{})
+  self_->request(all_.hub, rebuild_timeout, read_tenants{})
       .then([this, shard, incarnation = incarnations_[shard]](
                 const tenants_read& read) { tenants_known(shard, incarnation, read); },
             [this](const caf::error&) { options_.fatal("A shard could not be rebuilt."); });
@@ -226,7 +226,7 @@ void supervisor_state::tenants_known(std::uint32_t shard, std::uint64_t incarnat
     for (const auto& each : all_.shards) caf::anon_send(each.session, tenant);
   if (!still(shard, incarnation)) return;
   // When it answers, it has told the session actor of its locks.
-  self_->request(all_.shards[shard].lockout, peer_timeout, count_locks{})
+  self_->request(all_.shards[shard].lockout, rebuild_timeout, count_locks{})
       .then([this, shard, incarnation](const locks_counted&) { open_shard(shard, incarnation); },
             [this, shard, incarnation](const caf::error&) {
               // It has failed, which starts the shard again; if it only does not answer, nobody
@@ -263,7 +263,7 @@ caf::result<admin_answer> supervisor_state::on(admin_request& order) {
   if (what == nullptr)
     return admin_answer{core::fail(core::error_code::METHOD_NOT_FOUND), {}, 0, 0};
   auto promise = self_->make_response_promise<admin_answer>();
-  self_->request(all_.journal, backup_timeout, back_up{std::string(what->path)})
+  self_->request(all_.journal, whole_store_timeout, back_up{std::string(what->path)})
       .then(
           [promise](const backup_done& done) mutable {
             promise.deliver(admin_answer{done.why, {}, done.seq, done.bytes});
@@ -338,7 +338,7 @@ caf::result<admin_answer> supervisor_state::rotate(const admin_request&) {
   // The oldest key goes: no user's key may still be wrapped by it, as after rotations of a stopped
   // node.
   self_
-      ->request(all_.journal, backup_timeout,
+      ->request(all_.journal, whole_store_timeout,
                 rewrap_keys{std::make_shared<const core::key_material>(options_.ring)})
       .then(
           [this, promise](const keys_rewrapped& done) {
@@ -363,7 +363,7 @@ void supervisor_state::ask_for_oldest(const caf::typed_response_promise<admin_an
     if (--open->missing == 0) rotate_now(open->in_use, promise);
   };
   for (const auto& shard : all_.shards)
-    self_->request(shard.session, peer_timeout, ring_key_question{options_.ring.ring.back().id})
+    self_->request(shard.session, rebuild_timeout, ring_key_question{options_.ring.ring.back().id})
         .then([answered](const ring_key_answer& from) { answered(from.in_use); },
               [answered](const caf::error&) { answered(true); });
 }
@@ -389,7 +389,7 @@ void supervisor_state::rotate_now(bool oldest_in_use,
   }
   for (const auto& gateway : all_.gateways) self_->send(gateway, keys_changed{keys});
   const auto count = options_.ring.ring.size();
-  self_->request(all_.journal, backup_timeout, rewrap_keys{keys})
+  self_->request(all_.journal, whole_store_timeout, rewrap_keys{keys})
       .then(
           [this, promise, count](const keys_rewrapped& done) {
             finish_rotation(promise, {done.why, {}, count, 0});

@@ -11,12 +11,12 @@
 namespace portcullis::apps {
 namespace {
 
-struct options {
+struct bench_command {
   bench_options run;
   std::string mix = "validate=100", protocol = "json-rpc";
 };
 
-int run(options given) {
+int measure(bench_command given) {
   given.run.redis = given.protocol == "redis";
   std::string why;
   const auto mix = parse_mix(given.mix, why);
@@ -39,7 +39,7 @@ int run(options given) {
 }  // namespace
 
 void add_bench(CLI::App& root, int& status) {
-  auto given = std::make_shared<options>();
+  auto given = std::make_shared<bench_command>();
   auto& run_options = given->run;
   auto* command = root.add_subcommand(
       "bench", "Drive a server, Redis or a peer with load and report rate and latency");
@@ -88,7 +88,7 @@ void add_bench(CLI::App& root, int& status) {
   command->add_option("--cpu-of", run_options.cpu_of, "Report the CPU time of this process")
       ->type_name("PID");
   command->add_flag("--json", run_options.json, "Print one JSON object");
-  command->callback([given, &status] { status = run(*given); });
+  command->callback([given, &status] { status = measure(*given); });
 }
 
 }  // namespace portcullis::apps

@@ -17,7 +17,7 @@
 namespace portcullis::apps {
 namespace {
 
-struct options {
+struct call_options {
   std::string address = "127.0.0.1:7420";
   std::string token_file, method, params;
   double timeout_s = 10;
@@ -55,13 +55,13 @@ outcome outcome_of(const std::string& line) {
   return {};
 }
 
-int unreachable(const options& given, std::string_view why) {
+int unreachable(const call_options& given, std::string_view why) {
   fmt::print(stderr, "portcullis: {}: {}\n", given.address, why);
   return exit_unreachable;
 }
 
 /// Sends a line, prints what is not a success; -1 when it is one.
-int exchange(const options& given, line_client& server, std::string_view line, outcome& got) {
+int exchange(const call_options& given, line_client& server, std::string_view line, outcome& got) {
   if (!server.send(line)) return unreachable(given, server.why());
   const auto reply = server.receive();
   if (!reply) return unreachable(given, server.why());
@@ -72,7 +72,7 @@ int exchange(const options& given, line_client& server, std::string_view line, o
   return exit_failed;
 }
 
-int run(options given) {
+int run_call(call_options given) {
   if (given.params == "-") given.params.assign(std::istreambuf_iterator<char>(std::cin), {});
   if (given.params.find_first_not_of(" \t\r\n") == std::string::npos) given.params = "{}";
   if (!nlohmann::json::accept(given.params)) {
@@ -108,7 +108,7 @@ int run(options given) {
 }  // namespace
 
 void add_call(CLI::App& root, int& status) {
-  auto given = std::make_shared<options>();
+  auto given = std::make_shared<call_options>();
   auto* command = root.add_subcommand("call",
                                       "Call a method and print its result or error as JSON; exit 1 "
                                       "on an error, 2 when there is no answer");
@@ -125,7 +125,7 @@ void add_call(CLI::App& root, int& status) {
       ->capture_default_str();
   command->add_option("METHOD", given->method, "Such as server.info")->required();
   command->add_option("JSON", given->params, "The parameters; - reads standard input");
-  command->callback([given, &status] { status = run(*given); });
+  command->callback([given, &status] { status = run_call(*given); });
 }
 
 }  // namespace portcullis::apps

@@ -12,13 +12,13 @@
 namespace portcullis::apps {
 namespace {
 
-struct options {
+struct check_config_options {
   std::string file;
   std::vector<std::string> sets;
   bool effective = false;
 };
 
-int run(const options& given) {
+int run_check_config(const check_config_options& given) {
   const auto loaded = load_config({given.file, process_environment(), given.sets});
   for (const auto& problem : loaded.problems) fmt::print("{}\n", to_text(problem));
   if (!loaded.problems.empty()) return exit_failed;
@@ -32,7 +32,7 @@ int run(const options& given) {
 }  // namespace
 
 void add_check_config(CLI::App& root, int& status) {
-  auto given = std::make_shared<options>();
+  auto given = std::make_shared<check_config_options>();
   auto* command = root.add_subcommand("check-config",
                                       "Check a configuration file, with the environment over it; "
                                       "exit 1 and say where when it is wrong");
@@ -41,7 +41,7 @@ void add_check_config(CLI::App& root, int& status) {
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
   command->add_flag("--effective", given->effective, "Print every value and where it comes from");
-  command->callback([given, &status] { status = run(*given); });
+  command->callback([given, &status] { status = run_check_config(*given); });
 }
 
 }  // namespace portcullis::apps

@@ -15,7 +15,7 @@
 namespace portcullis::apps {
 namespace {
 
-struct options {
+struct keys_options {
   std::string file, config;
   bool drop_oldest = false;
 };
@@ -32,7 +32,7 @@ core::millis now_ms() {
 }
 
 /// --file, or what the configuration names.
-std::string file_of(const options& given) {
+std::string file_of(const keys_options& given) {
   if (!given.file.empty()) return given.file;
   config_sources sources{std::nullopt, process_environment(), {}};
   if (!given.config.empty()) sources.file = given.config;
@@ -64,7 +64,7 @@ int make(const std::string& out) {
   return exit_ok;
 }
 
-int rotate(const options& given) {
+int rotate(const keys_options& given) {
   std::string why;
   const auto file = file_of(given);
   const auto keys = read_keys(file, why);
@@ -82,7 +82,7 @@ int rotate(const options& given) {
   return exit_ok;
 }
 
-int list(const options& given) {
+int list(const keys_options& given) {
   std::string why;
   const auto keys = read_keys(file_of(given), why);
   if (!keys) return fail_with(why);
@@ -90,7 +90,7 @@ int list(const options& given) {
   return exit_ok;
 }
 
-void add_place(CLI::App* command, options& given) {
+void add_place(CLI::App* command, keys_options& given) {
   auto* file = command->add_option("--file", given.file, "The key file")->type_name("FILE");
   command->add_option("--config", given.config, "The configuration that names the key file")
       ->type_name("FILE")
@@ -100,7 +100,7 @@ void add_place(CLI::App* command, options& given) {
 }  // namespace
 
 void add_keys(CLI::App& root, int& status) {
-  auto given = std::make_shared<options>();
+  auto given = std::make_shared<keys_options>();
   auto out = std::make_shared<std::string>();
   auto* keys = root.add_subcommand("keys", "The key file");
   keys->require_subcommand(1);

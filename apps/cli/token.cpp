@@ -12,11 +12,11 @@
 namespace portcullis::apps {
 namespace {
 
-struct options {
+struct token_options {
   std::string name = "NAME", role = "app", out;
 };
 
-int run(const options& given) {
+int run_token(const token_options& given) {
   core::byte_array<32> secret;
   random_bytes(secret);
   const auto token = core::to_base64url(secret);
@@ -39,7 +39,7 @@ int run(const options& given) {
 }  // namespace
 
 void add_token(CLI::App& root, int& status) {
-  auto given = std::make_shared<options>();
+  auto given = std::make_shared<token_options>();
   auto* token = root.add_subcommand("token", "Tokens that callers log in with");
   token->require_subcommand(1);
   auto* command = token->add_subcommand(
@@ -54,7 +54,7 @@ void add_token(CLI::App& root, int& status) {
       ->add_option("--out", given->out,
                    "Write the token to this new file, mode 0600, and do not print it")
       ->type_name("FILE");
-  command->callback([given, &status] { status = run(*given); });
+  command->callback([given, &status] { status = run_token(*given); });
 }
 
 }  // namespace portcullis::apps
