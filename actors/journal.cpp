@@ -35,7 +35,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
   state.start(self, std::move(options));
   return {
       [&state](log_events& order) { state.on(order); },
-      [&state](flush_atom) { state.flush(); },
+      [&state](flush_atom) { state.flush_due(); },
       [&state](slice_atom) { state.slice(); },
       [&state](read_sessions& question) { return state.on(question); },
       [&state](query_log& question) { return state.on(question); },
@@ -92,8 +92,16 @@ bool journal_worker::append(event_batch& batch, core::error& why) {
   return false;
 }
 
-void journal_worker::flush() {
+void journal_worker::flush_due() {
   flush_sent_ = false;
+  flush();
+}
+
+void journal_worker::flush_now() {
+  if (!degraded_) flush();  // otherwise it is tried every while already
+}
+
+void journal_worker::flush() {
   if (dead_) return;
   std::vector<batch_ptr> appended;
   std::size_t events = 0;
@@ -125,6 +133,7 @@ void journal_worker::flush() {
     events = 0;
   }
   if (!appended.empty() && !commit(appended)) return;
+  if (options_.log->in_transaction()) options_.log->rollback();  // only refused rows were in it
   if (degraded_) recover();
   if (options_.log->wants_checkpoint()) {
     const stopwatch watch;
@@ -202,6 +211,7 @@ void journal_worker::degrade(const core::error& why) {
     queued_events_ += 1;
     queue_.push_back(std::move(batch));
   }
+  if (flush_sent_) return;
   flush_sent_ = true;
   self_->delayed_send(self_, retry_every, flush_atom::value);
 }
@@ -394,7 +404,7 @@ caf::result<keys_rewrapped> journal_worker::on(rewrap_keys& order) {
 }
 
 shards_loaded journal_worker::on(const load_shards& question) {
-  flush();
+  flush_now();
   shards_loaded out;
   const stopwatch watch;
   auto images = load_shards_from(*options_.log, question.shards, options_.shards,
@@ -403,12 +413,12 @@ shards_loaded journal_worker::on(const load_shards& question) {
   if (images)
     out.images = std::move(*images);
   else
-    out.why = images.error();
+    fail(store_operation::load, *(out.why = images.error()));
   return out;
 }
 
 tenants_read journal_worker::on(const read_tenants&) {
-  flush();
+  flush_now();
   tenants_read out;
   const stopwatch watch;
   auto tenants = tenant_generations_of(*options_.log);
@@ -416,12 +426,12 @@ tenants_read journal_worker::on(const read_tenants&) {
   if (tenants)
     out.tenants = std::move(*tenants);
   else
-    out.why = tenants.error();
+    fail(store_operation::load, *(out.why = tenants.error()));
   return out;
 }
 
 commits_done journal_worker::on(const await_commits&) {
-  flush();
+  flush_now();
   return {};
 }
 

@@ -21,7 +21,7 @@ class journal_worker {
  public:
   void start(journal_actor::stateful_pointer<journal_worker> self, journal_actor_options options);
   void on(log_events& order);
-  void flush();
+  void flush_due();
   void slice();
   caf::result<sessions_read> on(read_sessions& question);
   caf::result<log_queried> on(query_log& question);
@@ -37,6 +37,8 @@ class journal_worker {
   static constexpr const char* name = "journal";
 
  private:
+  void flush();
+  void flush_now();
   struct read_job {
     std::function<bool()> step;  // true: done, and delivered
   };
@@ -57,7 +59,7 @@ class journal_worker {
   node_peers peers_;
   std::deque<batch_ptr> queue_;
   std::size_t queued_events_ = 0;
-  bool flush_sent_ = false, slice_sent_ = false;
+  bool flush_sent_ = false, slice_sent_ = false;  // to itself; the first, while degraded, delayed
   bool degraded_ = false, dead_ = false;
   core::error trouble_;
   std::deque<read_job> jobs_;

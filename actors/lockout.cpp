@@ -48,6 +48,8 @@ void lockout_shard::start(lockout_self* self, lockout_options options) {
 }
 
 void lockout_shard::on(wire_shard& peers) {
+  if (peers.session == session_)
+    return;  // told already; one that is cleared by now must not come back
   session_ = std::move(peers.session);
   for (const auto& [subject, user] : state_->users()) {
     if (user.whole.locked(now_ms_))

@@ -381,7 +381,7 @@ void session_shard::signal(const core::judgement& judged, const core::context& p
     what.body = core::validation_signalled{set, action, source, 1};
     outbox_->add(std::move(what));
   }
-  // Bounded: the oldest second of quiet is given up, which may repeat an event, never lose one.
+  // Bounded: all quiet is given up, which may repeat events, never lose one.
   if (signals_.size() > core::limits::coalesce_entries_max) signals_.clear();
 }
 

@@ -2,6 +2,7 @@
 
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <thread>
 
@@ -66,6 +67,9 @@ loaded_session session_of(const store::session_record& row) {
   return out;
 }
 
+/// A user's row in the file is no shorter; what a damaged one promises is not believed.
+constexpr std::uint64_t user_bytes_min = 100;
+
 struct loaded_user {
   core::subject_id subject;
   core::byte_array<16> lookup;
@@ -97,8 +101,9 @@ struct load_batch {
 /// Builds the shards' state from batches.
 class shard_builder {
  public:
-  shard_builder(std::uint32_t shards, const std::vector<std::uint32_t>& wanted)
-      : images_(shards), shards_(shards) {
+  shard_builder(std::uint32_t shards, const std::vector<std::uint32_t>& wanted,
+                std::uint64_t users_max)
+      : images_(shards), shards_(shards), users_max_(users_max) {
     for (const auto shard : wanted) {
       images_[shard] = std::make_shared<shard_image>();
       images_[shard]->sessions = std::make_unique<core::session_state>();
@@ -108,7 +113,7 @@ class shard_builder {
   }
 
   void add(load_batch& batch) {
-    if (batch.users_expected > 0) reserve(batch.users_expected / shards_);
+    if (batch.users_expected > 0) reserve(std::min(batch.users_expected, users_max_) / shards_);
     for (const auto& [tenant, generation] : batch.tenants)
       for (const auto& image : images_)
         if (image) image->sessions->load_tenant(tenant, generation);
@@ -182,6 +187,7 @@ class shard_builder {
 
   std::vector<std::shared_ptr<shard_image>> images_;
   std::uint32_t shards_;
+  std::uint64_t users_max_;            // that the file has room for
   std::uint32_t newest_ring_key_ = 0;  // of all that was made
 };
 
@@ -217,6 +223,12 @@ class batch_queue final : public store::load_visitor {
     changed_.notify_all();
   }
 
+  /// The builder takes no more: what is still read is dropped.
+  void abandon() {
+    const std::lock_guard guard(mutex_);
+    abandoned_ = true;
+    changed_.notify_all();
+  }
   /// The builder's side: swaps `done` for the next batch; false at the end.
   [[nodiscard]] bool take(load_batch& done) {
     done.clear();
@@ -238,7 +250,8 @@ class batch_queue final : public store::load_visitor {
   }
   void hand_over() {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return full_.size() < batches_max; });
+    changed_.wait(lock, [this] { return abandoned_ || full_.size() < batches_max; });
+    if (abandoned_) return filling_.clear();
     full_.push_back(std::move(filling_));
     filling_ = {};
     if (!empty_.empty()) {
@@ -254,6 +267,7 @@ class batch_queue final : public store::load_visitor {
   std::deque<load_batch> full_;    // guarded by mutex_
   std::vector<load_batch> empty_;  // guarded by mutex_
   bool ended_ = false;             // guarded by mutex_
+  bool abandoned_ = false;         // guarded by mutex_
 };
 
 }  // namespace
@@ -278,16 +292,28 @@ core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
     std::uint32_t newest_ring_key) {
   store::routing_set routing;
   for (const auto shard : wanted) routing |= bytes_of_shard(shard, shards);
+  shard_builder builder(shards, wanted, log.size_bytes() / user_bytes_min);
   // Another thread reads, this one builds: the allocations that stay are this thread's.
   batch_queue queue;
   core::status went = core::nothing{};
+  std::exception_ptr thrown;
   std::thread reader([&] {
-    went = log.load(routing, queue);
+    try {
+      went = log.load(routing, queue);
+    } catch (...) {
+      thrown = std::current_exception();
+    }
     queue.end();
   });
-  shard_builder builder(shards, wanted);
-  for (load_batch batch; queue.take(batch);) builder.add(batch);
+  try {
+    for (load_batch batch; queue.take(batch);) builder.add(batch);
+  } catch (...) {
+    queue.abandon();
+    reader.join();
+    throw;
+  }
   reader.join();
+  if (thrown) std::rethrow_exception(thrown);
   if (!went) return went.error();
   if (builder.newest_ring_key() > newest_ring_key)
     return core::fail(core::error_code::KEYRING_MISMATCH, {}, "newer_key_in_store");

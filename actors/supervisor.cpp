@@ -87,6 +87,7 @@ void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state
   all_ = std::move(all);
   incarnations_.resize(all_.shards.size(), 1);
   restarting_.resize(all_.shards.size(), false);
+  ending_.resize(all_.shards.size());
   self_->set_down_handler([this](caf::down_msg& message) { down(message); });
   self_->monitor(all_.hub);
   self_->monitor(all_.journal);
@@ -132,7 +133,7 @@ void supervisor_state::down(const caf::down_msg& message) {
     const auto& each = all_.shards[shard];
     if (is(each.session, message.source) || is(each.lockout, message.source) ||
         is(each.directory, message.source))
-      return restart(shard);
+      return ended(shard, message.source);
   }
   for (std::uint32_t loop = 0; loop < all_.subscriptions.size(); ++loop)
     if (is(all_.subscriptions[loop], message.source)) return restart_subscriptions(loop);
@@ -176,8 +177,17 @@ bool supervisor_state::too_often() {
   return true;
 }
 
-void supervisor_state::restart(std::uint32_t shard) {
-  if (restarting_[shard] || too_often()) return;
+/// One of a shard's actors has ended, by a failure or because another one's failure ends it too.
+void supervisor_state::ended(std::uint32_t shard, const caf::actor_addr& which) {
+  if (!restarting_[shard] && !end_others(shard)) return;
+  auto& left = ending_[shard];
+  std::erase(left, which);
+  if (left.empty()) load(shard);
+}
+
+/// False when there is nothing to be done any more.
+bool supervisor_state::end_others(std::uint32_t shard) {
+  if (too_often()) return false;
   restarting_[shard] = true;
   monitoring::log::write(core::log_level::error, monitoring::component::actors,
                          "A shard's actor has failed; the shard is started again.",
@@ -187,8 +197,15 @@ void supervisor_state::restart(std::uint32_t shard) {
   self_->send_exit(old.session, caf::exit_reason::kill);
   self_->send_exit(old.lockout, caf::exit_reason::kill);
   self_->send_exit(old.directory, caf::exit_reason::kill);
-  // Through the hub: whatever the dead shard had handed over is committed before the journal is
-  // read.
+  ending_[shard] = {caf::actor_cast<caf::actor_addr>(old.session),
+                    caf::actor_cast<caf::actor_addr>(old.lockout),
+                    caf::actor_cast<caf::actor_addr>(old.directory)};
+  return true;
+}
+
+/// Through the hub, and only when all three have ended: whatever they handed over on their way out
+/// is committed before the journal is read.
+void supervisor_state::load(std::uint32_t shard) {
   self_->request(all_.hub, rebuild_timeout, load_shards{{shard}})
       .then([this, shard](shards_loaded& loaded) { restarted(shard, loaded); },
             [this](const caf::error&) { options_.fatal("A shard could not be rebuilt."); });
@@ -231,7 +248,7 @@ void supervisor_state::tenants_known(std::uint32_t shard, std::uint64_t incarnat
             [this, shard, incarnation](const caf::error&) {
               // It has failed, which starts the shard again; if it only does not answer, nobody
               // else would.
-              if (still(shard, incarnation)) restart(shard);
+              if (still(shard, incarnation)) end_others(shard);
             });
 }
 

@@ -73,7 +73,9 @@ class supervisor_state {
 
  private:
   void down(const caf::down_msg& message);
-  void restart(std::uint32_t shard);
+  void ended(std::uint32_t shard, const caf::actor_addr& which);
+  bool end_others(std::uint32_t shard);
+  void load(std::uint32_t shard);
   void restarted(std::uint32_t shard, shards_loaded& loaded);
   void tenants_known(std::uint32_t shard, std::uint64_t incarnation, const tenants_read& read);
   void open_shard(std::uint32_t shard, std::uint64_t incarnation);
@@ -93,6 +95,8 @@ class supervisor_state {
   node_actors all_;
   std::vector<std::uint64_t> incarnations_;  // by shard
   std::vector<bool> restarting_;             // by shard
+  std::vector<std::vector<caf::actor_addr>>
+      ending_;  // by shard: of a failed one, who has not ended
   std::deque<core::millis> restarts_;
   bool rotating_ = false;  // one at a time: each drops the key that was asked about
 };

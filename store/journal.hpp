@@ -68,8 +68,8 @@ class journal {
   /// Adds events and what follows from them to the open transaction (the first append begins it).
   /// All or nothing: after an error the transaction is as before this call, or, when
   /// in_transaction() says no, dropped as a whole: last_seq() is committed_seq() again, and the
-  /// caller has to append everything since then again. STORE_FULL and STORE_UNAVAILABLE always drop
-  /// it; STORE_INTEGRITY does when the file is damaged.
+  /// caller has to append everything since then again. STORE_FULL and an IO error always drop it;
+  /// STORE_INTEGRITY does when the file is damaged.
   /// `events` carry seq, contiguous after last_seq(), and at_ms, never decreasing (a breach is a
   /// bug and stops the process). An event about one session carries its session_seq, each touch its
   /// own; a row that is not there any more is no error. `users` are rows seen for the first time.

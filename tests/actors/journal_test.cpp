@@ -14,11 +14,19 @@ namespace {
 
 class journal_world : public virtual_loop {
  public:
-  explicit journal_world(const char* vfs = "") {
+  /// `sql` is run on the store before it is opened.
+  explicit journal_world(const char* vfs = "", const char* sql = nullptr) {
     store::disarm();
     store::forget_history();
     auto options = store::options_for(folder.path() + "/data");
     options.vfs = vfs;
+    if (sql != nullptr) {
+      EXPECT_TRUE((*store::journal::open(options))->close());
+      sqlite3* raw = nullptr;
+      EXPECT_EQ(sqlite3_open((folder.path() + "/data/portcullis.db").c_str(), &raw), SQLITE_OK);
+      EXPECT_EQ(sqlite3_exec(raw, sql, nullptr, nullptr, nullptr), SQLITE_OK);
+      sqlite3_close(raw);
+    }
     auto opened = store::journal::open(options);
     EXPECT_TRUE(opened);
     log = std::shared_ptr<store::journal>(std::move(*opened));
@@ -188,6 +196,49 @@ TEST(the_journal, with_a_full_disk_refuses_durable_batches_keeps_the_others_and_
   for (std::size_t i = 0; i < seqs.size(); ++i) EXPECT_EQ(seqs[i], i + 1);
   EXPECT_EQ(degraded, 1);
   EXPECT_EQ(recovered, 1);
+}
+
+// Regression: each question that wants a commit began one more chain of retries that never ended.
+TEST(the_journal, with_a_full_disk_tries_again_four_times_a_second_whoever_asks) {
+  journal_world w(store::fault_vfs_name);
+  w.full_disk();
+  w.send(true);
+  w.settle();
+  w.system.spawn([&](caf::event_based_actor* self) {
+    for (int i = 0; i < 20; ++i) {
+      self->request(w.journal, caf::infinite, await_commits{}).then([](const commits_done&) {});
+      self->request(w.journal, caf::infinite, read_tenants{}).then([](const tenants_read&) {});
+      self->request(w.journal, caf::infinite, load_shards{{0}}).then([](const shards_loaded&) {});
+    }
+  });
+  w.settle();
+  const auto failures = [&] {
+    journal_collected got;
+    w.system.spawn([&](caf::event_based_actor* self) {
+      self->request(w.journal, caf::infinite, collect_journal{})
+          .then([&](const journal_collected& from) { got = from; });
+    });
+    w.settle();
+    std::uint64_t all = 0;
+    for (const auto& operation : got.tallies.errors)
+      for (const auto count : operation) all += count;
+    return all;
+  };
+  const auto before = failures();
+  w.pass(2'000);
+  EXPECT_EQ(failures() - before, 8U);
+}
+
+// Regression: the transaction that a refused batch had begun stayed open, and a shard's load within
+// one is a bug that ends the process.
+TEST(the_journal, leaves_no_transaction_open_behind_a_refused_batch) {
+  journal_world w("",
+                  "CREATE TRIGGER refusing BEFORE INSERT ON events WHEN NEW.type='node_stopped' "
+                  "BEGIN SELECT RAISE(ABORT,'refused'); END");
+  w.send(true);
+  w.settle();
+  EXPECT_EQ(w.numbers(true), (std::vector<std::uint64_t>{1}));
+  EXPECT_FALSE(w.log->in_transaction());
 }
 
 TEST(the_journal, stops_the_process_when_a_sync_fails_and_acknowledges_nothing_more) {

@@ -2,6 +2,8 @@
 // order; what fails too often, or cannot be started again, ends the process.
 #include "actors/supervisor.hpp"
 
+#include <future>
+
 #include "fixture.hpp"
 
 namespace portcullis::actors {
@@ -10,7 +12,7 @@ namespace {
 /// The supervisor with scripted actors around it. `told` is what happened, in order.
 class supervised_world : public virtual_loop {
  public:
-  explicit supervised_world(std::uint32_t shards = 2) {
+  explicit supervised_world(std::uint32_t shards = 2, bool slow_session = false) {
     all.hub = caf::actor_cast<hub_actor>(scripted(
         {[this](load_shards& question) {
            told.push_back("load " + std::to_string(question.shards.at(0)));
@@ -43,6 +45,7 @@ class supervised_world : public virtual_loop {
     all.subscriptions = {subscribed()};
     for (std::uint32_t shard = 0; shard < shards; ++shard)
       all.shards.push_back(shard_of_now(shard));
+    if (slow_session) all.shards.back().session = caf::actor_cast<session_actor>(slow());
     supervisor_options options;
     options.development = true;
     options.clock = &clock;
@@ -91,6 +94,18 @@ class supervised_world : public virtual_loop {
     return spawned.back();
   }
   static void set_quiet(caf::event_based_actor* self) { self->set_default_handler(caf::drop); }
+  /// On a thread of its own: told to flush, it does so when `leave` says so.
+  caf::actor slow() {
+    spawned.push_back(system.spawn<caf::detached>([this](caf::event_based_actor* self) {
+      set_quiet(self);
+      return caf::behavior{[this, self](flush_atom) {
+        entered.set_value();
+        leave.get_future().wait();
+        self->send(all.hub, log_events{std::make_shared<event_batch>()});
+      }};
+    }));
+    return spawned.back();
+  }
   subscriptions_actor subscribed() {
     return caf::actor_cast<subscriptions_actor>(
         scripted({[this](crash_atom) { told.emplace_back("crash subscriptions"); }}));
@@ -140,6 +155,7 @@ class supervised_world : public virtual_loop {
   supervisor_actor supervisor;
   reload_outcome outcome;
   bool load_fails = false;
+  std::promise<void> entered, leave;
   std::vector<caf::actor> spawned;
   std::vector<std::string> told, fatal;
   std::vector<batch_ptr> logged;
@@ -162,6 +178,26 @@ TEST(the_supervisor, starts_a_shard_again_and_opens_it_when_it_knows_what_it_mus
     EXPECT_EQ(w.take().at(2), "spawn 1/3");
     EXPECT_TRUE(w.fatal.empty());
   }
+}
+
+// Regression: what a session actor still handed on when another of its shard had failed was missing
+// in its successor.
+TEST(the_supervisor, reads_the_journal_when_all_of_the_old_shard_have_handed_on_what_they_had) {
+  supervised_world w(1, true);
+  caf::anon_send(w.all.shards[0].session, flush_atom::value);
+  w.entered.get_future().wait();
+  w.kill(w.all.shards[0].lockout);
+  EXPECT_EQ(w.take(), list{"down 0"});
+  w.leave.set_value();
+  list told;
+  const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  while (told.empty() && std::chrono::steady_clock::now() < give_up) {
+    w.settle();
+    told = w.take();
+  }
+  ASSERT_FALSE(told.empty());
+  EXPECT_EQ(told[0], "load 0");
+  EXPECT_EQ(w.logged.size(), 1U);
 }
 
 TEST(the_supervisor, ends_the_process_when_a_shard_cannot_be_rebuilt) {
