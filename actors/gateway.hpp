@@ -122,6 +122,7 @@ class gateway_voice {
   void name_locks(const std::shared_ptr<lock_listing>& listing);
   void show_locks(const std::shared_ptr<lock_listing>& listing);
   void list_lockouts(inbound& request);
+  [[nodiscard]] std::vector<session_actor> session_actors() const;  // by shard
   void query(inbound& request);
   void list_connections(inbound& request);
   void administrate(inbound& request);

@@ -150,33 +150,20 @@ void gateway_voice::name_locks(const std::shared_ptr<lock_listing>& listing) {
     std::erase_if(rows, [&](const lock_row& row) { return row.place > *listing->known_until; });
   std::sort(rows.begin(), rows.end(),
             [](const lock_row& a, const lock_row& b) { return a.place < b.place; });
-  listing->names.assign(rows.size(), {});
-  const auto& shards = owner_->peers_.shards;
-  std::vector<std::vector<std::size_t>> of_shard(shards.size());
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    of_shard[shard_of(rows[i].place.subject.bytes[0], owner_->options_.shards)].push_back(i);
-  for (const auto& indexes : of_shard) listing->missing += !indexes.empty();
-  if (listing->missing == 0) return show_locks(listing);
-  const auto answered = [this, listing] {
-    if (--listing->missing == 0) show_locks(listing);
-  };
-  for (std::size_t shard = 0; shard < of_shard.size(); ++shard) {
-    auto& indexes = of_shard[shard];
-    if (indexes.empty()) continue;
-    name_subjects question;
-    for (const auto i : indexes) question.subjects.push_back(rows[i].place.subject);
-    self_->request(shards[shard].session, peer_timeout, std::move(question))
-        .then(
-            [listing, answered, indexes = std::move(indexes)](const subjects_named& named) {
-              for (std::size_t i = 0; i < indexes.size(); ++i)
-                listing->names[indexes[i]] = named.names[i];
-              answered();
-            },
-            [listing, answered](const caf::error&) {
-              listing->failed = true;
-              answered();
-            });
-  }
+  std::vector<core::subject_id> subjects;
+  for (const auto& row : rows) subjects.push_back(row.place.subject);
+  name_all(self_, session_actors(), subjects,
+           [this, listing](std::vector<named_user>& names, bool all_answered) {
+             listing->names = std::move(names);
+             listing->failed = !all_answered;
+             show_locks(listing);
+           });
+}
+
+std::vector<session_actor> gateway_voice::session_actors() const {
+  std::vector<session_actor> all;
+  for (const auto& shard : owner_->peers_.shards) all.push_back(shard.session);
+  return all;
 }
 
 void gateway_voice::show_locks(const std::shared_ptr<lock_listing>& listing) {
@@ -244,26 +231,26 @@ void gateway_voice::query(inbound& request) {
               if (after > result.committed_seq)
                 return fail(to, core::fail(core::error_code::CURSOR_INVALID, "after"));
               auto events = std::make_shared<std::vector<core::event>>(std::move(result.events));
-              std::vector<session_actor> sessions;
-              for (const auto& shard : owner_->peers_.shards) sessions.push_back(shard.session);
-              name_events(
-                  self_, sessions, events, [this, to, events, scanned = result.scanned_seq] {
-                    core::event_page page;
-                    core::byte_buffer text;
-                    std::size_t bytes = 0;
-                    auto position = scanned;
-                    for (const auto& each : *events) {
-                      text.clear();
-                      core::append_shown(text, each, owner_->options_.node_id, each.user_id);
-                      bytes += text.size();
-                      if (bytes > core::limits::page_bytes_max && !page.events.empty()) break;
-                      page.events.emplace_back(text.view());
-                      position = each.seq;
-                    }
-                    if (page.events.size() == events->size()) position = scanned;
-                    page.cursor = make_cursor(cursor_kind::events, position);
-                    answer(to, page);
-                  });
+              name_events(self_, session_actors(), events,
+                          [this, to, events, scanned = result.scanned_seq] {
+                            core::event_page page;
+                            core::byte_buffer text;
+                            std::size_t bytes = 0;
+                            auto position = scanned;
+                            for (const auto& each : *events) {
+                              text.clear();
+                              core::append_shown(text, each, owner_->options_.node_id,
+                                                 each.user_id);
+                              bytes += text.size();
+                              if (bytes > core::limits::page_bytes_max && !page.events.empty())
+                                break;
+                              page.events.emplace_back(text.view());
+                              position = each.seq;
+                            }
+                            if (page.events.size() == events->size()) position = scanned;
+                            page.cursor = make_cursor(cursor_kind::events, position);
+                            answer(to, page);
+                          });
             },
             [this, to](const caf::error&) {
               fail(to, core::fail(core::error_code::STORE_TIMEOUT));

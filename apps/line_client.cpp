@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <cstring>
 #include <fstream>
@@ -22,6 +23,7 @@ namespace {
 
 using clock = std::chrono::steady_clock;
 constexpr std::size_t line_bytes_max = 16 * 1024 * 1024;
+constexpr std::size_t token_size = 43;  // 32 bytes as base64url
 
 int left_ms(clock::time_point deadline) {
   const auto left =
@@ -149,13 +151,21 @@ std::optional<std::string> line_client::receive() {
 
 std::optional<std::string> read_token(const std::string& file, std::string& why) {
   std::ifstream in(file);
-  std::string token;
-  if (!in || !std::getline(in, token) || token.empty()) {
-    why = fmt::format("{}: has no token", file);
+  if (!in) {
+    why = fmt::format("{}: {}", file, std::strerror(errno));
     return std::nullopt;
   }
+  std::string token;
+  std::getline(in, token);
   while (!token.empty() && (token.back() == '\r' || token.back() == ' ')) token.pop_back();
-  return token;
+  // Judged here: the server would count it as a failed login.
+  const bool form =
+      token.size() == token_size && std::all_of(token.begin(), token.end(), [](unsigned char c) {
+        return std::isalnum(c) != 0 || c == '-' || c == '_';
+      });
+  if (form) return token;
+  why = fmt::format("{}: its first line is no token, which has {} characters", file, token_size);
+  return std::nullopt;
 }
 
 std::string login_line(std::string_view token) {

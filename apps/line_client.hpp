@@ -38,7 +38,8 @@ class line_client {
   std::string received_, why_;
 };
 
-/// The token in a file: its first line. Nothing, and `why`, when it cannot be read or has none.
+/// The token in a file: its first line. Nothing, and `why`, when it cannot be read or that line has
+/// not the form of a token.
 [[nodiscard]] std::optional<std::string> read_token(const std::string& file, std::string& why);
 
 /// An auth.login request as a line.

@@ -15,6 +15,7 @@ int main(int argc, char** argv) {
   try {
     CLI::App root("Session validation and lockouts, as a server", "portcullis");
     root.require_subcommand(1);
+    root.set_version_flag("--version", std::string("portcullis ") + PORTCULLIS_VERSION);
     int status = exit_ok;
     add_serve(root, status);
     add_call(root, status);
@@ -28,6 +29,13 @@ int main(int argc, char** argv) {
     try {
       root.parse(argc, argv);
     } catch (const CLI::ParseError& failed) {
+      const std::string_view first = argc > 1 && argv[1][0] != '\0' ? argv[1] : "-";
+      const auto named = [first](const CLI::App* each) { return each->get_name() == first; };
+      if (first[0] != '-' && root.get_subcommands(named).empty()) {
+        std::fprintf(stderr, "portcullis: there is no subcommand %s; see portcullis --help\n",
+                     argv[1]);
+        return exit_usage;
+      }
       return root.exit(failed) == 0 ? exit_ok : exit_usage;
     }
     return status;

@@ -58,6 +58,14 @@ core::result<data_folder> data_folder::enter(const std::string& path) {
   return made;
 }
 
+bool data_folder::in_use(const std::string& path) {
+  const int lock = ::open((path + "/portcullis.lock").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
+  if (lock < 0) return false;
+  const bool held = flock(lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(lock);  // which lets go of it
+  return held;
+}
+
 data_folder::data_folder(data_folder&& other) noexcept
     : lock_(std::exchange(other.lock_, -1)), database_path_(std::move(other.database_path_)) {}
 

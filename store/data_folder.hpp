@@ -1,4 +1,4 @@
-// The data folder: made, entered and locked. Private to store.
+// The data folder: made, entered and locked.
 #pragma once
 #include <string>
 
@@ -14,6 +14,8 @@ class data_folder {
   /// (0600) where it is missing. Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule "data_dir"),
   /// STORE_FULL.
   [[nodiscard]] static core::result<data_folder> enter(const std::string& path);
+  /// Whether another process holds the folder now. False where there is none.
+  [[nodiscard]] static bool in_use(const std::string& path);
   data_folder(data_folder&& other) noexcept;
   data_folder& operator=(data_folder&&) = delete;
   ~data_folder();

@@ -109,9 +109,10 @@ int run_call(call_options given) {
 
 void add_call(CLI::App& root, int& status) {
   auto given = std::make_shared<call_options>();
-  auto* command = root.add_subcommand("call",
-                                      "Call a method and print its result or error as JSON; exit 1 "
-                                      "on an error, 2 when there is no answer");
+  auto* command =
+      root.add_subcommand("call",
+                          "Call a method and print its result or error as JSON; exit 1 "
+                          "on an error, 2 when there is no answer, 64 when it cannot be asked");
   command->add_option("--address", given->address, "The server")
       ->type_name("ADDRESS:PORT")
       ->capture_default_str();

@@ -7,6 +7,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/config_loader.hpp"
+#include "apps/node/keys.hpp"
 #include "core/config/render.hpp"
 
 namespace portcullis::apps {
@@ -22,6 +23,12 @@ int run_check_config(const check_config_options& given) {
   const auto loaded = load_config({given.file, process_environment(), given.sets});
   for (const auto& problem : loaded.problems) fmt::print("{}\n", to_text(problem));
   if (!loaded.problems.empty()) return exit_failed;
+  // Not the file's fault, so no problem of it: the machine that it is written for may be another
+  // one.
+  std::string why;
+  if (loaded.value.server.environment == core::environment::production &&
+      !load_keys(loaded.value, why))
+    fmt::print(stderr, "portcullis: serve would not start here: {}\n", why);
   if (given.effective)
     fmt::print("{}", core::effective_config(loaded.value, loaded.origins));
   else

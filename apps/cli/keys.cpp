@@ -5,12 +5,14 @@
 
 #include <CLI/CLI.hpp>
 #include <chrono>
+#include <filesystem>
 #include <memory>
 
 #include "apps/cli/secret_file.hpp"
 #include "apps/commands.hpp"
 #include "apps/config_loader.hpp"
 #include "core/session/keyring.hpp"
+#include "store/data_folder.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -31,12 +33,19 @@ core::millis now_ms() {
       .count();
 }
 
+struct key_place {
+  std::string file;
+  std::string data_dir;  // of the node that uses it, as far as is known
+};
+
 /// --file, or what the configuration names.
-std::string file_of(const keys_options& given) {
-  if (!given.file.empty()) return given.file;
+key_place place_of(const keys_options& given) {
+  if (!given.file.empty())
+    return {given.file, std::filesystem::path(given.file).parent_path().string()};
   config_sources sources{std::nullopt, process_environment(), {}};
   if (!given.config.empty()) sources.file = given.config;
-  return load_config(sources).value.keys_path();
+  const auto config = load_config(sources).value;
+  return {config.keys_path(), config.server.data_dir};
 }
 
 std::optional<core::keyring> read_keys(const std::string& file, std::string& why) {
@@ -66,7 +75,10 @@ int make(const std::string& out) {
 
 int rotate(const keys_options& given) {
   std::string why;
-  const auto file = file_of(given);
+  const auto [file, data_dir] = place_of(given);
+  if (store::data_folder::in_use(data_dir.empty() ? "." : data_dir))
+    return fail_with(fmt::format(
+        "{}: a running node uses it (DATA_DIR_IN_USE); call admin.rotate_keys on it", data_dir));
   const auto keys = read_keys(file, why);
   if (!keys) return fail_with(why);
   // Nothing here knows which keys the stored sessions need: a full ring counts as in use until told
@@ -84,14 +96,15 @@ int rotate(const keys_options& given) {
 
 int list(const keys_options& given) {
   std::string why;
-  const auto keys = read_keys(file_of(given), why);
+  const auto keys = read_keys(place_of(given).file, why);
   if (!keys) return fail_with(why);
   print_keys(*keys);
   return exit_ok;
 }
 
 void add_place(CLI::App* command, keys_options& given) {
-  auto* file = command->add_option("--file", given.file, "The key file")->type_name("FILE");
+  auto* file = command->add_option("--file", given.file, "The key file (default: as for serve)")
+                   ->type_name("FILE");
   command->add_option("--config", given.config, "The configuration that names the key file")
       ->type_name("FILE")
       ->excludes(file);
@@ -108,7 +121,9 @@ void add_keys(CLI::App& root, int& status) {
   fresh->add_option("--out", *out, "The new file")->required()->type_name("FILE");
   fresh->callback([out, &status] { status = make(*out); });
   auto* turn = keys->add_subcommand(
-      "rotate", "Put a new key in front of the ring, while the node is stopped");
+      "rotate",
+      "Put a new key in front of the ring, while the node is stopped; with --config a running one "
+      "is seen");
   add_place(turn, *given);
   turn->add_flag("--drop-oldest", given->drop_oldest,
                  "With a full ring: whoever still depends on the oldest is logged out");

@@ -37,7 +37,8 @@ void print_problem(const core::config_problem& problem) {
   core::byte_buffer line;
   line.append(fmt::format(
       R"({{"@timestamp":"{}.{:03}Z","log.level":"error","event.action":"config_invalid",)"
-      R"("error.code":"CONFIG_INVALID","message":)",
+      R"("error.code":"CONFIG_INVALID","ecs.version":"8.11.0","log.logger":"config",)"
+      R"("service.name":"portcullis","message":)",
       std::string_view(stamp, size), ms % 1000));
   core::append_json_string(line, text);
   line.append("}\n");

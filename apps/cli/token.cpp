@@ -8,6 +8,8 @@
 #include "apps/cli/secret_file.hpp"
 #include "apps/commands.hpp"
 #include "core/bytes.hpp"
+#include "core/contract/texts.hpp"
+#include "core/limits.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -46,6 +48,11 @@ void add_token(CLI::App& root, int& status) {
       "new",
       "Make a token: prints it (or writes it with --out) and the lines for the configuration");
   command->add_option("--name", given->name, "Who it is for, in the lines printed")
+      ->check([](const std::string& name) {
+        return core::is_name(name, core::limits::node_name_bytes_max)
+                   ? std::string()
+                   : "a name has 1 to 64 of A-Z a-z 0-9 _ . -";
+      })
       ->capture_default_str();
   command->add_option("--role", given->role, "The role, in the lines printed")
       ->check(CLI::IsMember({"app", "observer", "admin"}))

@@ -5,7 +5,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 
 #include "apps/cli/secret_file.hpp"
@@ -26,6 +28,13 @@ core::millis wall_ms() {
 
 core::error mismatch(std::string_view rule) {
   return core::fail(core::error_code::KEYRING_MISMATCH, "crypto.keys_file", rule);
+}
+
+/// Where the key file is the data folder's own, it is the folder that cannot be used.
+core::error unreachable(const core::config& config, std::string_view rule) {
+  if (config.crypto.keys_file.empty())
+    return core::fail(core::error_code::STORE_UNAVAILABLE, "server.data_dir", "data_dir");
+  return mismatch(rule);
 }
 
 /// Whether the file, through whatever links, is in the folder.
@@ -65,6 +74,10 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
   const bool development = config.server.environment == core::environment::development;
   struct stat info {};
   if (stat(path.c_str(), &info) != 0) {
+    if (errno != ENOENT) {
+      why = fmt::format("{}: {}", path, std::strerror(errno));
+      return unreachable(config, "readable");
+    }
     if (!development) {
       why = fmt::format("{}: there is no key file; make one with `portcullis keys new --out {}`",
                         path, path);
@@ -76,7 +89,7 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
     if (std::filesystem::create_directories(folder, ignored))
       std::filesystem::permissions(folder, std::filesystem::perms::owner_all, ignored);
     const auto keys = core::generate_keyring(random_bytes, wall_ms());
-    if (!write_new_secret(path, core::serialize(keys), why)) return mismatch("writable");
+    if (!write_new_secret(path, core::serialize(keys), why)) return unreachable(config, "writable");
     return keys;
   }
   if (!development && lies_in(path, config.server.data_dir)) {
@@ -95,6 +108,13 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
   auto keys = core::parse_keyring(*text);
   if (!keys) why = fmt::format("{}: is no key file ({})", path, keys.error().rule);
   return keys;
+}
+
+std::string_view why_not_opened(const core::error& why) noexcept {
+  if (why.rule == "data_dir") return "The folder cannot be made, entered or written to.";
+  if (why.code == core::error_code::STORE_INTEGRITY)
+    return "portcullis.db is damaged, or is no store of Portcullis.";
+  return core::describe(why.code).message;
 }
 
 core::result<core::nothing> save_keys(const core::config& config, const core::keyring& keys) {

@@ -20,4 +20,7 @@ void buffered_random(std::span<std::uint8_t> out);
 [[nodiscard]] core::result<core::nothing> save_keys(const core::config& config,
                                                     const core::keyring& keys);
 
+/// Why the data folder cannot be used, in words.
+[[nodiscard]] std::string_view why_not_opened(const core::error& why) noexcept;
+
 }  // namespace portcullis::apps

@@ -106,8 +106,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
   options.keyring_check = core::sha256(core::as_bytes(keys_->check_value()));
   auto opened = store::journal::open(options);
   if (!opened) {
-    why =
-        fmt::format("{}: {}", config_.server.data_dir, core::describe(opened.error().code).message);
+    why = fmt::format("{}: {}", config_.server.data_dir, why_not_opened(opened.error()));
     return opened.error();
   }
   log_ = std::move(*opened);
@@ -127,8 +126,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
   auto images = actors::load_shards_from(*log_, shards, static_cast<std::uint32_t>(shards.size()),
                                          keys_->newest().id);
   if (!images) {
-    why =
-        fmt::format("{}: {}", config_.server.data_dir, core::describe(images.error().code).message);
+    why = fmt::format("{}: {}", config_.server.data_dir, why_not_opened(images.error()));
     return images.error();
   }
   images_ = std::move(*images);

@@ -164,10 +164,13 @@ std::optional<config_value> fitted(const config_key& row, const config_entry& en
 }
 
 /// What was given, in words: never the value of a text, which may be a secret in the wrong place.
-std::string given_text(const config_value& value) {
+std::string given_text(const config_key& row, const config_value& value) {
+  const bool lists = row.form == key_form::list || row.form == key_form::choices;
+  const bool texts = !lists && row.form != key_form::boolean && row.form != key_form::integer;
   if (const auto* foreign = std::get_if<foreign_value>(&value)) return foreign->kind;
-  if (std::holds_alternative<std::string>(value)) return "another text";
-  if (std::holds_alternative<std::vector<std::string>>(value)) return "another list";
+  if (std::holds_alternative<std::string>(value)) return texts ? "another text" : "a text";
+  if (std::holds_alternative<std::vector<std::string>>(value))
+    return lists ? "another list" : "a list";
   return toml_text(value);
 }
 
@@ -203,7 +206,7 @@ class parser {
     if (!value) {
       into_.problems.push_back(
           {entry.origin, key,
-           fmt::format("must be {}, not {}", allowed_text(*row), given_text(entry.value))});
+           fmt::format("must be {}, not {}", allowed_text(*row), given_text(*row, entry.value))});
       return;
     }
     row->access.write(place_of(entry.path), *value);

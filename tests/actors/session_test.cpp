@@ -331,43 +331,40 @@ TEST(policies, that_change_are_in_force_for_remembered_contexts) {
   EXPECT_EQ(w.reason(w.alone(w.validate(s.id, elsewhere))), invalid_reason::ip_mismatch);
 }
 
+/// A shard with one session, whose ring has turned since.
+struct turned_world : shard_world {
+  turned_world() {
+    start();
+    made_before = made("alice");
+    const auto next = *core::rotate_keyring(ring, false, counted_random(5), 2);
+    const auto material = std::make_shared<const core::key_material>(next);
+    caf::anon_send(moved[0].session, keys_changed{material});
+    caf::anon_send(moved[0].directory, keys_changed{material});
+    settle();
+  }
+  bool in_use(std::uint32_t key) {
+    return ask<ring_key_answer>(moved[0].session, ring_key_question{key}).in_use;
+  }
+  core::session_made made_before;
+};
+
 TEST(key_rings, that_change_rekey_sessions_when_they_are_used) {
-  shard_world w;
-  w.start();
-  const auto s = w.made("alice");
-  const auto in_use = [&](std::uint32_t key) {
-    return w.ask<ring_key_answer>(w.moved[0].session, ring_key_question{key}).in_use;
-  };
-  const auto ring = *core::rotate_keyring(w.ring, false, counted_random(5), 2);
-  const auto keys = std::make_shared<const core::key_material>(ring);
-  caf::anon_send(w.moved[0].session, keys_changed{keys});
-  caf::anon_send(w.moved[0].directory, keys_changed{keys});
-  w.settle();
-  EXPECT_TRUE(in_use(1));
-  EXPECT_FALSE(in_use(2));
-  EXPECT_TRUE(w.valid(w.alone(w.validate(s.id))));
+  turned_world w;
+  EXPECT_TRUE(w.in_use(1));
+  EXPECT_FALSE(w.in_use(2));
+  EXPECT_TRUE(w.valid(w.alone(w.validate(w.made_before.id))));
   EXPECT_EQ(w.events(event_type::session_rekeyed).size(), 1U);
-  EXPECT_FALSE(in_use(1));
-  EXPECT_TRUE(in_use(2));
+  EXPECT_FALSE(w.in_use(1));
+  EXPECT_TRUE(w.in_use(2));
 }
 
 TEST(key_rings, keep_the_key_of_an_id_that_is_in_grace) {
-  shard_world w;
-  w.start();
-  const auto s = w.made("alice");
-  const auto in_use = [&](std::uint32_t key) {
-    return w.ask<ring_key_answer>(w.moved[0].session, ring_key_question{key}).in_use;
-  };
-  const auto ring = *core::rotate_keyring(w.ring, false, counted_random(5), 2);
-  const auto keys = std::make_shared<const core::key_material>(ring);
-  caf::anon_send(w.moved[0].session, keys_changed{keys});
-  caf::anon_send(w.moved[0].directory, keys_changed{keys});
-  w.settle();
-  w.alone(w.rotate(s.id));
+  turned_world w;
+  w.alone(w.rotate(w.made_before.id));
   w.commit_all();
-  EXPECT_TRUE(in_use(1));  // the old id's hash is under it
+  EXPECT_TRUE(w.in_use(1));  // the old id's hash is under it
   w.leap(301'000);
-  EXPECT_FALSE(in_use(1));
+  EXPECT_FALSE(w.in_use(1));
 }
 
 TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {

@@ -53,6 +53,8 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
+const std::string token_text(43, 'A');
+
 class binary : public testing::Test {
  protected:
   void SetUp() override {
@@ -123,7 +125,12 @@ TEST_F(binary, version_names_product_and_protocol) {
 }
 
 TEST_F(binary, usage_errors_exit_64_and_help_exits_0) {
-  EXPECT_EQ(run("nonsense").status, 64);
+  const auto unknown = run("nonsense");
+  EXPECT_EQ(unknown.status, 64);
+  EXPECT_THAT(unknown.out, HasSubstr("there is no subcommand nonsense"));
+  EXPECT_THAT(run("serve --confg x").out, Not(HasSubstr("no subcommand")));
+  EXPECT_THAT(run("--version").out, testing::StartsWith("portcullis "));
+  EXPECT_EQ(run("token new --name 'a b'").status, 64);
   EXPECT_EQ(run("").status, 64);
   EXPECT_EQ(run("call").status, 64);
   EXPECT_EQ(run("--help").status, 0);
@@ -143,6 +150,20 @@ TEST_F(binary, check_config_says_ok_or_every_problem_with_its_line) {
       ElementsAre(
           path + ":6: lockout.threshold: must be an integer from 1 to 1000000, not 0",
           path + ":4: session.idle_ttl: there is no such key; did you mean session.idle_ttl_s?"));
+}
+
+TEST_F(binary, check_config_tells_of_a_key_file_that_serve_would_refuse) {
+  const auto keys = file("keys");
+  const auto path = file("production.toml",
+                         "[server]\nenvironment = \"production\"\n[crypto]\nkeys_file = \"" + keys +
+                             "\"\n[auth]\nmode = \"token\"\n[[auth.token]]\nname = \"web\"\nrole = "
+                             "\"app\"\nsha256 = \"" +
+                             std::string(64, 'a') + "\"\n");
+  const auto without = run("check-config " + path);
+  EXPECT_EQ(without.status, 0) << "another machine may have it";
+  EXPECT_THAT(without.out, HasSubstr("there is no key file"));
+  run("keys new --out " + keys);
+  EXPECT_THAT(run("check-config " + path).out, Not(HasSubstr("would not start")));
 }
 
 TEST_F(binary, check_config_shows_the_effective_values_with_the_environment_over_the_file) {
@@ -251,21 +272,31 @@ TEST_F(binary, call_logs_in_first_when_it_has_a_token) {
     return std::string(login ? "{\"id\":0,\"result\":{\"role\":\"app\"}}\n"
                              : "{\"id\":1,\"result\":{\"ok\":true}}\n");
   });
-  const auto result = run("call --token-file " + file("token", "secret\n") + " --address " +
+  const auto result = run("call --token-file " + file("token", token_text + "\n") + " --address " +
                           server.address() + " server.info");
   EXPECT_EQ(result.out, "{\"ok\":true}\n");
-  EXPECT_THAT(server.heard,
-              ElementsAre(HasSubstr("\"token\":\"secret\""), HasSubstr("\"server.info\"")));
+  EXPECT_THAT(server.heard, ElementsAre(HasSubstr("\"token\":\"" + token_text + "\""),
+                                        HasSubstr("\"server.info\"")));
 }
 
 TEST_F(binary, call_exits_1_when_the_token_is_refused_and_asks_nothing_more) {
   fake_server server(
       [](const std::string&) { return std::string("{\"id\":0,\"error\":{\"code\":2002}}\n"); });
-  const auto result = run("call --token-file " + file("token", "secret\n") + " --address " +
+  const auto result = run("call --token-file " + file("token", token_text + "\n") + " --address " +
                           server.address() + " server.info");
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(result.out, "{\"code\":2002}\n");
   EXPECT_THAT(server.heard, testing::SizeIs(1));
+}
+
+TEST_F(binary, call_sends_no_token_that_has_not_the_form_of_one) {
+  EXPECT_THAT(run("call --token-file /nowhere server.info").out, HasSubstr("No such file"));
+  fake_server server([](const std::string&) { return std::string("{}\n"); });
+  const auto result = run("call --token-file " + file("token", "secret\n") + " --address " +
+                          server.address() + " server.info");
+  EXPECT_EQ(result.status, 64);
+  EXPECT_THAT(result.out, HasSubstr("is no token"));
+  EXPECT_THAT(server.heard, testing::IsEmpty());
 }
 
 TEST_F(binary, call_exits_2_when_there_is_no_answer) {

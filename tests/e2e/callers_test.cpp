@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
 #include <map>
 
 #include "harness.hpp"
@@ -365,6 +366,33 @@ TEST(production, a_node_with_another_key_ring_does_not_start) {
   EXPECT_FALSE(other.start());
   EXPECT_EQ(other.wait(), 1);
   EXPECT_THAT(other.log(), HasSubstr("KEYRING_MISMATCH"));
+}
+
+TEST(key_files, are_not_rotated_beside_the_node_that_uses_them) {
+  server node;
+  const auto rotate = std::string(PORTCULLIS_BINARY) + " keys rotate --file " + node.data_dir() +
+                      "/portcullis.keys 2>&1";
+  const auto beside = run(rotate);
+  EXPECT_EQ(beside.status, 1);
+  EXPECT_THAT(beside.out, HasSubstr("DATA_DIR_IN_USE"));
+  EXPECT_EQ(node.terminate(), 0);
+  EXPECT_EQ(run(rotate).status, 0);
+}
+
+TEST(data_folders, that_cannot_be_used_are_told_as_such) {
+  temp_folder folder;
+  for (const bool own_keys : {false, true}) {
+    const auto path = folder.file(own_keys ? "a" : "b");
+    std::ofstream(path) << "a file";
+    server node({.set = own_keys ? std::vector<std::string>{"crypto.keys_file=" + folder.file("k")}
+                                 : std::vector<std::string>{},
+                 .data_dir = path,
+                 .start = false});
+    EXPECT_FALSE(node.start());
+    EXPECT_EQ(node.wait(), 1);
+    EXPECT_THAT(node.log(), HasSubstr("STORE_UNAVAILABLE"));
+    EXPECT_THAT(node.log(), HasSubstr(own_keys ? "cannot be made" : "Not a directory"));
+  }
 }
 
 // Regression: a backup of the key file from before a rotation was taken, and would have made the

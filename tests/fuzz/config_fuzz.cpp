@@ -1,20 +1,17 @@
 // Configuration files: whatever the text, problems are told and nothing is thrown; one without
 // problems is written out and read again as the same configuration.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "apps/config_loader.hpp"
 #include "core/config/render.hpp"
+#include "tests/fuzz/pieces.hpp"
 
 namespace {
 
+using portcullis::fuzz::require;
 using namespace portcullis;
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 core::parsed_config read(std::string_view text) {
   std::vector<core::config_problem> problems;

@@ -1,19 +1,16 @@
 // Rows of the journal: whatever is read is refused as LOG_CORRUPT or is an event, and an event that
 // was read is written and read again as the same.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "core/event/codec.hpp"
+#include "tests/fuzz/pieces.hpp"
 
 namespace {
 
+using portcullis::fuzz::require;
 using namespace portcullis;
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 std::string written(const core::event& what) {
   core::byte_buffer out;

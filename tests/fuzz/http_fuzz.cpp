@@ -1,23 +1,20 @@
 // Reading HTTP requests: however the bytes are split over reads, the same requests and the same
 // refusal come out, and what is taken keeps the contract's bounds.
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "core/error/catalogue.hpp"
 #include "net/http/request_reader.hpp"
+#include "tests/fuzz/pieces.hpp"
 
 namespace {
 
+using portcullis::fuzz::require;
 using namespace portcullis;
 using status = net::http_request_reader::status;
 
 constexpr std::size_t header_bytes_max = 512;
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 void note_request(net::http_request_reader& reader, std::string& log) {
   const auto& request = reader.request();
@@ -57,10 +54,5 @@ std::string run(std::string_view text, std::size_t step) {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
-  if (size == 0) return 0;
-  const std::string_view text(reinterpret_cast<const char*>(data) + 1, size - 1);
-  const std::string whole = run(text, text.size() + 1);
-  require(run(text, 1 + data[0] % 64U) == whole);
-  require(run(text, 1) == whole);
-  return 0;
+  return portcullis::fuzz::same_in_any_pieces(data, size, run);
 }

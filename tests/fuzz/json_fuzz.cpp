@@ -3,25 +3,22 @@
 #include <simdjson.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <string_view>
 
 #include "net/json/document.hpp"
 #include "net/json/scanner.hpp"
+#include "tests/fuzz/pieces.hpp"
 
 namespace {
 
+using portcullis::fuzz::require;
 using portcullis::net::json::scan_limits;
 using portcullis::net::json::scan_status;
 using portcullis::net::json::scanner;
 using portcullis::net::json::token_kind;
 
 constexpr std::string_view spaces = " \t\r\n";
-
-void require(bool held) {
-  if (!held) std::abort();
-}
 
 void same_in_pieces(std::string_view text, scanner& whole, scan_status expected, std::size_t step) {
   scanner pieces;
