@@ -16,7 +16,7 @@ void restart_with_malloc_settings(char** arguments) {
   if (size <= 0) return;
   if (setenv(variable,
              "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=33554432:"
-             "glibc.malloc.top_pad=4194304",
+             "glibc.malloc.top_pad=4194304:glibc.malloc.arena_max=1",
              0) != 0)
     return;
   execv(path.data(), arguments);
