@@ -184,6 +184,21 @@ void loop::timer::every(std::uint64_t ms) {
 void loop::timer::stop() noexcept { uv_timer_stop(&impl_->uv); }
 
 struct loop::watch::impl {
+  void watch(int what) {
+    wanted = what;
+    uv_poll_start(&uv, what, [](uv_poll_t* handle, int status, int events) {
+      auto& self = *static_cast<impl*>(handle->data);
+      if (status < 0) {
+        // libuv stops a poll whose descriptor has failed. But what came before the failure is read
+        // first, and only a later call tells of it: a call that this must bring about.
+        self.watch(self.wanted);
+        self.call(self.context, {true, true});
+        return;
+      }
+      self.call(self.context, {(events & UV_READABLE) != 0, (events & UV_WRITABLE) != 0});
+    });
+  }
+
   uv_poll_t uv{};
   function call = nullptr;
   void* context = nullptr;
@@ -208,21 +223,9 @@ loop::watch::~watch() {
 void loop::watch::want(bool readable, bool writable) {
   const int wanted = (readable ? UV_READABLE : 0) | (writable ? UV_WRITABLE : 0);
   if (wanted == impl_->wanted) return;
-  impl_->wanted = wanted;
-  if (wanted == 0) {
-    uv_poll_stop(&impl_->uv);
-    return;
-  }
-  uv_poll_start(&impl_->uv, wanted, [](uv_poll_t* handle, int status, int events) {
-    auto& self = *static_cast<impl*>(handle->data);
-    if (status < 0) {
-      // libuv has stopped the poll: the kernel reported an error without data.
-      self.wanted = 0;
-      self.call(self.context, {true, true});
-      return;
-    }
-    self.call(self.context, {(events & UV_READABLE) != 0, (events & UV_WRITABLE) != 0});
-  });
+  if (wanted != 0) return impl_->watch(wanted);
+  impl_->wanted = 0;
+  uv_poll_stop(&impl_->uv);
 }
 
 }  // namespace portcullis::net

@@ -100,7 +100,8 @@ class loop::watch {
  public:
   struct ready {
     bool readable = false;
-    bool writable = false;  // both are set when the descriptor failed: the next call on it says how
+    bool writable = false;  // both are set when the descriptor failed: a call on it says how, once
+                            // what came before has been read
   };
   using function = void (*)(void* context, ready what);
 
