@@ -5,7 +5,6 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-#include <cstdlib>
 #include <fstream>
 
 #include "load.hpp"
@@ -21,7 +20,7 @@ std::string bytes_of(const std::filesystem::path& path) {
 }
 
 TEST(durability, invariant_01_what_was_acknowledged_survives_kill_9_under_load) {
-  const int rounds = std::getenv("PORTCULLIS_LONG_TESTS") != nullptr ? 50 : 10;
+  const int rounds = long_tests() ? 50 : 10;
   server node;
   std::vector<promised> kept;
   for (int round = 0; round < rounds; ++round) {

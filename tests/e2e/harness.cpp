@@ -32,6 +32,8 @@ bool readable(int fd, clock::time_point until) {
 
 }  // namespace
 
+bool long_tests() { return std::getenv("PORTCULLIS_LONG_TESTS") != nullptr; }
+
 temp_folder::temp_folder(const std::filesystem::path& within) {
   auto pattern = (within / "portcullis-e2e-XXXXXX").string();
   if (mkdtemp(pattern.data()) == nullptr) throw std::runtime_error("no temporary folder");
@@ -66,7 +68,8 @@ line_client::line_client(line_client&& other) noexcept
       over_(other.over_),
       received_(std::move(other.received_)),
       kept_(std::move(other.kept_)),
-      last_id_(other.last_id_) {}
+      last_id_(other.last_id_),
+      call_within_(other.call_within_) {}
 
 bool line_client::send(std::string_view bytes) {
   while (!bytes.empty()) {
@@ -157,7 +160,7 @@ json line_client::call(std::string_view method, const json& params) {
   if (!send(json{{"jsonrpc", "2.0"}, {"id", id}, {"method", method}, {"params", params}}.dump() +
             "\n"))
     return nullptr;
-  const auto until = clock::now() + patience;
+  const auto until = clock::now() + call_within_;
   while (auto text = next_line(until)) {
     auto parsed = json::parse(*text, nullptr, false);
     if (parsed.is_object() && parsed.contains("id") && parsed["id"] == id) return parsed;
@@ -205,10 +208,15 @@ server::~server() {
 
 std::vector<std::string> server::command() const {
   std::vector<std::string> words;
-  if (options_.own_disk)  // a sanitizer's runtime wants to come first, and need not
-    words = {"env", "LD_PRELOAD=" PORTCULLIS_DISK_SHIM,
-             "PORTCULLIS_E2E_DISK=" + folder_.file("disk"),
+  if (options_.own_disk || options_.own_clock) {
+    std::string shims = "LD_PRELOAD=";
+    if (options_.own_disk) shims += PORTCULLIS_DISK_SHIM;
+    if (options_.own_clock) shims += ":" PORTCULLIS_CLOCK_SHIM;
+    // A sanitizer's runtime wants to come first, and need not.
+    words = {"env", shims, "PORTCULLIS_E2E_DISK=" + folder_.file("disk"),
+             "PORTCULLIS_E2E_CLOCK=" + folder_.file("clock"),
              "ASAN_OPTIONS=verify_asan_link_order=0"};
+  }
   for (const auto* each : {PORTCULLIS_BINARY, "serve", "--data-dir"}) words.emplace_back(each);
   words.push_back(data_dir_);
   for (const auto& each : {std::string("--listen"), options_.listen, std::string("--http"),
@@ -327,6 +335,11 @@ void server::configure(const std::string& text) const {
 void server::disk(const std::string& state) const {
   folder_.write("disk.new", state);
   std::filesystem::rename(folder_.file("disk.new"), folder_.file("disk"));
+}
+
+void server::step_clock(std::chrono::seconds off) const {
+  folder_.write("clock.new", std::to_string(off.count()));
+  std::filesystem::rename(folder_.file("clock.new"), folder_.file("clock"));
 }
 
 std::string server::shown_by_proc(const std::string& file) const {

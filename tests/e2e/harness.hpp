@@ -25,6 +25,9 @@ using clock = std::chrono::steady_clock;
 /// What a condition may take on a busy machine. A test that waits as long has failed.
 constexpr auto patience = 20s;
 
+/// Whether the long versions of tests are asked for (scripts/test --long).
+bool long_tests();
+
 /// A folder of its own, gone with the object.
 class temp_folder {
  public:
@@ -75,6 +78,8 @@ class line_client {
   json result(std::string_view method, const json& params = json::object());
   /// The error's name of call(), empty on a result.
   std::string error(std::string_view method, const json& params = json::object());
+  /// How long call() waits from now on, in place of `patience`.
+  void be_patient(std::chrono::milliseconds within) { call_within_ = within; }
   [[nodiscard]] int fd() const { return fd_; }
 
  private:
@@ -86,6 +91,7 @@ class line_client {
   std::string received_;
   std::vector<std::string> kept_;
   std::int64_t last_id_ = 0;
+  std::chrono::milliseconds call_within_ = patience;
 };
 
 struct http_answer {
@@ -103,7 +109,8 @@ struct server_options {
   std::string data_dir = {};          // a folder of the server's own when empty
   bool open = true;                   // development and auth.mode none
   bool start = true;
-  bool own_disk = false;  // its writes and syncs do as disk() was told last
+  bool own_disk = false;   // its writes and syncs do as disk() was told last
+  bool own_clock = false;  // its system clock is off by what step_clock() was told last
   std::string listen = "127.0.0.1:0";
   std::size_t descriptors_max = 0;  // the process's hard limit; 0: as it is
 };
@@ -143,6 +150,8 @@ class server {
 
   /// With own_disk: "" (works), "full", "broken" (syncs fail) or "held" (syncs wait).
   void disk(const std::string& state) const;
+  /// With own_clock: how far the system's clock is from now on off the machine's.
+  void step_clock(std::chrono::seconds off) const;
   /// What /proc shows of the process in this file.
   [[nodiscard]] std::string shown_by_proc(const std::string& file) const;
   /// Resident memory of the process, in bytes.

@@ -6,7 +6,8 @@
 
 namespace portcullis::e2e {
 
-load::load(server& node, int clients, const std::string& name) : node_(node) {
+load::load(server& node, int clients, const std::string& name, std::chrono::milliseconds within)
+    : node_(node), within_(within) {
   for (int i = 0; i < clients; ++i)
     threads_.emplace_back(
         [this, i, name] { write(static_cast<std::size_t>(i), name + "-" + std::to_string(i)); });
@@ -47,6 +48,7 @@ bool load::ask(line_client& client, const char* method, const json& params, json
 
 void load::write(std::size_t which, const std::string& user_id) {
   auto client = node_.connect();
+  client.be_patient(within_);
   std::vector<promised> own;
   const auto with = [](const promised& of, json more = json::object()) {
     json params{{"session_id", of.id}, {"context", context()}};

@@ -20,10 +20,11 @@ struct promised {
 
 /// Threads of creates, updates, rotates and revokes against `node` until it is gone or stop() is
 /// called. Errors other than those that say so (OVERLOADED, STORE_UNAVAILABLE, REQUEST_TIMEOUT,
-/// NODE_DRAINING) fail the test.
+/// NODE_DRAINING) fail the test. An answer that takes longer than `within` counts as gone.
 class load {
  public:
-  load(server& node, int clients, const std::string& name);
+  load(server& node, int clients, const std::string& name,
+       std::chrono::milliseconds within = patience);
   ~load() { stop(); }
   void stop();
   [[nodiscard]] std::size_t acknowledged() const { return acknowledged_; }
@@ -37,6 +38,7 @@ class load {
   bool ask(line_client& client, const char* method, const json& params, json& result, bool& unsure);
 
   server& node_;
+  std::chrono::milliseconds within_;
   std::atomic<bool> stop_ = false;
   std::atomic<std::size_t> acknowledged_ = 0;
   std::atomic<std::size_t> excused_ = 0;
