@@ -245,9 +245,11 @@ class nuisance {
 };
 
 /// Memory is for sessions and what is remembered of them until 900 s past their end: some 500 bytes
-/// a session (README), less an old id. Twice that, so that a heap with holes after the restart of a
-/// shard is no finding; a leak of 100 bytes a request is: some ten requests come to each of them.
-constexpr double bytes_for_each_max = 1'024;
+/// for one that lives (README), less for what is over, as most are here. A leak of 100 bytes a
+/// request is more than that: some five requests come to each of them. It takes a while until this
+/// stands out from the start and from the holes that the restart of a shard leaves in the heap.
+constexpr auto slope_is_seen_after = 300s;
+constexpr double bytes_for_each_max = 512;
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool sanitized = true;  // whose memory is not the product's
@@ -314,12 +316,13 @@ TEST(soak, with_faults_for_a_while_every_answer_is_right_and_memory_is_for_sessi
     crashes = bad.crashes;
   }
   EXPECT_EQ(all.wrong, 0U);
+  if (crashes == 0) EXPECT_EQ(all.excused, 0U);
   EXPECT_TRUE(eventually([&] { return connections() == 0; }));
   EXPECT_TRUE(eventually([&] { return node.metric("process_open_fds") <= descriptors_before; }))
       << node.metric("process_open_fds") << " descriptors, before: " << descriptors_before;
   const auto slope = bytes_for_each(samples);
   const auto resident = node.resident();
-  if (soak_time() >= 60s && !sanitized) EXPECT_LT(slope, bytes_for_each_max);
+  if (soak_time() >= slope_is_seen_after && !sanitized) EXPECT_LT(slope, bytes_for_each_max);
 
   node.kill_at_once();
   EXPECT_EQ(integrity(node.data_dir() + "/portcullis.db"), "ok");
