@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <mutex>
 #include <thread>
 
 #include "core/bytes.hpp"
@@ -93,7 +94,10 @@ class fake_server {
     close(listener_);
   }
   [[nodiscard]] std::string address() const { return "127.0.0.1:" + std::to_string(port_); }
-  std::vector<std::string> heard;  // read after the client has ended
+  [[nodiscard]] std::vector<std::string> heard() const {
+    const std::lock_guard guard(mutex_);
+    return heard_;
+  }
 
  private:
   void serve(const std::function<std::string(const std::string&)>& reply) {
@@ -106,7 +110,10 @@ class fake_server {
         text += c;
         continue;
       }
-      heard.push_back(text);
+      {
+        const std::lock_guard guard(mutex_);
+        heard_.push_back(text);
+      }
       const auto answer = reply(text);
       text.clear();
       if (answer.empty() || write(fd, answer.data(), answer.size()) < 0) break;
@@ -115,6 +122,8 @@ class fake_server {
   }
   int listener_;
   int port_ = 0;
+  mutable std::mutex mutex_;
+  std::vector<std::string> heard_;  // guarded by mutex_
   std::jthread thread_;
 };
 
@@ -245,7 +254,7 @@ TEST_F(binary, call_prints_the_result_as_it_came) {
   EXPECT_EQ(result.status, 0);
   EXPECT_EQ(result.out, "{\"a\":1.0,\"b\":{\"a\":[]}}\n");
   EXPECT_THAT(
-      server.heard,
+      server.heard(),
       ElementsAre(R"({"jsonrpc":"2.0","id":1,"method":"session.stats","params":{"x": "y"}})"));
 }
 
@@ -263,7 +272,7 @@ TEST_F(binary, call_reads_parameters_from_standard_input) {
   fake_server server([](const std::string&) { return std::string("{\"result\":{}}\n"); });
   EXPECT_EQ(
       run("call --address " + server.address() + " server.ping -", "echo '{\"a\":1}' |").status, 0);
-  EXPECT_THAT(server.heard, testing::Contains(HasSubstr("\"params\":{\"a\":1}")));
+  EXPECT_THAT(server.heard(), testing::Contains(HasSubstr("\"params\":{\"a\":1}")));
 }
 
 TEST_F(binary, call_logs_in_first_when_it_has_a_token) {
@@ -275,8 +284,8 @@ TEST_F(binary, call_logs_in_first_when_it_has_a_token) {
   const auto result = run("call --token-file " + file("token", token_text + "\n") + " --address " +
                           server.address() + " server.info");
   EXPECT_EQ(result.out, "{\"ok\":true}\n");
-  EXPECT_THAT(server.heard, ElementsAre(HasSubstr("\"token\":\"" + token_text + "\""),
-                                        HasSubstr("\"server.info\"")));
+  EXPECT_THAT(server.heard(), ElementsAre(HasSubstr("\"token\":\"" + token_text + "\""),
+                                          HasSubstr("\"server.info\"")));
 }
 
 TEST_F(binary, call_exits_1_when_the_token_is_refused_and_asks_nothing_more) {
@@ -286,7 +295,7 @@ TEST_F(binary, call_exits_1_when_the_token_is_refused_and_asks_nothing_more) {
                           server.address() + " server.info");
   EXPECT_EQ(result.status, 1);
   EXPECT_EQ(result.out, "{\"code\":2002}\n");
-  EXPECT_THAT(server.heard, testing::SizeIs(1));
+  EXPECT_THAT(server.heard(), testing::SizeIs(1));
 }
 
 TEST_F(binary, call_sends_no_token_that_has_not_the_form_of_one) {
@@ -296,7 +305,7 @@ TEST_F(binary, call_sends_no_token_that_has_not_the_form_of_one) {
                           server.address() + " server.info");
   EXPECT_EQ(result.status, 64);
   EXPECT_THAT(result.out, HasSubstr("is no token"));
-  EXPECT_THAT(server.heard, testing::IsEmpty());
+  EXPECT_THAT(server.heard(), testing::IsEmpty());
 }
 
 TEST_F(binary, call_exits_2_when_there_is_no_answer) {

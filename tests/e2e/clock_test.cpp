@@ -31,6 +31,12 @@ void expect_no_event_before_its_predecessor(line_client& client) {
   EXPECT_GT(last, 0);
 }
 
+/// A session, and nobody connected any more.
+json sign_in(const server& node) {
+  auto client = node.connect();
+  return create(client, "ada");
+}
+
 void fail(line_client& client, const json& id, int times) {
   for (int i = 0; i < times; ++i)
     EXPECT_EQ(state_of(client, id, context("198.51.100.1")), "ip_mismatch");
@@ -142,14 +148,7 @@ TEST(system_clock, a_lock_ends_by_the_time_that_passes_though_the_clock_goes_bac
 
 TEST(system_clock, a_step_before_a_restart_of_the_same_boot_is_told_and_changes_nothing) {
   server node({.own_clock = true});
-  json id;
-  json created_at;
-  {
-    auto client = node.connect();
-    const auto made = create(client, "ada");
-    id = made["session_id"];
-    created_at = made["created_at_ms"];
-  }
+  const auto made = sign_in(node);
   for (const auto off : steps) {
     SCOPED_TRACE(off.count());
     node.kill_at_once();
@@ -162,9 +161,9 @@ TEST(system_clock, a_step_before_a_restart_of_the_same_boot_is_told_and_changes_
     ASSERT_NE(ahead, std::string::npos);
     EXPECT_NEAR(std::stod(log.substr(ahead + 11)), static_cast<double>(off.count()) * 1e3, 30'000);
     auto client = node.connect();
-    const auto answer = validate(client, id);
+    const auto answer = validate(client, made["session_id"]);
     ASSERT_EQ(answer["valid"], true) << answer;
-    EXPECT_EQ(answer["created_at_ms"], created_at);
+    EXPECT_EQ(answer["created_at_ms"], made["created_at_ms"]);
     expect_now(create(client, "bob")["created_at_ms"]);
     expect_no_event_before_its_predecessor(client);
   }
@@ -172,11 +171,7 @@ TEST(system_clock, a_step_before_a_restart_of_the_same_boot_is_told_and_changes_
 
 TEST(system_clock, a_clock_set_back_before_the_first_start_of_a_boot_is_not_behind_the_log) {
   server node({.own_clock = true});
-  json id;
-  {
-    auto client = node.connect();
-    id = create(client, "ada")["session_id"];
-  }
+  const auto id = sign_in(node)["session_id"];
   for (const auto off : {-hour, -day, -ten_years}) {
     SCOPED_TRACE(off.count());
     node.kill_at_once();
@@ -194,11 +189,7 @@ TEST(system_clock, a_clock_set_back_before_the_first_start_of_a_boot_is_not_behi
 
 TEST(system_clock, a_clock_set_forward_before_the_first_start_of_a_boot_is_believed) {
   server node({.own_clock = true});
-  json id;
-  {
-    auto client = node.connect();
-    id = create(client, "ada")["session_id"];
-  }
+  const auto id = sign_in(node)["session_id"];
   node.kill_at_once();
   forget_boot(node);
   node.step_clock(hour);
