@@ -3,7 +3,7 @@
 #include "actors/supervisor.hpp"
 
 #include <future>
-#include <thread>
+#include <optional>
 
 #include "fixture.hpp"
 
@@ -105,6 +105,8 @@ class supervised_world : public virtual_loop {
         self->send(all.hub, log_events{std::make_shared<event_batch>()});
       }};
     }));
+    witness.emplace(system);
+    (*witness)->monitor(spawned.back());  // before the supervisor does: then told after it
     return spawned.back();
   }
   subscriptions_actor subscribed() {
@@ -157,6 +159,7 @@ class supervised_world : public virtual_loop {
   reload_outcome outcome;
   bool load_fails = false;
   std::promise<void> entered, leave;
+  std::optional<caf::scoped_actor> witness;
   std::vector<caf::actor> spawned;
   std::vector<std::string> told, fatal;
   std::vector<batch_ptr> logged;
@@ -190,8 +193,8 @@ TEST(the_supervisor, reads_the_journal_when_all_of_the_old_shard_have_handed_on_
   w.kill(w.all.shards[0].lockout);
   EXPECT_EQ(w.take(), list{"down 0"});
   w.leave.set_value();
-  // Its thread's last deeds are messages, and this scheduler is not made for two threads at once.
-  while (w.system.detached_actors() > 0) std::this_thread::yield();
+  // That it is down is the last that its thread tells: this scheduler is not made for two threads.
+  (*w.witness)->receive([](const caf::down_msg&) {});
   w.settle();
   const auto told = w.take();
   ASSERT_FALSE(told.empty());
