@@ -13,6 +13,11 @@ struct events_of : testing::Test {
   server node{{.set = {"lockout.threshold=2"}}};
   line_client client = node.connect();
 
+  void SetUp() override { await_start(client); }
+  /// Ports accept before the start is in the log: who subscribes early would be told of it.
+  static void await_start(line_client& of) {
+    events_at_least(of, 1, {{"types", {"node_started"}}});
+  }
   json subscribe(line_client& to, json params = json::object()) {
     return to.result("events.subscribe", params);
   }
@@ -165,6 +170,7 @@ TEST_F(events_of, a_stream_goes_on_where_a_cursor_left_off) {
 TEST_F(events_of, touches_come_only_when_named_and_types_and_tenant_filter) {
   server quick({.set = {"session.touch_granularity_s=0"}});
   auto writer = quick.connect();
+  await_start(writer);
   auto unnamed = quick.connect();
   auto named = quick.connect();
   auto other = quick.connect();
