@@ -78,6 +78,8 @@ void expect_logged_with(server& node, line_client& client, std::chrono::seconds 
   }));
   const auto time = json::parse(line)["@timestamp"].get<std::string>();
   EXPECT_THAT(time.substr(0, 13), testing::AnyOf(earliest, hour_text(off)));
+  // The line says that the loops were told, not that they have heard.
+  EXPECT_TRUE(eventually([&] { return client.error("lockout.status", user("ada")).empty(); }));
 }
 
 /// Makes the next start the first of a boot.
