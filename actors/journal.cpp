@@ -44,6 +44,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](rewrap_keys& order) { return state.on(order); },
       [&state](load_shards& question) { return state.on(question); },
       [&state](read_tenants& question) { return state.on(question); },
+      [&state](load_breakers& question) { return state.on(question); },
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
       [&state](node_peers& peers) { state.on(peers); },
@@ -84,7 +85,7 @@ void journal_worker::number(event_batch& batch) {
 bool journal_worker::append(event_batch& batch, core::error& why) {
   number(batch);
   const stopwatch watch;
-  const auto ok = options_.log->append(batch.events, batch.users, batch.purges);
+  const auto ok = options_.log->append(batch.events, batch.users, batch.purges, batch.sources);
   tallies_.took(store_operation::append, watch.ns());
   if (ok) return true;
   why = ok.error();
@@ -161,8 +162,7 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
 void journal_worker::acknowledge(std::vector<batch_ptr> done) {
   for (const auto& batch : done) {
     tallies_.appends += batch->events.size();
-    if (batch->shard != event_batch::node)
-      self_->send(peers_.sessions[batch->shard], events_committed{batch, false, {}});
+    tell_owner(batch, {batch, false, {}});
   }
   self_->send(peers_.hub, events_durable{std::move(done)});
 }
@@ -173,9 +173,15 @@ void journal_worker::refuse(batch_ptr batch, const core::error& why) {
                            "Events were refused by the store and are lost.",
                            {{"events", static_cast<std::int64_t>(batch->events.size())},
                             {"rule", std::string(why.rule)}});
+  tell_owner(batch, {batch, true, why});
+}
+
+void journal_worker::tell_owner(const batch_ptr& batch, events_committed done) {
   if (batch->shard == event_batch::node) return;
-  const auto shard = batch->shard;
-  self_->send(peers_.sessions[shard], events_committed{std::move(batch), true, why});
+  if (batch->of_breakers)
+    self_->send(peers_.breakers[batch->shard], std::move(done));
+  else
+    self_->send(peers_.sessions[batch->shard], std::move(done));
 }
 
 void journal_worker::give_back(std::vector<batch_ptr>& appended) {
@@ -230,6 +236,7 @@ void journal_worker::recover() {
 
 void journal_worker::tell_shards(const store_state_changed& change) {
   for (const auto& session : peers_.sessions) self_->send(session, change);
+  for (const auto& breakers : peers_.breakers) self_->send(breakers, change);
   for (const auto& gateway : peers_.gateways) self_->send(gateway, change);
   if (peers_.log) self_->send(peers_.log, change);
 }
@@ -427,6 +434,19 @@ tenants_read journal_worker::on(const read_tenants&) {
     out.tenants = std::move(*tenants);
   else
     fail(store_operation::load, *(out.why = tenants.error()));
+  return out;
+}
+
+breakers_loaded journal_worker::on(const load_breakers& question) {
+  flush_now();
+  breakers_loaded out;
+  const stopwatch watch;
+  auto breakers = load_breakers_from(*options_.log, question.shard, options_.shards);
+  tallies_.took(store_operation::load, watch.ns());
+  if (breakers)
+    out.breakers = std::move(*breakers);
+  else
+    fail(store_operation::load, *(out.why = breakers.error()));
   return out;
 }
 

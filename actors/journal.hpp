@@ -29,6 +29,7 @@ class journal_worker {
   caf::result<backup_done> on(back_up& order);
   caf::result<keys_rewrapped> on(rewrap_keys& order);
   shards_loaded on(const load_shards& question);
+  breakers_loaded on(const load_breakers& question);
   tenants_read on(const read_tenants&);
   commits_done on(const await_commits&);
   journal_collected on(const collect_journal&);
@@ -46,6 +47,7 @@ class journal_worker {
   bool append(event_batch& batch, core::error& why);
   bool commit(std::vector<batch_ptr>& appended);
   void acknowledge(std::vector<batch_ptr> done);
+  void tell_owner(const batch_ptr& batch, events_committed done);
   void refuse(batch_ptr batch, const core::error& why);
   void give_back(std::vector<batch_ptr>& appended);
   void degrade(const core::error& why);

@@ -259,6 +259,16 @@ struct event {
   [[nodiscard]] event_type type() const noexcept { return static_cast<event_type>(body.index()); }
 };
 
+/// The service whose breaker it is about; empty: it is about none.
+[[nodiscard]] inline std::string_view service_of(const event& what) noexcept {
+  return std::visit(
+      [](const auto& body) -> std::string_view {
+        if constexpr (requires { body.service; }) return body.service;
+        return {};
+      },
+      what.body);
+}
+
 /// A user as the look-up table keeps it: the one thing that the log cannot rebuild.
 struct user_row {
   subject_id subject;
