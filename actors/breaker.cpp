@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "actors/handlers.hpp"
+#include "actors/shards.hpp"
 
 namespace portcullis::actors {
 namespace {
@@ -24,6 +25,7 @@ breaker_actor::behavior_type breaker_behaviour(breaker_self* self, breaker_optio
       [&state](collect_breakers& question) { return state.on(question); },
       [&state](policies_changed& change) { state.on(change); },
       [&state](store_state_changed& change) { state.on(change); },
+      [&state](store_attempts& attempts) { state.on(attempts); },
       [&state](wire_breakers& peers) { state.on(peers); },
       [](crash_atom) { throw_on_request(); },
       [self](tick_atom) {
@@ -44,6 +46,12 @@ void breaker_shard::start(breaker_self* self, breaker_options options) {
   breakers_.emplace(options_.budget);
   for (const auto& each : std::exchange(options_.stored, {}))
     breakers_->load(each, options_.policies->breakers, now_ms_);
+  if (shard_of_service(core::own_service, options_.shards) == options_.shard) {
+    const core::breaker_name own{core::own_service, core::store_breaker};
+    const auto made =
+        breakers_->need(core::breaker_kind::hosted, own, options_.policies->breakers, now_ms_);
+    if (made) store_ = *made;
+  }
   outbox_.emplace(options_.shard, options_.incarnation, true);
   replier::options replies{options_.loop, options_.replies, options_.encode, 1};
   options_.random({reinterpret_cast<std::uint8_t*>(&replies.correlation_seed),
@@ -51,7 +59,10 @@ void breaker_shard::start(breaker_self* self, breaker_options options) {
   replies_.emplace(std::move(replies));
 }
 
-void breaker_shard::on(wire_breakers& peers) { peers_ = std::move(peers); }
+void breaker_shard::on(wire_breakers& peers) {
+  peers_ = std::move(peers);
+  tell_journal();
+}
 
 const core::breaker_policy& breaker_shard::policy_of(core::breaker_slot slot) const {
   if (slot >= policies_.size()) policies_.resize(breakers_->slots(), nullptr);
@@ -99,6 +110,14 @@ void breaker_shard::take(inbound& request) {
             return fail(request, core::fail(core::error_code::BREAKER_KIND_CONFLICT, "breaker"));
           }
           if constexpr (!asks) breakers_->at(slot).used_at_ms = now_ms_;
+          if (slot == store_) {
+            // The journal's: others may look, and overrule it, but not so that it can never be
+            // taken back, as what takes it back is written, too.
+            constexpr bool rules = std::is_same_v<type, core::override_breaker>;
+            bool allowed = asks || rules;
+            if constexpr (rules) allowed = params.mode != core::override_mode::forced_open;
+            if (!allowed) return fail(request, core::fail(core::error_code::FORBIDDEN, "service"));
+          }
           changes_.clear();
           if constexpr (std::is_same_v<type, core::acquire_permit>)
             acquire(request, slot);
@@ -218,17 +237,18 @@ core::event breaker_shard::draft(core::event_body body) const {
 /// Hands what changed to the log, and makes whoever asks wait until it is there.
 void breaker_shard::log_changes(core::breaker_slot slot, const std::string& correlation_id) {
   if (changes_.empty()) return;
-  for (auto& body : changes_) {
+  for (auto& body : std::exchange(changes_, {})) {
     auto what = draft(std::move(body));
     what.correlation_id = correlation_id;
     outbox_->add(std::move(what));
   }
-  changes_.clear();
   save_sources(slot);  // an observed state and what it was reported by stand or fall together
   breakers_->schedule(slot, policy_of(slot), now_ms_);
-  if (store_trouble_) return;  // deciding goes on; the log catches up when there is space
-  breakers_->at(slot).busy = true;
-  outbox_->wait_for_applied(await(slot));
+  if (!store_trouble_) {  // with a full disk deciding goes on, and the log catches up
+    breakers_->at(slot).busy = true;
+    outbox_->wait_for_applied(await(slot));
+  }
+  if (slot == store_) tell_journal();
 }
 
 /// From here on the breaker waits for the batch that is told of this, and no earlier one.
@@ -264,6 +284,7 @@ void breaker_shard::on(events_committed& done) {
         auto& hosted = *breakers_->at(slot).hosted();
         hosted.apply(order.what.body, order.what.actor, policy_of(slot), order.what.decided_at_ms);
         breakers_->schedule(slot, policy_of(slot), now_ms_);
+        if (slot == store_) tell_journal();
         replies_->answer(order.request, hosted.position());
       }
     }
@@ -316,6 +337,38 @@ void breaker_shard::on(policies_changed& change) {
     if (breakers_->used(slot)) breakers_->schedule(slot, policy_of(slot), now_ms_);
 }
 
+// --- the store's own breaker
+
+void breaker_shard::on(const store_attempts& attempts) {
+  if (store_ == core::no_breaker) return;
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  auto& hosted = *breakers_->at(store_).hosted();
+  breakers_->at(store_).used_at_ms = now_ms_;
+  changes_.clear();
+  core::report_call call;
+  call.duration_ms = attempts.longest_ms;
+  call.permit = attempts.permit;
+  const auto report = [&](core::call_outcome outcome, std::uint64_t times) {
+    call.outcome = outcome;
+    for (; times > 0; --times)
+      (void)hosted.report(call, policy_of(store_), now_ms_, options_.random, changes_);
+  };
+  report(core::call_outcome::success, attempts.succeeded);
+  report(core::call_outcome::failure, attempts.failed);
+  log_changes(store_, {});
+  flush();
+}
+
+/// Whether it may write; while half-open, with a permit for one attempt.
+void breaker_shard::tell_journal() {
+  if (store_ == core::no_breaker || !peers_.journal) return;
+  auto& hosted = *breakers_->at(store_).hosted();
+  const auto admitted = hosted.acquire(policy_of(store_), now_ms_, options_.random, changes_);
+  self_->send(peers_.journal, store_gate{admitted.allowed, admitted.permit});
+  if (admitted.permit) breakers_->schedule(store_, policy_of(store_), now_ms_);
+  log_changes(store_, {});  // what was due at this very moment
+}
+
 // --- time
 
 void breaker_shard::due(core::breaker_slot slot) {
@@ -326,7 +379,7 @@ void breaker_shard::due(core::breaker_slot slot) {
   auto* hosted = each.hosted();
   const bool overridden =
       hosted != nullptr && hosted->override_in_force().mode != core::override_mode::none;
-  if (!overridden && now_ms_ >= each.used_at_ms + policy.retire_after_ms) {
+  if (slot != store_ && !overridden && now_ms_ >= each.used_at_ms + policy.retire_after_ms) {
     const auto whose = breakers_->name_of(slot);
     const auto epoch =
         hosted != nullptr ? hosted->epoch() : std::get<core::observed_breaker>(each.what).epoch();

@@ -15,7 +15,7 @@
 namespace portcullis::actors {
 
 struct breaker_options {
-  std::uint32_t shard = 0, loop = 0;
+  std::uint32_t shard = 0, shards = 1, loop = 0;
   std::uint64_t incarnation = 1;
   std::shared_ptr<const core::policy_book> policies;
   core::random_source random;
@@ -41,6 +41,7 @@ class breaker_shard {
   breakers_collected on(const collect_breakers&) const;
   void on(policies_changed& change);
   void on(const store_state_changed& change);
+  void on(const store_attempts& attempts);
   void on(wire_breakers& peers);
   void tick();
   void finish();
@@ -77,6 +78,7 @@ class breaker_shard {
   void answer(inbound& request, core::breaker_slot slot, core::reply reply);
   void fail(const inbound& request, const core::error& why) { replies_->fail(request, why); }
   void log_changes(core::breaker_slot slot, const std::string& correlation_id);
+  void tell_journal();
   void save_sources(core::breaker_slot slot);
   void due(core::breaker_slot slot);
   void release(core::breaker_slot slot);
@@ -95,8 +97,9 @@ class breaker_shard {
   std::unordered_map<core::breaker_slot, hold> holds_;
   std::uint64_t last_wait_ = 0;
   mutable std::vector<const core::breaker_policy*> policies_;  // by slot, as found; null: look
-  std::vector<core::event_body> changes_;                      // of the call under way
-  std::vector<core::breaker_slot> reported_;                   // observed, with sources to be saved
+  core::breaker_slot store_ = core::no_breaker;  // the store's own breaker, where it lives here
+  std::vector<core::event_body> changes_;        // of the call under way
+  std::vector<core::breaker_slot> reported_;     // observed, with sources to be saved
   std::optional<core::error> store_trouble_;
   core::millis now_ms_ = 0, saved_at_ms_ = 0;
 };

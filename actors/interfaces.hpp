@@ -88,6 +88,7 @@ using breaker_actor =
                      fn<breakers_collected(collect_breakers)>,
                      fn<void(policies_changed)>,     //
                      fn<void(store_state_changed)>,  // whether durable commands can be taken
+                     fn<void(store_attempts)>,       // what became of the journal's writes
                      fn<void(wire_breakers)>,        // the other actors
                      fn<void(crash_atom)>,           //
                      fn<void(tick_atom)>,            // waits, permits and overrides that end
@@ -108,6 +109,7 @@ using journal_actor =
                      fn<breakers_loaded(load_breakers)>,  // and this
                      fn<commits_done(await_commits)>,     // commits what waits
                      fn<journal_collected(collect_journal)>,
+                     fn<void(store_gate)>,  // the store's breaker
                      fn<void(node_peers)>,  //
                      fn<bool(stop_atom)>>;  // commits, closes
 
@@ -177,6 +179,7 @@ struct wire_session {
 };
 struct wire_breakers {
   hub_actor hub;
+  journal_actor journal;
   std::vector<gateway_actor> gateways;  // by loop
 };
 struct node_peers {

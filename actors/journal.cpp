@@ -5,6 +5,7 @@
 
 #include "actors/handlers.hpp"
 #include "actors/shard_loader.hpp"
+#include "actors/shards.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
@@ -13,6 +14,7 @@ namespace {
 using monitoring::store_operation;
 
 constexpr auto retry_every = std::chrono::milliseconds(250);
+constexpr auto tell_attempts_every = std::chrono::milliseconds(100);
 
 class stopwatch {
  public:
@@ -47,6 +49,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](load_breakers& question) { return state.on(question); },
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
+      [&state](store_gate& gate) { state.on(gate); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
@@ -95,6 +98,7 @@ bool journal_worker::append(event_batch& batch, core::error& why) {
 
 void journal_worker::flush_due() {
   flush_sent_ = false;
+  if (degraded_ && !gate_.open) return;  // the breaker says when
   flush();
 }
 
@@ -112,6 +116,7 @@ void journal_worker::flush() {
       if (store::is_fatal(why)) return;
       if (why.code == core::error_code::STORE_FULL) {
         give_back(appended);
+        attempted(false, 0);
         return degrade(why);
       }
       // The rows themselves were refused: nobody else's are lost with them.
@@ -148,6 +153,7 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
   const stopwatch watch;
   const auto ok = options_.log->commit();
   tallies_.took(store_operation::commit, watch.ns());
+  if (!dead_) attempted(static_cast<bool>(ok), watch.ns());
   if (ok) {
     acknowledge(std::exchange(appended, {}));
     return true;
@@ -217,9 +223,40 @@ void journal_worker::degrade(const core::error& why) {
     queued_events_ += 1;
     queue_.push_back(std::move(batch));
   }
-  if (flush_sent_) return;
+  try_again();
+}
+
+/// While the breaker is closed; when it has opened, it says when.
+void journal_worker::try_again() {
+  if (flush_sent_ || !gate_.open) return;
   flush_sent_ = true;
   self_->delayed_send(self_, retry_every, flush_atom::value);
+}
+
+void journal_worker::on(const store_gate& gate) {
+  gate_ = gate;
+  if (!degraded_ || !gate_.open) return;
+  // A permit is for now. Without one the way is free again: as before.
+  if (gate_.permit)
+    flush();
+  else
+    try_again();
+}
+
+/// Tells the breaker. Failures at once, successes now and then: there are a thousand a second.
+void journal_worker::attempted(bool good, std::uint64_t ns) {
+  attempts_.succeeded += good ? 1 : 0;
+  attempts_.failed += good ? 0 : 1;
+  attempts_.longest_ms = std::max(attempts_.longest_ms, static_cast<core::millis>(ns / 1'000'000));
+  attempts_.permit = std::exchange(gate_.permit, std::nullopt);
+  const auto now = std::chrono::steady_clock::now();
+  if (peers_.breakers.empty() ||
+      (good && !attempts_.permit && now - attempts_told_ < tell_attempts_every))
+    return;
+  attempts_told_ = now;
+  const auto shards = static_cast<std::uint32_t>(peers_.breakers.size());
+  self_->send(peers_.breakers[shard_of_service(core::own_service, shards)],
+              std::exchange(attempts_, {}));
 }
 
 void journal_worker::recover() {

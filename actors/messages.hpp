@@ -319,6 +319,19 @@ struct breakers_listed {
 };
 struct collect_breakers {};
 
+/// The store's own breaker (portcullis/store) stands before the journal's writes. What became of
+/// them since the last report; `permit`: the one that a half-open phase let through.
+struct store_attempts {
+  std::uint64_t succeeded = 0, failed = 0;
+  core::millis longest_ms = 0;
+  std::optional<core::breaker_permit> permit;
+};
+/// To the journal: whether it may write, or try to.
+struct store_gate {
+  bool open = true;
+  std::optional<core::breaker_permit> permit;
+};
+
 /// Which generation each tenant that was ever revoked has, by what is committed.
 struct read_tenants {};
 struct tenants_read {
@@ -465,6 +478,8 @@ PORTCULLIS_LOCAL(breakers_loaded)
 PORTCULLIS_LOCAL(list_breakers_after)
 PORTCULLIS_LOCAL(breakers_listed)
 PORTCULLIS_LOCAL(collect_breakers)
+PORTCULLIS_LOCAL(store_attempts)
+PORTCULLIS_LOCAL(store_gate)
 PORTCULLIS_LOCAL(breakers_collected)
 PORTCULLIS_LOCAL(node_peers)
 PORTCULLIS_LOCAL(shard_moved)

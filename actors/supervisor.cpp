@@ -44,7 +44,8 @@ void wire_all(const node_actors& all) {
     caf::anon_send(shard.directory, wire_shard{shard.session});
     caf::anon_send(shard.lockout, wire_shard{shard.session});
   }
-  for (const auto& each : all.breakers) caf::anon_send(each, wire_breakers{all.hub, all.gateways});
+  for (const auto& each : all.breakers)
+    caf::anon_send(each, wire_breakers{all.hub, all.journal, all.gateways});
 }
 
 std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens,

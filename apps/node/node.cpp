@@ -32,6 +32,8 @@ std::shared_ptr<const core::policy_book> policies_of(const core::config& config)
   book->session = config.session;
   book->lockout = config.lockout;
   book->breakers = config.breakers;
+  book->breakers.patterns.try_emplace(std::string(core::store_breaker_pattern),
+                                      core::store_breaker_policy());
   book->tenants = {config.tenants.begin(), config.tenants.end()};
   return book;
 }

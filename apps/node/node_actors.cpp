@@ -79,6 +79,7 @@ actors::breaker_actor node::spawn_breakers(std::uint32_t shard, std::uint64_t in
   auto& host = *hosts_[shard];
   actors::breaker_options options;
   options.shard = options.loop = shard;
+  options.shards = static_cast<std::uint32_t>(hosts_.size());
   options.incarnation = incarnation;
   options.policies = current_policies();
   options.random = buffered_random;

@@ -40,6 +40,22 @@ struct breaker_policy {
   }
 };
 
+/// The breaker that stands before this server's own store.
+inline constexpr std::string_view own_service = "portcullis";
+inline constexpr std::string_view store_breaker = "store";
+inline constexpr std::string_view store_breaker_pattern = "portcullis/store";
+/// Its policy where configuration has none for it: opens within a second, tries again as soon.
+[[nodiscard]] constexpr breaker_policy store_breaker_policy() noexcept {
+  breaker_policy policy;
+  policy.window_s = 10;
+  policy.min_calls = 5;
+  policy.consecutive_failures = 3;
+  policy.open_wait_ms = 500;
+  policy.open_wait_max_ms = 5'000;
+  policy.half_open_permits = 1;
+  return policy;
+}
+
 /// The policies of all breakers: the default, and those of `[breaker."SERVICE/BREAKER"]`, where
 /// either part may be `*`. The most specific one holds as a whole: the name itself, then
 /// SERVICE/*, then */BREAKER.
