@@ -19,7 +19,8 @@ enum class cursor_kind : char {
   sessions = 's',
   found = 'f',
   lockouts = 'l',
-  connections = 'c'
+  connections = 'c',
+  breakers = 'b'
 };
 
 [[nodiscard]] inline std::string make_cursor(cursor_kind kind, std::uint64_t position) {

@@ -16,6 +16,8 @@ struct event_selection {
   [[nodiscard]] bool passes(const core::event& what) const {
     if (!types[static_cast<std::size_t>(what.type())]) return false;
     if (!tenant_id.empty() && what.tenant_id != tenant_id) return false;
+    if (const auto service = core::service_of(what); !service.empty())
+      return who->sees_service(service);
     return who->tenants.empty() || (!what.tenant_id.empty() && who->sees_tenant(what.tenant_id));
   }
 };
@@ -38,9 +40,11 @@ struct event_selection {
     if (const auto known = core::parse_event_type(type))
       out.types.set(static_cast<std::size_t>(*known));
   }
-  if (types.empty() && !breakers_only) {
-    out.types.set();
-    out.types.reset(static_cast<std::size_t>(core::event_type::session_touched));
+  if (!types.empty()) return out;
+  for (std::size_t i = 0; i < core::event_type_count; ++i) {
+    const auto type = static_cast<core::event_type>(i);
+    out.types[i] = breakers_only ? core::to_string(type).starts_with("breaker_")
+                                 : type != core::event_type::session_touched;
   }
   return out;
 }

@@ -44,13 +44,27 @@ std::string_view tenant_named_by(const core::request_params& params) {
       params);
 }
 
+/// The service that a request names; empty: none.
+std::string_view service_named_by(const core::request_params& params) {
+  return std::visit(
+      [](const auto& each) -> std::string_view {
+        if constexpr (requires { each.name.service; })
+          return each.name.service;
+        else if constexpr (requires { each.service; })
+          return each.service;
+        else
+          return {};
+      },
+      params);
+}
+
 }  // namespace
 
 gateway::gateway(gateway_options options) : options_(std::move(options)) {
   everybody_.name = "anonymous";
   everybody_.role = core::role::admin;
-  batches_.resize(options_.shards);
-  down_.resize(options_.shards, false);
+  batches_.resize(std::size_t{options_.shards} * 2);
+  down_.resize(std::size_t{options_.shards} * 2, false);
 }
 
 void gateway::wire(gateway_peers peers, gateway_actor self) {
@@ -75,6 +89,11 @@ void gateway::fail(net::ticket to, const core::error& why, std::string_view corr
 std::optional<core::error> gateway::forbidden(const core::caller& caller,
                                               const core::request& request) const {
   if (const auto code = core::refusal(caller.role, request.method)) return core::fail(*code);
+  if (!caller.services.empty()) {
+    const auto service = service_named_by(request.params);
+    if (!service.empty() && !caller.sees_service(service))
+      return core::fail(core::error_code::FORBIDDEN, "service");
+  }
   if (caller.tenants.empty()) return std::nullopt;
   const auto tenant = tenant_named_by(request.params);
   if (!tenant.empty() && !caller.sees_tenant(tenant))
@@ -82,7 +101,7 @@ std::optional<core::error> gateway::forbidden(const core::caller& caller,
   return std::nullopt;
 }
 
-std::optional<std::uint32_t> gateway::shard_for(const core::request& request) const {
+std::optional<std::uint32_t> gateway::destination_of(const core::request& request) const {
   const auto by_byte = [this](std::uint8_t byte) {
     return std::optional(shard_of(byte, options_.shards));
   };
@@ -105,7 +124,13 @@ std::optional<std::uint32_t> gateway::shard_for(const core::request& request) co
                         [&](const core::revoke_tenant& p) {
                           return by_byte(options_.keys->routing_byte(p.tenant_id, {}));
                         },
-                        [](const auto&) { return std::optional<std::uint32_t>(); },
+                        [&](const auto& p) {
+                          if constexpr (requires { p.name.service; })
+                            return std::optional(options_.shards +
+                                                 shard_of_service(p.name.service, options_.shards));
+                          else
+                            return std::optional<std::uint32_t>();
+                        },
                     },
                     request.params);
 }
@@ -120,13 +145,13 @@ std::uint32_t gateway::submit(net::connection_id from, const core::caller& calle
     fail(to, *why, request.correlation_id);
     return 0;
   }
-  if (const auto shard = shard_for(request)) {
-    if (down_[*shard]) {
+  if (const auto where = destination_of(request)) {
+    if (down_[*where]) {
       fail(to, core::fail(core::error_code::OVERLOADED), request.correlation_id);
       return 0;
     }
-    batches_[*shard].requests.push_back({to, &caller, block, std::move(request), options_.loop});
-    return *shard + 1;
+    batches_[*where].requests.push_back({to, &caller, block, std::move(request), options_.loop});
+    return *where + 1;
   }
   switch (request.method) {
     case core::method::server_ping:
@@ -146,12 +171,15 @@ std::uint32_t gateway::submit(net::connection_id from, const core::caller& calle
 }
 
 void gateway::turn_ended() {
-  for (std::uint32_t shard = 0; shard < batches_.size(); ++shard) {
-    if (batches_[shard].requests.empty()) continue;
-    batches_[shard].now_ms = options_.clock->now_ms();
-    batches_[shard].loop = options_.loop;
-    caf::anon_send(peers_.shards[shard].session,
-                   std::exchange(batches_[shard], request_batch{options_.pool->take(), 0, 0}));
+  for (std::uint32_t where = 0; where < batches_.size(); ++where) {
+    if (batches_[where].requests.empty()) continue;
+    batches_[where].now_ms = options_.clock->now_ms();
+    batches_[where].loop = options_.loop;
+    auto batch = std::exchange(batches_[where], request_batch{options_.pool->take(), 0, 0});
+    if (where < options_.shards)
+      caf::anon_send(peers_.shards[where].session, std::move(batch));
+    else
+      caf::anon_send(peers_.breakers[where - options_.shards], std::move(batch));
   }
 }
 

@@ -38,6 +38,7 @@ struct gateway_peers {
   subscriptions_actor subscriptions;
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<shard_moved> shards;
+  std::vector<breaker_actor> breakers;  // by shard
 };
 
 /// Lives on its loop; the actor of the same name is its voice. Must outlive both the loop's servers
@@ -64,7 +65,9 @@ class gateway final : public net::gateway_port, public net::http_port {
   };
   [[nodiscard]] std::optional<core::error> forbidden(const core::caller& caller,
                                                      const core::request& request) const;
-  [[nodiscard]] std::optional<std::uint32_t> shard_for(const core::request& request) const;
+  /// Where a request goes that one actor answers: shards' session actors by number, then their
+  /// breaker actors.
+  [[nodiscard]] std::optional<std::uint32_t> destination_of(const core::request& request) const;
   /// Who presents `token`. TLS_REQUIRED, AUTH_RATE_LIMITED, AUTH_FAILED; the last is counted
   /// against the address and told as an event.
   [[nodiscard]] core::result<const core::caller*> identify(const visitor& from,
@@ -81,8 +84,8 @@ class gateway final : public net::gateway_port, public net::http_port {
   core::caller nobody_, everybody_;
   std::unordered_map<net::connection_id, visitor> visitors_;
   std::set<net::connection_id> subscribers_;
-  std::vector<request_batch> batches_;  // by shard
-  std::vector<bool> down_;              // by shard
+  std::vector<request_batch> batches_;  // by destination
+  std::vector<bool> down_;              // by destination
   std::optional<core::error> store_trouble_;
   bool draining_ = false;
 };
@@ -104,6 +107,8 @@ class gateway_voice {
   loop_listed on(const list_loop& question) const;
   void on(const shard_down& which);
   void on(const shard_moved& moved);
+  void on(const breakers_down& which);
+  void on(const breakers_moved& moved);
   void on(subscriptions_moved& moved);
   void on(metrics_moved& moved);
   void on(callers_changed& change);
@@ -116,6 +121,8 @@ class gateway_voice {
   struct lock_listing;
   void stats(inbound& request);
   void info(inbound& request);
+  void list_breakers(inbound& request);
+  void destination_down(std::uint32_t which);
   void find(inbound& request);
   void described(inbound& request, const std::shared_ptr<found_in_store>& found);
   void list_locks_after(const std::shared_ptr<lock_listing>& listing);

@@ -192,6 +192,55 @@ void gateway_voice::show_locks(const std::shared_ptr<lock_listing>& listing) {
   list_locks_after(listing);
 }
 
+void gateway_voice::list_breakers(inbound& request) {
+  struct listing {
+    std::vector<breakers_listed::row> rows;
+    std::size_t missing = 0;
+    bool more = false, failed = false;
+  };
+  const auto& params = std::get<core::list_breakers>(request.what.params);
+  const auto after = read_cursor(cursor_kind::breakers, params.page.cursor);
+  if (!after) return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
+  owner_->turn_ended();  // what came before on this connection goes first
+  auto open = std::make_shared<listing>();
+  open->missing = owner_->peers_.breakers.size();
+  const auto answered = [this, open, request] {
+    if (--open->missing > 0) return;
+    if (open->failed) return fail(request, core::fail(core::error_code::OVERLOADED));
+    std::sort(open->rows.begin(), open->rows.end(),
+              [](const auto& a, const auto& b) { return a.number < b.number; });
+    const auto limit = std::get<core::list_breakers>(request.what.params).page.limit;
+    core::breaker_page page;
+    std::size_t bytes = 0;
+    std::uint64_t last = 0;
+    for (auto& row : open->rows) {
+      bytes += 600 + (row.what.override_ ? row.what.override_->reason.size() * 6 : 0);
+      const bool full =
+          page.rows.size() == limit || (bytes > core::limits::page_bytes_max && !page.rows.empty());
+      if (full) {
+        open->more = true;
+        break;
+      }
+      last = row.number;
+      page.rows.push_back(std::move(row.what));
+    }
+    if (open->more && last > 0) page.cursor = make_cursor(cursor_kind::breakers, last);
+    answer(request, page);
+  };
+  for (const auto& each : owner_->peers_.breakers)
+    self_->request(each, peer_timeout, list_breakers_after{*after, params.page.limit, request.who})
+        .then(
+            [open, answered](breakers_listed& from) {
+              open->more = open->more || from.more;
+              for (auto& row : from.rows) open->rows.push_back(std::move(row));
+              answered();
+            },
+            [open, answered](const caf::error&) {
+              open->failed = true;
+              answered();
+            });
+}
+
 void gateway_voice::query(inbound& request) {
   const auto& params = std::get<core::query_events>(request.what.params);
   auto selection = select_events(*request.who, params.types, params.tenant_id);
@@ -219,8 +268,10 @@ void gateway_voice::query(inbound& request) {
     page.cursor = make_cursor(cursor_kind::events, position);
     answer(to, page);
   };
-  // No event of this version names a service.
-  if (!params.service.empty() || filter.types.none()) return nothing(request, filter.after);
+  filter.breakers = params.tenant_id.empty();
+  filter.services = request.who->services;
+  filter.service = params.service;
+  if (filter.types.none()) return nothing(request, filter.after);
 
   const auto ask = [this](const inbound& to, query_log what) {
     const auto after = what.filter.after;

@@ -39,6 +39,8 @@ gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owne
       [&state](list_loop& question) { return state.on(question); },
       [&state](shard_down& which) { state.on(which); },
       [&state](shard_moved& moved) { state.on(moved); },
+      [&state](breakers_down& which) { state.on(which); },
+      [&state](breakers_moved& moved) { state.on(moved); },
       [&state](subscriptions_moved& moved) { state.on(moved); },
       [&state](metrics_moved& moved) { state.on(moved); },
       [&state](callers_changed& change) { state.on(change); },
@@ -82,6 +84,8 @@ void gateway_voice::on(cold_request& order) {
       return find(request);
     case core::method::lockout_list:
       return list_lockouts(request);
+    case core::method::breaker_list:
+      return list_breakers(request);
     case core::method::events_query:
       return query(request);
     case core::method::server_info:
@@ -239,10 +243,21 @@ loop_listed gateway_voice::on(const list_loop& question) const {
   return out;
 }
 
-void gateway_voice::on(const shard_down& which) {
-  owner_->down_[which.shard] = true;
-  owner_->batches_[which.shard].requests.clear();
-  owner_->connections_->fail_in_flight(which.shard + 1, core::fail(core::error_code::OVERLOADED));
+void gateway_voice::destination_down(std::uint32_t which) {
+  owner_->down_[which] = true;
+  owner_->batches_[which].requests.clear();
+  owner_->connections_->fail_in_flight(which + 1, core::fail(core::error_code::OVERLOADED));
+}
+
+void gateway_voice::on(const shard_down& which) { destination_down(which.shard); }
+
+void gateway_voice::on(const breakers_down& which) {
+  destination_down(owner_->options_.shards + which.shard);
+}
+
+void gateway_voice::on(const breakers_moved& moved) {
+  owner_->peers_.breakers[moved.shard] = moved.breakers;
+  owner_->down_[owner_->options_.shards + moved.shard] = false;
 }
 
 void gateway_voice::on(const shard_moved& moved) {

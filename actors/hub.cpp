@@ -15,6 +15,7 @@ hub_actor::behavior_type hub_behaviour(hub_actor::stateful_pointer<hub_state> se
       [&state](load_shards& question) { return state.on(question); },
       [self](count_mail) { return mail_counted{self->mailbox().size()}; },
       [&state](read_tenants& question) { return state.on(question); },
+      [&state](load_breakers& question) { return state.on(question); },
       [&state](await_commits& question) { return state.on(question); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
@@ -39,6 +40,10 @@ caf::result<shards_loaded> hub_state::on(load_shards& question) {
 }
 
 caf::result<tenants_read> hub_state::on(read_tenants& question) {
+  return self->delegate(peers_.journal, std::move(question));
+}
+
+caf::result<breakers_loaded> hub_state::on(load_breakers& question) {
   return self->delegate(peers_.journal, std::move(question));
 }
 

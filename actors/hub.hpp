@@ -12,6 +12,7 @@ class hub_state {
   void on(const interest_changed& change);
   caf::result<shards_loaded> on(load_shards& question);
   caf::result<tenants_read> on(read_tenants& question);
+  caf::result<breakers_loaded> on(load_breakers& question);
   caf::result<commits_done> on(await_commits& question);
   void on(node_peers& peers);
   caf::result<bool> stop();

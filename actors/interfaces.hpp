@@ -81,20 +81,35 @@ using session_actor =
                      fn<void(tick_atom)>,             // expiries, coalesced failures
                      fn<bool(stop_atom)>>;            // hands on all that it still holds
 
+using breaker_actor =
+    caf::typed_actor<fn<void(request_batch)>,     // the shard's requests of one loop's turn
+                     fn<void(events_committed)>,  // a batch of this actor is durable, or refused
+                     fn<breakers_listed(list_breakers_after)>,
+                     fn<breakers_collected(collect_breakers)>,
+                     fn<void(policies_changed)>,     //
+                     fn<void(store_state_changed)>,  // whether durable commands can be taken
+                     fn<void(store_attempts)>,       // what became of the journal's writes
+                     fn<void(wire_breakers)>,        // the other actors
+                     fn<void(crash_atom)>,           //
+                     fn<void(tick_atom)>,            // waits, permits and overrides that end
+                     fn<bool(stop_atom)>>;           // hands on all that it still holds
+
 using journal_actor =
     caf::typed_actor<fn<void(log_events)>,  // appends; commits when nothing more waits or enough
                                             // has gathered
                      fn<void(flush_atom)>,  //
                      fn<void(slice_atom)>,  // goes on with reads
-                     fn<sessions_read(read_sessions)>,   //
-                     fn<log_queried(query_log)>,         //
-                     fn<found_in_store(find_in_store)>,  //
-                     fn<backup_done(back_up)>,           //
-                     fn<keys_rewrapped(rewrap_keys)>,    //
-                     fn<shards_loaded(load_shards)>,     // commits what waits, then reads
-                     fn<tenants_read(read_tenants)>,     // so does this
-                     fn<commits_done(await_commits)>,    // commits what waits
+                     fn<sessions_read(read_sessions)>,    //
+                     fn<log_queried(query_log)>,          //
+                     fn<found_in_store(find_in_store)>,   //
+                     fn<backup_done(back_up)>,            //
+                     fn<keys_rewrapped(rewrap_keys)>,     //
+                     fn<shards_loaded(load_shards)>,      // commits what waits, then reads
+                     fn<tenants_read(read_tenants)>,      // so does this
+                     fn<breakers_loaded(load_breakers)>,  // and this
+                     fn<commits_done(await_commits)>,     // commits what waits
                      fn<journal_collected(collect_journal)>,
+                     fn<void(store_gate)>,  // the store's breaker
                      fn<void(node_peers)>,  //
                      fn<bool(stop_atom)>>;  // commits, closes
 
@@ -113,11 +128,12 @@ using log_actor = caf::typed_actor<fn<void(events_published)>,      // renders e
                                    fn<void(store_state_changed)>>;  //
 
 using hub_actor =
-    caf::typed_actor<fn<void(log_events)>,             // to the journal
-                     fn<void(events_durable)>,         // to whoever listens
-                     fn<void(interest_changed)>,       // whether a loop has subscribers
-                     fn<shards_loaded(load_shards)>,   // by the journal, after all that came before
-                     fn<tenants_read(read_tenants)>,   // so are these
+    caf::typed_actor<fn<void(log_events)>,            // to the journal
+                     fn<void(events_durable)>,        // to whoever listens
+                     fn<void(interest_changed)>,      // whether a loop has subscribers
+                     fn<shards_loaded(load_shards)>,  // by the journal, after all that came before
+                     fn<tenants_read(read_tenants)>,  // so are these
+                     fn<breakers_loaded(load_breakers)>,
                      fn<commits_done(await_commits)>,  //
                      fn<mail_counted(count_mail)>,     //
                      fn<void(node_peers)>,             // the other actors
@@ -131,6 +147,8 @@ using gateway_actor =
                      fn<loop_listed(list_loop)>,  // this loop's connections
                      fn<void(shard_down)>,        // answers what is in flight there with OVERLOADED
                      fn<void(shard_moved)>,       // a shard is (again) here
+                     fn<void(breakers_down)>,     // the same of a shard's breakers
+                     fn<void(breakers_moved)>,    //
                      fn<void(subscriptions_moved)>,  // the loop's subscriptions began anew
                      fn<void(metrics_moved)>,        // so did metrics
                      fn<void(callers_changed)>,      // tokens after a reload
@@ -138,9 +156,10 @@ using gateway_actor =
                      fn<void(store_state_changed)>,  // for /readyz
                      fn<void(stop_atom)>>;           // draining: no new requests
 
-using metrics_actor = caf::typed_actor<fn<scraped(scrape)>,   // collects from every owner, renders
-                                       fn<void(node_peers)>,  // the other actors
-                                       fn<void(shard_moved)>>;  //
+using metrics_actor = caf::typed_actor<fn<scraped(scrape)>,    // collects from every owner, renders
+                                       fn<void(node_peers)>,   // the other actors
+                                       fn<void(shard_moved)>,  //
+                                       fn<void(breakers_moved)>>;
 
 using supervisor_actor =
     caf::typed_actor<fn<admin_answer(admin_request)>,  // reload, drain, backup, rotate_keys, crash
@@ -158,11 +177,17 @@ struct wire_session {
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<session_actor> sessions;  // by shard; this one too
 };
+struct wire_breakers {
+  hub_actor hub;
+  journal_actor journal;
+  std::vector<gateway_actor> gateways;  // by loop
+};
 struct node_peers {
   hub_actor hub;
   journal_actor journal;
   log_actor log;
   std::vector<session_actor> sessions;
+  std::vector<breaker_actor> breakers;             // by shard
   std::vector<subscriptions_actor> subscriptions;  // by loop
   std::vector<gateway_actor> gateways;             // by loop
 };
@@ -174,6 +199,13 @@ struct shard_moved {
   session_actor session;
   lockout_actor lockout;
   directory_actor directory;
+};
+struct breakers_down {
+  std::uint32_t shard = 0;
+};
+struct breakers_moved {
+  std::uint32_t shard = 0;
+  breaker_actor breakers;
 };
 struct subscriptions_moved {
   subscriptions_actor subscriptions;

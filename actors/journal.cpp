@@ -5,6 +5,7 @@
 
 #include "actors/handlers.hpp"
 #include "actors/shard_loader.hpp"
+#include "actors/shards.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
@@ -13,6 +14,7 @@ namespace {
 using monitoring::store_operation;
 
 constexpr auto retry_every = std::chrono::milliseconds(250);
+constexpr auto tell_attempts_every = std::chrono::milliseconds(100);
 
 class stopwatch {
  public:
@@ -44,8 +46,10 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](rewrap_keys& order) { return state.on(order); },
       [&state](load_shards& question) { return state.on(question); },
       [&state](read_tenants& question) { return state.on(question); },
+      [&state](load_breakers& question) { return state.on(question); },
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
+      [&state](store_gate& gate) { state.on(gate); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
@@ -84,7 +88,7 @@ void journal_worker::number(event_batch& batch) {
 bool journal_worker::append(event_batch& batch, core::error& why) {
   number(batch);
   const stopwatch watch;
-  const auto ok = options_.log->append(batch.events, batch.users, batch.purges);
+  const auto ok = options_.log->append(batch.events, batch.users, batch.purges, batch.sources);
   tallies_.took(store_operation::append, watch.ns());
   if (ok) return true;
   why = ok.error();
@@ -94,6 +98,7 @@ bool journal_worker::append(event_batch& batch, core::error& why) {
 
 void journal_worker::flush_due() {
   flush_sent_ = false;
+  if (degraded_ && !gate_.open) return;  // the breaker says when
   flush();
 }
 
@@ -111,6 +116,7 @@ void journal_worker::flush() {
       if (store::is_fatal(why)) return;
       if (why.code == core::error_code::STORE_FULL) {
         give_back(appended);
+        attempted(false, 0);
         return degrade(why);
       }
       // The rows themselves were refused: nobody else's are lost with them.
@@ -147,6 +153,7 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
   const stopwatch watch;
   const auto ok = options_.log->commit();
   tallies_.took(store_operation::commit, watch.ns());
+  if (!dead_) attempted(static_cast<bool>(ok), watch.ns());
   if (ok) {
     acknowledge(std::exchange(appended, {}));
     return true;
@@ -161,8 +168,7 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
 void journal_worker::acknowledge(std::vector<batch_ptr> done) {
   for (const auto& batch : done) {
     tallies_.appends += batch->events.size();
-    if (batch->shard != event_batch::node)
-      self_->send(peers_.sessions[batch->shard], events_committed{batch, false, {}});
+    tell_owner(batch, {batch, false, {}});
   }
   self_->send(peers_.hub, events_durable{std::move(done)});
 }
@@ -173,9 +179,15 @@ void journal_worker::refuse(batch_ptr batch, const core::error& why) {
                            "Events were refused by the store and are lost.",
                            {{"events", static_cast<std::int64_t>(batch->events.size())},
                             {"rule", std::string(why.rule)}});
+  tell_owner(batch, {batch, true, why});
+}
+
+void journal_worker::tell_owner(const batch_ptr& batch, events_committed done) {
   if (batch->shard == event_batch::node) return;
-  const auto shard = batch->shard;
-  self_->send(peers_.sessions[shard], events_committed{std::move(batch), true, why});
+  if (batch->of_breakers)
+    self_->send(peers_.breakers[batch->shard], std::move(done));
+  else
+    self_->send(peers_.sessions[batch->shard], std::move(done));
 }
 
 void journal_worker::give_back(std::vector<batch_ptr>& appended) {
@@ -211,9 +223,40 @@ void journal_worker::degrade(const core::error& why) {
     queued_events_ += 1;
     queue_.push_back(std::move(batch));
   }
-  if (flush_sent_) return;
+  try_again();
+}
+
+/// While the breaker is closed; when it has opened, it says when.
+void journal_worker::try_again() {
+  if (flush_sent_ || !gate_.open) return;
   flush_sent_ = true;
   self_->delayed_send(self_, retry_every, flush_atom::value);
+}
+
+void journal_worker::on(const store_gate& gate) {
+  gate_ = gate;
+  if (!degraded_ || !gate_.open) return;
+  // A permit is for now. Without one the way is free again: as before.
+  if (gate_.permit)
+    flush();
+  else
+    try_again();
+}
+
+/// Tells the breaker. Failures at once, successes now and then: there are a thousand a second.
+void journal_worker::attempted(bool good, std::uint64_t ns) {
+  attempts_.succeeded += good ? 1 : 0;
+  attempts_.failed += good ? 0 : 1;
+  attempts_.longest_ms = std::max(attempts_.longest_ms, static_cast<core::millis>(ns / 1'000'000));
+  attempts_.permit = std::exchange(gate_.permit, std::nullopt);
+  const auto now = std::chrono::steady_clock::now();
+  if (peers_.breakers.empty() ||
+      (good && !attempts_.permit && now - attempts_told_ < tell_attempts_every))
+    return;
+  attempts_told_ = now;
+  const auto shards = static_cast<std::uint32_t>(peers_.breakers.size());
+  self_->send(peers_.breakers[shard_of_service(core::own_service, shards)],
+              std::exchange(attempts_, {}));
 }
 
 void journal_worker::recover() {
@@ -230,6 +273,7 @@ void journal_worker::recover() {
 
 void journal_worker::tell_shards(const store_state_changed& change) {
   for (const auto& session : peers_.sessions) self_->send(session, change);
+  for (const auto& breakers : peers_.breakers) self_->send(breakers, change);
   for (const auto& gateway : peers_.gateways) self_->send(gateway, change);
   if (peers_.log) self_->send(peers_.log, change);
 }
@@ -427,6 +471,19 @@ tenants_read journal_worker::on(const read_tenants&) {
     out.tenants = std::move(*tenants);
   else
     fail(store_operation::load, *(out.why = tenants.error()));
+  return out;
+}
+
+breakers_loaded journal_worker::on(const load_breakers& question) {
+  flush_now();
+  breakers_loaded out;
+  const stopwatch watch;
+  auto breakers = load_breakers_from(*options_.log, question.shard, options_.shards);
+  tallies_.took(store_operation::load, watch.ns());
+  if (breakers)
+    out.breakers = std::move(*breakers);
+  else
+    fail(store_operation::load, *(out.why = breakers.error()));
   return out;
 }
 

@@ -2,6 +2,7 @@
 // commits in groups, tells the shards and the hub, and serves reads in slices between commits
 // (docs/decisions/0004: why it numbers, not the hub).
 #pragma once
+#include <chrono>
 #include <deque>
 
 #include "actors/interfaces.hpp"
@@ -29,8 +30,10 @@ class journal_worker {
   caf::result<backup_done> on(back_up& order);
   caf::result<keys_rewrapped> on(rewrap_keys& order);
   shards_loaded on(const load_shards& question);
+  breakers_loaded on(const load_breakers& question);
   tenants_read on(const read_tenants&);
   commits_done on(const await_commits&);
+  void on(const store_gate& gate);
   journal_collected on(const collect_journal&);
   void on(node_peers& peers) { peers_ = std::move(peers); }
   bool stop();
@@ -46,6 +49,9 @@ class journal_worker {
   bool append(event_batch& batch, core::error& why);
   bool commit(std::vector<batch_ptr>& appended);
   void acknowledge(std::vector<batch_ptr> done);
+  void attempted(bool good, std::uint64_t ns);
+  void try_again();
+  void tell_owner(const batch_ptr& batch, events_committed done);
   void refuse(batch_ptr batch, const core::error& why);
   void give_back(std::vector<batch_ptr>& appended);
   void degrade(const core::error& why);
@@ -59,6 +65,9 @@ class journal_worker {
   node_peers peers_;
   std::deque<batch_ptr> queue_;
   std::size_t queued_events_ = 0;
+  store_gate gate_;
+  store_attempts attempts_;
+  std::chrono::steady_clock::time_point attempts_told_;
   bool flush_sent_ = false, slice_sent_ = false;  // to itself; the first, while degraded, delayed
   bool degraded_ = false, dead_ = false;
   core::error trouble_;

@@ -31,6 +31,7 @@ metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<m
         self->state.options.lockouts[moved.shard] = moved.lockout;
         self->state.options.directories[moved.shard] = moved.directory;
       },
+      [self](breakers_moved& moved) { self->state.options.breakers[moved.shard] = moved.breakers; },
   };
 }
 
@@ -45,7 +46,9 @@ caf::result<scraped> metrics_state::collect() {
   using monitoring::actor_kind;
   auto open = std::make_shared<round>();
   open->promise = self->make_response_promise<scraped>();
-  open->missing = 3 + 3 * options.sessions.size() + 2 * options.gateways.size();
+  open->missing =
+      3 + 3 * options.sessions.size() + options.breakers.size() + 2 * options.gateways.size();
+  last_.breakers.resize(options.breakers.size());
   last_.shards.resize(options.sessions.size());
   last_.loops.resize(options.gateways.size());
   last_.subscriptions.resize(options.subscriptions.size());
@@ -89,6 +92,15 @@ caf::result<scraped> metrics_state::collect() {
             lost);
     count_mail_of(options.directories[i], actor_kind::directory);
   }
+  for (std::size_t i = 0; i < options.breakers.size(); ++i)
+    self->request(options.breakers[i], owner_timeout, collect_breakers{})
+        .then(
+            [this, i, open, answered](breakers_collected& from) {
+              last_.breakers[i] = std::move(from.tallies);
+              depth(open->mailboxes, actor_kind::breaker) += from.mailbox_depth;
+              answered();
+            },
+            lost);
   for (std::size_t i = 0; i < options.gateways.size(); ++i) {
     self->request(options.gateways[i], owner_timeout, collect_loop{})
         .then(

@@ -14,6 +14,7 @@ struct metrics_actor_options {
   std::vector<session_actor> sessions;  // by shard
   std::vector<lockout_actor> lockouts;
   std::vector<directory_actor> directories;
+  std::vector<breaker_actor> breakers;
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<subscriptions_actor> subscriptions;
 };

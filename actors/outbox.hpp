@@ -10,7 +10,8 @@
 
 namespace portcullis::actors {
 
-/// A decision that waits for its batch to be durable: of a user, or (no user) of a tenant.
+/// A decision that waits for its batch to be durable: of a user, or (no user) of a tenant. In the
+/// breaker actor's outbox: of a breaker, and which of its waits.
 struct awaited {
   core::user_slot user = core::no_slot;
   std::uint64_t tenant_operation = 0;
@@ -18,12 +19,17 @@ struct awaited {
 
 class outbox {
  public:
-  outbox(std::uint32_t shard, std::uint64_t incarnation)
-      : shard_(shard), incarnation_(incarnation) {}
+  outbox(std::uint32_t shard, std::uint64_t incarnation, bool of_breakers = false)
+      : shard_(shard), incarnation_(incarnation), of_breakers_(of_breakers) {}
 
   /// Applied already; waits for space when the disk is full.
   void add(core::event what) { open(plain_, false).events.push_back(std::move(what)); }
   void purge(std::uint64_t session_seq) { open(plain_, false).purges.push_back(session_seq); }
+  void add_source(core::breaker_source_record row) {
+    open(plain_, false).sources.push_back(std::move(row));
+  }
+  /// Who waits until what was added with add() is durable.
+  void wait_for_applied(awaited whose) { waiting_for_applied_.push_back(whose); }
   /// Applied when it is durable; refused as a whole when the disk is full.
   void add_durable(std::vector<core::event> events, awaited whose) {
     auto& batch = open(durable_, true);
@@ -39,7 +45,7 @@ class outbox {
   void flush(Send&& send) {
     if (plain_) {
       events_in_flight_ += plain_->events.size();
-      send(number(std::move(plain_), {}));
+      send(number(std::move(plain_), std::exchange(waiting_for_applied_, {})));
     }
     if (durable_) {
       events_in_flight_ += durable_->events.size();
@@ -75,6 +81,7 @@ class outbox {
   batch_ptr number(batch_ptr batch, std::vector<awaited> waiting) {
     batch->shard = shard_;
     batch->incarnation = incarnation_;
+    batch->of_breakers = of_breakers_;
     batch->number = ++last_number_;
     in_flight_.push_back({batch->number, std::move(waiting)});
     return batch;
@@ -82,9 +89,10 @@ class outbox {
 
   std::uint32_t shard_;
   std::uint64_t incarnation_;
+  bool of_breakers_;
   std::uint64_t last_number_ = 0;
   batch_ptr plain_, durable_;
-  std::vector<awaited> waiting_;
+  std::vector<awaited> waiting_, waiting_for_applied_;
   std::deque<sent> in_flight_;
   std::size_t events_in_flight_ = 0;
 };

@@ -57,8 +57,10 @@ void session_shard::start(session_self* self, session_options options) {
   now_ms_ = options_.clock->now_ms();
   coalesced_at_ms_ = now_ms_;
   memo_key_ = core::make_memo_key(options_.random);
-  options_.random(
-      {reinterpret_cast<std::uint8_t*>(&correlation_state_), sizeof correlation_state_});
+  replier::options replies{options_.loop, options_.replies, options_.encode, 1};
+  options_.random({reinterpret_cast<std::uint8_t*>(&replies.correlation_seed),
+                   sizeof replies.correlation_seed});
+  replies_.emplace(std::move(replies));
   for (core::session_slot slot = 0; slot < state_->slots_used(); ++slot) {
     const auto found = core::sweep(*state_, slot, now_ms_);
     wheel_.add(slot, found.what == core::swept::action::keep ? found.next_ms : now_ms_, now_ms_);

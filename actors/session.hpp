@@ -10,6 +10,7 @@
 #include "actors/interfaces.hpp"
 #include "actors/outbox.hpp"
 #include "actors/pinned.hpp"
+#include "actors/replier.hpp"
 #include "core/clock.hpp"
 #include "core/session/decide.hpp"
 
@@ -195,10 +196,9 @@ class session_shard {
   std::unordered_map<core::session_slot, signalled> signals_;
   std::map<core::short_hash, core::millis> limited_sources_;
   std::deque<tenant_operation> tenant_operations_;
-  std::vector<reply_batch> replies_;  // by loop
+  std::optional<replier> replies_;
   std::optional<core::error> store_trouble_;
   monitoring::shard_tallies tallies_;
-  std::uint64_t correlation_state_ = 1;
 };
 
 }  // namespace portcullis::actors

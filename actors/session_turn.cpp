@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "actors/session.hpp"
-#include "core/mix.hpp"
 
 namespace portcullis::actors {
 
@@ -45,35 +44,20 @@ void session_shard::release(core::user_slot user) {
 }
 
 void session_shard::answer(const inbound& request, const core::reply& reply) {
-  if (request.loop == options_.loop) return options_.replies->answer(request.to, reply);
-  if (replies_.size() <= request.loop) replies_.resize(request.loop + 1);
-  auto& batch = replies_[request.loop];
-  const auto before = batch.outcomes.size();
-  options_.encode(reply, batch.outcomes);
-  batch.entries.push_back({request.to, batch.outcomes.size() - before});
+  replies_->answer(request, reply);
 }
 
-void session_shard::fail(const inbound& request, core::error why) {
-  const auto correlation = correlation_of(request);
-  answer(request, core::failed{why, correlation});
-}
+void session_shard::fail(const inbound& request, core::error why) { replies_->fail(request, why); }
 
 std::string session_shard::correlation_of(const inbound& request) {
-  if (!request.what.correlation_id.empty()) return std::string(request.what.correlation_id);
-  // Made from what names the request, so that its events and its error carry the same one; not
-  // secret.
-  const auto mixed = core::mix64(correlation_state_ + (std::uint64_t{request.loop} << 48) +
-                                 (std::uint64_t{request.to.slot} << 32) + request.to.generation);
-  return core::to_hex({reinterpret_cast<const std::uint8_t*>(&mixed), sizeof mixed});
+  return replies_->correlation_of(request);
 }
 
 /// What is only decided may wait until the messages that came with this one are handled: it then
 /// goes as one batch. What is applied goes at once: its reply is written, and a failure of this
 /// actor must not take it along.
 void session_shard::flush_soon() {
-  const bool for_other_loops = std::any_of(replies_.begin(), replies_.end(),
-                                           [](const auto& each) { return !each.entries.empty(); });
-  if (outbox_->has_applied() || !touched_.empty() || for_other_loops) return flush();
+  if (outbox_->has_applied() || !touched_.empty() || replies_->has_waiting()) return flush();
   if (!outbox_->has_durable() || flush_sent_) return;
   flush_sent_ = true;
   self_->send(self_, flush_atom::value);
@@ -91,9 +75,9 @@ void session_shard::flush() {
   touched_.clear();
   outbox_->flush(
       [this](batch_ptr batch) { self_->send(peers_.hub, log_events{std::move(batch)}); });
-  for (std::size_t loop = 0; loop < replies_.size(); ++loop)
-    if (!replies_[loop].entries.empty())
-      self_->send(peers_.gateways[loop], std::exchange(replies_[loop], reply_batch{}));
+  replies_->flush([this](std::size_t loop, reply_batch batch) {
+    self_->send(peers_.gateways[loop], std::move(batch));
+  });
 }
 
 void session_shard::expire(core::session_slot slot, core::expiry_kind kind) {

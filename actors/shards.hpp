@@ -3,6 +3,7 @@
 #pragma once
 #include <cstdint>
 
+#include "core/breaker/types.hpp"
 #include "store/journal.hpp"
 
 namespace portcullis::actors {
@@ -10,6 +11,11 @@ namespace portcullis::actors {
 [[nodiscard]] constexpr std::uint32_t shard_of(std::uint8_t routing_byte,
                                                std::uint32_t shards) noexcept {
   return routing_byte * shards / 256;
+}
+/// All breakers of a service live in one shard.
+[[nodiscard]] inline std::uint32_t shard_of_service(std::string_view service,
+                                                    std::uint32_t shards) noexcept {
+  return core::tag_of({service, {}}) % shards;
 }
 [[nodiscard]] inline store::routing_set bytes_of_shard(std::uint32_t shard, std::uint32_t shards) {
   store::routing_set set;

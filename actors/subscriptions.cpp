@@ -274,6 +274,8 @@ void subscriptions_loop::pump(std::uint64_t number) {
   question.filter.after = each.position;
   question.filter.limit = query_events;
   question.filter.types = each.selection.types;
+  question.filter.breakers = each.selection.tenant_id.empty();
+  question.filter.services = each.selection.who->services;
   if (!each.selection.tenant_id.empty())
     question.filter.tenants = {each.selection.tenant_id};
   else

@@ -22,7 +22,7 @@ bool is(const Handle& handle, const caf::actor_addr& address) {
 }  // namespace
 
 node_peers node_actors::for_hub() const {
-  node_peers peers{hub, journal, log, {}, subscriptions, gateways};
+  node_peers peers{hub, journal, log, {}, breakers, subscriptions, gateways};
   for (const auto& shard : shards) peers.sessions.push_back(shard.session);
   return peers;
 }
@@ -44,6 +44,8 @@ void wire_all(const node_actors& all) {
     caf::anon_send(shard.directory, wire_shard{shard.session});
     caf::anon_send(shard.lockout, wire_shard{shard.session});
   }
+  for (const auto& each : all.breakers)
+    caf::anon_send(each, wire_breakers{all.hub, all.journal, all.gateways});
 }
 
 std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens,
@@ -86,6 +88,7 @@ void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state
   options_ = std::move(options);
   all_ = std::move(all);
   incarnations_.resize(all_.shards.size(), 1);
+  breaker_incarnations_.resize(all_.breakers.size(), 1);
   restarting_.resize(all_.shards.size(), false);
   ending_.resize(all_.shards.size());
   self_->set_down_handler([this](caf::down_msg& message) { down(message); });
@@ -101,13 +104,14 @@ void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state
     self_->monitor(each.lockout);
     self_->monitor(each.directory);
   }
+  for (const auto& each : all_.breakers) self_->monitor(each);
 }
 
 /// What the shards still hold goes to the hub before the hub is asked to end. A shard that has just
 /// failed holds nothing.
 caf::result<bool> supervisor_state::stop() {
   auto promise = self_->make_response_promise<bool>();
-  auto missing = std::make_shared<std::size_t>(all_.shards.size());
+  auto missing = std::make_shared<std::size_t>(all_.shards.size() + all_.breakers.size());
   auto handed_on = [this, promise, missing]() mutable {
     if (--*missing > 0) return;
     auto batch = std::make_shared<event_batch>();
@@ -124,6 +128,10 @@ caf::result<bool> supervisor_state::stop() {
     self_->request(shard.session, stop_timeout, stop_atom::value)
         .then([handed_on](bool) mutable { handed_on(); },
               [handed_on](const caf::error&) mutable { handed_on(); });
+  for (const auto& each : all_.breakers)
+    self_->request(each, stop_timeout, stop_atom::value)
+        .then([handed_on](bool) mutable { handed_on(); },
+              [handed_on](const caf::error&) mutable { handed_on(); });
   return promise;
 }
 
@@ -135,6 +143,8 @@ void supervisor_state::down(const caf::down_msg& message) {
         is(each.directory, message.source))
       return ended(shard, message.source);
   }
+  for (std::uint32_t shard = 0; shard < all_.breakers.size(); ++shard)
+    if (is(all_.breakers[shard], message.source)) return breakers_ended(shard);
   for (std::uint32_t loop = 0; loop < all_.subscriptions.size(); ++loop)
     if (is(all_.subscriptions[loop], message.source)) return restart_subscriptions(loop);
   if (is(all_.hub, message.source) || is(all_.journal, message.source))
@@ -231,6 +241,30 @@ void supervisor_state::restarted(std::uint32_t shard, shards_loaded& loaded) {
             [this](const caf::error&) { options_.fatal("A shard could not be rebuilt."); });
 }
 
+/// A breaker actor starts again by itself: nobody else of its shard holds anything of it. What it
+/// handed over is committed before the journal is read.
+void supervisor_state::breakers_ended(std::uint32_t shard) {
+  if (too_often()) return;
+  monitoring::log::write(core::log_level::error, monitoring::component::actors,
+                         "A shard's breaker actor has failed and is started again.",
+                         {{"shard", std::int64_t{shard}}});
+  for (const auto& gateway : all_.gateways) self_->send(gateway, breakers_down{shard});
+  self_->request(all_.hub, rebuild_timeout, load_breakers{shard})
+      .then([this, shard](breakers_loaded& loaded) { breakers_restarted(shard, loaded); },
+            [this](const caf::error&) { options_.fatal("Breakers could not be rebuilt."); });
+}
+
+void supervisor_state::breakers_restarted(std::uint32_t shard, breakers_loaded& loaded) {
+  if (loaded.why) return options_.fatal("Breakers could not be rebuilt.");
+  all_.breakers[shard] =
+      options_.spawn_breakers(shard, ++breaker_incarnations_[shard], std::move(loaded.breakers));
+  self_->monitor(all_.breakers[shard]);
+  wire_all(all_);
+  const breakers_moved fresh{shard, all_.breakers[shard]};
+  self_->send(all_.metrics, fresh);
+  for (const auto& gateway : all_.gateways) self_->send(gateway, fresh);
+}
+
 bool supervisor_state::still(std::uint32_t shard, std::uint64_t incarnation) const {
   return incarnations_[shard] == incarnation && !restarting_[shard];
 }
@@ -300,11 +334,13 @@ admin_answer supervisor_state::crash(const core::crash_actor& order) {
     self_->send(shard.lockout, crash_atom::value);
   else if (order.actor == "directory")
     self_->send(shard.directory, crash_atom::value);
+  else if (order.actor == "breaker")
+    for (const auto& each : all_.breakers) self_->send(each, crash_atom::value);
   else if (order.actor == "subscriptions")
     self_->send(all_.subscriptions.front(), crash_atom::value);
   else
     return {core::fail(core::error_code::INVALID_PARAMS, "actor",
-                       "session, lockout, directory or subscriptions"),
+                       "session, lockout, directory, breaker or subscriptions"),
             {},
             0,
             0};
@@ -323,6 +359,7 @@ admin_answer supervisor_state::reload(const admin_request& order) {
     self_->send(shard.session, policies_changed{outcome->policies});
     self_->send(shard.lockout, policies_changed{outcome->policies});
   }
+  for (const auto& each : all_.breakers) self_->send(each, policies_changed{outcome->policies});
   self_->send(all_.sources, policies_changed{outcome->policies});
   callers_changed callers{callers_of(outcome->tokens, options_.tokens), {}};
   for (const auto& known : options_.tokens) {

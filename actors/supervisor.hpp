@@ -33,6 +33,9 @@ struct supervisor_options {
   std::function<shard_moved(std::uint32_t shard, std::uint64_t incarnation,
                             std::shared_ptr<shard_image>)>
       spawn_shard;
+  std::function<breaker_actor(std::uint32_t shard, std::uint64_t incarnation,
+                              std::vector<core::stored_breaker>)>
+      spawn_breakers;
   std::function<subscriptions_actor(std::uint32_t loop, const std::vector<shard_moved>&)>
       spawn_subscriptions;
   // What has no state that must be kept.
@@ -51,6 +54,7 @@ struct node_actors {
   std::vector<gateway_actor> gateways;             // by loop
   std::vector<subscriptions_actor> subscriptions;  // by loop
   std::vector<shard_moved> shards;
+  std::vector<breaker_actor> breakers;  // by shard
 
   [[nodiscard]] node_peers for_hub() const;
   [[nodiscard]] wire_session for_session(std::uint32_t shard) const;
@@ -80,6 +84,8 @@ class supervisor_state {
   void tenants_known(std::uint32_t shard, std::uint64_t incarnation, const tenants_read& read);
   void open_shard(std::uint32_t shard, std::uint64_t incarnation);
   [[nodiscard]] bool still(std::uint32_t shard, std::uint64_t incarnation) const;
+  void breakers_ended(std::uint32_t shard);
+  void breakers_restarted(std::uint32_t shard, breakers_loaded& loaded);
   void restart_stateless(const caf::actor_addr& which);
   void restart_subscriptions(std::uint32_t loop);
   bool too_often();
@@ -93,8 +99,9 @@ class supervisor_state {
   supervisor_actor::stateful_pointer<supervisor_state> self_ = nullptr;
   supervisor_options options_;
   node_actors all_;
-  std::vector<std::uint64_t> incarnations_;  // by shard
-  std::vector<bool> restarting_;             // by shard
+  std::vector<std::uint64_t> incarnations_;          // by shard
+  std::vector<std::uint64_t> breaker_incarnations_;  // by shard
+  std::vector<bool> restarting_;                     // by shard
   std::vector<std::vector<caf::actor_addr>>
       ending_;  // by shard: of a failed one, who has not ended
   std::deque<core::millis> restarts_;

@@ -25,6 +25,7 @@ void add_completion(CLI::App& root, int& status);
 void add_token(CLI::App& root, int& status);
 void add_keys(CLI::App& root, int& status);
 void add_docs(CLI::App& root, int& status);
+void add_breakers(CLI::App& root, int& status);
 void add_bench(CLI::App& root, int& status);
 
 }  // namespace portcullis::apps

@@ -125,6 +125,19 @@ bool line_client::send(std::string_view text) {
   return true;
 }
 
+std::optional<std::string> line_client::receive_whenever() {
+  while (received_.find('\n') == std::string::npos) {
+    pollfd waiting{fd_, POLLIN, 0};
+    const int ready = poll(&waiting, 1, -1);
+    if (ready > 0) break;
+    if (ready < 0 && errno != EINTR) {
+      why_ = std::strerror(errno);
+      return std::nullopt;
+    }
+  }
+  return receive();
+}
+
 std::optional<std::string> line_client::receive() {
   const auto deadline = clock::now() + timeout_;
   std::size_t searched = 0;

@@ -26,6 +26,8 @@ class line_client {
   /// The next line without its LF. Nothing when the connection ends, the timeout passes, or a line
   /// is over 16 MiB.
   [[nodiscard]] std::optional<std::string> receive();
+  /// The same, however long it takes.
+  [[nodiscard]] std::optional<std::string> receive_whenever();
   /// Why the last call failed.
   [[nodiscard]] const std::string& why() const noexcept { return why_; }
   /// Gives the descriptor away; what was received and not read is lost.

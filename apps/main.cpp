@@ -13,12 +13,13 @@ int main(int argc, char** argv) {
   if (argc > 1 && std::string_view(argv[1]) == "serve") restart_with_malloc_settings(argv);
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    CLI::App root("Session validation and lockouts, as a server", "portcullis");
+    CLI::App root("Session validation, lockouts and circuit breakers, as a server", "portcullis");
     root.require_subcommand(1);
     root.set_version_flag("--version", std::string("portcullis ") + PORTCULLIS_VERSION);
     int status = exit_ok;
     add_serve(root, status);
     add_call(root, status);
+    add_breakers(root, status);
     add_check_config(root, status);
     add_token(root, status);
     add_keys(root, status);

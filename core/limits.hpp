@@ -70,6 +70,17 @@ inline constexpr std::size_t limited_sources_max = 4'096;
 inline constexpr std::size_t source_counters_max = 65'536;
 inline constexpr std::size_t source_ids_max = 1'048'576;  // of all sources; past it: not counted
 
+// Breakers.
+inline constexpr std::uint32_t breakers_max = 500;  // of one node
+inline constexpr std::uint32_t breakers_configurable_max = 100'000;
+inline constexpr std::uint32_t breaker_series_max = 500;  // in metrics; the others are __overflow__
+inline constexpr std::int64_t call_duration_ms_max = 86'400'000;
+inline constexpr std::uint64_t reported_calls_max = 1'000'000;  // more than the report before
+inline constexpr std::size_t breaker_sources_max = 64;
+inline constexpr std::int64_t source_silent_ms = 900'000;  // then it makes room for another
+inline constexpr std::int64_t override_ttl_s_max = 31'536'000;
+inline constexpr std::size_t breakers_due_per_tick_max = 1'024;
+
 // The journal.
 inline constexpr std::size_t commit_events_max = 1'000;
 inline constexpr std::size_t journal_queue_events_max =

@@ -58,6 +58,20 @@ constexpr std::array<event_row, core::event_type_count> rows = {{
      "", "success"},
     {event_type::auth_failed, true, log_level::warn, component::auth, "A login failed.",
      "authn_login_fail", "failure"},
+    {event_type::breaker_opened, true, log_level::warn, component::breaker,
+     "A circuit breaker opened.", "", "failure"},
+    {event_type::breaker_half_opened, true, log_level::info, component::breaker,
+     "A circuit breaker lets some calls through.", "", "success"},
+    {event_type::breaker_closed, true, log_level::info, component::breaker,
+     "A circuit breaker closed.", "", "success"},
+    {event_type::breaker_would_open, true, log_level::warn, component::breaker,
+     "A circuit breaker that only measures would have opened.", "", "failure"},
+    {event_type::breaker_override_set, true, log_level::warn, component::breaker,
+     "A circuit breaker was overridden.", "authz_admin", "success"},
+    {event_type::breaker_override_cleared, true, log_level::warn, component::breaker,
+     "A circuit breaker's override ended.", "authz_admin", "success"},
+    {event_type::breaker_retired, true, log_level::info, component::breaker,
+     "An idle circuit breaker was forgotten.", "", "success"},
 }};
 constexpr bool in_order() {
   for (std::size_t i = 0; i < rows.size(); ++i)
@@ -167,6 +181,47 @@ struct event_fields::body_fields {
   void operator()(const core::store_degraded& body) const { add({"event.reason", body.reason}); }
   void operator()(const core::store_recovered&) const {}
   void operator()(const core::auth_failed& body) const { to.add_source(body.source); }
+  void operator()(const core::breaker_opened& body) const { add_transition(body); }
+  void operator()(const core::breaker_half_opened& body) const { add_transition(body); }
+  void operator()(const core::breaker_closed& body) const { add_transition(body); }
+  void operator()(const core::breaker_would_open& body) const {
+    add_breaker(body);
+    add({"event.reason", core::to_string(body.cause)});
+    add_calls(body.counts);
+  }
+  void operator()(const core::breaker_override_set& body) const {
+    add_breaker(body);
+    add({"breaker.override", core::to_string(body.mode)});
+    add({"event.reason", body.reason});
+    if (body.expires_at_ms) add({"breaker.override_expires_at_ms", *body.expires_at_ms});
+  }
+  void operator()(const core::breaker_override_cleared& body) const {
+    add_breaker(body);
+    add({"breaker.override", core::to_string(body.mode)});
+    add({"breaker.cause", core::to_string(body.cause)});
+    add({"event.reason", body.reason});
+  }
+  void operator()(const core::breaker_retired& body) const { add_breaker(body); }
+
+  template <class Body>
+  void add_breaker(const Body& body) const {
+    add({"breaker.service", body.service});
+    add({"breaker.name", body.breaker});
+    add({"breaker.epoch", body.epoch});
+  }
+  void add_calls(const core::call_counts& counts) const {
+    add({"breaker.calls", counts.calls()});
+    add({"breaker.failures", counts.failures()});
+  }
+  void add_transition(const core::breaker_transition& body) const {
+    add_breaker(body);
+    add({"breaker.from", core::to_string(body.from)});
+    add({"breaker.kind", core::to_string(body.kind)});
+    add({"event.reason",
+         body.reason.empty() ? core::to_string(body.cause) : std::string_view(body.reason)});
+    if (!body.source.empty()) add({"breaker.source", body.source});
+    add_calls(body.counts);
+  }
 };
 
 event_fields::event_fields(const core::event& of, const event_row& row, const user_naming& naming) {

@@ -35,6 +35,7 @@ enum class component : std::uint8_t {
   auth,
   session,
   lockout,
+  breaker,
   events,
   store,
   actors,

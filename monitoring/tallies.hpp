@@ -5,9 +5,11 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "core/breaker/tallies.hpp"
 #include "core/contract/types.hpp"
 #include "core/tallies.hpp"
 
@@ -86,6 +88,25 @@ struct subscription_tallies {
   std::uint64_t live = 0;   // level
 };
 
+/// One breaker as its shard sees it at a scrape.
+struct breaker_reading {
+  std::string service, breaker;
+  /// By creation, unique in the process: a name that was retired and came again has another.
+  std::uint64_t number = 0;
+  core::breaker_kind kind = core::breaker_kind::hosted;
+  core::breaker_state state = core::breaker_state::closed;
+  std::optional<core::override_scope> overridden;   // absent: no override is in force
+  std::optional<double> failure_ratio, slow_ratio;  // absent: below min_calls
+  std::uint64_t open_ms = 0;  // open or forced open, the phase under way included
+  core::breaker_tallies tallies;
+};
+
+/// Of one shard's breakers: those that are there.
+struct breaker_shard_tallies {
+  std::uint64_t incarnation = 0;
+  std::vector<breaker_reading> breakers;  // by number
+};
+
 /// Whose mail is counted: all that a request or an event passes through.
 enum class actor_kind : std::uint8_t {
   gateway,
@@ -95,10 +116,12 @@ enum class actor_kind : std::uint8_t {
   hub,
   journal,
   subscriptions,
-  log
+  log,
+  breaker
 };
-inline constexpr std::array<std::string_view, 8> actor_kinds = {
-    "gateway", "session", "lockout", "directory", "hub", "journal", "subscriptions", "log"};
+inline constexpr std::array<std::string_view, 9> actor_kinds = {
+    "gateway", "session",       "lockout", "directory", "hub",
+    "journal", "subscriptions", "log",     "breaker"};
 
 inline constexpr std::array<std::string_view, 5> log_levels = {"trace", "debug", "info", "warn",
                                                                "error"};
@@ -115,6 +138,7 @@ struct snapshot {
   std::vector<shard_tallies> shards;
   std::vector<core::loop_tallies> loops;
   std::vector<subscription_tallies> subscriptions;
+  std::vector<breaker_shard_tallies> breakers;  // by shard
   std::optional<journal_tallies> journal;
   std::array<std::uint64_t, actor_kinds.size()> mailbox_depth{};  // all actors of a kind together
   log_tallies log;

@@ -196,7 +196,8 @@ int database::insert(const core::event& happened) {
 
 core::status database::append(std::span<const core::event> events,
                               std::span<const core::user_row> users,
-                              std::span<const std::uint64_t> purged) {
+                              std::span<const std::uint64_t> purged,
+                              std::span<const core::breaker_source_record> sources) {
   if (auto begun = begin(); !begun) return begun;
   auto expected = end_;
   for (const auto& one : events) {
@@ -214,6 +215,8 @@ core::status database::append(std::span<const core::event> events,
     if (rc == SQLITE_OK) rc = insert(one);
   for (const auto seq : purged)
     if (rc == SQLITE_OK) rc = projection_.purge_session(seq);
+  for (const auto& one : sources)
+    if (rc == SQLITE_OK) rc = projection_.put_source(one);
   if (rc == SQLITE_OK) rc = release_.run();
   if (rc == SQLITE_OK) return core::nothing{};
   auto why = failed(rc);

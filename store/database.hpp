@@ -29,7 +29,8 @@ class database {
   [[nodiscard]] core::status open();
   [[nodiscard]] core::status append(std::span<const core::event> events,
                                     std::span<const core::user_row> users,
-                                    std::span<const std::uint64_t> purged);
+                                    std::span<const std::uint64_t> purged,
+                                    std::span<const core::breaker_source_record> sources);
   [[nodiscard]] core::status begin();
   [[nodiscard]] core::status commit();
   void rollback() noexcept;

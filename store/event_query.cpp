@@ -10,8 +10,13 @@ namespace portcullis::store {
 namespace {
 
 bool passes_body(const event_filter& filter, const core::event& row) {
-  if (!filter.tenants.empty() && std::find(filter.tenants.begin(), filter.tenants.end(),
-                                           row.tenant_id) == filter.tenants.end())
+  const auto is_one_of = [](const std::vector<std::string>& all, std::string_view one) {
+    return all.empty() || std::find(all.begin(), all.end(), one) != all.end();
+  };
+  const auto service = core::service_of(row);
+  if (!filter.service.empty() && service != filter.service) return false;
+  if (service.empty() ? !is_one_of(filter.tenants, row.tenant_id)
+                      : !filter.breakers || !is_one_of(filter.services, service))
     return false;
   if (!filter.handle || row.handle == filter.handle) return true;
   const auto* touched = std::get_if<core::session_touched>(&row.body);

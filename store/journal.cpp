@@ -41,8 +41,9 @@ std::uint64_t journal::committed_seq() const noexcept { return db_->committed().
 
 core::status journal::append(std::span<const core::event> events,
                              std::span<const core::user_row> users,
-                             std::span<const std::uint64_t> purge_session_seqs) {
-  return db_->append(events, users, purge_session_seqs);
+                             std::span<const std::uint64_t> purge_session_seqs,
+                             std::span<const core::breaker_source_record> sources) {
+  return db_->append(events, users, purge_session_seqs, sources);
 }
 
 core::status journal::commit() {

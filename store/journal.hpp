@@ -73,11 +73,13 @@ class journal {
   /// `events` carry seq, contiguous after last_seq(), and at_ms, never decreasing (a breach is a
   /// bug and stops the process). An event about one session carries its session_seq, each touch its
   /// own; a row that is not there any more is no error. `users` are rows seen for the first time.
-  /// `purge_session_seqs` are sessions to forget: their tombstones have run out.
+  /// `purge_session_seqs` are sessions to forget: their tombstones have run out. `sources` are what
+  /// the log does not hold: how far reports of observed breakers were counted.
   /// Errors: STORE_FULL, STORE_UNAVAILABLE, STORE_INTEGRITY (the rows were refused).
   [[nodiscard]] core::status append(std::span<const core::event> events,
                                     std::span<const core::user_row> users = {},
-                                    std::span<const std::uint64_t> purge_session_seqs = {});
+                                    std::span<const std::uint64_t> purge_session_seqs = {},
+                                    std::span<const core::breaker_source_record> sources = {});
 
   /// Durable (fsync) when it returns without error. Nothing to commit is no error. Errors: as
   /// append().
@@ -101,6 +103,9 @@ class journal {
   [[nodiscard]] core::status load(const routing_set& routing, load_visitor& visitor);
   /// The tenants alone. Otherwise as load().
   [[nodiscard]] core::status load_tenants(load_visitor& visitor);
+
+  /// Breakers alone. Otherwise as load().
+  [[nodiscard]] core::status load_breakers(breaker_visitor& visitor);
 
   /// Display rows of these sessions, in the order given; those that are gone are left out. At most
   /// limits::page_rows_max seqs (bug). Errors: as load().

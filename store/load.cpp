@@ -1,5 +1,6 @@
 // Streaming what a start needs, and the display rows of lists.
 #include <algorithm>
+#include <array>
 
 #include "core/limits.hpp"
 #include "store/database.hpp"
@@ -161,7 +162,80 @@ core::status load_sessions(database& db, const routing_set& routing, load_visito
   return core::nothing{};
 }
 
+// A number of an enumeration, or the first one past it.
+template <class Enum, std::size_t N>
+[[nodiscard]] bool read_enum(const statement& row, int column,
+                             const std::array<std::string_view, N>&, Enum& to) {
+  const auto value = row.integer(column);
+  if (value < 0 || value >= static_cast<std::int64_t>(N)) return false;
+  to = static_cast<Enum>(value);
+  return true;
+}
+
+core::status read_breakers(database& db, breaker_visitor& visitor) {
+  statement rows;
+  int rc = rows.prepare(db.handle(),
+                        "SELECT service,breaker,kind,state,epoch,cause,since_ms,until_ms,"
+                        "failed_rounds,mode,scope,actor,reason,expires_at_ms FROM breakers "
+                        "ORDER BY id");
+  if (rc != SQLITE_OK) return db.failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    core::breaker_record row;
+    row.service = rows.text(0);
+    row.breaker = rows.text(1);
+    row.epoch = rows.natural(4);
+    row.since_ms = rows.integer(6);
+    row.until_ms = rows.integer(7);
+    row.failed_rounds = static_cast<std::uint32_t>(rows.natural(8));
+    row.override_.actor = rows.text(11);
+    row.override_.reason = rows.text(12);
+    if (const auto at_ms = rows.integer(13); at_ms > 0) row.override_.expires_at_ms = at_ms;
+    if (!read_enum(rows, 2, core::breaker_kind_names, row.kind) ||
+        !read_enum(rows, 3, core::breaker_state_names, row.state) ||
+        static_cast<std::size_t>(row.state) >= core::base_state_count ||
+        !read_enum(rows, 5, core::breaker_cause_names, row.cause) ||
+        !read_enum(rows, 9, core::override_mode_names, row.override_.mode) ||
+        !read_enum(rows, 10, core::override_scope_names, row.override_.scope))
+      return damaged("breakers");
+    visitor.on_breaker(std::move(row));
+  }
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  return core::nothing{};
+}
+
+core::status read_sources(database& db, breaker_visitor& visitor) {
+  statement rows;
+  int rc = rows.prepare(db.handle(),
+                        "SELECT service,breaker,source,source_epoch,highest_seq,seen,state,"
+                        "open_since_ms,last_report_at_ms,counts FROM breaker_sources");
+  if (rc != SQLITE_OK) return db.failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    core::breaker_source_record row;
+    row.service = rows.text(0);
+    row.breaker = rows.text(1);
+    row.source = rows.text(2);
+    row.what.source_epoch = rows.natural(3);
+    row.what.seen = {rows.natural(4), rows.natural(5)};
+    row.what.open_since_ms = rows.integer(7);
+    row.what.last_report_at_ms = rows.integer(8);
+    packed_counts counts;
+    if (!read_enum(rows, 6, core::breaker_state_names, row.what.state) || !rows.read(9, counts))
+      return damaged("breaker_sources");
+    unpack_counts(counts, row.what);
+    visitor.on_source(std::move(row));
+  }
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  return core::nothing{};
+}
+
 }  // namespace
+
+core::status journal::load_breakers(breaker_visitor& visitor) {
+  if (db_->fatal()) return *db_->fatal();
+  require(!db_->in_transaction(), "load_breakers reads what is committed");
+  if (auto done = read_breakers(*db_, visitor); !done) return done;
+  return read_sources(*db_, visitor);
+}
 
 core::status journal::load(const routing_set& routing, load_visitor& visitor) {
   if (db_->fatal()) return *db_->fatal();

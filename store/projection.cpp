@@ -116,6 +116,27 @@ int projection::prepare(sqlite3* db) {
        "INSERT INTO users(subject,lookup,tenant_id,ring_key,wrapped) VALUES(?1,?2,?3,?4,?5)"},
       {&purge_session_, "DELETE FROM sessions WHERE seq=?1"},
       {&purge_retired_, "DELETE FROM retired_ids WHERE session_seq=?1"},
+      {&move_breaker_,
+       "INSERT INTO breakers(service,breaker,kind,state,epoch,cause,since_ms,until_ms,"
+       "failed_rounds,mode,scope,actor,reason,expires_at_ms) "
+       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,0,0,'','',0) ON CONFLICT(service,breaker) DO UPDATE SET "
+       "kind=excluded.kind,state=excluded.state,epoch=excluded.epoch,cause=excluded.cause,"
+       "since_ms=excluded.since_ms,until_ms=excluded.until_ms,"
+       "failed_rounds=excluded.failed_rounds,mode=0,scope=0,actor='',reason='',expires_at_ms=0"},
+      {&override_breaker_,
+       "INSERT INTO breakers(service,breaker,kind,state,epoch,cause,since_ms,until_ms,"
+       "failed_rounds,mode,scope,actor,reason,expires_at_ms) "
+       "VALUES(?1,?2,0,0,?3,?4,?5,0,0,?6,?7,?8,?9,?10) ON CONFLICT(service,breaker) DO UPDATE SET "
+       "epoch=excluded.epoch,cause=iif(mode=excluded.mode,cause,excluded.cause),"
+       "since_ms=iif(mode=excluded.mode,since_ms,excluded.since_ms),mode=excluded.mode,"
+       "scope=excluded.scope,actor=excluded.actor,reason=excluded.reason,"
+       "expires_at_ms=excluded.expires_at_ms"},
+      {&forget_breaker_, "DELETE FROM breakers WHERE service=?1 AND breaker=?2"},
+      {&forget_sources_, "DELETE FROM breaker_sources WHERE service=?1 AND breaker=?2"},
+      {&put_source_,
+       "INSERT OR REPLACE INTO breaker_sources(service,breaker,source,source_epoch,highest_seq,"
+       "seen,state,open_since_ms,last_report_at_ms,counts) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"},
+      {&drop_source_, "DELETE FROM breaker_sources WHERE service=?1 AND breaker=?2 AND source=?3"},
   };
   for (const auto& one : all)
     if (const int rc = one.to->prepare(db, one.sql); rc != SQLITE_OK) return rc;
@@ -303,6 +324,135 @@ int projection::revoke_tenant(const core::event& what, const core::session_revok
   revoke_tenant_.bind_text(1, what.tenant_id);
   revoke_tenant_.bind(2, body.tenant_generation);
   return revoke_tenant_.run();
+}
+
+packed_counts pack_counts(const core::breaker_source& of) noexcept {
+  packed_counts out;
+  std::size_t at = 0;
+  const auto put = [&](std::uint64_t value) {
+    for (int i = 0; i < 8; ++i) out[at++] = static_cast<std::uint8_t>(value >> (8 * i));
+  };
+  for (const auto each : of.counts.by_result) put(each);
+  for (const auto each : of.durations) put(each);
+  return out;
+}
+
+void unpack_counts(const packed_counts& from, core::breaker_source& to) noexcept {
+  std::size_t at = 0;
+  const auto get = [&] {
+    std::uint64_t value = 0;
+    for (int i = 0; i < 8; ++i) value |= std::uint64_t{from[at++]} << (8 * i);
+    return value;
+  };
+  for (auto& each : to.counts.by_result) each = get();
+  for (auto& each : to.durations) each = get();
+}
+
+int projection::put_source(const core::breaker_source_record& row) {
+  auto& s = row.gone ? drop_source_ : put_source_;
+  s.bind_text(1, row.service);
+  s.bind_text(2, row.breaker);
+  s.bind_text(3, row.source);
+  if (row.gone) return s.run();
+  const auto counts = pack_counts(row.what);
+  s.bind(4, row.what.source_epoch);
+  s.bind(5, row.what.seen.highest());
+  s.bind(6, row.what.seen.bits());
+  s.bind(7, static_cast<std::uint32_t>(row.what.state));
+  s.bind(8, row.what.open_since_ms);
+  s.bind(9, row.what.last_report_at_ms);
+  s.bind_blob(10, counts);
+  return s.run();
+}
+
+int projection::move_breaker(const core::event& what, const core::breaker_record& to) {
+  auto& s = move_breaker_;
+  s.bind_text(1, to.service);
+  s.bind_text(2, to.breaker);
+  s.bind(3, static_cast<std::uint32_t>(to.kind));
+  s.bind(4, static_cast<std::uint32_t>(to.state));
+  s.bind(5, to.epoch);
+  s.bind(6, static_cast<std::uint32_t>(to.cause));
+  s.bind(7, what.decided_at_ms == 0 ? what.at_ms : what.decided_at_ms);
+  s.bind(8, to.until_ms);
+  s.bind(9, to.failed_rounds);
+  return s.run();
+}
+
+int projection::on(const core::event& what, const core::breaker_opened& body) {
+  return move_breaker(what, {body.service,
+                             body.breaker,
+                             body.kind,
+                             core::breaker_state::open,
+                             body.epoch,
+                             body.cause,
+                             0,
+                             body.until_ms,
+                             body.failed_rounds,
+                             {}});
+}
+
+int projection::on(const core::event& what, const core::breaker_half_opened& body) {
+  return move_breaker(what, {body.service,
+                             body.breaker,
+                             body.kind,
+                             core::breaker_state::half_open,
+                             body.epoch,
+                             body.cause,
+                             0,
+                             body.until_ms,
+                             body.failed_rounds,
+                             {}});
+}
+
+int projection::on(const core::event& what, const core::breaker_closed& body) {
+  return move_breaker(what, {body.service,
+                             body.breaker,
+                             body.kind,
+                             core::breaker_state::closed,
+                             body.epoch,
+                             body.cause,
+                             0,
+                             0,
+                             0,
+                             {}});
+}
+
+int projection::on(const core::event& what, const core::breaker_override_cleared& body) {
+  return move_breaker(what, {body.service,
+                             body.breaker,
+                             core::breaker_kind::hosted,
+                             core::breaker_state::closed,
+                             body.epoch,
+                             body.cause,
+                             0,
+                             0,
+                             0,
+                             {}});
+}
+
+int projection::on(const core::event& what, const core::breaker_override_set& body) {
+  auto& s = override_breaker_;
+  s.bind_text(1, body.service);
+  s.bind_text(2, body.breaker);
+  s.bind(3, body.epoch);
+  s.bind(4, static_cast<std::uint32_t>(core::breaker_cause::override_set));
+  s.bind(5, what.decided_at_ms == 0 ? what.at_ms : what.decided_at_ms);
+  s.bind(6, static_cast<std::uint32_t>(body.mode));
+  s.bind(7, static_cast<std::uint32_t>(body.scope));
+  s.bind_text(8, what.actor);
+  s.bind_text(9, body.reason);
+  s.bind(10, body.expires_at_ms.value_or(0));
+  return s.run();
+}
+
+int projection::on(const core::event&, const core::breaker_retired& body) {
+  for (auto* s : {&forget_sources_, &forget_breaker_}) {
+    s->bind_text(1, body.service);
+    s->bind_text(2, body.breaker);
+    if (const int rc = s->run(); rc != SQLITE_OK) return rc;
+  }
+  return SQLITE_OK;
 }
 
 }  // namespace portcullis::store

@@ -1,6 +1,7 @@
 // What follows from each event in the tables that a start reads: one function an alternative.
 // Private to store.
 #pragma once
+#include "core/breaker/observed.hpp"
 #include "core/event/event.hpp"
 #include "core/result.hpp"
 #include "store/sqlite.hpp"
@@ -16,6 +17,7 @@ class projection {
   [[nodiscard]] int apply(const core::event& happened);
   [[nodiscard]] int add_user(const core::user_row& user);
   [[nodiscard]] int purge_session(std::uint64_t seq);
+  [[nodiscard]] int put_source(const core::breaker_source_record& row);
 
  private:
   int on(const core::event& what, const core::session_created& body);
@@ -32,7 +34,14 @@ class projection {
   int on(const core::event& what, const core::lockout_started& body);
   int on(const core::event& what, const core::lockout_ended& body);
   int on(const core::event& what, const core::lockout_cleared& body);
+  int on(const core::event& what, const core::breaker_opened& body);
+  int on(const core::event& what, const core::breaker_half_opened& body);
+  int on(const core::event& what, const core::breaker_closed& body);
+  int on(const core::event& what, const core::breaker_override_set& body);
+  int on(const core::event& what, const core::breaker_override_cleared& body);
+  int on(const core::event& what, const core::breaker_retired& body);
   // These leave no state behind.
+  int on(const core::event&, const core::breaker_would_open&) { return SQLITE_OK; }
   int on(const core::event&, const core::validation_signalled&) { return SQLITE_OK; }
   int on(const core::event&, const core::source_limited&) { return SQLITE_OK; }
   int on(const core::event&, const core::node_started&) { return SQLITE_OK; }
@@ -42,13 +51,21 @@ class projection {
   int on(const core::event&, const core::store_recovered&) { return SQLITE_OK; }
   int on(const core::event&, const core::auth_failed&) { return SQLITE_OK; }
 
+  int move_breaker(const core::event& what, const core::breaker_record& to);
   int end_session(std::uint64_t session, const core::event& what, int state);
   int revoke_tenant(const core::event& what, const core::session_revoked& body);
 
   statement insert_session_, touch_, retire_predecessor_, retire_current_, end_graces_, rotate_,
       trim_retired_, successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_,
-      unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_;
+      unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_, move_breaker_,
+      override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_;
 };
+
+/// The column `counts` of breaker_sources: results, then durations, eight bytes each, low byte
+/// first.
+using packed_counts = core::byte_array<8 * (core::call_result_count + core::duration_bucket_count)>;
+[[nodiscard]] packed_counts pack_counts(const core::breaker_source& of) noexcept;
+void unpack_counts(const packed_counts& from, core::breaker_source& to) noexcept;
 
 /// The column `fields`: the set, then the hashes of its members in order; empty for none.
 [[nodiscard]] std::size_t pack_fields(

@@ -21,6 +21,11 @@ struct event_filter {
   std::size_t limit = core::limits::page_rows_default;
   std::bitset<core::event_type_count> types{};  // none set: all
   std::vector<std::string> tenants{};           // empty: all, also events of no tenant
+  /// Of breakers' events, which have no tenant: whether they pass `tenants`, and of which services
+  /// (none: all).
+  bool breakers = true;
+  std::vector<std::string> services{};
+  std::string service{};  // set: only its breakers' events
   std::optional<core::subject_id> subject{};
   std::optional<core::session_handle> handle{};    // also where the event names several
   std::optional<core::millis> from_ms{}, to_ms{};  // at_ms, both inclusive

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/breaker/observed.hpp"
 #include "core/event/event.hpp"
 
 namespace portcullis::store {
@@ -80,6 +81,14 @@ class load_visitor {
   virtual void on_user(const core::user_row& row) = 0;
   virtual void on_lockout(const lockout_record& row) = 0;
   virtual void on_session(const session_record& row) = 0;
+};
+
+/// Receives what load_breakers() reads: breakers by creation, then the sources of observed ones.
+class breaker_visitor {
+ public:
+  virtual ~breaker_visitor() = default;
+  virtual void on_breaker(core::breaker_record&& row) = 0;
+  virtual void on_source(core::breaker_source_record&& row) = 0;
 };
 
 }  // namespace portcullis::store

@@ -37,8 +37,23 @@ CREATE TABLE lockouts(
 CREATE TABLE tenants(tenant_id TEXT PRIMARY KEY, generation INTEGER NOT NULL) WITHOUT ROWID;
 )sql";
 
+// Breakers by creation, and what sources of observed ones have reported.
+constexpr const char* version_2 = R"sql(
+CREATE TABLE breakers(
+  id INTEGER PRIMARY KEY, service TEXT NOT NULL, breaker TEXT NOT NULL, kind INTEGER NOT NULL,
+  state INTEGER NOT NULL, epoch INTEGER NOT NULL, cause INTEGER NOT NULL,
+  since_ms INTEGER NOT NULL, until_ms INTEGER NOT NULL, failed_rounds INTEGER NOT NULL,
+  mode INTEGER NOT NULL, scope INTEGER NOT NULL, actor TEXT NOT NULL, reason TEXT NOT NULL,
+  expires_at_ms INTEGER NOT NULL, UNIQUE(service, breaker));
+CREATE TABLE breaker_sources(
+  service TEXT NOT NULL, breaker TEXT NOT NULL, source TEXT NOT NULL,
+  source_epoch INTEGER NOT NULL, highest_seq INTEGER NOT NULL, seen INTEGER NOT NULL,
+  state INTEGER NOT NULL, open_since_ms INTEGER NOT NULL, last_report_at_ms INTEGER NOT NULL,
+  counts BLOB NOT NULL, PRIMARY KEY(service, breaker, source)) WITHOUT ROWID;
+)sql";
+
 // Index i brings version i to i + 1. Only ever appended to.
-constexpr std::array migrations = {version_1};
+constexpr std::array migrations = {version_1, version_2};
 
 int read_version(sqlite3* db, int& version) {
   statement query;

@@ -40,6 +40,9 @@ class node {
   void spawn_actors();
   [[nodiscard]] actors::shard_moved spawn_shard(std::uint32_t shard, std::uint64_t incarnation,
                                                 std::shared_ptr<actors::shard_image> image);
+  [[nodiscard]] actors::breaker_actor spawn_breakers(std::uint32_t shard, std::uint64_t incarnation,
+                                                     std::vector<core::stored_breaker> stored);
+  [[nodiscard]] std::function<void(const core::reply&, std::string&)> outcome_encoder() const;
   [[nodiscard]] actors::subscriptions_actor spawn_subscriptions(
       std::uint32_t loop, const std::vector<actors::shard_moved>& shards);
   [[nodiscard]] actors::sources_actor spawn_sources();
@@ -66,6 +69,8 @@ class node {
   std::uint64_t replay_ns_ = 0;
   std::shared_ptr<monitoring::metrics> registry_;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
+  std::vector<std::vector<core::stored_breaker>> stored_breakers_;  // by shard
+  std::shared_ptr<core::breaker_budget> breaker_budget_ = std::make_shared<core::breaker_budget>();
   std::vector<actors::caller_token>
       callers_;  // as they were at the start: gateways and supervisor mean the same objects
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/breaker/policy.hpp"
 #include "core/contract/types.hpp"
 #include "core/limits.hpp"
 #include "core/lockout/policy.hpp"
@@ -17,9 +18,9 @@
 namespace portcullis::core {
 
 /// What may write to the log of the process; `log.levels` names them.
-inline constexpr std::array<std::string_view, 12> log_component_names = {
-    "server",  "config", "net",   "http",   "auth",    "session",
-    "lockout", "events", "store", "actors", "metrics", "log"};
+inline constexpr std::array<std::string_view, 13> log_component_names = {
+    "server",  "config", "net",   "http",   "auth",    "session", "lockout",
+    "breaker", "events", "store", "actors", "metrics", "log"};
 
 enum class environment : std::uint8_t { production, development };
 enum class auth_mode : std::uint8_t { none, token, mtls };
@@ -108,6 +109,8 @@ struct config {
   /// Tenants with rules of their own; each policy is whole: what the tenant does not set it has
   /// from `session`.
   std::map<std::string, session_policy, std::less<>> tenants;
+
+  breaker_book breakers;
 
   struct {
     log_level level = log_level::info;

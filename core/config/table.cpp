@@ -106,7 +106,9 @@ constexpr auto address_words =
     "an address and a port, such as \"127.0.0.1:7420\" or \"[::1]:7420\"";
 
 constexpr auto component_words =
-    "one of server, config, net, http, auth, session, lockout, events, store, actors, metrics, log";
+    "one of server, config, net, http, auth, session, lockout, breaker, events, store, actors, "
+    "metrics, "
+    "log";
 
 constexpr config_key rows[] = {
     KEY_TEXT("server.node_id", server, 1, 64, is_node_name, "1 to 64 of A-Z, a-z, 0-9, _ . and -",

@@ -25,6 +25,14 @@ namespace portcullis::core {
   X(lockout_status, "lockout.status", A | O)           \
   X(lockout_list, "lockout.list", O)                   \
   X(lockout_clear, "lockout.clear", N)                 \
+  X(breaker_acquire, "breaker.acquire", A)             \
+  X(breaker_report, "breaker.report", A)               \
+  X(breaker_report_batch, "breaker.report_batch", A)   \
+  X(breaker_observe, "breaker.observe", A)             \
+  X(breaker_status, "breaker.status", A | O)           \
+  X(breaker_list, "breaker.list", O)                   \
+  X(breaker_override, "breaker.override", N)           \
+  X(breaker_reset, "breaker.reset", N)                 \
   X(events_subscribe, "events.subscribe", A | O)       \
   X(events_unsubscribe, "events.unsubscribe", A | O)   \
   X(events_query, "events.query", O)                   \

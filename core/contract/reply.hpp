@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/breaker/types.hpp"
 #include "core/contract/types.hpp"
 #include "core/error/catalogue.hpp"
 
@@ -69,6 +70,52 @@ struct lockout_page {
 struct lockout_was_cleared {
   bool cleared = false;
 };
+struct permit_granted {
+  breaker_state state = breaker_state::closed;
+  std::uint64_t epoch = 0;
+  std::optional<breaker_permit> permit;  // half-open only
+};
+struct permit_denied {
+  breaker_state state = breaker_state::open;
+  std::uint64_t epoch = 0;
+  millis retry_after_ms = 0;
+};
+struct breaker_position {  // report, override, reset
+  breaker_state state = breaker_state::closed;
+  std::uint64_t epoch = 0;
+};
+struct calls_counted {  // report_batch
+  breaker_position now;
+  bool accepted = false, duplicate = false;
+};
+struct report_observed {
+  bool accepted = false, duplicate = false;
+};
+struct breaker_source_row {
+  std::string source;
+  breaker_state state = breaker_state::closed;
+  millis last_report_at_ms = 0;
+};
+struct breaker_row {
+  std::string service, breaker;
+  breaker_kind kind = breaker_kind::hosted;
+  breaker_state state = breaker_state::closed, base_state = breaker_state::closed;
+  std::uint64_t epoch = 0;
+  millis since_ms = 0;  // when the state began
+  breaker_cause cause = breaker_cause::created;
+  std::optional<breaker_override> override_;
+  call_counts counts;                               // all that were ever counted
+  std::optional<double> failure_ratio, slow_ratio;  // absent: below min_calls; shown as null
+  std::optional<millis> retry_after_ms;
+  std::vector<breaker_source_row> sources;  // status only
+};
+struct breaker_status {
+  breaker_row row;
+};
+struct breaker_page {
+  std::vector<breaker_row> rows;
+  std::string cursor;
+};
 struct subscribed {
   std::string subscription, cursor;
 };
@@ -116,10 +163,11 @@ struct failed {
   std::string_view correlation_id;  // empty: the encoder makes one up
 };
 
-using reply =
-    std::variant<session_valid, session_invalid, session_made, session_changed, sessions_revoked,
-                 session_page, session_counts, lockout_state_reply, lockout_page,
-                 lockout_was_cleared, subscribed, event_page, done, version_reply, info_reply,
-                 connection_page, logged_in, reloaded, backed_up, keys_rotated, failed>;
+using reply = std::variant<session_valid, session_invalid, session_made, session_changed,
+                           sessions_revoked, session_page, session_counts, lockout_state_reply,
+                           lockout_page, lockout_was_cleared, permit_granted, permit_denied,
+                           breaker_position, calls_counted, report_observed, breaker_status,
+                           breaker_page, subscribed, event_page, done, version_reply, info_reply,
+                           connection_page, logged_in, reloaded, backed_up, keys_rotated, failed>;
 
 }  // namespace portcullis::core

@@ -1,11 +1,13 @@
 // A decoded request. Every view points into the read block that the request came in; whoever keeps
 // a request longer than the call it was handed in keeps a reference to that block too.
 #pragma once
+#include <memory>
 #include <optional>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "core/breaker/types.hpp"
 #include "core/contract/method.hpp"
 #include "core/contract/types.hpp"
 
@@ -75,6 +77,57 @@ struct clear_lockout {
   user_name user;
   std::string_view reason;
 };
+struct acquire_permit {
+  breaker_name name;
+};
+struct report_call {
+  breaker_name name;
+  call_outcome outcome = call_outcome::success;
+  millis duration_ms = 0;
+  std::optional<std::uint64_t> epoch;  // absent: the one in force
+  std::optional<breaker_permit> permit;
+  std::optional<call_error> error;
+};
+/// Many calls at once. Of breaker.report_batch since its last report, of breaker.observe since
+/// source_epoch.
+struct reported_calls {
+  call_counts counts;
+  std::optional<duration_buckets> durations;
+};
+struct report_calls {
+  breaker_name name;
+  std::string_view source;
+  std::uint64_t seq = 0, epoch = 0;
+  std::shared_ptr<const reported_calls> calls;  // never null
+};
+struct observe_breaker {
+  struct transition {
+    breaker_state from = breaker_state::closed, to = breaker_state::closed;
+    millis at_ms = 0;
+  };
+  breaker_name name;
+  std::string_view source;
+  std::uint64_t source_epoch = 0, seq = 0;
+  breaker_state state = breaker_state::closed;
+  std::shared_ptr<const reported_calls> calls;  // never null
+  std::optional<transition> changed;
+};
+struct breaker_question {
+  breaker_name name;
+};
+struct list_breakers {
+  page_request page;
+};
+struct override_breaker {
+  breaker_name name;
+  override_mode mode = override_mode::none;
+  std::optional<std::int64_t> ttl_s;
+  std::string_view reason;
+};
+struct reset_breaker {
+  breaker_name name;
+  std::string_view reason;
+};
 struct subscribe_events {
   std::optional<std::string_view> after;  // cursor text, not yet checked
   std::vector<std::string_view> types;    // empty: all but session_touched
@@ -116,9 +169,11 @@ struct crash_actor {
 using request_params =
     std::variant<validate_session, create_session, update_session, rotate_session, revoke_session,
                  revoke_user, revoke_tenant, list_sessions, find_sessions, session_stats,
-                 lockout_status, list_lockouts, clear_lockout, subscribe_events, unsubscribe_events,
-                 query_events, ping, version_request, info_request, list_connections, login,
-                 reload_config, drain, backup, rotate_keys, crash_actor>;
+                 lockout_status, list_lockouts, clear_lockout, acquire_permit, report_call,
+                 report_calls, observe_breaker, breaker_question, list_breakers, override_breaker,
+                 reset_breaker, subscribe_events, unsubscribe_events, query_events, ping,
+                 version_request, info_request, list_connections, login, reload_config, drain,
+                 backup, rotate_keys, crash_actor>;
 
 struct request {
   core::method method = core::method::server_ping;

@@ -9,6 +9,7 @@
 #include <variant>
 #include <vector>
 
+#include "core/breaker/types.hpp"
 #include "core/contract/types.hpp"
 
 namespace portcullis::core {
@@ -139,12 +140,65 @@ struct auth_failed {
   short_hash source{};
 };
 
+/// A breaker's state is another one from here on.
+struct breaker_transition {
+  std::string service, breaker;
+  std::uint64_t epoch = 0;  // from here on
+  breaker_cause cause = breaker_cause::created;
+  call_counts counts;  // of the phase that ended: what its window held, and what it turned away
+  breaker_state from = breaker_state::closed;
+  std::string reason;  // reset only
+  // Observed only:
+  breaker_kind kind = breaker_kind::hosted;
+  std::string source;                        // whose breaker it is that changed
+  std::optional<breaker_state> to;           // where the event's name does not say it
+  std::optional<millis> transitioned_at_ms;  // by the source's clock
+};
+struct breaker_opened : breaker_transition {
+  millis until_ms = 0;              // the wait's end; stored only
+  std::uint32_t failed_rounds = 0;  // half-open phases that failed since it was closed; stored only
+};
+struct breaker_half_opened : breaker_transition {
+  millis until_ms = 0;  // open again then, if nothing decides before; stored only
+  std::uint32_t failed_rounds = 0;
+};
+struct breaker_closed : breaker_transition {};
+struct breaker_would_open {  // metrics_only: once a breach
+  std::string service, breaker;
+  std::uint64_t epoch = 0;
+  breaker_cause cause = breaker_cause::failure_rate;
+  call_counts counts;
+};
+struct breaker_override_set {
+  std::string service, breaker;
+  std::uint64_t epoch = 0;
+  override_mode mode = override_mode::none;
+  override_scope scope = override_scope::node;
+  std::string reason;
+  std::optional<millis> expires_at_ms;
+};
+/// The base state is closed from here on, with an empty window.
+struct breaker_override_cleared {
+  std::string service, breaker;
+  std::uint64_t epoch = 0;
+  override_mode mode = override_mode::none;  // that it had
+  override_scope scope = override_scope::node;
+  std::string reason;
+  breaker_cause cause = breaker_cause::override_cleared;
+};
+struct breaker_retired {
+  std::string service, breaker;
+  std::uint64_t epoch = 0;
+};
+
 using event_body =
     std::variant<session_created, session_touched, session_rotated, session_successor_used,
                  session_rekeyed, session_updated, session_revoked, session_expired,
                  session_evicted, session_reuse_detected, validation_failed, validation_signalled,
                  lockout_started, lockout_ended, lockout_cleared, source_limited, node_started,
-                 node_stopped, config_reloaded, store_degraded, store_recovered, auth_failed>;
+                 node_stopped, config_reloaded, store_degraded, store_recovered, auth_failed,
+                 breaker_opened, breaker_half_opened, breaker_closed, breaker_would_open,
+                 breaker_override_set, breaker_override_cleared, breaker_retired>;
 
 /// The alternatives of event_body, in its order.
 enum class event_type : std::uint8_t {
@@ -169,11 +223,18 @@ enum class event_type : std::uint8_t {
   config_reloaded,
   store_degraded,
   store_recovered,
-  auth_failed
+  auth_failed,
+  breaker_opened,
+  breaker_half_opened,
+  breaker_closed,
+  breaker_would_open,
+  breaker_override_set,
+  breaker_override_cleared,
+  breaker_retired
 };
 inline constexpr std::size_t event_type_count = std::variant_size_v<event_body>;
 [[nodiscard]] std::string_view to_string(event_type type) noexcept;
-/// Names that the contract reserves for later (breaker_opened, user_forgotten, ...) are not known
+/// Names that the contract reserves for later (user_forgotten, checkpoint) are not known
 /// here, but is_contract_event_type() accepts them as filters.
 [[nodiscard]] std::optional<event_type> parse_event_type(std::string_view name) noexcept;
 [[nodiscard]] bool is_contract_event_type(std::string_view name) noexcept;
@@ -197,6 +258,16 @@ struct event {
 
   [[nodiscard]] event_type type() const noexcept { return static_cast<event_type>(body.index()); }
 };
+
+/// The service whose breaker it is about; empty: it is about none.
+[[nodiscard]] inline std::string_view service_of(const event& what) noexcept {
+  return std::visit(
+      [](const auto& body) -> std::string_view {
+        if constexpr (requires { body.service; }) return body.service;
+        return {};
+      },
+      what.body);
+}
 
 /// A user as the look-up table keeps it: the one thing that the log cannot rebuild.
 struct user_row {

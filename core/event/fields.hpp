@@ -214,6 +214,85 @@ inline constexpr auto fields_of<auth_failed> = std::make_tuple(row("source", &au
                                                                    presence::always,
                                                                    "keyed hash of the source"));
 
+/// Fields that every event of a breaker has first.
+template <class Body>
+constexpr auto breaker_fields() {
+  return std::make_tuple(
+      row("service", &Body::service, visibility::both, presence::always, "the breaker's service"),
+      row("breaker", &Body::breaker, visibility::both, presence::always, "its name there"),
+      row("epoch", &Body::epoch, visibility::both, presence::always,
+          "the breaker's, from here on"));
+}
+template <class Body>
+constexpr auto transition_fields() {
+  return std::tuple_cat(
+      breaker_fields<Body>(),
+      std::make_tuple(
+          row("cause", &Body::cause, visibility::both, presence::always, "why"),
+          row("counts", &Body::counts, visibility::both, presence::always,
+              "calls of the phase that ended: in its window, and turned away or ignored"),
+          row("from", &Body::from, visibility::both, presence::always, "the state until now"),
+          row("reason", &Body::reason, visibility::both, presence::given, "of a reset"),
+          row("kind", &Body::kind, visibility::both, presence::always, "hosted or observed"),
+          row("source", &Body::source, visibility::both, presence::given,
+              "observed: whose breaker changed"),
+          row("to", &Body::to, visibility::both, presence::given,
+              "observed: the state, where the type does not say it"),
+          row("transitioned_at_ms", &Body::transitioned_at_ms, visibility::both, presence::given,
+              "observed: when, by the source's clock")));
+}
+template <class Body>
+constexpr auto waiting_fields() {
+  return std::make_tuple(row("until_ms", &Body::until_ms, visibility::stored, presence::always,
+                             "when the phase ends by itself"),
+                         row("failed_rounds", &Body::failed_rounds, visibility::stored,
+                             presence::given, "half-open phases that failed since it was closed"));
+}
+
+template <>
+inline constexpr auto fields_of<breaker_opened> =
+    std::tuple_cat(transition_fields<breaker_opened>(), waiting_fields<breaker_opened>());
+template <>
+inline constexpr auto fields_of<breaker_half_opened> =
+    std::tuple_cat(transition_fields<breaker_half_opened>(), waiting_fields<breaker_half_opened>());
+template <>
+inline constexpr auto fields_of<breaker_closed> = transition_fields<breaker_closed>();
+
+template <>
+inline constexpr auto fields_of<breaker_would_open> =
+    std::tuple_cat(breaker_fields<breaker_would_open>(),
+                   std::make_tuple(row("cause", &breaker_would_open::cause, visibility::both,
+                                       presence::always, "what would open it"),
+                                   row("counts", &breaker_would_open::counts, visibility::both,
+                                       presence::always, "what its window holds")));
+
+template <>
+inline constexpr auto fields_of<breaker_override_set> = std::tuple_cat(
+    breaker_fields<breaker_override_set>(),
+    std::make_tuple(row("mode", &breaker_override_set::mode, visibility::both, presence::always,
+                        "what it does"),
+                    row("scope", &breaker_override_set::scope, visibility::both, presence::always,
+                        "node or fleet"),
+                    row("reason", &breaker_override_set::reason, visibility::both, presence::always,
+                        "why"),
+                    row("expires_at_ms", &breaker_override_set::expires_at_ms, visibility::both,
+                        presence::given, "its end; absent: it stays")));
+
+template <>
+inline constexpr auto fields_of<breaker_override_cleared> =
+    std::tuple_cat(breaker_fields<breaker_override_cleared>(),
+                   std::make_tuple(row("mode", &breaker_override_cleared::mode, visibility::both,
+                                       presence::always, "what it did"),
+                                   row("scope", &breaker_override_cleared::scope, visibility::both,
+                                       presence::always, "node or fleet"),
+                                   row("reason", &breaker_override_cleared::reason,
+                                       visibility::both, presence::always, "why"),
+                                   row("cause", &breaker_override_cleared::cause, visibility::both,
+                                       presence::always, "cleared, expired or reset")));
+
+template <>
+inline constexpr auto fields_of<breaker_retired> = breaker_fields<breaker_retired>();
+
 /// Calls `each` with every row of a tuple of rows.
 template <class Rows, class Each>
 constexpr void for_each_row(const Rows& rows, Each&& each) {

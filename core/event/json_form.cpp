@@ -1,5 +1,7 @@
 #include "core/event/json_form.hpp"
 
+#include <algorithm>
+
 namespace portcullis::core::json_form {
 namespace {
 
@@ -72,6 +74,19 @@ void write(byte_buffer& out, const std::vector<session_touched::touch>& value, a
   out.append(']');
 }
 
+void write(byte_buffer& out, const call_counts& value, as_itself) {
+  char before = '{';
+  for (std::size_t i = 0; i < call_result_count; ++i) {
+    out.append(before);
+    before = ',';
+    out.append('"');
+    out.append(call_result_names[i]);
+    out.append("\":");
+    out.append_int(value.by_result[i]);
+  }
+  out.append('}');
+}
+
 bool read_text(ondemand::value& from, std::string_view& to) {
   return from.get_string().get(to) == simdjson::SUCCESS;
 }
@@ -128,6 +143,24 @@ bool read(ondemand::value& from, field_hashes& to, as_itself) {
     if (!read_base64url(value, to.hashes[static_cast<std::size_t>(*field)])) return false;
   }
   return true;
+}
+
+bool read(ondemand::value& from, call_counts& to, as_itself) {
+  ondemand::object object;
+  if (from.get_object().get(object) != simdjson::SUCCESS) return false;
+  unsigned seen = 0;
+  for (auto entry : object) {
+    std::string_view key;
+    if (entry.unescaped_key().get(key) != simdjson::SUCCESS) return false;
+    const auto* found = std::find(call_result_names.begin(), call_result_names.end(), key);
+    if (found == call_result_names.end()) return false;
+    const auto i = static_cast<std::size_t>(found - call_result_names.begin());
+    if ((seen >> i & 1U) != 0 ||
+        entry.value().get_uint64().get(to.by_result[i]) != simdjson::SUCCESS)
+      return false;
+    seen |= 1U << i;
+  }
+  return seen == (1U << call_result_count) - 1;
 }
 
 bool read(ondemand::value& from, field_set& to, as_names) {

@@ -59,6 +59,7 @@ void write(byte_buffer& out, const session_handle& value, as_itself);
 void write(byte_buffer& out, const field_hashes& value, as_itself);
 void write(byte_buffer& out, const field_set& value, as_names);
 void write(byte_buffer& out, const std::vector<session_touched::touch>& value, as_itself);
+void write(byte_buffer& out, const call_counts& value, as_itself);
 template <class T>
 void write(byte_buffer& out, const std::optional<T>& value, as_itself form) {
   if (value)
@@ -94,6 +95,16 @@ inline constexpr int enum_values<signal_action> = static_cast<int>(signal_action
 template <>
 inline constexpr int enum_values<revoke_scope> = static_cast<int>(revoke_scope::tenant) + 1;
 template <>
+inline constexpr int enum_values<breaker_cause> = static_cast<int>(breaker_cause_names.size());
+template <>
+inline constexpr int enum_values<breaker_state> = static_cast<int>(breaker_state_names.size());
+template <>
+inline constexpr int enum_values<breaker_kind> = static_cast<int>(breaker_kind_names.size());
+template <>
+inline constexpr int enum_values<override_mode> = static_cast<int>(override_mode_names.size());
+template <>
+inline constexpr int enum_values<override_scope> = static_cast<int>(override_scope_names.size());
+template <>
 inline constexpr int enum_values<expiry_kind> = static_cast<int>(expiry_kind::absolute) + 1;
 
 template <class Enum>
@@ -123,6 +134,7 @@ bool read(ondemand::value& from, session_handle& to, as_itself);
 bool read(ondemand::value& from, field_hashes& to, as_itself);
 bool read(ondemand::value& from, field_set& to, as_names);
 bool read(ondemand::value& from, std::vector<session_touched::touch>& to, as_itself);
+bool read(ondemand::value& from, call_counts& to, as_itself);
 template <class T>
 bool read(ondemand::value& from, std::optional<T>& to, as_itself form) {
   return read(from, to.emplace(), form);

@@ -14,7 +14,8 @@ template <class Form, class T>
 std::string_view json_type() {
   if constexpr (is_optional<T>::value)
     return json_type<Form, typename T::value_type>();
-  else if constexpr (std::is_same_v<Form, as_raw_json> || std::is_same_v<T, field_hashes>)
+  else if constexpr (std::is_same_v<Form, as_raw_json> || std::is_same_v<T, field_hashes> ||
+                     std::is_same_v<T, call_counts>)
     return "object";
   else if constexpr (std::is_same_v<Form, as_names>)
     return "array of text";

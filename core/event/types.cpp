@@ -9,25 +9,26 @@ namespace portcullis::core {
 namespace {
 
 constexpr std::array<std::string_view, event_type_count> type_names = {
-    "session_created",   "session_touched",
-    "session_rotated",   "session_successor_used",
-    "session_rekeyed",   "session_updated",
-    "session_revoked",   "session_expired",
-    "session_evicted",   "session_reuse_detected",
-    "validation_failed", "validation_signalled",
-    "lockout_started",   "lockout_ended",
-    "lockout_cleared",   "source_limited",
-    "node_started",      "node_stopped",
-    "config_reloaded",   "store_degraded",
-    "store_recovered",   "auth_failed"};
+    "session_created",      "session_touched",
+    "session_rotated",      "session_successor_used",
+    "session_rekeyed",      "session_updated",
+    "session_revoked",      "session_expired",
+    "session_evicted",      "session_reuse_detected",
+    "validation_failed",    "validation_signalled",
+    "lockout_started",      "lockout_ended",
+    "lockout_cleared",      "source_limited",
+    "node_started",         "node_stopped",
+    "config_reloaded",      "store_degraded",
+    "store_recovered",      "auth_failed",
+    "breaker_opened",       "breaker_half_opened",
+    "breaker_closed",       "breaker_would_open",
+    "breaker_override_set", "breaker_override_cleared",
+    "breaker_retired"};
 
-constexpr std::array<std::string_view, 9> reserved_names = {
-    "breaker_opened",     "breaker_half_opened",  "breaker_closed",
-    "breaker_would_open", "breaker_override_set", "breaker_override_cleared",
-    "breaker_retired",    "user_forgotten",       "checkpoint"};
+constexpr std::array<std::string_view, 2> reserved_names = {"user_forgotten", "checkpoint"};
 
 static_assert(!type_names.back().empty());
-static_assert(static_cast<std::size_t>(event_type::auth_failed) + 1 == event_type_count);
+static_assert(static_cast<std::size_t>(event_type::breaker_retired) + 1 == event_type_count);
 
 }  // namespace
 

@@ -12,12 +12,10 @@
 #include "core/crypto/aead.hpp"
 #include "core/crypto/hmac.hpp"
 #include "core/event/event.hpp"
+#include "core/random.hpp"
 #include "core/result.hpp"
 
 namespace portcullis::core {
-
-/// Fills its argument from a cryptographic random number generator (ASVS 11.5.1).
-using random_source = std::function<void(std::span<std::uint8_t>)>;
 
 struct ring_key {
   std::uint32_t id = 0;  // 1, 2, ...; never reused

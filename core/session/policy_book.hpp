@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/breaker/policy.hpp"
 #include "core/lockout/policy.hpp"
 #include "core/session/policy.hpp"
 
@@ -14,6 +15,7 @@ struct policy_book {
   session_policy session;
   std::map<std::string, session_policy, std::less<>> tenants;
   lockout_policy lockout;
+  breaker_book breakers;
 
   [[nodiscard]] const session_policy& of(std::string_view tenant) const {
     if (tenants.empty()) return session;

@@ -121,6 +121,95 @@ void write(json_writer& to, const core::lockout_was_cleared& reply) {
   to.raw(R"("cleared":)").boolean(reply.cleared);
 }
 
+void write(json_writer& to, const core::permit_granted& reply) {
+  to.raw(R"("allowed":true,"state":)").text(to_string(reply.state));
+  to.raw(R"(,"epoch":)").integer(reply.epoch);
+  if (!reply.permit) return;
+  char permit[core::permit_text_size];
+  to_text(*reply.permit, permit);
+  to.raw(R"(,"permit":)").text({permit, sizeof permit});
+}
+
+void write(json_writer& to, const core::permit_denied& reply) {
+  to.raw(R"("allowed":false,"state":)").text(to_string(reply.state));
+  to.raw(R"(,"epoch":)").integer(reply.epoch);
+  to.raw(R"(,"retry_after_ms":)").integer(reply.retry_after_ms);
+}
+
+void write(json_writer& to, const core::breaker_position& reply) {
+  to.raw(R"("state":)").text(to_string(reply.state));
+  to.raw(R"(,"epoch":)").integer(reply.epoch);
+}
+
+void write(json_writer& to, const core::calls_counted& reply) {
+  write(to, reply.now);
+  to.raw(R"(,"accepted":)").boolean(reply.accepted);
+  to.raw(R"(,"duplicate":)").boolean(reply.duplicate);
+}
+
+void write(json_writer& to, const core::report_observed& reply) {
+  to.raw(R"("accepted":)").boolean(reply.accepted);
+  to.raw(R"(,"duplicate":)").boolean(reply.duplicate);
+}
+
+void write_ratio(json_writer& to, const std::optional<double>& ratio) {
+  if (ratio)
+    to.decimal(*ratio);
+  else
+    to.raw("null");
+}
+
+/// All of a breaker but its sources.
+void write(json_writer& to, const core::breaker_row& row) {
+  to.raw(R"("service":)").text(row.service);
+  to.raw(R"(,"breaker":)").text(row.breaker);
+  to.raw(R"(,"kind":)").text(to_string(row.kind));
+  to.raw(R"(,"state":)").text(to_string(row.state));
+  to.raw(R"(,"base_state":)").text(to_string(row.base_state));
+  to.raw(R"(,"epoch":)").integer(row.epoch);
+  to.raw(R"(,"since_ms":)").integer(row.since_ms);
+  to.raw(R"(,"cause":)").text(to_string(row.cause));
+  if (row.override_) {
+    to.raw(R"(,"override":{"mode":)").text(to_string(row.override_->mode));
+    to.raw(R"(,"scope":)").text(to_string(row.override_->scope));
+    to.raw(R"(,"actor":)").text(row.override_->actor);
+    to.raw(R"(,"reason":)").text(row.override_->reason);
+    if (row.override_->expires_at_ms)
+      to.raw(R"(,"expires_at_ms":)").integer(*row.override_->expires_at_ms);
+    to.raw("}");
+  }
+  to.raw(R"(,"counts":{)");
+  char separator = '\0';
+  for (std::size_t i = 0; i < core::call_result_count; ++i)
+    to.separate(separator)
+        .text(core::call_result_names[i])
+        .raw(":")
+        .integer(row.counts.by_result[i]);
+  to.raw(R"(},"failure_ratio":)");
+  write_ratio(to, row.failure_ratio);
+  to.raw(R"(,"slow_ratio":)");
+  write_ratio(to, row.slow_ratio);
+  if (row.retry_after_ms) to.raw(R"(,"retry_after_ms":)").integer(*row.retry_after_ms);
+}
+
+void write(json_writer& to, const core::breaker_status& reply) {
+  write(to, reply.row);
+  to.raw(",");
+  write_page(to, "sources", reply.row.sources, {}, [&](const core::breaker_source_row& source) {
+    to.raw(R"({"source":)").text(source.source);
+    to.raw(R"(,"state":)").text(to_string(source.state));
+    to.raw(R"(,"last_report_at_ms":)").integer(source.last_report_at_ms).raw("}");
+  });
+}
+
+void write(json_writer& to, const core::breaker_page& reply) {
+  write_page(to, "breakers", reply.rows, reply.cursor, [&](const core::breaker_row& row) {
+    to.raw("{");
+    write(to, row);
+    to.raw("}");
+  });
+}
+
 void write(json_writer& to, const core::subscribed& reply) {
   to.raw(R"("subscription":)").text(reply.subscription);
   to.raw(R"(,"cursor":)").text(reply.cursor);

@@ -1,5 +1,6 @@
 // Appends JSON text to an output buffer, piece by piece; the caller sees to commas and braces.
 #pragma once
+#include <charconv>
 #include <string_view>
 
 #include "core/bytes.hpp"
@@ -35,6 +36,12 @@ class json_writer {
   json_writer& integer(Int value) {
     out_.append_int(value);
     return *this;
+  }
+  /// The shortest text that reads back as the same; finite.
+  json_writer& decimal(double value) {
+    char text[32];
+    const auto end = std::to_chars(text, text + sizeof text, value).ptr;
+    return raw({text, static_cast<std::size_t>(end - text)});
   }
   json_writer& boolean(bool value) { return raw(value ? "true" : "false"); }
   /// Lower-case hex digits, quoted.

@@ -16,7 +16,7 @@ using json::token_kind;
 
 template <class... Params>
 constexpr param_set set_of(Params... which) noexcept {
-  return (0U | ... | (1U << static_cast<unsigned>(which)));
+  return (param_set{0} | ... | (param_set{1} << static_cast<unsigned>(which)));
 }
 
 struct signature {
@@ -51,6 +51,22 @@ constexpr signature signature_of(method value) noexcept {
       return {0, set_of(tenant_id, limit, cursor)};
     case method::lockout_clear:
       return {set_of(tenant_id, user_id, reason), 0};
+    case method::breaker_acquire:
+    case method::breaker_status:
+      return {set_of(service), set_of(breaker)};
+    case method::breaker_report:
+      return {set_of(service, outcome, duration_ms), set_of(breaker, epoch, permit, error_kind)};
+    case method::breaker_report_batch:
+      return {set_of(service, source, seq, epoch, counts), set_of(breaker, duration_buckets)};
+    case method::breaker_observe:
+      return {set_of(service, source, source_epoch, seq, state, counts),
+              set_of(breaker, duration_buckets, transition)};
+    case method::breaker_list:
+      return {0, set_of(limit, cursor)};
+    case method::breaker_override:
+      return {set_of(service, mode, reason), set_of(breaker, ttl_s)};
+    case method::breaker_reset:
+      return {set_of(service, reason), set_of(breaker)};
     case method::events_subscribe:
       return {0, set_of(after, types, tenant_id)};
     case method::events_unsubscribe:
@@ -127,9 +143,9 @@ bool params_reader::collect_member(std::size_t key, param_set allowed) {
   if (document_.at(key).lone_surrogate)
     return refuse(core::fail(error_code::INVALID_PARAMS, "params", "lone_surrogate"));
   const std::size_t which = param_names.find(document_.text(key));
-  if (which == param_count || (allowed >> which & 1U) == 0)
+  if (which == param_count || (allowed >> which & 1) == 0)
     return refuse(core::fail(error_code::INVALID_PARAMS, "params", "unknown_parameter"));
-  const param_set bit = 1U << which;
+  const param_set bit = param_set{1} << which;
   if ((seen_ & bit) != 0)
     return refuse(core::fail(error_code::INVALID_PARAMS, param_names[which], "duplicate_key"));
   seen_ |= bit;
@@ -204,6 +220,22 @@ bool params_reader::dispatch(method called, core::request& out) {
       return read(to.emplace<core::list_lockouts>());
     case method::lockout_clear:
       return read(to.emplace<core::clear_lockout>());
+    case method::breaker_acquire:
+      return read(to.emplace<core::acquire_permit>());
+    case method::breaker_report:
+      return read(to.emplace<core::report_call>());
+    case method::breaker_report_batch:
+      return read(to.emplace<core::report_calls>());
+    case method::breaker_observe:
+      return read(to.emplace<core::observe_breaker>());
+    case method::breaker_status:
+      return read(to.emplace<core::breaker_question>());
+    case method::breaker_list:
+      return read(to.emplace<core::list_breakers>());
+    case method::breaker_override:
+      return read(to.emplace<core::override_breaker>());
+    case method::breaker_reset:
+      return read(to.emplace<core::reset_breaker>());
     case method::events_subscribe:
       return read(to.emplace<core::subscribe_events>());
     case method::events_unsubscribe:

@@ -42,7 +42,22 @@ namespace portcullis::net {
   X(digest, "digest")                       \
   X(token, "token")                         \
   X(path, "path")                           \
-  X(actor, "actor")
+  X(actor, "actor")                         \
+  X(breaker, "breaker")                     \
+  X(outcome, "outcome")                     \
+  X(duration_ms, "duration_ms")             \
+  X(epoch, "epoch")                         \
+  X(permit, "permit")                       \
+  X(error_kind, "error_kind")               \
+  X(source, "source")                       \
+  X(source_epoch, "source_epoch")           \
+  X(seq, "seq")                             \
+  X(state, "state")                         \
+  X(counts, "counts")                       \
+  X(duration_buckets, "duration_buckets")   \
+  X(transition, "transition")               \
+  X(mode, "mode")                           \
+  X(ttl_s, "ttl_s")
 
 enum class param : std::uint8_t {
 #define X(id, name) id,
@@ -52,7 +67,7 @@ enum class param : std::uint8_t {
 #define X(id, name) +1
 inline constexpr std::size_t param_count = 0 PORTCULLIS_PARAMS(X);
 #undef X
-static_assert(param_count <= 32, "a set of parameters is 32 bits");
+static_assert(param_count <= 64, "a set of parameters is 64 bits");
 inline constexpr json::name_table param_names(std::array<std::string_view, param_count>{
 #define X(id, name) name,
     PORTCULLIS_PARAMS(X)
@@ -60,7 +75,7 @@ inline constexpr json::name_table param_names(std::array<std::string_view, param
 });
 
 /// A set of parameters; bit i is param i.
-using param_set = std::uint32_t;
+using param_set = std::uint64_t;
 
 /// Reads the params of one call. Made for one call, on the stack. Views in the request point into
 /// the document.
@@ -102,6 +117,14 @@ class params_reader {
   bool read(core::lockout_status& out);
   bool read(core::list_lockouts& out);
   bool read(core::clear_lockout& out);
+  bool read(core::acquire_permit& out) { return read(out.name); }
+  bool read(core::report_call& out);
+  bool read(core::report_calls& out);
+  bool read(core::observe_breaker& out);
+  bool read(core::breaker_question& out) { return read(out.name); }
+  bool read(core::list_breakers& out) { return read(out.page); }
+  bool read(core::override_breaker& out);
+  bool read(core::reset_breaker& out);
   bool read(core::subscribe_events& out);
   bool read(core::unsubscribe_events& out);
   bool read(core::query_events& out);
@@ -118,6 +141,19 @@ class params_reader {
 
   bool read(core::user_name& out);
   bool read(core::page_request& out);
+  bool read(core::breaker_name& out);
+  bool read_reason(std::string_view& out);
+  bool read_number(param which, std::uint64_t& out);
+  bool read_counts(core::reported_calls& out, std::uint64_t sum_max);
+  bool read_durations(core::reported_calls& out, std::uint64_t sum_max);
+  bool read_transition(core::observe_breaker::transition& out);
+  bool integer_at(std::size_t index, std::string_view field, std::int64_t min, std::int64_t max,
+                  std::int64_t& out);
+  template <class Enum, std::size_t N>
+  bool choice_at(std::size_t index, std::string_view field,
+                 const std::array<std::string_view, N>& names, Enum& out);
+  template <class Enum, std::size_t N>
+  bool read_choice(param which, const std::array<std::string_view, N>& names, Enum& out);
   bool read_context(core::context& out);
   bool read_context_member(std::size_t key, core::context& out, unsigned& seen);
   bool read_data(std::string_view& out);
@@ -126,6 +162,7 @@ class params_reader {
   bool read_ttl(param which, std::optional<std::int64_t>& out);
 
   // Single values. Absent: `out` stays as it is, and the call succeeds.
+  bool read_name(param which, std::string_view& out);
   bool read_string(param which, std::size_t bytes_min, std::size_t bytes_max,
                    std::string_view& out);
   bool read_identifier(param which, std::size_t bytes_max, std::string_view& out);
@@ -137,7 +174,7 @@ class params_reader {
   bool string_at(std::size_t index, std::string_view field, std::string_view& out);
 
   [[nodiscard]] bool has(param which) const noexcept {
-    return (seen_ >> static_cast<unsigned>(which) & 1U) != 0;
+    return (seen_ >> static_cast<unsigned>(which) & 1) != 0;
   }
   [[nodiscard]] std::size_t place(param which) const noexcept {
     return places_[static_cast<std::size_t>(which)];

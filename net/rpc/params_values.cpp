@@ -85,18 +85,21 @@ bool params_reader::read_identifier(param which, std::size_t bytes_max, std::str
 
 bool params_reader::read_integer(param which, std::int64_t min, std::int64_t max,
                                  std::int64_t& out) {
-  if (!has(which)) return true;
-  if (document_.at(place(which)).kind != token_kind::number)
-    return refuse(invalid(name_of(which), "integer"));
-  const std::string_view text = document_.raw(place(which));
+  return !has(which) || integer_at(place(which), name_of(which), min, max, out);
+}
+
+bool params_reader::integer_at(std::size_t index, std::string_view field, std::int64_t min,
+                               std::int64_t max, std::int64_t& out) {
+  if (document_.at(index).kind != token_kind::number) return refuse(invalid(field, "integer"));
+  const std::string_view text = document_.raw(index);
   std::int64_t value = 0;
   const auto read = std::from_chars(text.data(), text.data() + text.size(), value);
   if (read.ptr != text.data() + text.size())
-    return refuse(invalid(name_of(which), "integer_without_fraction_or_exponent"));
+    return refuse(invalid(field, "integer_without_fraction_or_exponent"));
   const bool out_of_range = read.ec == std::errc::result_out_of_range;
   const bool negative = text.front() == '-';
-  if (out_of_range ? negative : value < min) return refuse(invalid(name_of(which), "min", min));
-  if (out_of_range || value > max) return refuse(invalid(name_of(which), "max", max));
+  if (out_of_range ? negative : value < min) return refuse(invalid(field, "min", min));
+  if (out_of_range || value > max) return refuse(invalid(field, "max", max));
   out = value;
   return true;
 }
@@ -314,9 +317,7 @@ bool params_reader::read(core::list_lockouts& out) {
 }
 
 bool params_reader::read(core::clear_lockout& out) {
-  if (!read(out.user) || !read_string(param::reason, 1, limits::reason_bytes_max, out.reason))
-    return false;
-  return core::has_no_controls(out.reason) || refuse(invalid("reason", "no_controls"));
+  return read(out.user) && read_reason(out.reason);
 }
 
 bool params_reader::read(core::subscribe_events& out) {

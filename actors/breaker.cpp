@@ -1,0 +1,482 @@
+#include "actors/breaker.hpp"
+
+#include <algorithm>
+
+#include "actors/handlers.hpp"
+#include "actors/shards.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr auto tick_every = std::chrono::milliseconds(100);
+constexpr core::millis save_sources_every_ms = 1'000;
+
+}  // namespace
+
+breaker_actor::behavior_type breaker_behaviour(breaker_self* self, breaker_options options) {
+  set_default_handlers(self);
+  self->state.start(self, std::move(options));
+  auto& state = self->state;
+  self->delayed_send(self, tick_every, tick_atom::value);
+  return {
+      [&state](request_batch& batch) { state.on(batch); },
+      [&state](events_committed& done) { state.on(done); },
+      [&state](list_breakers_after& question) { return state.on(question); },
+      [&state](collect_breakers& question) { return state.on(question); },
+      [&state](policies_changed& change) { state.on(change); },
+      [&state](store_state_changed& change) { state.on(change); },
+      [&state](store_attempts& attempts) { state.on(attempts); },
+      [&state](wire_breakers& peers) { state.on(peers); },
+      [](crash_atom) { throw_on_request(); },
+      [self](tick_atom) {
+        self->state.tick();
+        self->delayed_send(self, tick_every, tick_atom::value);
+      },
+      [&state](stop_atom) {
+        state.finish();
+        return true;
+      },
+  };
+}
+
+void breaker_shard::start(breaker_self* self, breaker_options options) {
+  self_ = self;
+  options_ = std::move(options);
+  now_ms_ = saved_at_ms_ = options_.clock->now_ms();
+  breakers_.emplace(options_.budget);
+  for (const auto& each : std::exchange(options_.stored, {}))
+    breakers_->load(each, options_.policies->breakers, now_ms_);
+  if (shard_of_service(core::own_service, options_.shards) == options_.shard) {
+    const core::breaker_name own{core::own_service, core::store_breaker};
+    const auto made =
+        breakers_->need(core::breaker_kind::hosted, own, options_.policies->breakers, now_ms_);
+    if (made) store_ = *made;
+  }
+  outbox_.emplace(options_.shard, options_.incarnation, true);
+  replier::options replies{options_.loop, options_.replies, options_.encode, 1};
+  options_.random({reinterpret_cast<std::uint8_t*>(&replies.correlation_seed),
+                   sizeof replies.correlation_seed});
+  replies_.emplace(std::move(replies));
+}
+
+void breaker_shard::on(wire_breakers& peers) {
+  peers_ = std::move(peers);
+  tell_journal();
+}
+
+const core::breaker_policy& breaker_shard::policy_of(core::breaker_slot slot) const {
+  if (slot >= policies_.size()) policies_.resize(breakers_->slots(), nullptr);
+  auto& known = policies_[slot];
+  if (known == nullptr) known = &options_.policies->breakers.of(breakers_->name_of(slot));
+  return *known;
+}
+
+// --- requests
+
+void breaker_shard::on(request_batch& batch) {
+  now_ms_ = std::max(now_ms_, batch.now_ms);
+  for (auto& each : batch.requests) take(each);
+  if (batch.loop == options_.loop) options_.pool->give(std::move(batch.requests));
+  flush();
+}
+
+void breaker_shard::take(inbound& request) {
+  if (outbox_->events_in_flight() > options_.events_in_flight_max)
+    return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE));
+  const auto& book = options_.policies->breakers;
+  std::visit(
+      [&](auto& params) {
+        using type = std::decay_t<decltype(params)>;
+        if constexpr (requires { params.name; }) {
+          constexpr bool asks = std::is_same_v<type, core::breaker_question> ||
+                                std::is_same_v<type, core::reset_breaker>;
+          constexpr auto kind = std::is_same_v<type, core::observe_breaker>
+                                    ? core::breaker_kind::observed
+                                    : core::breaker_kind::hosted;
+          auto slot = breakers_->find(params.name);
+          if (slot != core::no_breaker && breakers_->at(slot).busy) {
+            holds_[slot].waiting.push_back(std::move(request));
+            return;
+          }
+          if constexpr (asks) {
+            if (slot == core::no_breaker)
+              return fail(request, core::fail(core::error_code::BREAKER_NOT_FOUND, "breaker"));
+          } else if (slot == core::no_breaker) {
+            const auto made = breakers_->need(kind, params.name, book, now_ms_);
+            if (!made) return fail(request, made.error());
+            slot = *made;
+          } else if ((breakers_->at(slot).hosted() != nullptr) !=
+                     (kind == core::breaker_kind::hosted)) {
+            return fail(request, core::fail(core::error_code::BREAKER_KIND_CONFLICT, "breaker"));
+          }
+          if constexpr (!asks) breakers_->at(slot).used_at_ms = now_ms_;
+          if (slot == store_) {
+            // The journal's: others may look, and overrule it, but not so that it can never be
+            // taken back, as what takes it back is written, too.
+            constexpr bool rules = std::is_same_v<type, core::override_breaker>;
+            bool allowed = asks || rules;
+            if constexpr (rules) allowed = params.mode != core::override_mode::forced_open;
+            if (!allowed) return fail(request, core::fail(core::error_code::FORBIDDEN, "service"));
+          }
+          changes_.clear();
+          if constexpr (std::is_same_v<type, core::acquire_permit>)
+            acquire(request, slot);
+          else if constexpr (std::is_same_v<type, core::report_call> ||
+                             std::is_same_v<type, core::report_calls>)
+            report(request, slot, params);
+          else if constexpr (std::is_same_v<type, core::observe_breaker>)
+            observe(request, slot, params);
+          else if constexpr (std::is_same_v<type, core::override_breaker>)
+            command_override(request, slot, params);
+          else if constexpr (std::is_same_v<type, core::reset_breaker>)
+            command_reset(request, slot, params);
+          else
+            show(request, slot);
+        } else {
+          fail(request, core::fail(core::error_code::INTERNAL));
+        }
+      },
+      request.what.params);
+}
+
+void breaker_shard::acquire(inbound& request, core::breaker_slot slot) {
+  auto& hosted = *breakers_->at(slot).hosted();
+  const auto admitted = hosted.acquire(policy_of(slot), now_ms_, options_.random, changes_);
+  if (admitted.allowed)
+    answer(request, slot, core::permit_granted{hosted.state(), hosted.epoch(), admitted.permit});
+  else
+    answer(request, slot,
+           core::permit_denied{hosted.state(), hosted.epoch(), admitted.retry_after_ms});
+  if (admitted.permit) breakers_->schedule(slot, policy_of(slot), now_ms_);
+}
+
+void breaker_shard::report(inbound& request, core::breaker_slot slot,
+                           const core::report_call& call) {
+  auto& hosted = *breakers_->at(slot).hosted();
+  const auto done = hosted.report(call, policy_of(slot), now_ms_, options_.random, changes_);
+  if (done)
+    answer(request, slot, hosted.position());
+  else
+    answer(request, slot, core::failed{done.error(), {}});
+}
+
+void breaker_shard::report(inbound& request, core::breaker_slot slot,
+                           const core::report_calls& batch) {
+  auto& hosted = *breakers_->at(slot).hosted();
+  const auto done = hosted.report(batch, policy_of(slot), now_ms_, options_.random, changes_);
+  if (done)
+    answer(request, slot, *done);
+  else
+    answer(request, slot, core::failed{done.error(), {}});
+}
+
+void breaker_shard::observe(inbound& request, core::breaker_slot slot,
+                            const core::observe_breaker& report) {
+  auto& observed = *breakers_->at(slot).observed();
+  const bool known = observed.has_unsaved();
+  const auto done = observed.observe(report, now_ms_, changes_);
+  if (!known && observed.has_unsaved()) reported_.push_back(slot);
+  if (done)
+    answer(request, slot, *done);
+  else
+    answer(request, slot, core::failed{done.error(), {}});
+}
+
+core::breaker_row breaker_shard::describe(core::breaker_slot slot) const {
+  const auto& what = breakers_->at(slot).what;
+  if (const auto* hosted = std::get_if<core::hosted_breaker>(&what))
+    return hosted->describe(policy_of(slot), now_ms_);
+  return std::get<core::observed_breaker>(what).describe(now_ms_);
+}
+
+void breaker_shard::show(inbound& request, core::breaker_slot slot) {
+  if (auto* hosted = breakers_->at(slot).hosted())
+    hosted->advance(policy_of(slot), now_ms_, options_.random, changes_);
+  answer(request, slot, core::breaker_status{describe(slot)});
+}
+
+void breaker_shard::command_override(inbound& request, core::breaker_slot slot,
+                                     const core::override_breaker& order) {
+  auto& hosted = *breakers_->at(slot).hosted();
+  hosted.advance(policy_of(slot), now_ms_, options_.random, changes_);
+  decide(request, slot,
+         hosted.decide_override(order, request.who->name, core::override_scope::node, now_ms_));
+}
+
+void breaker_shard::command_reset(inbound& request, core::breaker_slot slot,
+                                  const core::reset_breaker& order) {
+  auto* hosted = breakers_->at(slot).hosted();
+  if (hosted == nullptr)
+    return fail(request, core::fail(core::error_code::BREAKER_KIND_CONFLICT, "breaker"));
+  hosted->advance(policy_of(slot), now_ms_, options_.random, changes_);
+  decide(request, slot, hosted->decide_reset(order.reason));
+}
+
+/// Decide, commit, apply: whoever is told of it can rely on it.
+void breaker_shard::decide(inbound& request, core::breaker_slot slot,
+                           std::optional<core::event_body> body) {
+  if (!body) return answer(request, slot, breakers_->at(slot).hosted()->position());
+  log_changes(slot, replies_->correlation_of(request));
+  if (store_trouble_) return fail(request, *store_trouble_);
+  auto what = draft(*std::move(body));
+  what.correlation_id = replies_->correlation_of(request);
+  what.actor = request.who->name;
+  breakers_->at(slot).busy = true;
+  std::vector<core::event> events{what};
+  outbox_->add_durable(std::move(events), await(slot));
+  holds_[slot].decided = command{std::move(request), std::move(what)};
+}
+
+core::event breaker_shard::draft(core::event_body body) const {
+  core::event what;
+  what.at_ms = what.decided_at_ms = now_ms_;
+  what.body = std::move(body);
+  return what;
+}
+
+/// Hands what changed to the log, and makes whoever asks wait until it is there.
+void breaker_shard::log_changes(core::breaker_slot slot, const std::string& correlation_id) {
+  if (changes_.empty()) return;
+  for (auto& body : std::exchange(changes_, {})) {
+    auto what = draft(std::move(body));
+    what.correlation_id = correlation_id;
+    outbox_->add(std::move(what));
+  }
+  save_sources(slot);  // an observed state and what it was reported by stand or fall together
+  breakers_->schedule(slot, policy_of(slot), now_ms_);
+  if (!store_trouble_) {  // with a full disk deciding goes on, and the log catches up
+    breakers_->at(slot).busy = true;
+    outbox_->wait_for_applied(await(slot));
+  }
+  if (slot == store_) tell_journal();
+}
+
+/// From here on the breaker waits for the batch that is told of this, and no earlier one.
+awaited breaker_shard::await(core::breaker_slot slot) {
+  holds_[slot].awaits = ++last_wait_;
+  return {slot, last_wait_};
+}
+
+void breaker_shard::answer(inbound& request, core::breaker_slot slot, core::reply reply) {
+  log_changes(slot, changes_.empty() ? std::string() : replies_->correlation_of(request));
+  if (breakers_->at(slot).busy) {
+    holds_[slot].replies.push_back({std::move(request), std::move(reply)});
+    return;
+  }
+  if (const auto* failed = std::get_if<core::failed>(&reply)) return fail(request, failed->why);
+  replies_->answer(request, reply);
+}
+
+// --- the log's word
+
+void breaker_shard::on(events_committed& done) {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  if (done.batch->incarnation != outbox_->incarnation()) return;
+  for (const auto& whose : outbox_->done(*done.batch)) {
+    const core::breaker_slot slot = whose.user;
+    const auto found = holds_.find(slot);
+    if (found == holds_.end() || found->second.awaits != whose.tenant_operation) continue;
+    if (auto& decided = found->second.decided; decided && done.batch->durable) {
+      const auto order = std::move(*std::exchange(decided, std::nullopt));
+      if (done.refused) {
+        fail(order.request, done.why);
+      } else {
+        auto& hosted = *breakers_->at(slot).hosted();
+        hosted.apply(order.what.body, order.what.actor, policy_of(slot), order.what.decided_at_ms);
+        breakers_->schedule(slot, policy_of(slot), now_ms_);
+        if (slot == store_) tell_journal();
+        replies_->answer(order.request, hosted.position());
+      }
+    }
+    release(slot);
+  }
+  flush();
+}
+
+/// Answers what was held back and takes what waited, until something has to wait again.
+void breaker_shard::release(core::breaker_slot slot) {
+  const auto found = holds_.find(slot);
+  if (found->second.decided) return;
+  for (auto& each : std::exchange(found->second.replies, {})) {
+    if (const auto* failed = std::get_if<core::failed>(&each.reply))
+      fail(each.request, failed->why);
+    else
+      replies_->answer(each.request, each.reply);
+  }
+  auto waiting = std::move(found->second.waiting);
+  holds_.erase(found);
+  breakers_->at(slot).busy = false;
+  while (!waiting.empty()) {
+    auto next = std::move(waiting.front());
+    waiting.pop_front();
+    take(next);
+    if (!breakers_->at(slot).busy) continue;
+    auto& behind = holds_[slot].waiting;
+    behind.insert(behind.end(), std::make_move_iterator(waiting.begin()),
+                  std::make_move_iterator(waiting.end()));
+    return;
+  }
+}
+
+void breaker_shard::on(const store_state_changed& change) {
+  store_trouble_.reset();
+  if (!change.degraded) return;
+  store_trouble_ = change.why;
+  // What has changed already is no secret for as long as the disk is full.
+  std::vector<core::breaker_slot> slots;
+  for (const auto& [slot, each] : holds_)
+    if (!each.decided) slots.push_back(slot);
+  for (const auto slot : slots) release(slot);
+  flush();
+}
+
+void breaker_shard::on(policies_changed& change) {
+  options_.policies = std::move(change.book);
+  policies_.clear();
+  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot)
+    if (breakers_->used(slot)) breakers_->schedule(slot, policy_of(slot), now_ms_);
+}
+
+// --- the store's own breaker
+
+void breaker_shard::on(const store_attempts& attempts) {
+  if (store_ == core::no_breaker) return;
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  auto& hosted = *breakers_->at(store_).hosted();
+  breakers_->at(store_).used_at_ms = now_ms_;
+  changes_.clear();
+  core::report_call call;
+  call.duration_ms = attempts.longest_ms;
+  call.permit = attempts.permit;
+  const auto report = [&](core::call_outcome outcome, std::uint64_t times) {
+    call.outcome = outcome;
+    for (; times > 0; --times)
+      (void)hosted.report(call, policy_of(store_), now_ms_, options_.random, changes_);
+  };
+  report(core::call_outcome::success, attempts.succeeded);
+  report(core::call_outcome::failure, attempts.failed);
+  log_changes(store_, {});
+  flush();
+}
+
+/// Whether it may write; while half-open, with a permit for one attempt.
+void breaker_shard::tell_journal() {
+  if (store_ == core::no_breaker || !peers_.journal) return;
+  auto& hosted = *breakers_->at(store_).hosted();
+  const auto admitted = hosted.acquire(policy_of(store_), now_ms_, options_.random, changes_);
+  self_->send(peers_.journal, store_gate{admitted.allowed, admitted.permit});
+  if (admitted.permit) breakers_->schedule(store_, policy_of(store_), now_ms_);
+  log_changes(store_, {});  // what was due at this very moment
+}
+
+// --- time
+
+void breaker_shard::due(core::breaker_slot slot) {
+  auto& each = breakers_->at(slot);
+  const auto& policy = policy_of(slot);
+  if (each.busy) return breakers_->schedule(slot, policy, now_ms_ + 1);
+  changes_.clear();
+  auto* hosted = each.hosted();
+  const bool overridden =
+      hosted != nullptr && hosted->override_in_force().mode != core::override_mode::none;
+  if (slot != store_ && !overridden && now_ms_ >= each.used_at_ms + policy.retire_after_ms) {
+    const auto whose = breakers_->name_of(slot);
+    const auto epoch =
+        hosted != nullptr ? hosted->epoch() : std::get<core::observed_breaker>(each.what).epoch();
+    outbox_->add(draft(
+        core::breaker_retired{std::string(whose.service), std::string(whose.breaker), epoch}));
+    std::erase(reported_, slot);
+    if (slot < policies_.size()) policies_[slot] = nullptr;
+    return breakers_->erase(slot);
+  }
+  if (hosted != nullptr) hosted->advance(policy, now_ms_, options_.random, changes_);
+  log_changes(slot, {});
+  breakers_->schedule(slot, policy, now_ms_);
+}
+
+void breaker_shard::tick() {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  breakers_->advance(now_ms_, core::limits::breakers_due_per_tick_max,
+                     [this](core::breaker_slot slot) { due(slot); });
+  if (now_ms_ >= saved_at_ms_ + save_sources_every_ms) {
+    saved_at_ms_ = now_ms_;
+    for (const auto slot : std::exchange(reported_, {})) save_sources(slot);
+  }
+  flush();
+}
+
+void breaker_shard::save_sources(core::breaker_slot slot) {
+  auto* observed = breakers_->at(slot).observed();
+  if (observed == nullptr) return;
+  for (auto& row : observed->take_unsaved()) outbox_->add_source(std::move(row));
+}
+
+void breaker_shard::flush() {
+  outbox_->flush(
+      [this](batch_ptr batch) { self_->send(peers_.hub, log_events{std::move(batch)}); });
+  replies_->flush([this](std::size_t loop, reply_batch batch) {
+    self_->send(peers_.gateways[loop], std::move(batch));
+  });
+}
+
+void breaker_shard::finish() {
+  for (const auto slot : std::exchange(reported_, {})) save_sources(slot);
+  flush();
+}
+
+// --- questions
+
+breakers_listed breaker_shard::on(const list_breakers_after& question) const {
+  breakers_listed out;
+  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
+    if (!breakers_->used(slot) || breakers_->at(slot).number <= question.number) continue;
+    if (!question.who->sees_service(breakers_->name_of(slot).service)) continue;
+    auto& row = out.rows.emplace_back(breakers_listed::row{breakers_->at(slot).number, {}});
+    row.what = describe(slot);
+    row.what.sources.clear();
+  }
+  std::sort(out.rows.begin(), out.rows.end(),
+            [](const auto& a, const auto& b) { return a.number < b.number; });
+  out.more = out.rows.size() > question.limit;
+  if (out.more) out.rows.resize(question.limit);
+  return out;
+}
+
+breakers_collected breaker_shard::on(const collect_breakers&) const {
+  breakers_collected out;
+  out.tallies.incarnation = options_.incarnation;
+  const auto now_ms = std::max(now_ms_, options_.clock->now_ms());
+  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
+    if (!breakers_->used(slot)) continue;
+    const auto& each = breakers_->at(slot);
+    auto& to = out.tallies.breakers.emplace_back();
+    const auto whose = breakers_->name_of(slot);
+    to.service = whose.service;
+    to.breaker = whose.breaker;
+    to.number = each.number;
+    if (const auto* hosted = std::get_if<core::hosted_breaker>(&each.what)) {
+      to.kind = core::breaker_kind::hosted;
+      to.state = hosted->state();
+      if (const auto& override_ = hosted->override_in_force();
+          override_.mode != core::override_mode::none)
+        to.overridden = override_.scope;
+      const auto rates = hosted->rates(policy_of(slot));
+      to.failure_ratio = rates.failure;
+      to.slow_ratio = rates.slow;
+      to.open_ms = static_cast<std::uint64_t>(hosted->open_ms(now_ms));
+      to.tallies = hosted->tallies();
+    } else {
+      const auto& observed = std::get<core::observed_breaker>(each.what);
+      to.kind = core::breaker_kind::observed;
+      to.state = observed.state();
+      to.open_ms = static_cast<std::uint64_t>(observed.open_ms(now_ms));
+      to.tallies = observed.tallies();
+    }
+  }
+  std::sort(out.tallies.breakers.begin(), out.tallies.breakers.end(),
+            [](const auto& a, const auto& b) { return a.number < b.number; });
+  out.mailbox_depth = self_->mailbox().size();
+  return out;
+}
+
+}  // namespace portcullis::actors

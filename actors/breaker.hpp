@@ -1,0 +1,107 @@
+// The breaker actor: one a shard, pinned to its loop. Owns the breakers of the shard's services;
+// decisions are core's, this is who waits for what. No reply tells a change of state that is not
+// durable, as long as the disk takes events.
+#pragma once
+#include <deque>
+#include <unordered_map>
+
+#include "actors/interfaces.hpp"
+#include "actors/outbox.hpp"
+#include "actors/pinned.hpp"
+#include "actors/replier.hpp"
+#include "core/breaker/set.hpp"
+#include "core/clock.hpp"
+
+namespace portcullis::actors {
+
+struct breaker_options {
+  std::uint32_t shard = 0, shards = 1, loop = 0;
+  std::uint64_t incarnation = 1;
+  std::shared_ptr<const core::policy_book> policies;
+  core::random_source random;
+  core::clock* clock = nullptr;
+  std::shared_ptr<core::breaker_budget> budget;  // the node's
+  std::vector<core::stored_breaker> stored;
+  net::reply_port* replies = nullptr;
+  std::function<void(const core::reply&, std::string&)> encode;
+  std::shared_ptr<batch_pool> pool;
+  std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
+};
+
+class breaker_shard;
+using breaker_self = pinned_actor<breaker_actor, breaker_shard>;
+breaker_actor::behavior_type breaker_behaviour(breaker_self* self, breaker_options options);
+
+class breaker_shard {
+ public:
+  void start(breaker_self* self, breaker_options options);
+  void on(request_batch& batch);
+  void on(events_committed& done);
+  breakers_listed on(const list_breakers_after& question) const;
+  breakers_collected on(const collect_breakers&) const;
+  void on(policies_changed& change);
+  void on(const store_state_changed& change);
+  void on(const store_attempts& attempts);
+  void on(wire_breakers& peers);
+  void tick();
+  void finish();
+  static constexpr const char* name = "breaker";
+
+ private:
+  /// An override or a reset, until it is durable.
+  struct command {
+    inbound request;
+    core::event what;
+  };
+  struct held_reply {
+    inbound request;
+    core::reply reply;
+  };
+  /// Requests of one breaker, in order. What was decided waits for the disk, the others for that.
+  struct hold {
+    std::uint64_t awaits = 0;  // which of the batches this is over with
+    std::optional<command> decided;
+    std::vector<held_reply> replies;
+    std::deque<inbound> waiting;
+  };
+
+  void take(inbound& request);
+  void acquire(inbound& request, core::breaker_slot slot);
+  void report(inbound& request, core::breaker_slot slot, const core::report_call& call);
+  void report(inbound& request, core::breaker_slot slot, const core::report_calls& batch);
+  void observe(inbound& request, core::breaker_slot slot, const core::observe_breaker& report);
+  void show(inbound& request, core::breaker_slot slot);
+  void command_override(inbound& request, core::breaker_slot slot,
+                        const core::override_breaker& order);
+  void command_reset(inbound& request, core::breaker_slot slot, const core::reset_breaker& order);
+  void decide(inbound& request, core::breaker_slot slot, std::optional<core::event_body> body);
+  void answer(inbound& request, core::breaker_slot slot, core::reply reply);
+  void fail(const inbound& request, const core::error& why) { replies_->fail(request, why); }
+  void log_changes(core::breaker_slot slot, const std::string& correlation_id);
+  void tell_journal();
+  void save_sources(core::breaker_slot slot);
+  void due(core::breaker_slot slot);
+  void release(core::breaker_slot slot);
+  void flush();
+  [[nodiscard]] core::event draft(core::event_body body) const;
+  [[nodiscard]] awaited await(core::breaker_slot slot);
+  [[nodiscard]] const core::breaker_policy& policy_of(core::breaker_slot slot) const;
+  [[nodiscard]] core::breaker_row describe(core::breaker_slot slot) const;
+
+  breaker_self* self_ = nullptr;
+  breaker_options options_;
+  std::optional<core::breaker_set> breakers_;
+  std::optional<outbox> outbox_;
+  std::optional<replier> replies_;
+  wire_breakers peers_;
+  std::unordered_map<core::breaker_slot, hold> holds_;
+  std::uint64_t last_wait_ = 0;
+  mutable std::vector<const core::breaker_policy*> policies_;  // by slot, as found; null: look
+  core::breaker_slot store_ = core::no_breaker;  // the store's own breaker, where it lives here
+  std::vector<core::event_body> changes_;        // of the call under way
+  std::vector<core::breaker_slot> reported_;     // observed, with sources to be saved
+  std::optional<core::error> store_trouble_;
+  core::millis now_ms_ = 0, saved_at_ms_ = 0;
+};
+
+}  // namespace portcullis::actors

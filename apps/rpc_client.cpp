@@ -1,0 +1,118 @@
+#include "apps/rpc_client.hpp"
+
+#include <fmt/format.h>
+#include <simdjson.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+
+#include "apps/commands.hpp"
+#include "core/bytes.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+struct outcome {
+  bool usable = false, error = false;
+  std::string json;
+};
+
+/// Takes `result` or `error` out of a reply, byte for byte.
+outcome outcome_of(const std::string& line) {
+  simdjson::ondemand::parser parser;
+  const simdjson::padded_string padded(line);
+  for (const char* member : {"result", "error"}) {
+    simdjson::ondemand::document document;
+    if (parser.iterate(padded).get(document) != simdjson::SUCCESS) return {};
+    simdjson::ondemand::object object;
+    std::string_view raw;
+    if (document.find_field_unordered(member).get_object().get(object) != simdjson::SUCCESS)
+      continue;
+    if (object.raw_json().get(raw) != simdjson::SUCCESS) continue;
+    return {true, member == std::string_view("error"), std::string(raw)};
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_server_options(CLI::App& command, server_options& given) {
+  command.add_option("--address", given.address, "The server")
+      ->type_name("ADDRESS:PORT")
+      ->capture_default_str();
+  command.add_option("--token-file", given.token_file, "Log in with the token in this file")
+      ->type_name("FILE");
+  command
+      .add_option("--timeout", given.timeout_s,
+                  "Seconds to wait for the connection and for each answer")
+      ->type_name("S")
+      ->check(CLI::Range(0.001, 3600.0))
+      ->capture_default_str();
+}
+
+void print_json(std::string_view json) {
+  if (isatty(STDOUT_FILENO) == 0) {
+    fmt::print("{}\n", json);
+    return;
+  }
+  const auto value = nlohmann::ordered_json::parse(json, nullptr, false);
+  fmt::print("{}\n", value.is_discarded() ? std::string(json) : value.dump(2));
+}
+
+rpc_client::rpc_client(const server_options& given)
+    : given_(given),
+      server_(std::chrono::milliseconds(static_cast<std::int64_t>(given.timeout_s * 1000))) {}
+
+int rpc_client::unreachable(std::string_view why) const {
+  fmt::print(stderr, "portcullis: {}: {}\n", given_.address, why);
+  return exit_unreachable;
+}
+
+int rpc_client::open() {
+  std::optional<std::string> token;
+  if (!given_.token_file.empty()) {
+    std::string why;
+    token = read_token(given_.token_file, why);
+    if (!token) {
+      fmt::print(stderr, "portcullis: {}\n", why);
+      return exit_usage;
+    }
+  }
+  if (!server_.connect(given_.address)) return unreachable(server_.why());
+  std::string result;
+  return token ? exchange(login_line(*token), result) : -1;
+}
+
+int rpc_client::exchange(std::string_view line, std::string& result) {
+  if (!server_.send(line)) return unreachable(server_.why());
+  const auto reply = server_.receive();
+  if (!reply) return unreachable(server_.why());
+  auto got = outcome_of(*reply);
+  if (!got.usable) return unreachable("the answer is not a JSON-RPC reply");
+  if (got.error) {
+    print_json(got.json);
+    return exit_failed;
+  }
+  result = std::move(got.json);
+  return -1;
+}
+
+int rpc_client::call(std::string_view method, std::string_view params, std::string& result) {
+  core::byte_buffer line;
+  line.append(R"({"jsonrpc":"2.0","id":1,"method":)");
+  core::append_json_string(line, method);
+  line.append(R"(,"params":)");
+  line.append(params);
+  line.append("}\n");
+  return exchange(line.view(), result);
+}
+
+int rpc_client::wait(std::string& line) {
+  auto next = server_.receive_whenever();
+  if (!next) return unreachable(server_.why());
+  line = std::move(*next);
+  return -1;
+}
+
+}  // namespace portcullis::apps

@@ -1,0 +1,43 @@
+// Asking a server, for commands: connecting, logging in, one call after the other.
+#pragma once
+#include <string>
+#include <string_view>
+
+#include "apps/line_client.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace portcullis::apps {
+
+struct server_options {
+  std::string address = "127.0.0.1:7420";
+  std::string token_file;
+  double timeout_s = 10;
+};
+/// --address, --token-file and --timeout, into `given`, which must outlive the parsing.
+void add_server_options(CLI::App& command, server_options& given);
+
+/// Prints JSON: as it came in a pipe, indented on a terminal.
+void print_json(std::string_view json);
+
+/// Each call answers -1 when it went well; otherwise it has told why (an error reply on standard
+/// output, what else went wrong on standard error) and answers the exit status.
+class rpc_client {
+ public:
+  explicit rpc_client(const server_options& given);
+  [[nodiscard]] int open();
+  /// `params`: a JSON object. `result`: the reply's, byte for byte.
+  [[nodiscard]] int call(std::string_view method, std::string_view params, std::string& result);
+  /// The next line that the server sends by itself; waits as long as it takes.
+  [[nodiscard]] int wait(std::string& line);
+
+ private:
+  [[nodiscard]] int exchange(std::string_view line, std::string& result);
+  [[nodiscard]] int unreachable(std::string_view why) const;
+  const server_options& given_;
+  line_client server_;
+};
+
+}  // namespace portcullis::apps

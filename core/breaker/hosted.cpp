@@ -1,0 +1,332 @@
+#include "core/breaker/hosted.hpp"
+
+#include "core/limits.hpp"
+
+namespace portcullis::core {
+namespace {
+
+constexpr millis retry_probe_ms = 1'000;  // at most, while others try a half-open breaker
+
+bool is_slow(const report_call& call, const breaker_policy& policy) noexcept {
+  return call.outcome != call_outcome::ignored && call.duration_ms > policy.slow_call_ms;
+}
+
+call_result result_of(call_outcome outcome, bool slow) noexcept {
+  switch (outcome) {
+    case call_outcome::success:
+      return slow ? call_result::slow_success : call_result::success;
+    case call_outcome::failure:
+      return slow ? call_result::slow_failure : call_result::failure;
+    case call_outcome::timeout:
+      return call_result::timeout;
+    case call_outcome::ignored:
+      return call_result::ignored;
+  }
+  __builtin_unreachable();
+}
+
+double ratio(std::uint64_t part, std::uint64_t whole) noexcept {
+  return static_cast<double>(part) / static_cast<double>(whole);
+}
+
+}  // namespace
+
+seen_sequence::place seen_sequence::look(std::uint64_t seq) const noexcept {
+  if (bits_ == 0 || seq > highest_) return place::newest;
+  const auto behind = highest_ - seq;
+  if (behind >= width) return place::too_old;
+  return (bits_ >> behind & 1U) != 0 ? place::duplicate : place::late;
+}
+
+void seen_sequence::add(std::uint64_t seq) noexcept {
+  if (bits_ == 0 || seq > highest_) {
+    const auto ahead = bits_ == 0 ? width : seq - highest_;
+    bits_ = ahead >= width ? 1 : bits_ << ahead | 1;
+    highest_ = seq;
+    return;
+  }
+  if (highest_ - seq < width) bits_ |= std::uint64_t{1} << (highest_ - seq);
+}
+
+hosted_breaker::hosted_breaker(std::string service, std::string breaker,
+                               const breaker_policy& policy, millis now_ms)
+    : service_(std::move(service)),
+      breaker_(std::move(breaker)),
+      tag_(tag_of({service_, breaker_})),
+      since_ms_(now_ms) {
+  window_.reset(policy, now_ms);
+}
+
+// --- calls
+
+hosted_breaker::admission hosted_breaker::acquire(const breaker_policy& policy, millis now_ms,
+                                                  const random_source& random, changes& out) {
+  advance(policy, now_ms, random, out);
+  if (override_.mode == override_mode::none && base_ == breaker_state::open && now_ms >= until_ms_)
+    half_open(policy, now_ms, out);  // auto_half_open is off: the caller is what drives it
+  admission answer;
+  if (override_.mode == override_mode::disabled) {
+    answer.allowed = true;
+    return answer;
+  }
+  if (judges()) {
+    answer.allowed = true;
+  } else if (probing()) {
+    const auto under_way = static_cast<std::uint32_t>(round_.out.size());
+    answer.allowed = under_way < policy.half_open_concurrency &&
+                     round_.settled + under_way < policy.half_open_permits;
+    if (answer.allowed) {
+      const auto number = round_.next_number++;
+      round_.out.push_back({number, now_ms + policy.permit_ttl_ms});
+      answer.permit = breaker_permit{tag_, round_.epoch, round_.nonce, number};
+    } else {
+      auto free_ms = until_ms_;
+      for (const auto& each : round_.out) free_ms = std::min(free_ms, each.deadline_ms);
+      answer.retry_after_ms = std::clamp<millis>(free_ms - now_ms, 0, retry_probe_ms);
+    }
+  } else if (override_.mode == override_mode::forced_open) {
+    answer.retry_after_ms = override_.expires_at_ms
+                                ? std::max<millis>(0, *override_.expires_at_ms - now_ms)
+                                : policy.open_wait_ms;
+  } else {
+    answer.retry_after_ms = std::max<millis>(0, until_ms_ - now_ms);
+  }
+  tallies_.count(answer.allowed ? permit_outcome::granted : permit_outcome::denied);
+  if (!answer.allowed) {
+    ++tallies_.calls[call_result::rejected];
+    ++phase_[call_result::rejected];
+  }
+  return answer;
+}
+
+void hosted_breaker::total(call_result result, const report_call& call) {
+  ++tallies_.calls[result];
+  if (call.outcome == call_outcome::ignored) return;
+  tallies_.timed(call.duration_ms);
+  if (call.outcome != call_outcome::success)
+    ++tallies_.errors[static_cast<std::size_t>(call.error.value_or(call_error::other))];
+}
+
+hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
+  const auto drop = [&](std::vector<std::uint32_t>& from) {
+    return std::erase(from, permit.number) > 0;
+  };
+  if (permit.epoch == round_.epoch && permit.round == round_.nonce) {
+    if (permit.number >= round_.next_number) return settling::never;
+    const auto found =
+        std::find_if(round_.out.begin(), round_.out.end(),
+                     [&](const probe_round::probe& each) { return each.number == permit.number; });
+    if (found != round_.out.end()) {
+      round_.out.erase(found);
+      return settling::counts;
+    }
+    return drop(round_.expired) ? settling::late : settling::duplicate;
+  }
+  for (auto& past : past_) {
+    if (permit.epoch != past.epoch || permit.round != past.nonce) continue;
+    if (permit.number >= past.next_number) return settling::never;
+    return drop(past.open) ? settling::late : settling::duplicate;
+  }
+  return settling::late;  // of a phase that nobody remembers
+}
+
+result<nothing> hosted_breaker::report(const report_call& call, const breaker_policy& policy,
+                                       millis now_ms, const random_source& random, changes& out) {
+  advance(policy, now_ms, random, out);
+  if (call.permit && call.permit->breaker != tag_)
+    return fail(error_code::BREAKER_PERMIT_INVALID, "permit", "of_this_breaker");
+  const bool slow = is_slow(call, policy);
+  const auto result = result_of(call.outcome, slow);
+  auto how = settling::late;
+  if (call.permit) {
+    how = settle(*call.permit);
+    if (how == settling::never)
+      return fail(error_code::BREAKER_PERMIT_INVALID, "permit", "given_out");
+  }
+  if (override_.mode == override_mode::disabled) return nothing{};
+  if (how == settling::duplicate) {
+    tallies_.count(permit_outcome::duplicate);
+    return nothing{};
+  }
+  total(result, call);
+  if (how == settling::counts && probing()) {
+    ++phase_[result];
+    if (call.outcome == call_outcome::ignored) return nothing{};  // its slot is free again
+    ++round_.settled;
+    if (call.outcome != call_outcome::success) ++round_.failures;
+    if (slow) ++round_.slow;
+    judge_round(policy, now_ms, random, out);
+    return nothing{};
+  }
+  if (call.permit || !judges() || (call.epoch && *call.epoch != epoch_)) {
+    tallies_.count(permit_outcome::stale);
+    return nothing{};
+  }
+  if (call.outcome == call_outcome::ignored) {
+    ++phase_[result];
+    return nothing{};
+  }
+  if (!window_.fits(policy)) window_.reset(policy, now_ms);
+  window_.add(result, slow, 1, now_ms);
+  consecutive_ = call.outcome == call_outcome::success ? 0 : consecutive_ + 1;
+  judge(policy, now_ms, random, out);
+  return nothing{};
+}
+
+result<calls_counted> hosted_breaker::report(const report_calls& batch,
+                                             const breaker_policy& policy, millis now_ms,
+                                             const random_source& random, changes& out) {
+  advance(policy, now_ms, random, out);
+  auto found = sources_.find(batch.source);
+  if (found == sources_.end()) {
+    if (sources_.size() == limits::breaker_sources_max) {
+      const auto quietest =
+          std::min_element(sources_.begin(), sources_.end(), [](const auto& a, const auto& b) {
+            return a.second.last_report_at_ms < b.second.last_report_at_ms;
+          });
+      if (quietest->second.last_report_at_ms > now_ms - limits::source_silent_ms) {
+        tallies_.count(report_refusal::source_limit);
+        return fail(error_code::BREAKER_SOURCE_LIMIT, "source", "sources_max",
+                    limits::breaker_sources_max);
+      }
+      sources_.erase(quietest);
+    }
+    found = sources_.emplace(batch.source, batch_source{}).first;
+  }
+  auto& source = found->second;
+  source.last_report_at_ms = now_ms;
+  const auto place = source.seen.look(batch.seq);
+  if (place == seen_sequence::place::duplicate) {
+    tallies_.count(permit_outcome::duplicate);
+    return calls_counted{position(), false, true};
+  }
+  if (place == seen_sequence::place::too_old) source.seen = {};
+  source.seen.add(batch.seq);
+  add(*batch.calls, batch.epoch, policy, now_ms, random, out);
+  return calls_counted{position(), true, false};
+}
+
+void hosted_breaker::add(const reported_calls& calls, std::uint64_t epoch,
+                         const breaker_policy& policy, millis now_ms, const random_source& random,
+                         changes& out) {
+  if (override_.mode == override_mode::disabled) return;
+  tallies_.calls += calls.counts;
+  tallies_.errors[static_cast<std::size_t>(call_error::other)] += calls.counts.failures();
+  if (calls.durations) tallies_.timed(*calls.durations);
+  if (!judges() || epoch != epoch_) {
+    tallies_.count(permit_outcome::stale);
+    return;
+  }
+  if (!window_.fits(policy)) window_.reset(policy, now_ms);
+  using enum call_result;
+  phase_[ignored] += calls.counts[ignored];
+  phase_[rejected] += calls.counts[rejected];
+  for (const auto each : {success, slow_success, failure, slow_failure, timeout})
+    if (calls.counts[each] > 0)
+      window_.add(each, false, static_cast<std::uint32_t>(calls.counts[each]), now_ms);
+  // In which order they came is not told: a success among them ends a row of failures.
+  if (calls.counts.calls() > calls.counts.failures())
+    consecutive_ = 0;
+  else
+    consecutive_ += static_cast<std::uint32_t>(calls.counts.failures());
+  judge(policy, now_ms, random, out);
+}
+
+// --- judging
+
+hosted_breaker::ratios hosted_breaker::rates(const breaker_policy& policy) const noexcept {
+  const bool round = override_.mode == override_mode::none && base_ == breaker_state::half_open;
+  const auto calls = round ? round_.settled : window_.calls();
+  const auto needed = round ? policy.half_open_permits : policy.calls_needed();
+  if (calls == 0 || calls < needed) return {};
+  return {ratio(round ? round_.failures : window_.failures(), calls),
+          ratio(round ? round_.slow : window_.slow(), calls)};
+}
+
+std::optional<breaker_cause> hosted_breaker::breach(const breaker_policy& policy) const noexcept {
+  if (policy.consecutive_failures > 0 && consecutive_ >= policy.consecutive_failures)
+    return breaker_cause::consecutive_failures;
+  const auto rate = rates(policy);
+  if (rate.failure && *rate.failure >= policy.failure_rate_threshold)
+    return breaker_cause::failure_rate;
+  if (rate.slow && *rate.slow >= policy.slow_rate_threshold) return breaker_cause::slow_rate;
+  return std::nullopt;
+}
+
+void hosted_breaker::judge(const breaker_policy& policy, millis now_ms, const random_source& random,
+                           changes& out) {
+  const auto why = breach(policy);
+  if (override_.mode == override_mode::none) {
+    if (why) open(*why, policy, now_ms, random, out);
+    return;
+  }
+  const bool first = why && !breached_;
+  breached_ = why.has_value();
+  if (!first) return;
+  out.emplace_back(breaker_would_open{service_, breaker_, epoch_, *why, phase_counts()});
+}
+
+/// Decides as soon as nothing can change the outcome.
+void hosted_breaker::judge_round(const breaker_policy& policy, millis now_ms,
+                                 const random_source& random, changes& out) {
+  const auto whole = std::max<std::uint64_t>(policy.half_open_permits, round_.settled);
+  if (ratio(round_.failures, whole) >= policy.failure_rate_threshold)
+    return open(breaker_cause::probe_failed, policy, now_ms, random, out);
+  if (ratio(round_.slow, whole) >= policy.slow_rate_threshold)
+    return open(breaker_cause::probe_slow, policy, now_ms, random, out);
+  if (round_.settled >= policy.half_open_permits)
+    close(breaker_cause::probe_succeeded, policy, now_ms, out);
+}
+
+// --- time
+
+void hosted_breaker::expire_permits(const breaker_policy& policy, millis now_ms,
+                                    const random_source& random, changes& out) {
+  for (std::size_t i = 0; i < round_.out.size();) {
+    if (round_.out[i].deadline_ms > now_ms) {
+      ++i;
+      continue;
+    }
+    round_.expired.push_back(round_.out[i].number);
+    round_.out.erase(round_.out.begin() + static_cast<std::ptrdiff_t>(i));
+    tallies_.count(permit_outcome::expired);
+    ++round_.settled;
+    ++round_.failures;
+    judge_round(policy, now_ms, random, out);
+    if (!probing()) return;
+  }
+}
+
+void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
+                             const random_source& random, changes& out) {
+  if (override_.mode != override_mode::none) {
+    if (!override_.expires_at_ms || now_ms < *override_.expires_at_ms) return;
+    commit(breaker_override_cleared{service_, breaker_, epoch_ + 1, override_.mode, override_.scope,
+                                    override_.reason, breaker_cause::override_expired},
+           policy, now_ms, out);
+    return;
+  }
+  if (base_ == breaker_state::closed) {
+    if (!window_.fits(policy)) window_.reset(policy, now_ms);
+    window_.advance(now_ms);
+    return;
+  }
+  if (base_ == breaker_state::open) {
+    if (policy.auto_half_open && now_ms >= until_ms_) half_open(policy, now_ms, out);
+    return;
+  }
+  expire_permits(policy, now_ms, random, out);
+  if (probing() && now_ms >= until_ms_)
+    open(breaker_cause::probe_timeout, policy, now_ms, random, out);
+}
+
+millis hosted_breaker::due_ms(const breaker_policy& policy) const noexcept {
+  if (override_.mode != override_mode::none) return override_.expires_at_ms.value_or(0);
+  if (base_ == breaker_state::closed) return 0;
+  if (base_ == breaker_state::open) return policy.auto_half_open ? until_ms_ : 0;
+  auto due_ms = until_ms_;
+  for (const auto& each : round_.out) due_ms = std::min(due_ms, each.deadline_ms);
+  return due_ms;
+}
+
+}  // namespace portcullis::core

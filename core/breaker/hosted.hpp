@@ -1,0 +1,195 @@
+// A circuit breaker whose state machine the server runs (Nygard, Release It!, 2007; the states and
+// counting rules of docs/breakers.md). Pure: time, policy and randomness are arguments; whatever
+// changes a state is an event, already applied and appended to `changes`, for the caller to log.
+#pragma once
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/breaker/policy.hpp"
+#include "core/breaker/tallies.hpp"
+#include "core/breaker/window.hpp"
+#include "core/contract/reply.hpp"
+#include "core/contract/request.hpp"
+#include "core/event/event.hpp"
+#include "core/random.hpp"
+#include "core/result.hpp"
+
+namespace portcullis::core {
+
+/// A hosted breaker as the store keeps it.
+struct breaker_record {
+  std::string service, breaker;
+  breaker_kind kind = breaker_kind::hosted;
+  breaker_state state = breaker_state::closed;  // the base state
+  std::uint64_t epoch = 1;
+  breaker_cause cause = breaker_cause::created;
+  millis since_ms = 0, until_ms = 0;
+  std::uint32_t failed_rounds = 0;
+  breaker_override override_;
+};
+
+/// Reports of many calls come numbered: which numbers of a source are known. One thread.
+class seen_sequence {
+ public:
+  static constexpr std::uint64_t width = 64;
+  enum class place : std::uint8_t { newest, late, duplicate, too_old };
+  seen_sequence() = default;
+  seen_sequence(std::uint64_t highest, std::uint64_t bits) noexcept
+      : highest_(highest), bits_(bits) {}
+  [[nodiscard]] place look(std::uint64_t seq) const noexcept;
+  void add(std::uint64_t seq) noexcept;
+  [[nodiscard]] std::uint64_t highest() const noexcept { return highest_; }
+  [[nodiscard]] std::uint64_t bits() const noexcept { return bits_; }
+
+ private:
+  std::uint64_t highest_ = 0;
+  std::uint64_t bits_ = 0;  // bit i: highest_ - i was seen
+};
+
+/// Nothing that acquire and report do while no state changes allocates. One thread.
+class hosted_breaker {
+ public:
+  using changes = std::vector<event_body>;
+  struct admission {
+    bool allowed = false;
+    std::optional<breaker_permit> permit;  // half-open only
+    millis retry_after_ms = 0;             // where not allowed; >= 0
+  };
+
+  hosted_breaker(std::string service, std::string breaker, const breaker_policy& policy,
+                 millis now_ms);
+  /// As it was stored. Windows and permits are not: a half-open phase begins anew, under a number
+  /// that no old permit has.
+  hosted_breaker(const breaker_record& stored, const breaker_policy& policy, millis now_ms);
+
+  /// Whether a call may begin now.
+  [[nodiscard]] admission acquire(const breaker_policy& policy, millis now_ms,
+                                  const random_source& random, changes& out);
+  /// How a call ended. BREAKER_PERMIT_INVALID: the permit is another breaker's, or was never given
+  /// out. Not errors: a report of an old epoch, or late (counted as `stale`, changes no state), and
+  /// one of a permit that is settled (`duplicate`, counts nothing).
+  [[nodiscard]] result<nothing> report(const report_call& call, const breaker_policy& policy,
+                                       millis now_ms, const random_source& random, changes& out);
+  /// Many calls of one source at once. BREAKER_SOURCE_LIMIT: a 65th source, while none has been
+  /// silent for long. Not errors: a duplicate (a number of the last 64 that the source has used),
+  /// and a report of an old epoch, which counts in the totals only. A number further back means
+  /// that the source started again.
+  [[nodiscard]] result<calls_counted> report(const report_calls& batch,
+                                             const breaker_policy& policy, millis now_ms,
+                                             const random_source& random, changes& out);
+  /// What time does: overrides and permits that end, waits that are over.
+  void advance(const breaker_policy& policy, millis now_ms, const random_source& random,
+               changes& out);
+  /// When advance() has something to do next; 0: never.
+  [[nodiscard]] millis due_ms(const breaker_policy& policy) const noexcept;
+
+  /// What an override, or a reset, would change: absent where nothing would.
+  [[nodiscard]] std::optional<event_body> decide_override(const override_breaker& order,
+                                                          std::string_view actor,
+                                                          override_scope scope,
+                                                          millis now_ms) const;
+  [[nodiscard]] std::optional<event_body> decide_reset(std::string_view reason) const;
+
+  /// The only thing that changes a state. `actor`: the event's.
+  void apply(const event_body& what, std::string_view actor, const breaker_policy& policy,
+             millis now_ms);
+
+  [[nodiscard]] breaker_position position() const noexcept { return {state(), epoch_}; }
+  [[nodiscard]] breaker_state state() const noexcept {
+    return override_.mode == override_mode::none ? base_ : state_of(override_.mode);
+  }
+  [[nodiscard]] breaker_state base_state() const noexcept { return base_; }
+  [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
+  [[nodiscard]] const breaker_override& override_in_force() const noexcept { return override_; }
+  [[nodiscard]] breaker_row describe(const breaker_policy& policy, millis now_ms) const;
+  [[nodiscard]] const breaker_tallies& tallies() const noexcept { return tallies_; }
+  /// How long it was open or forced open, until now.
+  [[nodiscard]] millis open_ms(millis now_ms) const noexcept {
+    const auto since_ms = tallies_.open_since_ms;
+    return tallies_.open_ms + (since_ms > 0 ? std::max<millis>(0, now_ms - since_ms) : 0);
+  }
+  [[nodiscard]] const std::string& service() const noexcept { return service_; }
+  [[nodiscard]] const std::string& breaker() const noexcept { return breaker_; }
+  /// Failure and slow rate; absent below the calls that the policy asks for.
+  struct ratios {
+    std::optional<double> failure, slow;
+  };
+  [[nodiscard]] ratios rates(const breaker_policy& policy) const noexcept;
+
+ private:
+  /// A half-open phase: who may try.
+  struct probe_round {
+    struct probe {
+      std::uint32_t number = 0;
+      millis deadline_ms = 0;
+    };
+    std::uint32_t epoch = 0, nonce = 0, next_number = 0;
+    std::vector<probe> out;              // given out, not reported
+    std::vector<std::uint32_t> expired;  // not reported in time
+    std::uint32_t settled = 0, failures = 0, slow = 0;
+  };
+  /// One that is over: what tells a late report from a duplicate.
+  struct past_round {
+    std::uint32_t epoch = 0, nonce = 0, next_number = 0;
+    std::vector<std::uint32_t> open;
+  };
+  static constexpr std::size_t past_rounds_max = 8;
+  enum class settling : std::uint8_t { counts, late, duplicate, never };
+
+  [[nodiscard]] bool judges() const noexcept {  // whether calls are held against the thresholds
+    return override_.mode == override_mode::metrics_only ||
+           (override_.mode == override_mode::none && base_ == breaker_state::closed);
+  }
+  [[nodiscard]] bool probing() const noexcept {
+    return override_.mode == override_mode::none && base_ == breaker_state::half_open;
+  }
+  void add(const reported_calls& calls, std::uint64_t epoch, const breaker_policy& policy,
+           millis now_ms, const random_source& random, changes& out);
+  void commit(event_body what, const breaker_policy& policy, millis now_ms, changes& out);
+  void begin_phase(breaker_state from, breaker_cause cause, millis now_ms);
+  void begin_round(const breaker_policy& policy, std::uint32_t nonce);
+  void end_round();
+  template <class Body>
+  [[nodiscard]] Body transition_to(breaker_cause cause) const;
+  [[nodiscard]] call_counts phase_counts() const noexcept;
+  [[nodiscard]] millis open_wait(const breaker_policy& policy, std::uint32_t failed_rounds,
+                                 const random_source& random) const;
+  void open(breaker_cause cause, const breaker_policy& policy, millis now_ms,
+            const random_source& random, changes& out);
+  void half_open(const breaker_policy& policy, millis now_ms, changes& out);
+  void close(breaker_cause cause, const breaker_policy& policy, millis now_ms, changes& out);
+  void expire_permits(const breaker_policy& policy, millis now_ms, const random_source& random,
+                      changes& out);
+  [[nodiscard]] settling settle(const breaker_permit& permit);
+  void judge(const breaker_policy& policy, millis now_ms, const random_source& random,
+             changes& out);
+  void judge_round(const breaker_policy& policy, millis now_ms, const random_source& random,
+                   changes& out);
+  [[nodiscard]] std::optional<breaker_cause> breach(const breaker_policy& policy) const noexcept;
+  void total(call_result result, const report_call& call);
+
+  std::string service_, breaker_;
+  std::uint32_t tag_ = 0;
+  breaker_state base_ = breaker_state::closed;
+  breaker_cause cause_ = breaker_cause::created;
+  bool breached_ = false;  // metrics_only: told already
+  std::uint64_t epoch_ = 1;
+  millis since_ms_ = 0;
+  millis until_ms_ = 0;  // open: the wait's end; half-open: its own
+  std::uint32_t failed_rounds_ = 0, consecutive_ = 0;
+  breaker_override override_;
+  call_window window_;
+  call_counts phase_;  // what the window does not hold
+  probe_round round_;
+  std::vector<past_round> past_;
+  struct batch_source {
+    seen_sequence seen;
+    millis last_report_at_ms = 0;
+  };
+  std::map<std::string, batch_source, std::less<>> sources_;  // of report_batch
+  breaker_tallies tallies_;
+};
+
+}  // namespace portcullis::core

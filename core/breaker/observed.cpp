@@ -1,0 +1,295 @@
+#include "core/breaker/observed.hpp"
+
+#include <algorithm>
+
+#include "core/limits.hpp"
+
+namespace portcullis::core {
+namespace {
+
+constexpr std::size_t gaps_max = seen_sequence::width;
+
+bool is_shut(breaker_state state) noexcept {
+  return state == breaker_state::open || state == breaker_state::forced_open;
+}
+
+/// The more a state says of trouble, the higher.
+int badness(breaker_state state) noexcept {
+  switch (state) {
+    case breaker_state::forced_open:
+      return 4;
+    case breaker_state::open:
+      return 3;
+    case breaker_state::half_open:
+      return 2;
+    case breaker_state::closed:
+      return 1;
+    case breaker_state::disabled:
+    case breaker_state::metrics_only:
+      return 0;
+  }
+  __builtin_unreachable();
+}
+
+template <class Array>
+bool decreased(const Array& before, const Array& after) noexcept {
+  for (std::size_t i = 0; i < before.size(); ++i)
+    if (after[i] < before[i]) return true;
+  return false;
+}
+
+template <class Array>
+std::uint64_t grown(const Array& before, const Array& after) noexcept {
+  std::uint64_t sum = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) sum += after[i] - before[i];
+  return sum;
+}
+
+template <class Body>
+event_body transition(const breaker_transition& what) {
+  Body body;
+  static_cast<breaker_transition&>(body) = what;
+  return body;
+}
+
+}  // namespace
+
+observed_breaker::observed_breaker(std::string service, std::string breaker, millis now_ms)
+    : service_(std::move(service)), breaker_(std::move(breaker)), since_ms_(now_ms) {}
+
+observed_breaker::observed_breaker(const breaker_record& stored, millis now_ms)
+    : observed_breaker(stored.service, stored.breaker, now_ms) {
+  state_ = stored.state;
+  cause_ = stored.cause;
+  epoch_ = stored.epoch;
+  since_ms_ = stored.since_ms;
+}
+
+void observed_breaker::restore(std::string name, breaker_source source) {
+  tallies_.last_report_at_ms = std::max(tallies_.last_report_at_ms, source.last_report_at_ms);
+  sources_[std::move(name)] = std::move(source);
+}
+
+breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms) {
+  if (const auto found = sources_.find(name); found != sources_.end()) return &found->second;
+  if (sources_.size() == limits::breaker_sources_max) {
+    const auto quietest =
+        std::min_element(sources_.begin(), sources_.end(), [](const auto& a, const auto& b) {
+          return a.second.last_report_at_ms < b.second.last_report_at_ms;
+        });
+    if (quietest->second.last_report_at_ms > now_ms - limits::source_silent_ms) return nullptr;
+    unsaved_.insert(quietest->first);
+    sources_.erase(quietest);
+  }
+  return &sources_[std::string(name)];
+}
+
+result<report_observed> observed_breaker::observe(const observe_breaker& report, millis now_ms,
+                                                  changes& out) {
+  const auto refuse = [&](report_refusal reason, error why) {
+    tallies_.count(reason);
+    return why;
+  };
+  const auto known = sources_.find(report.source);
+  const bool anew = known == sources_.end() || known->second.source_epoch < report.source_epoch;
+  if (known != sources_.end() && known->second.source_epoch > report.source_epoch) {
+    tallies_.count(report_refusal::old_epoch);
+    return report_observed{false, false};
+  }
+  const breaker_source fresh;
+  const auto& before = anew ? fresh : known->second;
+  const auto place = before.seen.look(report.seq);
+  if (place == seen_sequence::place::duplicate || place == seen_sequence::place::too_old)
+    return report_observed{false, true};
+  const auto& calls = *report.calls;
+  bool baseline = false;
+  if (place == seen_sequence::place::newest) {
+    if (decreased(before.counts.by_result, calls.counts.by_result) ||
+        (calls.durations && decreased(before.durations, *calls.durations)))
+      return refuse(report_refusal::counts_decreased,
+                    fail(error_code::BREAKER_COUNTS_DECREASED, "counts"));
+    if (grown(before.counts.by_result, calls.counts.by_result) > limits::reported_calls_max ||
+        (calls.durations &&
+         grown(before.durations, *calls.durations) > limits::reported_calls_max)) {
+      // This server first hears of it in its middle.
+      baseline = known == sources_.end() && report.seq > 1;
+      if (!baseline)
+        return refuse(
+            report_refusal::delta_too_large,
+            fail(error_code::INVALID_PARAMS, "counts", "delta_max", limits::reported_calls_max));
+    }
+  }
+  auto* source = need_source(report.source, now_ms);
+  if (source == nullptr)
+    return refuse(report_refusal::source_limit, fail(error_code::BREAKER_SOURCE_LIMIT, "source",
+                                                     "sources_max", limits::breaker_sources_max));
+  if (anew) {
+    // A source that starts again starts closed; what it was before is over.
+    const auto was = source->state;
+    const auto since_ms = source->open_since_ms;
+    *source = {};
+    source->source_epoch = report.source_epoch;
+    if (known != sources_.end() && was != breaker_state::closed) {
+      source->open_since_ms = since_ms;
+      moved(*source, report.source, was, breaker_state::closed, std::nullopt, now_ms, out);
+    }
+  }
+  const auto newest_before = source->seen.highest();
+  source->seen.add(report.seq);
+  if (place == seen_sequence::place::newest) {
+    if (baseline) {
+      source->counts = calls.counts;
+      if (calls.durations) source->durations = *calls.durations;
+    } else {
+      take_differences(*source, calls);
+    }
+  }
+  if (report.changed) {
+    const auto& change = *report.changed;
+    const auto gap = std::find_if(source->gaps.begin(), source->gaps.end(),
+                                  [&](const breaker_source::gap& each) {
+                                    return each.after < report.seq && report.seq < each.before &&
+                                           each.from == change.from && each.to == change.to;
+                                  });
+    if (gap != source->gaps.end()) {
+      source->gaps.erase(gap);  // told already
+    } else if (change.from != change.to) {
+      // What lies between the state before and this one went by unreported.
+      if (place == seen_sequence::place::newest && source->state != change.from) {
+        const auto from = source->state;
+        moved(*source, report.source, from, change.from, std::nullopt, now_ms, out);
+        if (source->gaps.size() < gaps_max)
+          source->gaps.push_back({newest_before, report.seq, from, change.from});
+      }
+      const auto late_state = source->state;
+      moved(*source, report.source, change.from, change.to, change.at_ms, now_ms, out);
+      if (place == seen_sequence::place::late) source->state = late_state;
+    }
+  }
+  if (place == seen_sequence::place::newest && source->state != report.state) {
+    const auto from = source->state;
+    moved(*source, report.source, from, report.state, std::nullopt, now_ms, out);
+    if (source->gaps.size() < gaps_max)
+      source->gaps.push_back({newest_before, report.seq, from, report.state});
+  }
+  std::erase_if(source->gaps, [&](const breaker_source::gap& each) {
+    return each.before + seen_sequence::width <= source->seen.highest();
+  });
+  source->last_report_at_ms = now_ms;
+  unsaved_.emplace(report.source);
+  tallies_.last_report_at_ms = now_ms;
+  recompute_state(now_ms);
+  return report_observed{true, false};
+}
+
+std::vector<breaker_source_record> observed_breaker::take_unsaved() {
+  std::vector<breaker_source_record> out;
+  for (const auto& name : std::exchange(unsaved_, {})) {
+    auto& row = out.emplace_back(breaker_source_record{service_, breaker_, name, {}, false});
+    const auto found = sources_.find(name);
+    row.gone = found == sources_.end();
+    if (!row.gone) row.what = found->second;
+  }
+  return out;
+}
+
+void observed_breaker::take_differences(breaker_source& source, const reported_calls& calls) {
+  call_counts more;
+  for (std::size_t i = 0; i < call_result_count; ++i)
+    more.by_result[i] = calls.counts.by_result[i] - source.counts.by_result[i];
+  tallies_.calls += more;
+  tallies_.errors[static_cast<std::size_t>(call_error::other)] += more.failures();
+  source.counts = calls.counts;
+  if (!calls.durations) return;
+  duration_buckets timed{};
+  for (std::size_t i = 0; i < duration_bucket_count; ++i)
+    timed[i] = (*calls.durations)[i] - source.durations[i];
+  tallies_.timed(timed);
+  source.durations = *calls.durations;
+}
+
+/// One source's breaker changed. `at_ms`, its own time, is believed between its last report and
+/// now.
+void observed_breaker::moved(breaker_source& source, std::string_view name, breaker_state from,
+                             breaker_state to, std::optional<millis> at_ms, millis now_ms,
+                             changes& out) {
+  const auto least = source.last_report_at_ms > 0 ? std::min(source.last_report_at_ms, now_ms) : 0;
+  const auto when = std::clamp(at_ms.value_or(now_ms), least, now_ms);
+  if (is_shut(to) && !is_shut(from)) {
+    source.open_since_ms = when;
+  } else if (!is_shut(to) && is_shut(from) && source.open_since_ms > 0) {
+    tallies_.open_ms += std::max<millis>(0, when - source.open_since_ms);
+    source.open_since_ms = 0;
+  }
+  tallies_.moved(from, to, breaker_cause::reported, now_ms);
+  breaker_transition what;
+  what.service = service_;
+  what.breaker = breaker_;
+  what.epoch = ++epoch_;
+  what.cause = breaker_cause::reported;
+  what.counts = tallies_.calls;
+  what.from = from;
+  what.kind = breaker_kind::observed;
+  what.source = name;
+  what.transitioned_at_ms = at_ms;
+  source.state = to;
+  switch (to) {
+    case breaker_state::forced_open:
+      what.to = to;
+      [[fallthrough]];
+    case breaker_state::open:
+      out.push_back(transition<breaker_opened>(what));
+      break;
+    case breaker_state::half_open:
+      out.push_back(transition<breaker_half_opened>(what));
+      break;
+    case breaker_state::disabled:
+    case breaker_state::metrics_only:
+      what.to = to;
+      [[fallthrough]];
+    case breaker_state::closed:
+      out.push_back(transition<breaker_closed>(what));
+      break;
+  }
+}
+
+void observed_breaker::recompute_state(millis now_ms) {
+  auto worst = breaker_state::metrics_only;
+  for (const auto& [name, source] : sources_)
+    if (badness(source.state) > badness(worst) || worst == breaker_state::metrics_only)
+      worst = source.state;
+  if (sources_.empty()) worst = breaker_state::closed;
+  if (worst == state_) return;
+  state_ = worst;
+  cause_ = breaker_cause::reported;
+  since_ms_ = now_ms;
+}
+
+millis observed_breaker::open_ms(millis now_ms) const noexcept {
+  auto sum = tallies_.open_ms;
+  for (const auto& [name, source] : sources_)
+    if (is_shut(source.state) && source.open_since_ms > 0)
+      sum += std::max<millis>(0, now_ms - source.open_since_ms);
+  return sum;
+}
+
+breaker_row observed_breaker::describe(millis) const {
+  breaker_row row;
+  row.service = service_;
+  row.breaker = breaker_;
+  row.kind = breaker_kind::observed;
+  row.state = state_;
+  const bool is_base = static_cast<std::size_t>(state_) < base_state_count;
+  row.base_state = is_base                                ? state_
+                   : state_ == breaker_state::forced_open ? breaker_state::open
+                                                          : breaker_state::closed;
+  row.epoch = epoch_;
+  row.since_ms = since_ms_;
+  row.cause = cause_;
+  row.counts = tallies_.calls;
+  for (const auto& [name, source] : sources_)
+    row.sources.push_back({name, source.state, source.last_report_at_ms});
+  return row;
+}
+
+}  // namespace portcullis::core

@@ -1,0 +1,101 @@
+#include "core/breaker/set.hpp"
+
+#include <algorithm>
+
+namespace portcullis::core {
+namespace {
+
+std::uint32_t place_of(const breaker_name& name) noexcept { return tag_of(name); }
+
+}  // namespace
+
+breaker_set::~breaker_set() {
+  for (breaker_slot slot = 0; slot < slots(); ++slot)
+    if (used(slot)) budget_->give_back();
+}
+
+breaker_name breaker_set::name_of(breaker_slot slot) const noexcept {
+  const auto& what = entries_[slot]->what;
+  if (const auto* hosted = std::get_if<hosted_breaker>(&what))
+    return {hosted->service(), hosted->breaker()};
+  if (const auto* observed = std::get_if<observed_breaker>(&what))
+    return {observed->service(), observed->breaker()};
+  return {};
+}
+
+breaker_slot breaker_set::find(const breaker_name& name) const noexcept {
+  return by_name_.find(place_of(name), [&](breaker_slot slot) { return name_of(slot) == name; });
+}
+
+breaker_slot breaker_set::add(std::variant<std::monostate, hosted_breaker, observed_breaker> what,
+                              const breaker_name& name, millis now_ms) {
+  breaker_slot slot = slots();
+  if (free_.empty()) {
+    entries_.push_back(std::make_unique<entry>());
+  } else {
+    slot = free_.back();
+    free_.pop_back();
+  }
+  auto& made = at(slot);
+  made.what = std::move(what);
+  made.number = budget_->next_number();
+  made.used_at_ms = now_ms;
+  by_name_.insert(place_of(name), slot);
+  return slot;
+}
+
+result<breaker_slot> breaker_set::need(breaker_kind kind, const breaker_name& name,
+                                       const breaker_book& book, millis now_ms) {
+  if (const auto slot = find(name); slot != no_breaker) {
+    const bool same = (at(slot).hosted() != nullptr) == (kind == breaker_kind::hosted);
+    if (!same) return fail(error_code::BREAKER_KIND_CONFLICT, "breaker");
+    return slot;
+  }
+  if (!budget_->take(book.breakers_max))
+    return fail(error_code::BREAKER_LIMIT, "breaker", "breakers_max",
+                static_cast<std::int64_t>(book.breakers_max));
+  const auto& policy = book.of(name);
+  std::string service(name.service), breaker(name.breaker);
+  const auto slot =
+      kind == breaker_kind::hosted
+          ? add(hosted_breaker(std::move(service), std::move(breaker), policy, now_ms), name,
+                now_ms)
+          : add(observed_breaker(std::move(service), std::move(breaker), now_ms), name, now_ms);
+  schedule(slot, policy, now_ms);
+  return slot;
+}
+
+void breaker_set::load(const stored_breaker& stored, const breaker_book& book, millis now_ms) {
+  const auto& record = stored.record;
+  const breaker_name name{record.service, record.breaker};
+  budget_->take_stored();
+  if (record.kind == breaker_kind::hosted) {
+    const auto& policy = book.of(name);
+    schedule(add(hosted_breaker(record, policy, now_ms), name, now_ms), policy, now_ms);
+    return;
+  }
+  observed_breaker observed(record, now_ms);
+  for (const auto& source : stored.sources) observed.restore(source.source, source.what);
+  schedule(add(std::move(observed), name, now_ms), book.of(name), now_ms);
+}
+
+void breaker_set::erase(breaker_slot slot) {
+  by_name_.erase(place_of(name_of(slot)), slot);
+  const auto in_wheel = at(slot).in_wheel;
+  at(slot) = entry{};
+  at(slot).in_wheel = in_wheel;
+  free_.push_back(slot);
+  budget_->give_back();
+}
+
+void breaker_set::schedule(breaker_slot slot, const breaker_policy& policy, millis now_ms) {
+  auto& each = at(slot);
+  auto due_ms = each.used_at_ms + policy.retire_after_ms;
+  if (const auto* hosted = each.hosted())
+    if (const auto own_ms = hosted->due_ms(policy); own_ms > 0) due_ms = std::min(due_ms, own_ms);
+  if (each.scheduled_ms > 0 && each.scheduled_ms <= due_ms) return;
+  each.scheduled_ms = due_ms;
+  put(slot, due_ms, now_ms);
+}
+
+}  // namespace portcullis::core

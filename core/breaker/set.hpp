@@ -1,0 +1,122 @@
+// The breakers of one shard: by name, in the order of their creation, and what time does to them.
+// Pure, like what it holds.
+#pragma once
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <variant>
+#include <vector>
+
+#include "core/breaker/hosted.hpp"
+#include "core/breaker/observed.hpp"
+#include "core/session/slot_index.hpp"
+#include "core/session/wheel.hpp"
+
+namespace portcullis::core {
+
+/// What all shards of a node share: how many breakers there are, and their numbers by creation.
+/// Any thread.
+class breaker_budget {
+ public:
+  /// False: there are `most` already.
+  [[nodiscard]] bool take(std::uint32_t most) noexcept {
+    auto now = count_.load(std::memory_order_relaxed);
+    while (now < most)
+      if (count_.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;
+    return false;
+  }
+  void take_stored() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
+  void give_back() noexcept { count_.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t next_number() noexcept {
+    return number_.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+
+ private:
+  std::atomic<std::uint32_t> count_{0};
+  std::atomic<std::uint64_t> number_{0};
+};
+
+using breaker_slot = std::uint32_t;
+inline constexpr breaker_slot no_breaker = slot_index::none;
+
+/// A stored breaker with its sources.
+struct stored_breaker {
+  breaker_record record;
+  std::vector<breaker_source_record> sources;
+};
+
+/// One thread. A breaker belongs to it from its first call until it is retired.
+class breaker_set {
+ public:
+  struct entry {
+    std::variant<std::monostate, hosted_breaker, observed_breaker> what;
+    std::uint64_t number = 0;  // by creation
+    millis used_at_ms = 0;
+    millis scheduled_ms = 0;     // when the wheel comes by; 0: it does not
+    std::uint32_t in_wheel = 0;  // how often it is there: an earlier time does not undo a later one
+    bool busy = false;           // its owner makes it wait
+    [[nodiscard]] hosted_breaker* hosted() noexcept { return std::get_if<hosted_breaker>(&what); }
+    [[nodiscard]] observed_breaker* observed() noexcept {
+      return std::get_if<observed_breaker>(&what);
+    }
+  };
+
+  explicit breaker_set(std::shared_ptr<breaker_budget> budget) : budget_(std::move(budget)) {}
+  ~breaker_set();
+  breaker_set(const breaker_set&) = delete;
+  breaker_set& operator=(const breaker_set&) = delete;
+
+  [[nodiscard]] breaker_slot find(const breaker_name& name) const noexcept;
+  [[nodiscard]] entry& at(breaker_slot slot) noexcept { return *entries_[slot]; }
+  [[nodiscard]] const entry& at(breaker_slot slot) const noexcept { return *entries_[slot]; }
+  [[nodiscard]] breaker_name name_of(breaker_slot slot) const noexcept;
+  [[nodiscard]] breaker_slot slots() const noexcept {
+    return static_cast<breaker_slot>(entries_.size());
+  }
+  [[nodiscard]] bool used(breaker_slot slot) const noexcept {
+    return !std::holds_alternative<std::monostate>(entries_[slot]->what);
+  }
+
+  /// The breaker, made where there is none. BREAKER_KIND_CONFLICT: it is of the other kind;
+  /// BREAKER_LIMIT: the node has book.breakers_max.
+  [[nodiscard]] result<breaker_slot> need(breaker_kind kind, const breaker_name& name,
+                                          const breaker_book& book, millis now_ms);
+  void load(const stored_breaker& stored, const breaker_book& book, millis now_ms);
+  void erase(breaker_slot slot);
+
+  /// To be called after whatever may have moved the time at which something is due.
+  void schedule(breaker_slot slot, const breaker_policy& policy, millis now_ms);
+  /// Calls `due(slot)` for each that may have something due, at most `limit`. True: there are more.
+  template <class Due>
+  bool advance(millis now_ms, std::size_t limit, Due&& due) {
+    return wheel_.advance(now_ms, limit, [&](breaker_slot slot) {
+      auto& each = at(slot);
+      --each.in_wheel;
+      if (!used(slot) || each.scheduled_ms == 0) return;
+      if (each.scheduled_ms <= now_ms) {
+        each.scheduled_ms = 0;
+        due(slot);
+      } else if (each.in_wheel == 0) {  // it is further away than the wheel is wide
+        put(slot, each.scheduled_ms, now_ms);
+      }
+    });
+  }
+
+ private:
+  breaker_slot add(std::variant<std::monostate, hosted_breaker, observed_breaker> what,
+                   const breaker_name& name, millis now_ms);
+
+  void put(breaker_slot slot, millis due_ms, millis now_ms) {
+    ++at(slot).in_wheel;
+    wheel_.add(slot, due_ms, now_ms);
+  }
+
+  std::shared_ptr<breaker_budget> budget_;
+  std::vector<std::unique_ptr<entry>> entries_;
+  std::vector<breaker_slot> free_;
+  slot_index by_name_;
+  timer_wheel wheel_;
+};
+
+}  // namespace portcullis::core
