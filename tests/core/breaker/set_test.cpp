@@ -92,6 +92,14 @@ TEST(breaker_set_names, of_every_length_have_tags_of_their_own) {
   EXPECT_EQ(changed.size(), 128U);
 }
 
+// Permits carry it from node to node: it is the same on every machine.
+TEST(breaker_set_names, tags_do_not_change) {
+  EXPECT_EQ(tag_of({"a", "b"}), 0xe4d3d536U);
+  EXPECT_EQ(tag_of({"payments", "default"}), 0x341adfd2U);
+  EXPECT_EQ(tag_of({"a-service-of-20-bytes", "abcdef"}), 0xbedacbaaU);
+  EXPECT_EQ(tag_of({std::string(64, 'a'), std::string(64, 'b')}), 0x9e0246c5U);
+}
+
 TEST(breaker_set_limits, past_the_most_there_is_no_room_and_those_there_are_still_found) {
   shard s;
   s.book.breakers_max = 3;
