@@ -124,7 +124,11 @@ class world {
     EXPECT_EQ(breaker_->state(), breaker_state::half_open);
   }
 
-  [[nodiscard]] told last() const { return told_by(events.back()); }
+  [[nodiscard]] told last() const {
+    if (!events.empty()) return told_by(events.back());
+    ADD_FAILURE() << "no event was told";
+    return told_by(node_stopped{});
+  }
   [[nodiscard]] breaker_state state() const { return breaker_->state(); }
   [[nodiscard]] std::uint64_t permits(permit_outcome which) const {
     return breaker_->tallies().permits[static_cast<std::size_t>(which)];
@@ -134,7 +138,10 @@ class world {
   }
   template <class Body>
   [[nodiscard]] const Body& last_as() const {
-    return std::get<Body>(events.back());
+    static const Body none{};
+    const auto* body = events.empty() ? nullptr : std::get_if<Body>(&events.back());
+    EXPECT_NE(body, nullptr) << "another event, or none, was told";
+    return body != nullptr ? *body : none;
   }
 
   static report_call call_of(call_outcome outcome, millis duration_ms = 1) {
