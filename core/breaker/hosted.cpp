@@ -292,6 +292,7 @@ void hosted_breaker::expire_permits(const breaker_policy& policy, millis now_ms,
     tallies_.count(permit_outcome::expired);
     ++round_.settled;
     ++round_.failures;
+    ++phase_[call_result::failure];  // of the phase; no call that is known to have taken place
     judge_round(policy, now_ms, random, out);
     if (!probing()) return;
   }
@@ -300,10 +301,15 @@ void hosted_breaker::expire_permits(const breaker_policy& policy, millis now_ms,
 void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
                              const random_source& random, changes& out) {
   if (override_.mode != override_mode::none) {
-    if (!override_.expires_at_ms || now_ms < *override_.expires_at_ms) return;
-    commit(breaker_override_cleared{service_, breaker_, epoch_ + 1, override_.mode, override_.scope,
-                                    override_.reason, breaker_cause::override_expired},
-           policy, now_ms, out);
+    if (override_.expires_at_ms && now_ms >= *override_.expires_at_ms)
+      return commit(
+          breaker_override_cleared{service_, breaker_, epoch_ + 1, override_.mode, override_.scope,
+                                   override_.reason, breaker_cause::override_expired},
+          policy, now_ms, out);
+    if (override_.mode != override_mode::metrics_only) return;
+    if (!window_.fits(policy)) window_.reset(policy, now_ms);
+    window_.advance(now_ms);
+    breached_ = breached_ && breach(policy);  // a breach may also end by time
     return;
   }
   if (base_ == breaker_state::closed) {
@@ -316,6 +322,9 @@ void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
     return;
   }
   expire_permits(policy, now_ms, random, out);
+  // The policy may ask for fewer permits than it did.
+  if (probing() && round_.settled >= policy.half_open_permits)
+    judge_round(policy, now_ms, random, out);
   if (probing() && now_ms >= until_ms_)
     open(breaker_cause::probe_timeout, policy, now_ms, random, out);
 }

@@ -32,7 +32,10 @@ hosted_breaker::hosted_breaker(const breaker_record& stored, const breaker_polic
   until_ms_ = stored.until_ms;
   failed_rounds_ = stored.failed_rounds;
   override_ = stored.override_;
-  if (base_ == breaker_state::half_open) begin_round(policy, nonce_of(epoch_, until_ms_, now_ms));
+  if (base_ == breaker_state::half_open) {
+    until_ms_ = now_ms + policy.max_half_open_ms;  // nobody could try while the server was away
+    begin_round(policy, nonce_of(epoch_, until_ms_, now_ms));
+  }
   if (is_shut(state())) tallies_.open_since_ms = now_ms;
 }
 
@@ -109,8 +112,8 @@ std::optional<event_body> hosted_breaker::decide_override(const override_breaker
   std::optional<millis> expires_at_ms;
   if (order.ttl_s) expires_at_ms = now_ms + *order.ttl_s * 1000;
   const bool same_mode = override_.mode == order.mode;
-  if (same_mode && override_.expires_at_ms == expires_at_ms && override_.reason == order.reason &&
-      override_.actor == actor)
+  if (same_mode && override_.scope == scope && override_.expires_at_ms == expires_at_ms &&
+      override_.reason == order.reason && override_.actor == actor)
     return std::nullopt;
   // Prolonged or explained anew: the state stays, and with it the epoch.
   return breaker_override_set{service_,     breaker_, same_mode ? epoch_ : epoch_ + 1,

@@ -55,7 +55,10 @@ event_body transition(const breaker_transition& what) {
 }  // namespace
 
 observed_breaker::observed_breaker(std::string service, std::string breaker, millis now_ms)
-    : service_(std::move(service)), breaker_(std::move(breaker)), since_ms_(now_ms) {}
+    : service_(std::move(service)),
+      breaker_(std::move(breaker)),
+      since_ms_(now_ms),
+      loaded_at_ms_(now_ms) {}
 
 observed_breaker::observed_breaker(const breaker_record& stored, millis now_ms)
     : observed_breaker(stored.service, stored.breaker, now_ms) {
@@ -67,7 +70,11 @@ observed_breaker::observed_breaker(const breaker_record& stored, millis now_ms)
 
 void observed_breaker::restore(std::string name, breaker_source source) {
   tallies_.last_report_at_ms = std::max(tallies_.last_report_at_ms, source.last_report_at_ms);
+  // Counters begin with their owner.
+  if (source.open_since_ms > 0)
+    source.open_since_ms = std::max(source.open_since_ms, loaded_at_ms_);
   sources_[std::move(name)] = std::move(source);
+  state_ = worst_state();  // what is stored of the whole is where its last transition led
 }
 
 breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms) {
@@ -78,6 +85,7 @@ breaker_source* observed_breaker::need_source(std::string_view name, millis now_
           return a.second.last_report_at_ms < b.second.last_report_at_ms;
         });
     if (quietest->second.last_report_at_ms > now_ms - limits::source_silent_ms) return nullptr;
+    tallies_.open_ms += open_ms(quietest->second);
     unsaved_.insert(quietest->first);
     sources_.erase(quietest);
   }
@@ -111,8 +119,8 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
     if (grown(before.counts.by_result, calls.counts.by_result) > limits::reported_calls_max ||
         (calls.durations &&
          grown(before.durations, *calls.durations) > limits::reported_calls_max)) {
-      // This server first hears of it in its middle.
-      baseline = known == sources_.end() && report.seq > 1;
+      // This server first hears of it, or of its new life, in the middle.
+      baseline = anew && report.seq > 1;
       if (!baseline)
         return refuse(
             report_refusal::delta_too_large,
@@ -125,13 +133,11 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
                                                      "sources_max", limits::breaker_sources_max));
   if (anew) {
     // A source that starts again starts closed; what it was before is over.
-    const auto was = source->state;
-    const auto since_ms = source->open_since_ms;
-    *source = {};
+    const auto was = std::exchange(*source, {});
     source->source_epoch = report.source_epoch;
-    if (known != sources_.end() && was != breaker_state::closed) {
-      source->open_since_ms = since_ms;
-      moved(*source, report.source, was, breaker_state::closed, std::nullopt, now_ms, out);
+    if (was.state != breaker_state::closed) {
+      source->open_since_ms = was.open_since_ms;
+      moved(*source, report.source, was.state, breaker_state::closed, std::nullopt, now_ms, out);
     }
   }
   const auto newest_before = source->seen.highest();
@@ -161,9 +167,15 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
         if (source->gaps.size() < gaps_max)
           source->gaps.push_back({newest_before, report.seq, from, change.from});
       }
-      const auto late_state = source->state;
+      const auto state = source->state;
+      const auto open_since_ms = source->open_since_ms;
+      const auto open_ms = tallies_.open_ms;
       moved(*source, report.source, change.from, change.to, change.at_ms, now_ms, out);
-      if (place == seen_sequence::place::late) source->state = late_state;
+      if (place == seen_sequence::place::late) {  // what it is now began after that
+        source->state = state;
+        source->open_since_ms = open_since_ms;
+        tallies_.open_ms = open_ms;
+      }
     }
   }
   if (place == seen_sequence::place::newest && source->state != report.state) {
@@ -208,12 +220,13 @@ void observed_breaker::take_differences(breaker_source& source, const reported_c
   source.durations = *calls.durations;
 }
 
-/// One source's breaker changed. `at_ms`, its own time, is believed between its last report and
-/// now.
+/// One source's breaker changed. `at_ms`, its own time, is believed between the last report of this
+/// life of it, until when open time is counted already, and now.
 void observed_breaker::moved(breaker_source& source, std::string_view name, breaker_state from,
                              breaker_state to, std::optional<millis> at_ms, millis now_ms,
                              changes& out) {
-  const auto least = source.last_report_at_ms > 0 ? std::min(source.last_report_at_ms, now_ms) : 0;
+  const auto least =
+      source.last_report_at_ms > 0 ? std::min(source.last_report_at_ms, now_ms) : now_ms;
   const auto when = std::clamp(at_ms.value_or(now_ms), least, now_ms);
   if (is_shut(to) && !is_shut(from)) {
     source.open_since_ms = when;
@@ -253,23 +266,30 @@ void observed_breaker::moved(breaker_source& source, std::string_view name, brea
   }
 }
 
-void observed_breaker::recompute_state(millis now_ms) {
+breaker_state observed_breaker::worst_state() const noexcept {
   auto worst = breaker_state::metrics_only;
   for (const auto& [name, source] : sources_)
     if (badness(source.state) > badness(worst) || worst == breaker_state::metrics_only)
       worst = source.state;
-  if (sources_.empty()) worst = breaker_state::closed;
+  return sources_.empty() ? breaker_state::closed : worst;
+}
+
+void observed_breaker::recompute_state(millis now_ms) {
+  const auto worst = worst_state();
   if (worst == state_) return;
   state_ = worst;
   cause_ = breaker_cause::reported;
   since_ms_ = now_ms;
 }
 
-millis observed_breaker::open_ms(millis now_ms) const noexcept {
+millis observed_breaker::open_ms(const breaker_source& source) noexcept {
+  if (!is_shut(source.state) || source.open_since_ms == 0) return 0;
+  return std::max<millis>(0, source.last_report_at_ms - source.open_since_ms);
+}
+
+millis observed_breaker::open_ms(millis) const noexcept {
   auto sum = tallies_.open_ms;
-  for (const auto& [name, source] : sources_)
-    if (is_shut(source.state) && source.open_since_ms > 0)
-      sum += std::max<millis>(0, now_ms - source.open_since_ms);
+  for (const auto& [name, source] : sources_) sum += open_ms(source);
   return sum;
 }
 

@@ -45,8 +45,8 @@ class observed_breaker {
 
   /// BREAKER_SOURCE_LIMIT: a 65th source. BREAKER_COUNTS_DECREASED: a count is less than in an
   /// earlier report of its epoch. INVALID_PARAMS (counts, delta_max): more calls than
-  /// limits::reported_calls_max since the report before; the first report that is heard of a
-  /// source, where it is not its first, only says where counting begins. Each is counted as a
+  /// limits::reported_calls_max since the report before; where the first report that is heard of an
+  /// epoch is not its first, so many only say where counting begins. Each is counted as a
   /// refusal and changes nothing else. Not errors: a duplicate, and a report of an epoch that is
   /// over (accepted: false).
   [[nodiscard]] result<report_observed> observe(const observe_breaker& report, millis now_ms,
@@ -63,7 +63,8 @@ class observed_breaker {
   [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
   [[nodiscard]] breaker_row describe(millis now_ms) const;
   [[nodiscard]] const breaker_tallies& tallies() const noexcept { return tallies_; }
-  /// How long its sources were open, all together, until now.
+  /// How long its sources were open, all together, each until it last reported: it never shrinks
+  /// when a source tells later that it had closed meanwhile.
   [[nodiscard]] millis open_ms(millis now_ms) const noexcept;
   [[nodiscard]] const std::string& service() const noexcept { return service_; }
   [[nodiscard]] const std::string& breaker() const noexcept { return breaker_; }
@@ -76,6 +77,8 @@ class observed_breaker {
   void moved(breaker_source& source, std::string_view name, breaker_state from, breaker_state to,
              std::optional<millis> at_ms, millis now_ms, changes& out);
   void take_differences(breaker_source& source, const reported_calls& calls);
+  [[nodiscard]] static millis open_ms(const breaker_source& source) noexcept;
+  [[nodiscard]] breaker_state worst_state() const noexcept;
   void recompute_state(millis now_ms);
 
   std::string service_, breaker_;
@@ -84,7 +87,7 @@ class observed_breaker {
   breaker_state state_ = breaker_state::closed;
   breaker_cause cause_ = breaker_cause::created;
   std::uint64_t epoch_ = 1;
-  millis since_ms_ = 0;
+  millis since_ms_ = 0, loaded_at_ms_ = 0;
   breaker_tallies tallies_;
 };
 

@@ -1,11 +1,14 @@
 #include "core/breaker/types.hpp"
 
+#include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "core/breaker/policy.hpp"
 #include "core/bytes.hpp"
 #include "core/contract/texts.hpp"
 #include "core/limits.hpp"
+#include "core/mix.hpp"
 
 namespace portcullis::core {
 namespace {
@@ -17,6 +20,41 @@ std::uint32_t get(const std::uint8_t* at) noexcept {
   std::uint32_t value = 0;
   for (int i = 0; i < 4; ++i) value = value << 8 | at[i];
   return value;
+}
+
+/// The same number on machines of either byte order.
+template <class Int>
+std::uint64_t little_endian(const char* at) noexcept {
+  Int value;
+  std::memcpy(&value, at, sizeof value);
+  if constexpr (std::endian::native == std::endian::big)
+    value = sizeof(Int) == 8
+                ? static_cast<Int>(__builtin_bswap64(value))
+                : static_cast<Int>(__builtin_bswap32(static_cast<std::uint32_t>(value)));
+  return value;
+}
+
+std::uint64_t mixed_in(std::uint64_t hash, std::uint64_t word) noexcept {
+  hash = (hash ^ word) * mix64_step;
+  return hash ^ hash >> 32;
+}
+
+/// Word by word, the last two of which may overlap; the length is the caller's to mix in.
+std::uint64_t mixed_in(std::uint64_t hash, std::string_view text) noexcept {
+  const char* at = text.data();
+  const auto size = text.size();
+  if (size < 4) {
+    std::uint64_t word = 0;
+    for (std::size_t i = 0; i < size; ++i)
+      word |= std::uint64_t{static_cast<unsigned char>(at[i])} << (8 * i);
+    return mixed_in(hash, word);
+  }
+  if (size < 8)
+    return mixed_in(
+        hash, little_endian<std::uint32_t>(at) | little_endian<std::uint32_t>(at + size - 4) << 32);
+  for (const char* last = at + size - 8; at < last; at += 8)
+    hash = mixed_in(hash, little_endian<std::uint64_t>(at));
+  return mixed_in(hash, little_endian<std::uint64_t>(text.data() + size - 8));
 }
 
 }  // namespace
@@ -42,24 +80,23 @@ std::optional<breaker_permit> parse_permit(std::string_view text) noexcept {
 }
 
 std::uint32_t tag_of(const breaker_name& name) noexcept {
-  // FNV-1a: https://www.rfc-editor.org/rfc/rfc9923
-  std::uint32_t hash = 2166136261U;
-  const auto mix = [&hash](std::string_view text) {
-    for (const char c : text) hash = (hash ^ static_cast<unsigned char>(c)) * 16777619U;
-  };
-  mix(name.service);
-  mix("/");
-  mix(name.breaker);
-  return hash;
+  // FNV-1a was tried: byte by byte, a name of 64 bytes took a third of what a call may cost.
+  const auto sizes = std::uint64_t{name.service.size()} << 32 | name.breaker.size();
+  const auto hash = mixed_in(mixed_in(mix64(sizes), name.service), name.breaker);
+  return static_cast<std::uint32_t>(mix64(hash) >> 32);
 }
 
 const breaker_policy& breaker_book::of(const breaker_name& name) const {
   if (patterns.empty()) return fallback;
-  std::string key;
+  std::array<char, 2 * limits::breaker_name_bytes_max + 1> key;  // asked for at each call
+  if (name.service.size() + name.breaker.size() >= key.size()) return fallback;
   for (const auto& [service, breaker] :
        {breaker_name{name.service, name.breaker}, {name.service, "*"}, {"*", name.breaker}}) {
-    key.assign(service).append(1, '/').append(breaker);
-    if (const auto found = patterns.find(key); found != patterns.end()) return found->second;
+    auto* end = std::copy(service.begin(), service.end(), key.begin());
+    *end++ = '/';
+    end = std::copy(breaker.begin(), breaker.end(), end);
+    const std::string_view text(key.data(), static_cast<std::size_t>(end - key.begin()));
+    if (const auto found = patterns.find(text); found != patterns.end()) return found->second;
   }
   return fallback;
 }

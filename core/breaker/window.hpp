@@ -41,9 +41,10 @@ class call_window {
   window_kind kind_ = window_kind::time;
   cell total_;
   // time
-  std::vector<cell> buckets_;  // by their number modulo size
-  millis bucket_ms_ = 1;
-  std::int64_t newest_ = 0;  // number of the newest bucket: time / bucket_ms_
+  std::vector<cell> buckets_;  // a ring
+  std::int64_t window_s_ = 0;
+  millis bucket_ms_ = 1, newest_ends_ms_ = 0;
+  std::size_t newest_ = 0;
   // count
   std::vector<call> ring_;
   std::size_t first_ = 0, used_ = 0;

@@ -3,6 +3,7 @@
 
 #include "body_text.hpp"
 #include "core/event/codec.hpp"
+#include "core/event/json_form.hpp"
 #include "same_event.hpp"
 #include "samples.hpp"
 
@@ -85,6 +86,10 @@ void fill(T& value) {
   } else if constexpr (std::is_same_v<T, invalid_reason>) {
     value = *rc::gen::element(invalid_reason::not_found, invalid_reason::locked_out,
                               invalid_reason::ip_mismatch);
+  } else if constexpr (std::is_enum_v<T>) {
+    value = static_cast<T>(*rc::gen::arbitrary<std::uint8_t>() % json_form::enum_values<T>);
+  } else if constexpr (std::is_same_v<T, call_counts>) {
+    for (auto& one : value.by_result) fill(one);
   } else if constexpr (std::is_same_v<T, field_hashes>) {
     value.present = static_cast<field_set>(*rc::gen::arbitrary<field_set>() & 0x3f);
     for (std::size_t i = 0; i < context_field_count; ++i)
@@ -139,7 +144,13 @@ TEST(event_codec_regression, an_unknown_name_of_a_value_is_damage) {
       {event_type::validation_failed, {"\"reason\":\"", "no_such_reason"}},
       {event_type::validation_signalled, {"\"action\":\"", "no_such_action"}},
       {event_type::session_revoked, {"\"scope\":\"", "no_such_scope"}},
-      {event_type::session_expired, {"\"kind\":\"", "no_such_kind"}}};
+      {event_type::session_expired, {"\"kind\":\"", "no_such_kind"}},
+      {event_type::breaker_opened, {"\"cause\":\"", "no_such_cause"}},
+      {event_type::breaker_opened, {"\"from\":\"", "no_such_state"}},
+      {event_type::breaker_opened, {"\"to\":\"", "no_such_state"}},
+      {event_type::breaker_closed, {"\"kind\":\"", "no_such_kind"}},
+      {event_type::breaker_override_set, {"\"mode\":\"", "no_such_mode"}},
+      {event_type::breaker_override_cleared, {"\"scope\":\"", "no_such_scope"}}};
   for (const auto& [type, change] : cases) {
     const auto what = samples::whole(type);
     auto text = encode_body(what, "n");

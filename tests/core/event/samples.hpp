@@ -24,6 +24,21 @@ inline field_hashes all_fields(std::uint8_t first) {
   return out;
 }
 
+/// What the transitions of breakers have in common.
+inline void fill(breaker_transition& out) {
+  out.service = "payments";
+  out.breaker = "default";
+  out.epoch = 7;
+  out.cause = breaker_cause::probe_failed;
+  for (std::size_t i = 0; i < call_result_count; ++i) out.counts.by_result[i] = 10 + i;
+  out.from = breaker_state::half_open;
+  out.reason = "mended";
+  out.kind = breaker_kind::observed;
+  out.source = "app-1";
+  out.to = breaker_state::forced_open;
+  out.transitioned_at_ms = 1'789'999'999'000;
+}
+
 /// The body of this type with plausible values.
 inline event_body body(event_type type) {
   switch (type) {
@@ -110,6 +125,44 @@ inline event_body body(event_type type) {
       return store_recovered{};
     case event_type::auth_failed:
       return auth_failed{bytes<16>(44)};
+    case event_type::breaker_opened: {
+      breaker_opened out;
+      fill(out);
+      out.until_ms = 1'790'000'060'000;
+      out.failed_rounds = 2;
+      return out;
+    }
+    case event_type::breaker_half_opened: {
+      breaker_half_opened out;
+      fill(out);
+      out.until_ms = 1'790'000'030'000;
+      out.failed_rounds = 3;
+      return out;
+    }
+    case event_type::breaker_closed: {
+      breaker_closed out;
+      fill(out);
+      return out;
+    }
+    case event_type::breaker_would_open: {
+      breaker_would_open out{"payments", "default", 7, breaker_cause::slow_rate, {}};
+      out.counts[call_result::slow_success] = 20;
+      return out;
+    }
+    case event_type::breaker_override_set:
+      return breaker_override_set{
+          "payments", "default",        8, override_mode::forced_open, override_scope::fleet,
+          "drill",    1'790'000'600'000};
+    case event_type::breaker_override_cleared:
+      return breaker_override_cleared{"payments",
+                                      "default",
+                                      9,
+                                      override_mode::metrics_only,
+                                      override_scope::fleet,
+                                      "drill is over",
+                                      breaker_cause::override_expired};
+    case event_type::breaker_retired:
+      return breaker_retired{"payments", "default", 9};
   }
   return node_stopped{};
 }
@@ -162,6 +215,13 @@ inline event bare(event_type type) {
     X(store_degraded)
     X(store_recovered)
     X(auth_failed)
+    X(breaker_opened)
+    X(breaker_half_opened)
+    X(breaker_closed)
+    X(breaker_would_open)
+    X(breaker_override_set)
+    X(breaker_override_cleared)
+    X(breaker_retired)
 #undef X
   }
   return out;

@@ -42,9 +42,35 @@ TEST(event_shown, has_the_contracts_fields_and_no_other) {
       {event_type::config_reloaded, R"(,"policy":{"lockout":{"threshold":10}}})"},
       {event_type::store_degraded, "}"},
       {event_type::store_recovered, "}"},
-      {event_type::auth_failed, R"(,"source":"LC0uLzAxMjM0NTY3ODk6Ow"})"}};
+      {event_type::auth_failed, R"(,"source":"LC0uLzAxMjM0NTY3ODk6Ow"})"},
+      {event_type::breaker_opened,
+       R"(,"service":"payments","breaker":"default","epoch":7,"cause":"probe_failed",)"
+       R"("counts":{"success":10,"failure":11,"timeout":12,"ignored":13,"rejected":14,"slow_success":15,"slow_failure":16},)"
+       R"("from":"half_open","reason":"mended","kind":"observed","source":"app-1","to":"forced_open",)"
+       R"("transitioned_at_ms":1789999999000})"},
+      {event_type::breaker_half_opened,
+       R"(,"service":"payments","breaker":"default","epoch":7,"cause":"probe_failed",)"
+       R"("counts":{"success":10,"failure":11,"timeout":12,"ignored":13,"rejected":14,"slow_success":15,"slow_failure":16},)"
+       R"("from":"half_open","reason":"mended","kind":"observed","source":"app-1","to":"forced_open",)"
+       R"("transitioned_at_ms":1789999999000})"},
+      {event_type::breaker_closed,
+       R"(,"service":"payments","breaker":"default","epoch":7,"cause":"probe_failed",)"
+       R"("counts":{"success":10,"failure":11,"timeout":12,"ignored":13,"rejected":14,"slow_success":15,"slow_failure":16},)"
+       R"("from":"half_open","reason":"mended","kind":"observed","source":"app-1","to":"forced_open",)"
+       R"("transitioned_at_ms":1789999999000})"},
+      {event_type::breaker_would_open,
+       R"(,"service":"payments","breaker":"default","epoch":7,"cause":"slow_rate","counts":{"success":0,)"
+       R"("failure":0,"timeout":0,"ignored":0,"rejected":0,"slow_success":20,"slow_failure":0}})"},
+      {event_type::breaker_override_set,
+       R"(,"service":"payments","breaker":"default","epoch":8,"mode":"forced_open","scope":"fleet",)"
+       R"("reason":"drill","expires_at_ms":1790000600000})"},
+      {event_type::breaker_override_cleared,
+       R"(,"service":"payments","breaker":"default","epoch":9,"mode":"metrics_only","scope":"fleet",)"
+       R"("reason":"drill is over","cause":"override_expired"})"},
+      {event_type::breaker_retired, R"(,"service":"payments","breaker":"default","epoch":9})"}};
   for (const auto& [type, tail] : expected)
     EXPECT_EQ(shown(samples::whole(type)), head + std::string(to_string(type)) + about + tail);
+  EXPECT_EQ(std::size(expected), event_type_count - 1);  // session_touched is below
 }
 
 TEST(event_shown, leaves_out_what_is_absent) {
