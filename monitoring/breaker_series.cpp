@@ -66,8 +66,14 @@ void add_difference(breaker_tallies& to, const breaker_tallies& now,
 
 }  // namespace
 
-breaker_series::breaker_series(const constant_labels& constant, std::uint32_t most)
-    : constant_(constant.begin(), constant.end()), most_(most) {}
+breaker_series::breaker_series(const constant_labels& constant, std::uint32_t most) : most_(most) {
+  for (const auto& [name, value] : constant)
+    constant_.append(constant_.empty() ? "" : ",")
+        .append(name)
+        .append("=\"")
+        .append(escaped(value))
+        .append("\"");
+}
 
 void breaker_series::restart(shard& of) {
   of.lost.clear();

@@ -13,10 +13,6 @@
 #include "monitoring/metrics_table.hpp"
 #include "monitoring/tallies.hpp"
 
-namespace prometheus {
-struct MetricFamily;
-}
-
 namespace portcullis::monitoring {
 
 /// service and breaker of all that have no series of their own. Nobody's own: a breaker whose
@@ -35,8 +31,8 @@ class breaker_series {
   /// had.
   void update(std::span<const breaker_shard_tallies> now);
 
-  /// Every row of breakers, without series where there is no breaker.
-  void append_to(std::vector<prometheus::MetricFamily>& page) const;
+  /// Every row of breakers as text, without series where there is no breaker.
+  void append_to(std::string& page) const;
 
   /// How often a breaker came past the cap.
   [[nodiscard]] std::uint64_t overflows() const noexcept { return overflows_; }
@@ -56,27 +52,22 @@ class breaker_series {
     std::map<std::pair<std::string, std::string>, life> lost;
   };
   struct target;  // what one or all of a kind show
-  struct family;
+  class family;   // one row's text
 
   life& life_of(shard& of, const breaker_reading& reading);
   static void restart(shard& of);
+  [[nodiscard]] static std::string escaped(std::string_view value);
   [[nodiscard]] static core::breaker_tallies sum_of(core::breaker_tallies one,
                                                     const core::breaker_tallies& other);
   [[nodiscard]] std::vector<target> targets() const;
-  [[nodiscard]] family begin(metric id) const;
 
-  void append_states(const std::vector<target>& from,
-                     std::vector<prometheus::MetricFamily>& to) const;
-  void append_calls(const std::vector<target>& from,
-                    std::vector<prometheus::MetricFamily>& to) const;
-  void append_durations(const std::vector<target>& from,
-                        std::vector<prometheus::MetricFamily>& to) const;
-  void append_transitions(const std::vector<target>& from,
-                          std::vector<prometheus::MetricFamily>& to) const;
-  void append_reports(const std::vector<target>& from,
-                      std::vector<prometheus::MetricFamily>& to) const;
+  template <class Write>
+  void append_row(metric id, std::span<const target> of, std::string& to, Write&& write) const;
+  void append_levels(std::span<const target> of, std::string& to) const;  // of one each
+  void append_calls(std::span<const target> of, std::string& to) const;
+  void append_without_source(std::span<const target> of, std::string& to) const;
 
-  std::vector<std::pair<std::string, std::string>> constant_;
+  std::string constant_;  // labels as they are written
   std::size_t most_;
   std::vector<shard> shards_;
   std::array<core::breaker_tallies, core::breaker_kind_names.size()> overflow_;

@@ -357,14 +357,9 @@ void metrics::update(const snapshot& now) {
 }
 
 std::string metrics::render() const {
-  auto page = registry_->prometheus.Collect();
+  auto page = prometheus::TextSerializer().Serialize(registry_->prometheus.Collect());
   registry_->breakers.append_to(page);
-  auto text = prometheus::TextSerializer().Serialize(page);
-  // The serializer writes Nan, which not every reader takes for the format's NaN.
-  constexpr std::string_view theirs = " Nan\n";
-  for (auto at = text.find(theirs); at != std::string::npos; at = text.find(theirs, at + 1))
-    text.replace(at, theirs.size(), " NaN\n");
-  return text;
+  return page;
 }
 
 }  // namespace portcullis::monitoring

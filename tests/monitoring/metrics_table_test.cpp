@@ -25,6 +25,7 @@ TEST(metrics_table, has_each_metric_once_in_the_order_of_its_enum) {
 TEST(metrics_table, every_row_says_what_it_means_and_who_feeds_it) {
   for (const auto& row : metrics_table()) {
     EXPECT_TRUE(row.help.ends_with('.')) << row.name;
+    EXPECT_EQ(row.help.find_first_of("\\\n"), row.help.npos) << row.name << " would need escapes";
     EXPECT_FALSE(row.fed_by.empty()) << row.name;
     EXPECT_TRUE(row.name.starts_with("portcullis_") || row.name.starts_with("process_") ||
                 row.name.starts_with("circuit_breaker_"));
