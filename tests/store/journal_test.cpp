@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "journal_fixture.hpp"
+#include "store/schema.hpp"
 
 namespace portcullis::store {
 namespace {
@@ -148,7 +149,7 @@ TEST_F(journal_test, a_newer_schema_is_refused_and_left_alone) {
   const auto refused = journal::open(options_for(folder.path() + "/data"));
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, core::error_code::SCHEMA_TOO_NEW);
-  run_sql(path, "PRAGMA user_version=1");
+  run_sql(path, ("PRAGMA user_version=" + std::to_string(schema_version())).c_str());
   open();
   EXPECT_EQ(log->last_seq(), 1U);
 }
