@@ -11,6 +11,7 @@
 #include <variant>
 #include <vector>
 
+#include "monitoring/breaker_series.hpp"
 #include "monitoring/metrics_table.hpp"
 #include "monitoring/process.hpp"
 
@@ -141,12 +142,15 @@ struct metrics::registry {
   std::array<std::vector<double>, metric_count> level_sums;
   std::vector<owner> shards, loops, subscriptions;
   owner journal, log;
+  breaker_series breakers;
   double cpu_seconds = 0;
   readings now;                    // reused from owner to owner
   std::vector<double> increments;  // of one histogram
 
-  explicit registry(const metrics_options& from) : options(from) {
-    for (const auto& row : metrics_table()) enrol(row);
+  explicit registry(const metrics_options& from)
+      : options(from), breakers(from.constant_labels, from.breakers_max) {
+    for (const auto& row : metrics_table())
+      if (!row.per_breaker()) enrol(row);
     add<prometheus::Gauge>(metric::build_info, 0).Set(1);
   }
 
@@ -198,7 +202,7 @@ struct metrics::registry {
   [[nodiscard]] prometheus::Labels labels_of(const metric_row& row, std::size_t at) const {
     prometheus::Labels labels;
     for (auto label = row.labels.rbegin(); label != row.labels.rend(); ++label) {
-      if (label->values.empty()) {
+      if (label->source == label_source::build) {
         labels[std::string(label->name)] =
             label->name == "version" ? options.version : options.revision;
         continue;
@@ -277,6 +281,13 @@ struct metrics::registry {
       take_one(from[i], tallies[i], tallies[i].incarnation);
   }
 
+  void take_breakers(const std::vector<breaker_shard_tallies>& by_shard) {
+    const auto before = breakers.overflows();
+    breakers.update(by_shard);
+    if (const auto more = breakers.overflows() - before; more > 0)
+      add<prometheus::Counter>(metric::label_overflow, 0).Increment(static_cast<double>(more));
+  }
+
   void set_level(metric id, double value) { level_sums[static_cast<std::size_t>(id)][0] = value; }
 
   void take_process() {
@@ -335,6 +346,7 @@ void metrics::update(const snapshot& now) {
   to.take_all(to.shards, now.shards);
   to.take_all(to.loops, now.loops);
   to.take_all(to.subscriptions, now.subscriptions);
+  to.take_breakers(now.breakers);
   if (now.journal) to.take_one(to.journal, *now.journal, now.journal->incarnation);
   to.take_one(to.log, now.log, 0);
   for (std::size_t i = 0; i < now.mailbox_depth.size(); ++i)
@@ -345,7 +357,9 @@ void metrics::update(const snapshot& now) {
 }
 
 std::string metrics::render() const {
-  return prometheus::TextSerializer().Serialize(registry_->prometheus.Collect());
+  auto page = prometheus::TextSerializer().Serialize(registry_->prometheus.Collect());
+  registry_->breakers.append_to(page);
+  return page;
 }
 
 }  // namespace portcullis::monitoring

@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "core/limits.hpp"
 #include "core/result.hpp"
 #include "monitoring/tallies.hpp"
 
@@ -18,11 +19,12 @@ namespace portcullis::monitoring {
 struct metrics_options {
   std::string version, revision;                                    // of the build
   std::map<std::string, std::string, std::less<>> constant_labels;  // on every series
+  std::uint32_t breakers_max = core::limits::breaker_series_max;    // with series of their own
 };
 
 /// One owner, one thread at a time; not a loop's thread, as a render takes milliseconds. There is
-/// no way to hand in a label value: each series' labels are a row of the table and an index into
-/// its known values.
+/// no way to hand in a label value but the names of breakers, under their cap: each other series'
+/// labels are a row of the table and an index into its known values.
 class metrics {
  public:
   /// CONFIG_INVALID (field "metrics.labels"): a constant label that cannot be one.

@@ -1,5 +1,6 @@
 #include "monitoring/metrics_table.hpp"
 
+#include <algorithm>
 #include <array>
 
 #include "core/error/catalogue.hpp"
@@ -56,6 +57,36 @@ bool request_series_from_start(std::size_t series) {
                                                       : any_method_may_fail_with(code);
 }
 
+using core::breaker_cause;
+using state = core::breaker_state;
+constexpr breaker_transition_kind hosted_transitions[] = {
+    {state::closed, state::open, breaker_cause::failure_rate},
+    {state::open, state::half_open, breaker_cause::wait_elapsed},
+    {state::half_open, state::closed, breaker_cause::probe_succeeded},
+    {state::half_open, state::open, breaker_cause::probe_failed},
+};
+// Its application may go from any to any, as far as reports show.
+constexpr breaker_transition_kind observed_transitions[] = {
+    {state::closed, state::open, breaker_cause::reported},
+    {state::closed, state::half_open, breaker_cause::reported},
+    {state::open, state::closed, breaker_cause::reported},
+    {state::open, state::half_open, breaker_cause::reported},
+    {state::half_open, state::closed, breaker_cause::reported},
+    {state::half_open, state::open, breaker_cause::reported},
+};
+
+bool is_usual_transition(std::size_t series) {
+  const auto causes = core::breaker_cause_names.size(), states = core::breaker_state_names.size();
+  for (const auto kind : {core::breaker_kind::hosted, core::breaker_kind::observed})
+    for (const auto& each : usual_transitions(kind))
+      if (series ==
+          (static_cast<std::size_t>(each.from) * states + static_cast<std::size_t>(each.to)) *
+                  causes +
+              static_cast<std::size_t>(each.cause))
+        return true;
+  return false;
+}
+
 std::vector<metric_row> make_table() {
   using enum metric;
   constexpr auto counter = metric_type::counter;
@@ -67,6 +98,11 @@ std::vector<metric_row> make_table() {
   constexpr std::string_view shards = "session, lockout and directory actors";
   constexpr std::string_view loops = "each loop's connections";
   constexpr std::string_view journal = "journal";
+  const metric_label service{"service", {}, label_source::breaker};
+  const metric_label breaker{"breaker", {}, label_source::breaker};
+  const metric_label source{"source", all(core::breaker_kind_names)};
+  const metric_label state_label{"state", all(core::breaker_state_names)};
+  constexpr std::string_view breakers = "each shard's breakers";
   constexpr std::string_view system = "/proc/self, at the scrape";
 
   return {
@@ -108,6 +144,109 @@ std::vector<metric_row> make_table() {
        {},
        "Users whose requests wait until a failed attempt has been counted.",
        shards},
+      {metric::breaker_state,
+       "circuit_breaker_state",
+       gauge,
+       {service, breaker, source},
+       "State of the breaker: 0 closed, 1 open, 2 half-open, 3 disabled, 4 forced open, 5 metrics "
+       "only. Of an observed one, the worst of its sources.",
+       breakers},
+      {breaker_state_active,
+       "circuit_breaker_state_active",
+       gauge,
+       {service, breaker, source, state_label},
+       "1 for the state that the breaker is in, 0 for the others.",
+       breakers},
+      {breaker_requests,
+       "circuit_breaker_requests_total",
+       counter,
+       {service, breaker, source, {"result", all(core::call_result_names)}},
+       "Calls, each by one result. A slow timeout is a timeout; a rejected call never began.",
+       breakers},
+      {breaker_errors,
+       "circuit_breaker_errors_total",
+       counter,
+       {service, breaker, source, {"kind", all(core::call_error_names)}},
+       "Calls that failed, by what their callers say of it.",
+       breakers},
+      {breaker_request_duration,
+       "circuit_breaker_request_duration_seconds",
+       histogram,
+       {service, breaker},
+       "Duration of calls, as far as it was reported; the sum of what came in buckets is an "
+       "estimate.",
+       breakers},
+      {breaker_transitions,
+       "circuit_breaker_transitions_total",
+       counter,
+       {service,
+        breaker,
+        source,
+        {"from", all(core::breaker_state_names)},
+        {"to", all(core::breaker_state_names)},
+        {"reason", all(core::breaker_cause_names)}},
+       "Changes of state. Of an observed breaker, of each of its sources.",
+       breakers,
+       is_usual_transition},
+      {breaker_failure_ratio,
+       "circuit_breaker_failure_ratio",
+       gauge,
+       {service, breaker},
+       "Part of the calls in the window that failed; NaN below breaker.min_calls, and of observed "
+       "breakers.",
+       breakers},
+      {breaker_slow_ratio,
+       "circuit_breaker_slow_ratio",
+       gauge,
+       {service, breaker},
+       "Part of the calls in the window that were slow; NaN below breaker.min_calls, and of "
+       "observed breakers.",
+       breakers},
+      {breaker_open_seconds,
+       "circuit_breaker_open_seconds_total",
+       counter,
+       {service, breaker},
+       "Time open or forced open, the phase under way included. Of an observed breaker, of all its "
+       "sources together.",
+       breakers},
+      {breaker_last_transition,
+       "circuit_breaker_last_transition_timestamp_seconds",
+       gauge,
+       {service, breaker},
+       "Last change of state, in seconds since the Unix epoch; 0 before the first one seen.",
+       breakers},
+      {breaker_permits,
+       "circuit_breaker_permits_total",
+       counter,
+       {service, breaker, {"outcome", all(core::permit_outcome_names)}},
+       "Of hosted breakers: calls that were allowed and that were not; permits that expired; "
+       "reports that changed no state, late or a second time.",
+       breakers},
+      {breaker_override_info,
+       "circuit_breaker_override_info",
+       gauge,
+       {service,
+        breaker,
+        {"state",
+         {core::breaker_state_names.begin() + core::base_state_count,
+          core::breaker_state_names.end()}},
+        {"scope", all(core::override_scope_names)}},
+       "1 while an override is in force; no series without one.",
+       breakers,
+       [](std::size_t) { return false; }},
+      {breaker_observed_last_report,
+       "circuit_breaker_observed_last_report_timestamp_seconds",
+       gauge,
+       {service, breaker},
+       "Of observed breakers: the last report, in seconds since the Unix epoch; 0 before the first "
+       "one.",
+       breakers},
+      {breaker_observed_reports_rejected,
+       "circuit_breaker_observed_reports_rejected_total",
+       counter,
+       {service, breaker, {"reason", all(core::report_refusal_names)}},
+       "Reports of counts that were refused. Of a hosted breaker, once it happened.",
+       breakers},
       {request_duration,
        "portcullis_request_duration_seconds",
        histogram,
@@ -225,10 +364,16 @@ std::vector<metric_row> make_table() {
        {},
        "Log lines dropped because standard error did not take them in time.",
        "log"},
+      {label_overflow,
+       "portcullis_metrics_label_overflow_total",
+       counter,
+       {},
+       "Breakers that came past metrics.breakers_max and count under __overflow__.",
+       "metrics"},
       {build_info,
        "portcullis_build_info",
        gauge,
-       {{"version"}, {"revision"}},
+       {{"version", {}, label_source::build}, {"revision", {}, label_source::build}},
        "1; the labels say what runs.",
        "metrics"},
       {process_cpu,
@@ -279,6 +424,22 @@ std::size_t metric_row::series_count() const noexcept {
   for (const auto& label : labels)
     if (!label.values.empty()) count *= label.values.size();
   return count;
+}
+
+bool metric_row::per_breaker() const noexcept {
+  return std::any_of(labels.begin(), labels.end(), [](const metric_label& label) {
+    return label.source == label_source::breaker;
+  });
+}
+
+std::span<const breaker_transition_kind> usual_transitions(core::breaker_kind kind) noexcept {
+  switch (kind) {
+    case core::breaker_kind::hosted:
+      return hosted_transitions;
+    case core::breaker_kind::observed:
+      return observed_transitions;
+  }
+  __builtin_unreachable();
 }
 
 std::span<const metric_row> metrics_table() {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include "core/breaker/types.hpp"
+
 namespace portcullis::monitoring {
 
 enum class metric : std::uint8_t {
@@ -18,6 +20,20 @@ enum class metric : std::uint8_t {
   lockouts,
   lockouts_active,
   users_in_doubt,
+  breaker_state,
+  breaker_state_active,
+  breaker_requests,
+  breaker_errors,
+  breaker_request_duration,
+  breaker_transitions,
+  breaker_failure_ratio,
+  breaker_slow_ratio,
+  breaker_open_seconds,
+  breaker_last_transition,
+  breaker_permits,
+  breaker_override_info,
+  breaker_observed_last_report,
+  breaker_observed_reports_rejected,
   request_duration,
   requests,
   requests_in_flight,
@@ -38,6 +54,7 @@ enum class metric : std::uint8_t {
   subscriber_drops,
   log_messages,
   log_dropped,
+  label_overflow,
   build_info,
   process_cpu,
   process_resident_memory,
@@ -52,10 +69,14 @@ inline constexpr std::size_t metric_count =
 enum class metric_type : std::uint8_t { counter, gauge, histogram };
 [[nodiscard]] std::string_view to_string(metric_type type) noexcept;
 
-/// A label and every value that it can have. `values` empty: one value, which the build gives.
+/// Who knows a label's values: the table, the build (one value), or each breaker, which has a name.
+enum class label_source : std::uint8_t { table, build, breaker };
+
+/// A label and every value that it can have; `values` is of source table alone.
 struct metric_label {
   std::string_view name;
   std::vector<std::string_view> values = {};
+  label_source source = label_source::table;
 };
 
 struct metric_row {
@@ -69,12 +90,22 @@ struct metric_row {
   /// have happened.
   bool (*from_start)(std::size_t series) = nullptr;
 
-  /// How many combinations of label values there are.
+  /// Whether its series come and go with breakers.
+  [[nodiscard]] bool per_breaker() const noexcept;
+  /// How many combinations of label values there are; of one breaker.
   [[nodiscard]] std::size_t series_count() const noexcept;
 };
 
 /// Every row, in the order of `metric`. Any thread.
 [[nodiscard]] std::span<const metric_row> metrics_table();
+
+/// The transitions of an ordinary life, which a breaker's series begin with, at zero.
+struct breaker_transition_kind {
+  core::breaker_state from, to;
+  core::breaker_cause cause;
+};
+[[nodiscard]] std::span<const breaker_transition_kind> usual_transitions(
+    core::breaker_kind kind) noexcept;
 
 /// The page docs/metrics.md.
 [[nodiscard]] std::string metrics_reference();

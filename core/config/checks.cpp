@@ -19,6 +19,8 @@ class checker {
   void run() {
     policy({"session"}, value().session);
     for (const auto& [name, own] : value().tenants) policy({"tenant", name, "session"}, own);
+    breaker({"breaker"}, value().breakers.fallback);
+    for (const auto& [pattern, own] : value().breakers.patterns) breaker({"breaker", pattern}, own);
     lockout();
     bounds();
     listeners();
@@ -61,6 +63,25 @@ class checker {
                  "\"{}\" may be in one of fingerprint_fields, observe_fields and challenge_fields",
                  context_field_names[i]));
     }
+  }
+
+  void breaker(const std::vector<std::string>& prefix, const breaker_policy& own) {
+    const auto key = [&](const char* last) {
+      auto path = prefix;
+      path.emplace_back(last);
+      return dotted(path);
+    };
+    const auto buckets_max = own.window_s * 1000 / limits::breaker_bucket_ms_min;
+    if (own.window_buckets > buckets_max)
+      report(key("window_buckets"),
+             fmt::format("must be at most {}: {} ms each in a window of {} s", buckets_max,
+                         limits::breaker_bucket_ms_min, own.window_s));
+    if (own.open_wait_max_ms < own.open_wait_ms)
+      report(key("open_wait_max_s"),
+             fmt::format("must be at least open_wait_s ({})", own.open_wait_ms / 1000));
+    if (own.half_open_concurrency > own.half_open_permits)
+      report(key("half_open_concurrency"),
+             fmt::format("must be at most half_open_permits ({})", own.half_open_permits));
   }
 
   void lockout() {

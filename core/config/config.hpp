@@ -110,6 +110,7 @@ struct config {
   /// from `session`.
   std::map<std::string, session_policy, std::less<>> tenants;
 
+  /// As with tenants: each pattern's policy is whole.
   breaker_book breakers;
 
   struct {
@@ -120,7 +121,8 @@ struct config {
   } log;
 
   struct {
-    std::map<std::string, std::string, std::less<>> labels;  // constant, on every series
+    std::map<std::string, std::string, std::less<>> labels;         // constant, on every series
+    std::uint32_t breakers_max = core::limits::breaker_series_max;  // with series of their own
   } metrics;
 
   /// crypto.keys_file, or the one that development keeps beside the data.

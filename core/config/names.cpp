@@ -45,6 +45,8 @@ bool is_tenant_name(std::string_view text) {
   return !text.empty() && text.size() <= limits::tenant_id_bytes_max && is_identifier_text(text);
 }
 
+bool is_breaker_section(std::string_view text) { return text != "*/*" && is_breaker_pattern(text); }
+
 std::string_view last_part(std::string_view dotted_name) {
   return dotted_name.substr(dotted_name.rfind('.') + 1);
 }

@@ -15,6 +15,10 @@ namespace portcullis::core {
 /// What a request may give as tenant_id, so that no policy is out of reach.
 [[nodiscard]] bool is_tenant_name(std::string_view text);
 
+/// SERVICE/BREAKER, where one of the two may be `*`: both would be every breaker, which is
+/// `[breaker]` itself.
+[[nodiscard]] bool is_breaker_section(std::string_view text);
+
 /// What follows the last dot.
 [[nodiscard]] std::string_view last_part(std::string_view dotted_name);
 

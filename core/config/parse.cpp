@@ -30,6 +30,9 @@ std::string join(const path_type& path, std::size_t parts) {
 bool is_tenant_path(const path_type& path) {
   return path.size() == 4 && path[0] == "tenant" && path[2] == "session" && is_tenant_name(path[1]);
 }
+bool is_breaker_path(const path_type& path) {
+  return path.size() == 3 && path[0] == "breaker" && is_breaker_section(path[1]);
+}
 bool is_token_path(const path_type& path) {
   return path.size() == 4 && path[0] == "auth" && path[1] == "token" && !path[2].empty() &&
          path[2].size() <= 6 && path[2].find_first_not_of("0123456789") == std::string::npos;
@@ -38,17 +41,22 @@ bool is_token_path(const path_type& path) {
 /// The row that a path means, or nothing.
 const config_key* find_row(const path_type& path) {
   const bool tenant = is_tenant_path(path), token = is_token_path(path);
-  const auto name = tenant  ? "session." + path[3]
-                    : token ? "auth.token." + path[3]
-                            : join(path, path.size());
+  const bool breaker = is_breaker_path(path), plain = !tenant && !token && !breaker;
+  const auto name = tenant    ? "session." + path[3]
+                    : token   ? "auth.token." + path[3]
+                    : breaker ? "breaker." + path[2]
+                              : join(path, path.size());
   const auto parent = path.size() > 1 ? join(path, path.size() - 1) : std::string();
   for (const auto& row : config_table()) {
     switch (row.scope) {
       case key_scope::server:
-        if (!tenant && !token && row.name == name) return &row;
+        if (plain && row.name == name) return &row;
         break;
       case key_scope::policy:
-        if (!token && row.name == name) return &row;
+        if ((plain || tenant) && row.name == name) return &row;
+        break;
+      case key_scope::breaker:
+        if ((plain || breaker) && row.name == name) return &row;
         break;
       case key_scope::token:
         if (token && row.name == name) return &row;
@@ -63,13 +71,15 @@ const config_key* find_row(const path_type& path) {
 
 /// What an unknown key may have meant; empty when nothing is near.
 std::string suggestion(const path_type& path) {
-  const auto text = join(path, path.size());
+  const auto text = dotted(path);
   std::string best;
   std::size_t nearest = std::max<std::size_t>(2, text.size() / 5) + 1;
   for (const auto& row : config_table()) {
     std::vector<std::string> names = {std::string(row.name)};
     if (path.size() == 4 && path[0] == "tenant" && row.scope == key_scope::policy)
-      names.push_back(join(path, 2) + "." + std::string(row.name));
+      names.push_back(dotted({path[0], path[1]}) + "." + std::string(row.name));
+    if (is_breaker_path(path) && row.scope == key_scope::breaker)
+      names = {dotted({path[0], path[1], std::string(last_part(row.name))})};
     if (path.size() == 4 && row.scope == key_scope::token)
       names.push_back(join(path, 3) + "." + std::string(last_part(row.name)));
     for (const auto& name : names) {
@@ -83,8 +93,16 @@ std::string suggestion(const path_type& path) {
   return best;
 }
 
+constexpr auto breaker_section_words =
+    "\"SERVICE/BREAKER\", each 1 to 64 of A-Z, a-z, 0-9, _ . and -, or one of them *";
+
 config_problem unknown(const config_entry& entry) {
   std::string message = "there is no such key";
+  if (entry.path.size() == 3 && entry.path[0] == "breaker" && !is_breaker_section(entry.path[1]))
+    return {entry.origin, dotted(entry.path),
+            fmt::format("the name must be {}", breaker_section_words)};
+  if (entry.path.size() == 2 && entry.path[0] == "breaker" && is_breaker_section(entry.path[1]))
+    return {entry.origin, dotted(entry.path), "is a section; it holds the keys of breaker"};
   for (const auto& row : config_table()) {
     const bool named = row.scope == key_scope::named && entry.path.size() > 1 &&
                        join(entry.path, entry.path.size() - 1) == row.name;
@@ -137,6 +155,13 @@ std::optional<config_value> fitted(const config_key& row, const config_entry& en
     case key_form::integer:
       if (integer != nullptr && *integer >= row.least && *integer <= row.most) return *integer;
       return std::nullopt;
+    case key_form::number: {
+      const auto* real = std::get_if<double>(&entry.value);
+      if (real == nullptr && integer == nullptr) return std::nullopt;
+      const auto number = real != nullptr ? *real : static_cast<double>(*integer);
+      if (!row.range.has(number)) return std::nullopt;
+      return number + 0.0;  // -0.0 is 0
+    }
     case key_form::text: {
       const bool form =
           text != nullptr && has_length(row, *text) &&
@@ -166,7 +191,8 @@ std::optional<config_value> fitted(const config_key& row, const config_entry& en
 /// What was given, in words: never the value of a text, which may be a secret in the wrong place.
 std::string given_text(const config_key& row, const config_value& value) {
   const bool lists = row.form == key_form::list || row.form == key_form::choices;
-  const bool texts = !lists && row.form != key_form::boolean && row.form != key_form::integer;
+  const bool texts = !lists && row.form != key_form::boolean && row.form != key_form::integer &&
+                     row.form != key_form::number;
   if (const auto* foreign = std::get_if<foreign_value>(&value)) return foreign->kind;
   if (std::holds_alternative<std::string>(value)) return texts ? "another text" : "a text";
   if (std::holds_alternative<std::vector<std::string>>(value))
@@ -182,14 +208,22 @@ class parser {
 
   void run() {
     for (const auto& [path, entry] : winners_)
-      if (!is_tenant_path(path)) apply(*entry);
+      if (!is_tenant_path(path) && !is_breaker_path(path)) apply(*entry);
     lower(into_.value.session, {});
+    auto& breakers = into_.value.breakers;
+    fit(breakers.fallback, {"breaker"});
     for (const auto& [path, entry] : winners_) {
       if (!is_tenant_path(path)) continue;
       into_.value.tenants.try_emplace(path[1], into_.value.session);
       apply(*entry);
     }
     for (auto& [name, policy] : into_.value.tenants) lower(policy, {"tenant", name});
+    for (const auto& [path, entry] : winners_) {
+      if (!is_breaker_path(path)) continue;
+      breakers.patterns.try_emplace(path[1], breakers.fallback);
+      apply(*entry);
+    }
+    for (auto& [pattern, policy] : breakers.patterns) fit(policy, {"breaker", pattern});
     finish_tokens();
   }
 
@@ -215,22 +249,45 @@ class parser {
   config_place place_of(const path_type& path) {
     if (is_tenant_path(path)) return {.policy = &into_.value.tenants.find(path[1])->second};
     if (is_token_path(path)) return {.token = &tokens_[std::stoul(path[2])]};
-    return {.whole = &into_.value, .policy = &into_.value.session, .name = path.back()};
+    auto& breakers = into_.value.breakers;
+    if (is_breaker_path(path)) return {.breaker = &breakers.patterns.find(path[1])->second};
+    return {.whole = &into_.value,
+            .policy = &into_.value.session,
+            .breaker = &breakers.fallback,
+            .name = path.back()};
   }
 
   // A value that is not given follows the ones that are: nobody who shortens a session has to know
   // the granularity.
   void lower(session_policy& policy, path_type prefix) const {
     prefix.emplace_back("session");
-    const auto given = [&](std::string_view key) {
-      auto path = prefix;
-      path.emplace_back(key);
-      return winners_.contains(path);
-    };
+    const auto given = [&](std::string_view key) { return is_given(prefix, key); };
     if (!given("idle_ttl_s"))
       policy.idle_ttl_s = std::min(policy.idle_ttl_s, policy.absolute_ttl_s);
     if (!given("touch_granularity_s"))
       policy.touch_granularity_s = std::min(policy.touch_granularity_s, policy.idle_ttl_s / 2);
+  }
+
+  // The same: of two values that bound each other, the one that is not given gives way.
+  void fit(breaker_policy& policy, const path_type& prefix) const {
+    const auto given = [&](std::string_view key) { return is_given(prefix, key); };
+    if (!given("window_buckets"))
+      policy.window_buckets = static_cast<std::uint32_t>(std::min<std::int64_t>(
+          policy.window_buckets, policy.window_s * 1000 / limits::breaker_bucket_ms_min));
+    if (!given("open_wait_max_s"))
+      policy.open_wait_max_ms = std::max(policy.open_wait_max_ms, policy.open_wait_ms);
+    else if (!given("open_wait_s"))
+      policy.open_wait_ms = std::min(policy.open_wait_ms, policy.open_wait_max_ms);
+    if (!given("half_open_concurrency"))
+      policy.half_open_concurrency =
+          std::min(policy.half_open_concurrency, policy.half_open_permits);
+    else if (!given("half_open_permits"))
+      policy.half_open_permits = std::max(policy.half_open_permits, policy.half_open_concurrency);
+  }
+
+  [[nodiscard]] bool is_given(path_type prefix, std::string_view key) const {
+    prefix.emplace_back(key);
+    return winners_.contains(prefix);
   }
 
   void finish_tokens() {

@@ -22,6 +22,8 @@ std::string default_text(const config_key& row, config& defaults) {
       return "`" + toml_text(row.access.read({.whole = &defaults})) + "`";
     case key_scope::policy:
       return "`" + toml_text(row.access.read({.policy = &defaults.session})) + "`";
+    case key_scope::breaker:
+      return "`" + toml_text(row.access.read({.breaker = &defaults.breakers.fallback})) + "`";
     case key_scope::token:
       return row.form == key_form::list ? "`[]`" : "required";
     case key_scope::named:
@@ -44,9 +46,12 @@ environment (`PORTCULLIS_SECTION__KEY`, two underscores between levels), the fil
 from. A reload (`admin.reload`) changes the keys marked so; one that changes any other is refused and changes nothing.
 
 - `[tenant."NAME".session]` takes the keys of `session` for one tenant; what it does not set is the value of `session`.
+- `[breaker."SERVICE/BREAKER"]` takes the keys of `breaker`, but `max`, for one breaker, and with `*` for either part for many.
+  The name itself goes before `SERVICE/*`, that before `*/BREAKER`, and that before `breaker`; the first of them that there is
+  holds as a whole: what it does not set is the value of `breaker`.
 - `[[auth.token]]` is a list; each entry has the keys of `auth.token`.
 - In a flag or the environment a text needs no quotes and a list may be written with commas.
-- The environment's names are in lower case when read, so a tenant with capitals is set in the file or by a flag.
+- The environment's names are in lower case when read, so a tenant or a breaker with capitals is set in the file or by a flag.
 )";
 
 std::string reserved_names() {
@@ -62,7 +67,11 @@ std::string toml_text(const config_value& value) {
   struct {
     std::string operator()(bool v) const { return v ? "true" : "false"; }
     std::string operator()(std::int64_t v) const { return std::to_string(v); }
-    std::string operator()(double v) const { return fmt::format("{}", v); }
+    std::string operator()(double v) const {
+      auto text = fmt::format("{}", v);  // the shortest that is read as the same
+      if (text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";
+      return text;
+    }
     std::string operator()(const std::string& v) const { return quoted(v); }
     std::string operator()(const std::vector<std::string>& v) const {
       std::string text;

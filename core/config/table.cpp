@@ -29,6 +29,12 @@ constexpr key_access integer_access = {
       At(p) = static_cast<std::remove_reference_t<decltype(At(p))>>(std::get<std::int64_t>(v));
     }};
 
+// Seconds outside, milliseconds inside.
+template <auto At>
+constexpr key_access seconds_access = {
+    [](const place& p) { return config_value{std::int64_t{At(p) / 1000}}; },
+    [](const place& p, const config_value& v) { At(p) = std::get<std::int64_t>(v) * 1000; }};
+
 template <auto At, const auto& Names>
 constexpr key_access choice_access = {
     [](const place& p) {
@@ -80,6 +86,16 @@ constexpr auto constant_label = [](const place& p) -> auto& {
     name, key_scope::scope, key_form::integer, least, most, {}, nullptr, {}, reloadable, help, \
         integer_access<AT(member)>                                                             \
   }
+#define KEY_SECONDS(name, scope, least, most, member, help)                              \
+  {                                                                                      \
+    name, key_scope::scope, key_form::integer, least, most, {}, nullptr, {}, true, help, \
+        seconds_access<AT(member)>                                                       \
+  }
+#define KEY_NUMBER(name, scope, range, member, help)                             \
+  {                                                                              \
+    name, key_scope::scope, key_form::number, 0, 0, {}, nullptr, {}, true, help, \
+        plain_access<AT(member)>, range                                          \
+  }
 #define KEY_BOOLEAN(name, scope, reloadable, member, help)                              \
   {                                                                                     \
     name, key_scope::scope, key_form::boolean, 0, 0, {}, nullptr, {}, reloadable, help, \
@@ -101,7 +117,8 @@ constexpr auto constant_label = [](const place& p) -> auto& {
         reloadable, help, fields_access<AT(member)>                                     \
   }
 
-constexpr std::int64_t year_s = 31'536'000;
+constexpr std::int64_t day_s = 86'400, year_s = 365 * day_s;
+constexpr number_range rate = {0, 1, true}, jitter = {0, 0.5};
 constexpr auto address_words =
     "an address and a port, such as \"127.0.0.1:7420\" or \"[::1]:7420\"";
 
@@ -281,6 +298,61 @@ constexpr config_key rows[] = {
                 "Distinct unknown ids of a source in a window after which its unknown ids get "
                 "RATE_LIMITED. 0: off."),
 
+    KEY_INTEGER("breaker.max", server, 1,
+                static_cast<std::int64_t>(limits::breakers_configurable_max), true,
+                whole->breakers.breakers_max,
+                "Circuit breakers that the node holds at once; past it BREAKER_LIMIT."),
+    KEY_CHOICE("breaker.window", breaker, window_kind_names, true, breaker->window,
+               "Which calls count: those of the last window_s seconds, or the last window_calls."),
+    KEY_INTEGER("breaker.window_s", breaker, 1, day_s, true, breaker->window_s,
+                "Window `time`: how far back calls count, in seconds."),
+    KEY_INTEGER("breaker.window_buckets", breaker, 1, 100, true, breaker->window_buckets,
+                "Window `time`: in how many steps calls leave it. At least 100 ms each; where it "
+                "is not given, fewer for a short window."),
+    KEY_INTEGER("breaker.window_calls", breaker, 1, 10'000, true, breaker->window_calls,
+                "Window `count`: how many calls count."),
+    KEY_INTEGER("breaker.window_age_s", breaker, 1, day_s, true, breaker->window_age_s,
+                "Window `count`: calls that are older do not count, in seconds."),
+    KEY_INTEGER("breaker.min_calls", breaker, 1, 1'000'000, true, breaker->min_calls,
+                "Calls in the window below which no rate opens the breaker. More than a `count` "
+                "window holds means as many as it holds."),
+    KEY_NUMBER("breaker.failure_rate_threshold", breaker, rate, breaker->failure_rate_threshold,
+               "The part of the calls that failed at which the breaker opens."),
+    KEY_INTEGER("breaker.slow_call_ms", breaker, 1, limits::call_duration_ms_max, true,
+                breaker->slow_call_ms, "A call that took longer is slow."),
+    KEY_NUMBER("breaker.slow_rate_threshold", breaker, rate, breaker->slow_rate_threshold,
+               "The part of the calls that were slow at which the breaker opens."),
+    KEY_INTEGER("breaker.consecutive_failures", breaker, 0, 1'000'000, true,
+                breaker->consecutive_failures,
+                "Failures in a row that open the breaker, whatever the rates. 0: off."),
+    KEY_SECONDS("breaker.open_wait_s", breaker, 1, day_s, breaker->open_wait_ms,
+                "How long an open breaker waits before it lets calls try, in seconds; doubled by "
+                "each half-open phase that fails. Where only open_wait_max_s is given and is less, "
+                "it is that."),
+    KEY_SECONDS("breaker.open_wait_max_s", breaker, 1, day_s, breaker->open_wait_max_ms,
+                "The longest wait, in seconds. At least open_wait_s; where it is not given, not "
+                "less than that."),
+    KEY_NUMBER("breaker.open_wait_jitter", breaker, jitter, breaker->open_wait_jitter,
+               "Each wait is longer or shorter by up to this part of it, so that not all breakers "
+               "try at once."),
+    KEY_INTEGER("breaker.half_open_permits", breaker, 1, 1'000, true, breaker->half_open_permits,
+                "Calls that try the downstream in a half-open phase and decide it. Where only "
+                "half_open_concurrency is given and is more, it is that."),
+    KEY_INTEGER("breaker.half_open_concurrency", breaker, 1, 1'000, true,
+                breaker->half_open_concurrency,
+                "How many of them at once. At most half_open_permits; where it is not given, not "
+                "more than that."),
+    KEY_SECONDS("breaker.max_half_open_s", breaker, 1, day_s, breaker->max_half_open_ms,
+                "A half-open phase undecided after this long opens the breaker again, in seconds."),
+    KEY_SECONDS("breaker.permit_ttl_s", breaker, 1, day_s, breaker->permit_ttl_ms,
+                "A permit that is not reported for this long counts as a failure and makes room "
+                "for another, in seconds."),
+    KEY_BOOLEAN("breaker.auto_half_open", breaker, true, breaker->auto_half_open,
+                "Whether an open breaker becomes half-open when its wait is over; else with the "
+                "first call after it."),
+    KEY_SECONDS("breaker.retire_after_s", breaker, 1, year_s, breaker->retire_after_ms,
+                "A breaker that nobody used for this long is forgotten, in seconds."),
+
     KEY_CHOICE("log.level", server, log_level_names, true, whole->log.level,
                "The least level that is logged."),
     {"log.levels", key_scope::named, key_form::choice, 0, 0, log_level_names, is_component_name,
@@ -302,9 +374,16 @@ constexpr config_key rows[] = {
      false,
      "A constant label of every series: `metrics.labels.region = \"eu\"`.",
      plain_access<constant_label>},
+    KEY_INTEGER("metrics.breakers_max", server, 0,
+                static_cast<std::int64_t>(limits::breaker_series_configurable_max), false,
+                whole->metrics.breakers_max,
+                "Circuit breakers that have series of their own, some 60 each; all others share "
+                "those of `__overflow__`."),
 };
 
 #undef KEY_INTEGER
+#undef KEY_SECONDS
+#undef KEY_NUMBER
 #undef KEY_BOOLEAN
 #undef KEY_TEXT
 #undef KEY_CHOICE
@@ -341,6 +420,9 @@ std::string allowed_text(const config_key& key) {
       return "true or false";
     case key_form::integer:
       return fmt::format("an integer from {} to {}", key.least, key.most);
+    case key_form::number:
+      return fmt::format("a number {} {} {} {}", key.range.above ? "greater than" : "from",
+                         key.range.least, key.range.above ? "and at most" : "to", key.range.most);
     case key_form::choice:
       return "one of " + quoted_list(key.allowed);
     case key_form::choices:
@@ -363,6 +445,9 @@ std::map<std::string, keyed_value> flatten(config of) {
   flatten_rows(values, key_scope::policy, {}, {.policy = &of.session});
   for (auto& [name, policy] : of.tenants)
     flatten_rows(values, key_scope::policy, {"tenant", name, "session"}, {.policy = &policy});
+  flatten_rows(values, key_scope::breaker, {}, {.breaker = &of.breakers.fallback});
+  for (auto& [pattern, policy] : of.breakers.patterns)
+    flatten_rows(values, key_scope::breaker, {"breaker", pattern}, {.breaker = &policy});
   for (auto& token : of.auth.tokens)
     flatten_rows(values, key_scope::token, {"auth", "token", token.name}, {.token = &token});
   for (const auto& row : rows) {

@@ -15,18 +15,29 @@
 namespace portcullis::core {
 
 enum class key_scope : std::uint8_t {
-  server,  // one value: section.key
-  policy,  // session.key, and tenant."NAME".session.key
-  token,   // [[auth.token]]
-  named,   // the last part of the path is a name of the user's: log.levels.NAME
+  server,   // one value: section.key
+  policy,   // session.key, and tenant."NAME".session.key
+  breaker,  // breaker.key, and breaker."SERVICE/BREAKER".key
+  token,    // [[auth.token]]
+  named,    // the last part of the path is a name of the user's: log.levels.NAME
 };
 
-enum class key_form : std::uint8_t { boolean, integer, text, choice, list, choices, digest };
+enum class key_form : std::uint8_t {
+  boolean,
+  integer,
+  number,
+  text,
+  choice,
+  list,
+  choices,
+  digest
+};
 
 /// Where a row's value lives. Which members are set depends on the row's scope.
 struct config_place {
   config* whole = nullptr;
   session_policy* policy = nullptr;
+  breaker_policy* breaker = nullptr;
   auth_token* token = nullptr;
   std::string_view name = {};
 };
@@ -35,6 +46,15 @@ struct config_place {
 struct key_access {
   config_value (*read)(const config_place& place);
   void (*write)(const config_place& place, const config_value& value);
+};
+
+/// Of form number. above: `least` itself is not allowed.
+struct number_range {
+  double least = 0, most = 0;
+  bool above = false;
+  [[nodiscard]] constexpr bool has(double value) const noexcept {  // no NaN
+    return (above ? value > least : value >= least) && value <= most;
+  }
 };
 
 struct config_key {
@@ -48,6 +68,7 @@ struct config_key {
   bool reloadable = false;
   std::string_view help;
   key_access access;
+  number_range range = {};  // number
 };
 
 /// Every row, in the order of the reference page.
@@ -66,8 +87,8 @@ struct keyed_value {
   friend bool operator==(const keyed_value&, const keyed_value&) = default;
 };
 
-/// Every value of `of` by its full key: tenants as tenant.NAME.session.KEY, tokens as
-/// auth.token."NAME".KEY.
+/// Every value of `of` by its full key: tenants as tenant.NAME.session.KEY, breakers' patterns as
+/// breaker."PATTERN".KEY, tokens as auth.token."NAME".KEY.
 [[nodiscard]] std::map<std::string, keyed_value> flatten(config of);
 
 }  // namespace portcullis::core

@@ -1,5 +1,7 @@
 #include "core/session/policy_book.hpp"
 
+#include <fmt/format.h>
+
 #include "core/bytes.hpp"
 
 namespace portcullis::core {
@@ -23,6 +25,10 @@ class object_writer {
   void number(std::string_view key, std::int64_t value) {
     name(key);
     out_.append_int(value);
+  }
+  void real(std::string_view key, double value) {
+    name(key);
+    out_.append(fmt::format("{}", value));
   }
   void text(std::string_view key, std::string_view value) {
     name(key);
@@ -67,6 +73,31 @@ void append_policy(byte_buffer& out, const session_policy& policy) {
   object.close();
 }
 
+// In the units of the configuration.
+void append_policy(byte_buffer& out, const breaker_policy& policy) {
+  object_writer object(out);
+  object.text("window", name_in(window_kind_names, policy.window));
+  object.number("window_s", policy.window_s);
+  object.number("window_buckets", policy.window_buckets);
+  object.number("window_calls", policy.window_calls);
+  object.number("window_age_s", policy.window_age_s);
+  object.number("min_calls", policy.min_calls);
+  object.real("failure_rate_threshold", policy.failure_rate_threshold);
+  object.number("slow_call_ms", policy.slow_call_ms);
+  object.real("slow_rate_threshold", policy.slow_rate_threshold);
+  object.number("consecutive_failures", policy.consecutive_failures);
+  object.number("open_wait_s", policy.open_wait_ms / 1000);
+  object.number("open_wait_max_s", policy.open_wait_max_ms / 1000);
+  object.real("open_wait_jitter", policy.open_wait_jitter);
+  object.number("half_open_permits", policy.half_open_permits);
+  object.number("half_open_concurrency", policy.half_open_concurrency);
+  object.number("max_half_open_s", policy.max_half_open_ms / 1000);
+  object.number("permit_ttl_s", policy.permit_ttl_ms / 1000);
+  object.boolean("auto_half_open", policy.auto_half_open);
+  object.number("retire_after_s", policy.retire_after_ms / 1000);
+  object.close();
+}
+
 }  // namespace
 
 std::string to_json(const policy_book& book) {
@@ -92,6 +123,19 @@ std::string to_json(const policy_book& book) {
     append_policy(out, policy);
   }
   tenants.close();
+  whole.name("breaker");
+  object_writer breakers(out);
+  breakers.number("max", book.breakers.breakers_max);
+  breakers.name("default");
+  append_policy(out, book.breakers.fallback);
+  breakers.name("patterns");
+  object_writer patterns(out);
+  for (const auto& [pattern, policy] : book.breakers.patterns) {
+    patterns.name(pattern);
+    append_policy(out, policy);
+  }
+  patterns.close();
+  breakers.close();
   whole.close();
   return std::string(out.view());
 }

@@ -119,6 +119,24 @@ TEST_F(config_loader, words_in_flags_need_no_quotes) {
   EXPECT_EQ(parsed.value.server.data_dir, "/a b/c=d");
 }
 
+TEST_F(config_loader, breakers_are_ruled_by_file_environment_and_flags) {
+  const auto parsed =
+      load(development +
+               "[breaker]\nopen_wait_s = 5\nfailure_rate_threshold = 1\n"
+               "[breaker.\"search/*\"]\nslow_rate_threshold = 0.25\n",
+           {"PORTCULLIS_BREAKER__MIN_CALLS=7", "PORTCULLIS_BREAKER__OPEN_WAIT_JITTER=0"},
+           {"breaker.\"payments/*\".min_calls=5", "breaker.\"payments/*\".window=count"});
+  ASSERT_THAT(texts(parsed), IsEmpty());
+  const auto& book = parsed.value.breakers;
+  EXPECT_EQ(book.fallback.min_calls, 7U);
+  EXPECT_EQ(book.fallback.open_wait_ms, 5'000);
+  EXPECT_EQ(book.fallback.open_wait_jitter, 0.0);
+  EXPECT_EQ(book.of({"search", "x"}).slow_rate_threshold, 0.25);
+  EXPECT_EQ(book.of({"search", "x"}).min_calls, 7U);
+  EXPECT_EQ(book.of({"payments", "x"}).min_calls, 5U);
+  EXPECT_EQ(book.of({"payments", "x"}).window, core::window_kind::count);
+}
+
 TEST_F(config_loader, a_flag_without_key_or_equals_is_a_problem) {
   for (const auto* bad : {"x", "=1", "a..b=1", "\"a=1", ".a=1"})
     EXPECT_THAT(texts(load(development, {}, {bad})),

@@ -135,6 +135,107 @@ TEST(event_rows, what_hints_at_an_attack_is_a_warning) {
   EXPECT_EQ(row_for(make(core::store_degraded{})).level, log_level::error);
 }
 
+core::event of_node(core::event_body body) {
+  core::event event;
+  event.seq = 42;
+  event.body = std::move(body);
+  return event;
+}
+
+template <class Body>
+Body of_breaker() {
+  Body body;
+  body.service = "payments";
+  body.breaker = "eu";
+  body.epoch = 7;
+  return body;
+}
+
+TEST(event_rows, a_breaker_that_opened_is_a_warning_with_what_it_had_counted) {
+  auto opened = of_breaker<core::breaker_opened>();
+  opened.cause = core::breaker_cause::slow_rate;
+  opened.counts[core::call_result::success] = 4;
+  opened.counts[core::call_result::slow_failure] = 5;
+  opened.counts[core::call_result::timeout] = 1;
+  opened.counts[core::call_result::rejected] = 9;
+  EXPECT_EQ(
+      rendered(of_node(opened)),
+      R"({"@timestamp":"1970-01-01T00:00:00.000Z","log.level":"warn",)"
+      R"("message":"A circuit breaker opened.","ecs.version":"8.11.0","log.logger":"breaker",)"
+      R"("service.name":"portcullis","service.node.name":"n1",)"
+      R"("event.action":"breaker_opened","event.outcome":"failure","event.sequence":42,)"
+      R"("breaker.service":"payments","breaker.name":"eu","breaker.epoch":7,)"
+      R"("breaker.from":"closed","breaker.kind":"hosted","event.reason":"slow_rate",)"
+      R"("breaker.calls":10,"breaker.failures":6})"
+      "\n");
+}
+
+TEST(event_rows, a_breaker_s_ordinary_changes_are_no_warnings) {
+  auto tried = of_breaker<core::breaker_half_opened>();
+  tried.from = core::breaker_state::open;
+  tried.cause = core::breaker_cause::wait_elapsed;
+  EXPECT_THAT(rendered(of_node(tried)),
+              HasSubstr(R"("breaker.from":"open","breaker.kind":"hosted",)"
+                        R"("event.reason":"wait_elapsed")"));
+  for (const auto& body :
+       {core::event_body(tried), core::event_body(of_breaker<core::breaker_closed>()),
+        core::event_body(of_breaker<core::breaker_retired>())}) {
+    EXPECT_EQ(row_for(of_node(body)).level, log_level::info);
+    EXPECT_EQ(row_for(of_node(body)).component, component::breaker);
+    EXPECT_EQ(row_for(of_node(body)).outcome, "success");
+  }
+}
+
+TEST(event_rows, a_reset_gives_its_administrator_and_the_reason_given) {
+  auto closed = of_breaker<core::breaker_closed>();
+  closed.cause = core::breaker_cause::reset;
+  closed.reason = "fixed\n{}";
+  auto event = of_node(closed);
+  event.actor = "ops";
+  EXPECT_THAT(rendered(event), HasSubstr(R"("actor.name":"ops")"));
+  EXPECT_THAT(rendered(event), HasSubstr(R"("event.reason":"fixed\n{}")"));
+}
+
+TEST(event_rows, a_change_of_an_observed_breaker_names_its_source) {
+  auto opened = of_breaker<core::breaker_opened>();
+  opened.cause = core::breaker_cause::reported;
+  opened.kind = core::breaker_kind::observed;
+  opened.source = "web-3";
+  EXPECT_THAT(rendered(of_node(opened)),
+              HasSubstr(R"("breaker.kind":"observed","event.reason":"reported",)"
+                        R"("breaker.source":"web-3")"));
+}
+
+TEST(event_rows, a_breaker_that_only_measures_says_that_it_would_have_opened) {
+  auto would = of_breaker<core::breaker_would_open>();
+  would.cause = core::breaker_cause::failure_rate;
+  would.counts[core::call_result::failure] = 3;
+  EXPECT_EQ(row_for(of_node(would)).level, log_level::warn);
+  EXPECT_THAT(rendered(of_node(would)),
+              HasSubstr(R"("breaker.epoch":7,"event.reason":"failure_rate","breaker.calls":3,)"
+                        R"("breaker.failures":3})"));
+}
+
+TEST(event_rows, an_override_is_an_administrators_deed) {
+  auto set = of_breaker<core::breaker_override_set>();
+  set.mode = core::override_mode::forced_open;
+  set.reason = "maintenance";
+  set.expires_at_ms = 1'709'210'996'789;
+  EXPECT_EQ(row_for(of_node(set)).level, log_level::warn);
+  EXPECT_EQ(row_for(of_node(set)).owasp, "authz_admin");
+  EXPECT_THAT(rendered(of_node(set)),
+              HasSubstr(R"("breaker.override":"forced_open","event.reason":"maintenance",)"
+                        R"("breaker.override_expires_at_ms":1709210996789})"));
+  set.expires_at_ms.reset();
+  EXPECT_THAT(rendered(of_node(set)), Not(HasSubstr("override_expires")));
+
+  auto cleared = of_breaker<core::breaker_override_cleared>();
+  cleared.mode = core::override_mode::disabled;
+  cleared.cause = core::breaker_cause::override_expired;
+  EXPECT_THAT(rendered(of_node(cleared)),
+              HasSubstr(R"("breaker.override":"disabled","breaker.cause":"override_expired"})"));
+}
+
 /// Fills whatever an event of that type could leak with a text that a search finds.
 template <std::size_t I = 0>
 void for_each_body(auto&& visit) {

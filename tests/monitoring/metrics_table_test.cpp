@@ -25,8 +25,11 @@ TEST(metrics_table, has_each_metric_once_in_the_order_of_its_enum) {
 TEST(metrics_table, every_row_says_what_it_means_and_who_feeds_it) {
   for (const auto& row : metrics_table()) {
     EXPECT_TRUE(row.help.ends_with('.')) << row.name;
+    EXPECT_EQ(row.help.find_first_of("\\\n"), row.help.npos) << row.name << " would need escapes";
     EXPECT_FALSE(row.fed_by.empty()) << row.name;
-    EXPECT_TRUE(row.name.starts_with("portcullis_") || row.name.starts_with("process_"));
+    EXPECT_TRUE(row.name.starts_with("portcullis_") || row.name.starts_with("process_") ||
+                row.name.starts_with("circuit_breaker_"));
+    EXPECT_EQ(row.name.starts_with("circuit_breaker_"), row.per_breaker()) << row.name;
   }
 }
 
@@ -49,6 +52,20 @@ TEST(metrics_table, has_every_metric_of_the_design_that_exists_yet) {
                            "portcullis_failed_attempts_total",
                            "portcullis_lockouts_total",
                            "portcullis_lockouts_active",
+                           "circuit_breaker_state",
+                           "circuit_breaker_state_active",
+                           "circuit_breaker_requests_total",
+                           "circuit_breaker_errors_total",
+                           "circuit_breaker_request_duration_seconds",
+                           "circuit_breaker_transitions_total",
+                           "circuit_breaker_failure_ratio",
+                           "circuit_breaker_slow_ratio",
+                           "circuit_breaker_open_seconds_total",
+                           "circuit_breaker_last_transition_timestamp_seconds",
+                           "circuit_breaker_permits_total",
+                           "circuit_breaker_override_info",
+                           "circuit_breaker_observed_last_report_timestamp_seconds",
+                           "circuit_breaker_observed_reports_rejected_total",
                            "portcullis_request_duration_seconds",
                            "portcullis_requests_total",
                            "portcullis_requests_in_flight",
@@ -69,6 +86,7 @@ TEST(metrics_table, has_every_metric_of_the_design_that_exists_yet) {
                            "portcullis_subscriber_drops_total",
                            "portcullis_log_messages_total",
                            "portcullis_log_dropped_total",
+                           "portcullis_metrics_label_overflow_total",
                            "portcullis_build_info",
                            "process_cpu_seconds_total",
                            "process_resident_memory_bytes",
@@ -79,11 +97,16 @@ TEST(metrics_table, has_every_metric_of_the_design_that_exists_yet) {
     EXPECT_EQ(names.count(name), 1U) << name;
 }
 
-TEST(metrics_table, only_the_build_gives_label_values_that_the_table_does_not_know) {
+TEST(metrics_table, only_the_build_and_breakers_give_label_values_that_the_table_does_not_know) {
   for (const auto& row : metrics_table())
-    for (const auto& label : row.labels)
-      EXPECT_EQ(label.values.empty(), row.id == metric::build_info)
+    for (const auto& label : row.labels) {
+      EXPECT_EQ(label.values.empty(), label.source != label_source::table)
           << row.name << ' ' << label.name;
+      EXPECT_EQ(label.source == label_source::build, row.id == metric::build_info) << row.name;
+      EXPECT_EQ(label.source == label_source::breaker,
+                label.name == "service" || label.name == "breaker")
+          << row.name << ' ' << label.name;
+    }
 }
 
 TEST(metrics_table, configuration_refuses_each_of_its_labels_as_a_constant_one) {

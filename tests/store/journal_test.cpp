@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "journal_fixture.hpp"
+#include "store/schema.hpp"
 
 namespace portcullis::store {
 namespace {

@@ -33,6 +33,10 @@ inline config_entry given(std::string_view key, int value, std::string origin = 
   return {path_of(key), config_value{std::int64_t{value}}, std::move(origin)};
 }
 
+inline config_entry given(std::string_view key, double value, std::string origin = "a.toml:1") {
+  return {path_of(key), config_value{value}, std::move(origin)};
+}
+
 /// Development, so that nothing but what a test is about is a problem.
 inline parsed_config parse(std::vector<config_entry> entries) {
   entries.insert(entries.begin(), given("server.environment", "development"));

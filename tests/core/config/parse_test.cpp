@@ -1,5 +1,9 @@
 #include "core/config/parse.hpp"
 
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
 #include "core/config/names.hpp"
 #include "core/config/table.hpp"
 #include "entries.hpp"
@@ -70,6 +74,35 @@ TEST(config_parse, every_integer_takes_its_bounds_and_refuses_what_is_past_them)
     EXPECT_TRUE(refused(row.most + 1));
   }
   EXPECT_GT(integers, 20);
+}
+
+TEST(config_parse, every_number_takes_integers_and_its_bounds_and_refuses_what_is_past_them) {
+  int numbers = 0;
+  for (const auto& row : config_table()) {
+    if (row.form != key_form::number) continue;
+    ++numbers;
+    SCOPED_TRACE(row.name);
+    const auto& range = row.range;
+    const auto refused = [&](config_value value) {
+      const auto problems = texts(parse({given(row.name, std::move(value))}).problems);
+      return std::any_of(problems.begin(), problems.end(), [&](const std::string& problem) {
+        return problem.find(allowed_text(row)) != std::string::npos;
+      });
+    };
+    EXPECT_EQ(refused(range.least), range.above);
+    EXPECT_EQ(refused(static_cast<std::int64_t>(range.least)), range.above);
+    EXPECT_FALSE(refused(std::nextafter(range.least, range.most)));
+    EXPECT_FALSE(refused(range.most));
+    EXPECT_TRUE(refused(std::nextafter(range.least, range.least - 1)));
+    EXPECT_TRUE(refused(std::nextafter(range.most, range.most + 1)));
+    for (const auto no_number :
+         {std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity(),
+          -std::numeric_limits<double>::infinity()})
+      EXPECT_TRUE(refused(no_number));
+    EXPECT_TRUE(refused(std::int64_t{2}));
+    EXPECT_TRUE(refused(std::string("0.5")));
+  }
+  EXPECT_EQ(numbers, 3);
 }
 
 TEST(config_parse, every_choice_is_taken_and_read_back) {
@@ -202,7 +235,7 @@ TEST(config_parse, names_of_components_and_labels_have_a_form) {
     EXPECT_THAT(parse({given("log.levels." + std::string(name), "debug")}).problems, SizeIs(0));
     names.append(names.empty() ? "" : ", ").append(name);
   }
-  for (const auto* unknown : {"log.levels.Net", "log.levels.nett", "log.levels.breaker"})
+  for (const auto* unknown : {"log.levels.Net", "log.levels.nett", "log.levels.breakers"})
     EXPECT_THAT(texts(parse({given(unknown, "debug")}).problems),
                 ElementsAre(HasSubstr("one of " + names)));
   EXPECT_EQ(parse({given("metrics.labels.region", "eu")}).value.metrics.labels.at("region"), "eu");
