@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "apps/commands.hpp"
 #include "apps/rpc_client.hpp"
@@ -20,7 +21,7 @@ using json = nlohmann::ordered_json;
 struct breakers_options {
   server_options server;
   std::string name, mode, reason, after;
-  std::int64_t ttl_s = 0;
+  std::optional<std::int64_t> ttl_s;
 };
 
 bool for_people() { return isatty(STDOUT_FILENO) != 0; }
@@ -233,7 +234,7 @@ void add_breakers(CLI::App& root, int& status) {
     auto params = params_of(given->name);
     params["mode"] = given->mode;
     params["reason"] = given->reason;
-    if (given->ttl_s != 0) params["ttl_s"] = given->ttl_s;
+    if (given->ttl_s) params["ttl_s"] = *given->ttl_s;
     status = ask(*given, "breaker.override", params);
   });
   sub = add("reset", "Close a breaker and empty its window");

@@ -13,12 +13,9 @@ constexpr error_row rows[] = {
 #undef X
 };
 
-constexpr error_code reserved[] = {
-    error_code::CERTIFICATE_REJECTED,   error_code::BREAKER_OPEN,
-    error_code::BREAKER_NOT_FOUND,      error_code::BREAKER_LIMIT,
-    error_code::BREAKER_PERMIT_INVALID, error_code::BREAKER_COUNTS_DECREASED,
-    error_code::BREAKER_SOURCE_LIMIT,   error_code::BREAKER_KIND_CONFLICT,
-    error_code::EVENTS_CURSOR_EXPIRED,  error_code::NODE_INCOMPATIBLE};
+constexpr error_code reserved[] = {error_code::CERTIFICATE_REJECTED, error_code::BREAKER_OPEN,
+                                   error_code::EVENTS_CURSOR_EXPIRED,
+                                   error_code::NODE_INCOMPATIBLE};
 
 }  // namespace
 

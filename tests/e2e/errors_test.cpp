@@ -3,8 +3,8 @@
 #include <map>
 #include <set>
 
+#include "breakers.hpp"
 #include "core/error/catalogue.hpp"
-#include "harness.hpp"
 
 namespace portcullis::e2e {
 namespace {
@@ -212,6 +212,26 @@ json of_too_many_subscriptions() {
   return error_in(client.call("events.subscribe"));
 }
 
+/// What a call is told where there are `count` hosted breakers; it names the last of them, or one
+/// more where it acquires.
+json of_breakers(int count, const std::string& method, const json& more) {
+  server node;
+  auto client = node.connect();
+  for (int i = 1; i <= count; ++i) breaker(client, std::to_string(i)).acquire();
+  const auto named = std::to_string(method == "acquire" ? count + 1 : count);
+  return error_in(client.call("breaker." + method, breaker(client, named).params(more)));
+}
+
+/// What `report` is told where 64 sources, s0 to s63, have reported two successes each.
+json of_a_report(const json& report) {
+  server node;
+  auto client = node.connect();
+  const breaker observed(client, "observed");
+  for (int i = 0; i < 64; ++i)
+    observed.observe(observation("s" + std::to_string(i), 1, "closed", {{"success", 2}}));
+  return error_in(client.call("breaker.observe", observed.params(report)));
+}
+
 const std::map<std::string, provocation>& provoked() {
   static const json nobody{{"session_id", std::string(64, '0')}, {"context", context()}};
   static const std::map<std::string, provocation> rows{
@@ -300,6 +320,27 @@ const std::map<std::string, provocation>& provoked() {
                          });
        }},
       {"RATE_LIMITED", of_unknown_ids},
+      {"BREAKER_NOT_FOUND",
+       [] {
+         return asked({}, "breaker.status", {{"service", "nobody"}});
+       }},
+      {"BREAKER_LIMIT", [] { return of_breakers(500, "acquire", json::object()); }},
+      {"BREAKER_PERMIT_INVALID",
+       [] {
+         return of_breakers(
+             1, "report",
+             {{"outcome", "success"}, {"duration_ms", 1}, {"permit", "p_" + std::string(22, 'A')}});
+       }},
+      {"BREAKER_COUNTS_DECREASED",
+       [] {
+         return of_a_report(observation("s0", 2, "closed", {{"success", 1}}));
+       }},
+      {"BREAKER_SOURCE_LIMIT",
+       [] {
+         return of_a_report(observation("s64", 1, "closed", {{"success", 1}}));
+       }},
+      {"BREAKER_KIND_CONFLICT",
+       [] { return of_breakers(1, "observe", observation("a", 1, "open", json::object())); }},
       {"SUBSCRIPTION_NOT_FOUND",
        [] {
          return asked({}, "events.unsubscribe", {{"subscription", "x"}});
@@ -333,12 +374,6 @@ const std::map<std::string, std::string> unprovoked{
     {"INTERNAL", "a defect of the server: none is known that can be asked for"},
     {"CERTIFICATE_REJECTED", "needs TLS listeners, a later issue"},
     {"BREAKER_OPEN", "for clients that wrap calls; the server never sends it"},
-    {"BREAKER_NOT_FOUND", "breakers are a later issue"},
-    {"BREAKER_LIMIT", "breakers are a later issue"},
-    {"BREAKER_PERMIT_INVALID", "breakers are a later issue"},
-    {"BREAKER_COUNTS_DECREASED", "breakers are a later issue"},
-    {"BREAKER_SOURCE_LIMIT", "breakers are a later issue"},
-    {"BREAKER_KIND_CONFLICT", "breakers are a later issue"},
     {"EVENTS_CURSOR_EXPIRED", "the embedded log keeps every event that a cursor can name"},
     {"SUBSCRIBER_TOO_SLOW",
      "needs a reader 100,000 events behind: tests/actors does it with fewer"},

@@ -1,4 +1,4 @@
-// JSON-RPC clients of others against the real binary. usage: node run.js BINARY FOLDER-WITH-node_modules CLIENT
+// JSON-RPC clients and circuit breakers of others against the real binary. usage: node run.js BINARY FOLDER-WITH-node_modules CLIENT
 'use strict';
 
 const assert = require('node:assert');
@@ -14,7 +14,7 @@ const need = createRequire(path.join(installed, 'package.json'));
 const context = {ip: '192.0.2.1', user_agent: 'agent/1'};
 const user = (user_id) => ({tenant_id: 'acme', user_id, context});
 
-/** Starts a server on a port of its own choice; resolves to {port, stop}. */
+/** Starts a server on ports of its own choice; resolves to {port, http, stop}. */
 function serve() {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'portcullis-npm-'));
   const server = spawn(binary, ['serve', '--data-dir', path.join(folder, 'data'), '--listen', '127.0.0.1:0', '--http',
@@ -28,7 +28,8 @@ function serve() {
     server.on('exit', (code) => reject(new Error(`the server ended with ${code}`)));
     readline.createInterface({input: server.stderr}).on('line', (line) => {
       const entry = JSON.parse(line);
-      if (entry.message === 'The node is ready.') resolve({port: Number(entry.rpc.split(':').pop()), stop});
+      const port_of = (address) => Number(address.split(':').pop());
+      if (entry.message === 'The node is ready.') resolve({port: port_of(entry.rpc), http: port_of(entry.http), stop});
     });
   });
 }
@@ -114,10 +115,11 @@ const clients = {
   'jayson-4': (port) => jayson('jayson-4', port),
   'json-rpc2': jsonRpc2,
   'electrum-client': electrum,
+  opossum: async (port, ports) => (await import('./opossum_proof.mjs')).default(need('opossum'), ports),
 };
 
-serve().then(async ({port, stop}) => {
-  await clients[wanted](port);
+serve().then(async ({stop, ...ports}) => {
+  await clients[wanted](ports.port, ports);
   console.log(`${wanted}: ok`);
   stop();
   process.exit(0);
