@@ -43,7 +43,7 @@ void breaker_shard::start(breaker_self* self, breaker_options options) {
   self_ = self;
   options_ = std::move(options);
   now_ms_ = saved_at_ms_ = options_.clock->now_ms();
-  breakers_.emplace(options_.budget);
+  breakers_.emplace(options_.quota);
   for (const auto& each : std::exchange(options_.stored, {}))
     breakers_->load(each, options_.policies->breakers, now_ms_);
   if (shard_of_service(core::own_service, options_.shards) == options_.shard) {
@@ -346,15 +346,12 @@ void breaker_shard::on(const store_attempts& attempts) {
   breakers_->at(store_).used_at_ms = now_ms_;
   changes_.clear();
   core::report_call call;
-  call.duration_ms = attempts.longest_ms;
-  call.permit = attempts.permit;
-  const auto report = [&](core::call_outcome outcome, std::uint64_t times) {
-    call.outcome = outcome;
-    for (; times > 0; --times)
-      (void)hosted.report(call, policy_of(store_), now_ms_, options_.random, changes_);
-  };
-  report(core::call_outcome::success, attempts.succeeded);
-  report(core::call_outcome::failure, attempts.failed);
+  for (const auto& each : attempts.all) {
+    call.outcome = each.good ? core::call_outcome::success : core::call_outcome::failure;
+    call.duration_ms = each.duration_ms;
+    call.permit = &each == &attempts.all.back() ? attempts.permit : std::nullopt;
+    (void)hosted.report(call, policy_of(store_), now_ms_, options_.random, changes_);
+  }
   log_changes(store_, {});
   flush();
 }
@@ -377,9 +374,8 @@ void breaker_shard::due(core::breaker_slot slot) {
   if (each.busy) return breakers_->schedule(slot, policy, now_ms_ + 1);
   changes_.clear();
   auto* hosted = each.hosted();
-  const bool overridden =
-      hosted != nullptr && hosted->override_in_force().mode != core::override_mode::none;
-  if (slot != store_ && !overridden && now_ms_ >= each.used_at_ms + policy.retire_after_ms) {
+  const auto retires_at_ms = breakers_->retires_at_ms(slot, policy);
+  if (retires_at_ms && now_ms_ >= *retires_at_ms) {
     const auto whose = breakers_->name_of(slot);
     const auto epoch =
         hosted != nullptr ? hosted->epoch() : std::get<core::observed_breaker>(each.what).epoch();

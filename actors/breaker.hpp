@@ -20,7 +20,7 @@ struct breaker_options {
   std::shared_ptr<const core::policy_book> policies;
   core::random_source random;
   core::clock* clock = nullptr;
-  std::shared_ptr<core::breaker_budget> budget;  // the node's
+  std::shared_ptr<core::breaker_quota> quota;  // the node's
   std::vector<core::stored_breaker> stored;
   net::reply_port* replies = nullptr;
   std::function<void(const core::reply&, std::string&)> encode;

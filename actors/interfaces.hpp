@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "actors/auth.hpp"
+#include "actors/breaker_messages.hpp"
 #include "actors/messages.hpp"
 #include "core/config/config.hpp"
 

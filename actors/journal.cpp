@@ -1,11 +1,10 @@
 #include "actors/journal.hpp"
 
 #include <chrono>
-#include <limits>
 
 #include "actors/handlers.hpp"
-#include "actors/shard_loader.hpp"
 #include "actors/shards.hpp"
+#include "actors/stopwatch.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
@@ -15,18 +14,6 @@ using monitoring::store_operation;
 
 constexpr auto retry_every = std::chrono::milliseconds(250);
 constexpr auto tell_attempts_every = std::chrono::milliseconds(100);
-
-class stopwatch {
- public:
-  [[nodiscard]] std::uint64_t ns() const {
-    return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                          std::chrono::steady_clock::now() - start_)
-                                          .count());
-  }
-
- private:
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
-};
 
 }  // namespace
 
@@ -245,9 +232,7 @@ void journal_worker::on(const store_gate& gate) {
 
 /// Tells the breaker. Failures at once, successes now and then: there are a thousand a second.
 void journal_worker::attempted(bool good, std::uint64_t ns) {
-  attempts_.succeeded += good ? 1 : 0;
-  attempts_.failed += good ? 0 : 1;
-  attempts_.longest_ms = std::max(attempts_.longest_ms, static_cast<core::millis>(ns / 1'000'000));
+  attempts_.all.push_back({good, static_cast<core::millis>(ns / 1'000'000)});
   attempts_.permit = std::exchange(gate_.permit, std::nullopt);
   const auto now = std::chrono::steady_clock::now();
   if (peers_.breakers.empty() ||
@@ -288,208 +273,6 @@ void journal_worker::fail(store_operation operation, const core::error& why) {
   if (!store::is_fatal(why) || dead_) return;
   dead_ = true;
   options_.fatal(why);
-}
-
-void journal_worker::add_job(read_job job) {
-  jobs_.push_back(std::move(job));
-  if (slice_sent_) return;
-  slice_sent_ = true;
-  self_->send(self_, slice_atom::value);
-}
-
-void journal_worker::slice() {
-  slice_sent_ = false;
-  if (jobs_.empty()) return;
-  auto job = std::move(jobs_.front());
-  jobs_.pop_front();
-  if (!job.step()) jobs_.push_back(std::move(job));
-  if (jobs_.empty()) return;
-  slice_sent_ = true;
-  self_->send(self_, slice_atom::value);
-}
-
-caf::result<sessions_read> journal_worker::on(read_sessions& question) {
-  auto promise = self_->make_response_promise<sessions_read>();
-  auto out = std::make_shared<sessions_read>();
-  add_job({[this, promise, out, seqs = std::move(question.seqs), at = std::size_t{0}]() mutable {
-    constexpr std::size_t rows_a_slice = 100;
-    const auto count = std::min(rows_a_slice, seqs.size() - at);
-    const stopwatch watch;
-    auto rows = options_.log->read_sessions(std::span(seqs).subspan(at, count));
-    tallies_.took(store_operation::sessions, watch.ns());
-    at += count;
-    if (!rows) {
-      fail(store_operation::sessions, rows.error());
-      out->why = rows.error();
-    } else {
-      for (auto& row : *rows) out->rows.push_back(std::move(row));
-      if (at < seqs.size()) return false;
-    }
-    promise.deliver(std::move(*out));
-    return true;
-  }});
-  return promise;
-}
-
-caf::result<log_queried> journal_worker::on(query_log& question) {
-  auto promise = self_->make_response_promise<log_queried>();
-  const auto limit = question.filter.limit;
-  auto query = std::make_shared<store::event_query>(*options_.log, std::move(question.filter));
-  add_job({[this, promise, query, limit]() mutable {
-    const stopwatch watch;
-    const auto went = query->step();
-    tallies_.took(store_operation::query, watch.ns());
-    log_queried out;
-    if (!went) {
-      fail(store_operation::query, went.error());
-      out.why = went.error();
-    } else if (*went == store::progress::more) {
-      return false;
-    }
-    out.events = std::move(query->rows());
-    out.scanned_seq = query->scanned_seq();
-    out.committed_seq = options_.log->committed_seq();
-    out.at_end = out.events.size() < limit;
-    promise.deliver(std::move(out));
-    return true;
-  }});
-  return promise;
-}
-
-caf::result<found_in_store> journal_worker::on(find_in_store& question) {
-  auto promise = self_->make_response_promise<found_in_store>();
-  auto find = std::make_shared<store::session_find>(*options_.log, std::move(question.filter));
-  add_job({[this, promise, find]() mutable {
-    const stopwatch watch;
-    const auto went = find->step();
-    tallies_.took(store_operation::find, watch.ns());
-    found_in_store out;
-    if (!went) {
-      fail(store_operation::find, went.error());
-      out.why = went.error();
-    } else if (*went == store::progress::more) {
-      return false;
-    }
-    out.rows = std::move(find->rows());
-    out.at_end = find->at_end();
-    promise.deliver(std::move(out));
-    return true;
-  }});
-  return promise;
-}
-
-caf::result<backup_done> journal_worker::on(back_up& order) {
-  auto promise = self_->make_response_promise<backup_done>();
-  auto begun = store::backup::begin(*options_.log, std::move(order.path));
-  if (!begun) {
-    backup_done out;
-    out.why = begun.error();
-    promise.deliver(std::move(out));
-    return promise;
-  }
-  std::shared_ptr<store::backup> copy = std::move(*begun);
-  add_job({[this, promise, copy]() mutable {
-    const stopwatch watch;
-    const auto went = copy->step();
-    tallies_.took(store_operation::backup, watch.ns());
-    backup_done out;
-    if (!went) {
-      fail(store_operation::backup, went.error());
-      out.why = went.error();
-    } else if (*went == store::progress::more) {
-      return false;
-    } else {
-      out.seq = copy->seq();
-      out.bytes = copy->bytes();
-    }
-    promise.deliver(std::move(out));
-    return true;
-  }});
-  return promise;
-}
-
-namespace {
-
-class ring_rewrapper final : public store::journal::rewrapper {
- public:
-  ring_rewrapper(const core::key_material& keys, const core::random_source& random)
-      : keys_(keys), random_(random) {}
-  bool rewrap(core::user_row& row) override {
-    if (row.ring_key == keys_.newest().id) return false;
-    const auto who = core::open_user(row, keys_);
-    if (!who) return false;
-    row = core::wrap_user(*who, row, keys_, random_);
-    return true;
-  }
-
- private:
-  const core::key_material& keys_;
-  const core::random_source& random_;
-};
-
-}  // namespace
-
-caf::result<keys_rewrapped> journal_worker::on(rewrap_keys& order) {
-  auto promise = self_->make_response_promise<keys_rewrapped>();
-  add_job({[this, promise, keys = std::move(order.keys), after = std::uint64_t{0}]() mutable {
-    ring_rewrapper with(*keys, options_.random);
-    keys_rewrapped out;
-    const auto next = options_.log->rewrap_users(after, with);
-    if (!next) {
-      fail(store_operation::commit, next.error());
-      out.why = next.error();
-    } else if ((after = *next) != 0) {
-      return false;
-    }
-    promise.deliver(std::move(out));
-    return true;
-  }});
-  return promise;
-}
-
-shards_loaded journal_worker::on(const load_shards& question) {
-  flush_now();
-  shards_loaded out;
-  const stopwatch watch;
-  auto images = load_shards_from(*options_.log, question.shards, options_.shards,
-                                 std::numeric_limits<std::uint32_t>::max());
-  tallies_.took(store_operation::load, watch.ns());
-  if (images)
-    out.images = std::move(*images);
-  else
-    fail(store_operation::load, *(out.why = images.error()));
-  return out;
-}
-
-tenants_read journal_worker::on(const read_tenants&) {
-  flush_now();
-  tenants_read out;
-  const stopwatch watch;
-  auto tenants = tenant_generations_of(*options_.log);
-  tallies_.took(store_operation::load, watch.ns());
-  if (tenants)
-    out.tenants = std::move(*tenants);
-  else
-    fail(store_operation::load, *(out.why = tenants.error()));
-  return out;
-}
-
-breakers_loaded journal_worker::on(const load_breakers& question) {
-  flush_now();
-  breakers_loaded out;
-  const stopwatch watch;
-  auto breakers = load_breakers_from(*options_.log, question.shard, options_.shards);
-  tallies_.took(store_operation::load, watch.ns());
-  if (breakers)
-    out.breakers = std::move(*breakers);
-  else
-    fail(store_operation::load, *(out.why = breakers.error()));
-  return out;
-}
-
-commits_done journal_worker::on(const await_commits&) {
-  flush_now();
-  return {};
 }
 
 journal_collected journal_worker::on(const collect_journal&) {

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "core/breaker/set.hpp"
+#include "core/breaker/observed.hpp"
 #include "core/event/event.hpp"
 #include "core/lockout/state.hpp"
 #include "core/session/directory.hpp"
@@ -295,43 +295,6 @@ struct shards_loaded {
   std::vector<std::shared_ptr<shard_image>> images;
   std::optional<core::error> why;
 };
-/// A shard's breakers as they are committed.
-struct load_breakers {
-  std::uint32_t shard = 0;
-};
-struct breakers_loaded {
-  std::vector<core::stored_breaker> breakers;
-  std::optional<core::error> why;
-};
-/// breaker.list: those after this one, by creation, of services that the caller sees.
-struct list_breakers_after {
-  std::uint64_t number = 0;
-  std::uint32_t limit = 0;
-  const core::caller* who = nullptr;
-};
-struct breakers_listed {
-  struct row {
-    std::uint64_t number = 0;
-    core::breaker_row what;
-  };
-  std::vector<row> rows;
-  bool more = false;
-};
-struct collect_breakers {};
-
-/// The store's own breaker (portcullis/store) stands before the journal's writes. What became of
-/// them since the last report; `permit`: the one that a half-open phase let through.
-struct store_attempts {
-  std::uint64_t succeeded = 0, failed = 0;
-  core::millis longest_ms = 0;
-  std::optional<core::breaker_permit> permit;
-};
-/// To the journal: whether it may write, or try to.
-struct store_gate {
-  bool open = true;
-  std::optional<core::breaker_permit> permit;
-};
-
 /// Which generation each tenant that was ever revoked has, by what is committed.
 struct read_tenants {};
 struct tenants_read {
@@ -352,7 +315,6 @@ using shard_collected = collected<monitoring::shard_tallies>;
 using journal_collected = collected<monitoring::journal_tallies>;
 using subscriptions_collected = collected<monitoring::subscription_tallies>;
 using loop_collected = collected<core::loop_tallies>;
-using breakers_collected = collected<monitoring::breaker_shard_tallies>;
 /// The same of an owner that keeps no tallies.
 struct count_mail {};
 struct mail_counted {
@@ -473,14 +435,6 @@ PORTCULLIS_LOCAL(wire_session)
 PORTCULLIS_LOCAL(wire_breakers)
 PORTCULLIS_LOCAL(breakers_down)
 PORTCULLIS_LOCAL(breakers_moved)
-PORTCULLIS_LOCAL(load_breakers)
-PORTCULLIS_LOCAL(breakers_loaded)
-PORTCULLIS_LOCAL(list_breakers_after)
-PORTCULLIS_LOCAL(breakers_listed)
-PORTCULLIS_LOCAL(collect_breakers)
-PORTCULLIS_LOCAL(store_attempts)
-PORTCULLIS_LOCAL(store_gate)
-PORTCULLIS_LOCAL(breakers_collected)
 PORTCULLIS_LOCAL(node_peers)
 PORTCULLIS_LOCAL(shard_moved)
 PORTCULLIS_LOCAL(shard_down)

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "actors/breaker_messages.hpp"
 #include "actors/messages.hpp"
 #include "store/journal.hpp"
 

@@ -187,8 +187,9 @@ core::result<core::nothing> node::listen(std::string& why) {
 }
 
 core::result<core::nothing> node::start(std::string& why) {
-  auto registry = monitoring::metrics::create(
-      {PORTCULLIS_VERSION, PORTCULLIS_REVISION, config_.metrics.labels});
+  auto registry =
+      monitoring::metrics::create({PORTCULLIS_VERSION, PORTCULLIS_REVISION, config_.metrics.labels,
+                                   config_.metrics.breakers_max});
   if (!registry) {
     why = "metrics.labels: a name that cannot be a constant label";
     return registry.error();

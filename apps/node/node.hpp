@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/node_quota.hpp"
 #include "actors/supervisor.hpp"
 #include "apps/config_loader.hpp"
 #include "apps/node/boot_clock.hpp"
@@ -70,7 +71,7 @@ class node {
   std::shared_ptr<monitoring::metrics> registry_;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
   std::vector<std::vector<core::stored_breaker>> stored_breakers_;  // by shard
-  std::shared_ptr<core::breaker_budget> breaker_budget_ = std::make_shared<core::breaker_budget>();
+  std::shared_ptr<core::breaker_quota> breaker_quota_ = std::make_shared<actors::node_quota>();
   std::vector<actors::caller_token>
       callers_;  // as they were at the start: gateways and supervisor mean the same objects
 

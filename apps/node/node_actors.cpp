@@ -84,7 +84,7 @@ actors::breaker_actor node::spawn_breakers(std::uint32_t shard, std::uint64_t in
   options.policies = current_policies();
   options.random = buffered_random;
   options.clock = &clock_;
-  options.budget = breaker_budget_;
+  options.quota = breaker_quota_;
   options.stored = std::move(stored);
   options.replies = &host.tcp();
   options.encode = outcome_encoder();

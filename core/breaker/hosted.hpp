@@ -4,6 +4,7 @@
 #pragma once
 #include <algorithm>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -84,6 +85,12 @@ class hosted_breaker {
                changes& out);
   /// When advance() has something to do next; 0: never.
   [[nodiscard]] millis due_ms(const breaker_policy& policy) const noexcept;
+  /// From when on nothing is lost with it, if nobody calls: not before an open breaker's wait is
+  /// over. Absent: an override is in force, or a permit is out.
+  [[nodiscard]] std::optional<millis> free_from_ms() const noexcept {
+    if (override_.mode != override_mode::none || !round_.out.empty()) return std::nullopt;
+    return base_ == breaker_state::open ? until_ms_ : 0;
+  }
 
   /// What an override, or a reset, would change: absent where nothing would.
   [[nodiscard]] std::optional<event_body> decide_override(const override_breaker& order,

@@ -7,11 +7,16 @@ namespace {
 
 std::uint32_t place_of(const breaker_name& name) noexcept { return tag_of(name); }
 
+/// The store's own breaker takes no caller's place.
+bool counts(const breaker_name& name) noexcept {
+  return name != breaker_name{own_service, store_breaker};
+}
+
 }  // namespace
 
 breaker_set::~breaker_set() {
   for (breaker_slot slot = 0; slot < slots(); ++slot)
-    if (used(slot)) budget_->give_back();
+    if (used(slot) && counts(name_of(slot))) quota_->give_back();
 }
 
 breaker_name breaker_set::name_of(breaker_slot slot) const noexcept {
@@ -38,7 +43,7 @@ breaker_slot breaker_set::add(std::variant<std::monostate, hosted_breaker, obser
   }
   auto& made = at(slot);
   made.what = std::move(what);
-  made.number = budget_->next_number();
+  made.number = quota_->next_number();
   made.used_at_ms = now_ms;
   by_name_.insert(place_of(name), slot);
   return slot;
@@ -51,7 +56,7 @@ result<breaker_slot> breaker_set::need(breaker_kind kind, const breaker_name& na
     if (!same) return fail(error_code::BREAKER_KIND_CONFLICT, "breaker");
     return slot;
   }
-  if (!budget_->take(book.breakers_max))
+  if (counts(name) && !quota_->take(book.breakers_max))
     return fail(error_code::BREAKER_LIMIT, "breaker", "breakers_max",
                 static_cast<std::int64_t>(book.breakers_max));
   const auto& policy = book.of(name);
@@ -68,7 +73,7 @@ result<breaker_slot> breaker_set::need(breaker_kind kind, const breaker_name& na
 void breaker_set::load(const stored_breaker& stored, const breaker_book& book, millis now_ms) {
   const auto& record = stored.record;
   const breaker_name name{record.service, record.breaker};
-  budget_->take_stored();
+  if (counts(name)) quota_->take_stored();
   if (record.kind == breaker_kind::hosted) {
     const auto& policy = book.of(name);
     schedule(add(hosted_breaker(record, policy, now_ms), name, now_ms), policy, now_ms);
@@ -80,22 +85,34 @@ void breaker_set::load(const stored_breaker& stored, const breaker_book& book, m
 }
 
 void breaker_set::erase(breaker_slot slot) {
+  if (counts(name_of(slot))) quota_->give_back();
   by_name_.erase(place_of(name_of(slot)), slot);
   const auto in_wheel = at(slot).in_wheel;
   at(slot) = entry{};
   at(slot).in_wheel = in_wheel;
   free_.push_back(slot);
-  budget_->give_back();
 }
 
 void breaker_set::schedule(breaker_slot slot, const breaker_policy& policy, millis now_ms) {
   auto& each = at(slot);
-  auto due_ms = each.used_at_ms + policy.retire_after_ms;
+  std::optional<millis> due_ms = retires_at_ms(slot, policy);
   if (const auto* hosted = each.hosted())
-    if (const auto own_ms = hosted->due_ms(policy); own_ms > 0) due_ms = std::min(due_ms, own_ms);
-  if (each.scheduled_ms > 0 && each.scheduled_ms <= due_ms) return;
-  each.scheduled_ms = due_ms;
-  put(slot, due_ms, now_ms);
+    if (const auto own_ms = hosted->due_ms(policy); own_ms > 0)
+      due_ms = std::min(due_ms.value_or(own_ms), own_ms);
+  if (!due_ms || (each.scheduled_ms > 0 && each.scheduled_ms <= *due_ms)) return;
+  each.scheduled_ms = *due_ms;
+  put(slot, *due_ms, now_ms);
+}
+
+std::optional<millis> breaker_set::retires_at_ms(breaker_slot slot,
+                                                 const breaker_policy& policy) const noexcept {
+  const auto& each = at(slot);
+  const auto idle_ms = each.used_at_ms + policy.retire_after_ms;
+  const auto* hosted = std::get_if<hosted_breaker>(&each.what);
+  if (hosted == nullptr) return idle_ms;
+  const auto free_ms = hosted->free_from_ms();
+  if (!free_ms || !counts(name_of(slot))) return std::nullopt;
+  return std::max(idle_ms, *free_ms);
 }
 
 }  // namespace portcullis::core

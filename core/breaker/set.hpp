@@ -1,7 +1,6 @@
 // The breakers of one shard: by name, in the order of their creation, and what time does to them.
 // Pure, like what it holds.
 #pragma once
-#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,25 +15,15 @@
 namespace portcullis::core {
 
 /// What all shards of a node share: how many breakers there are, and their numbers by creation.
-/// Any thread.
-class breaker_budget {
+class breaker_quota {
  public:
+  virtual ~breaker_quota() = default;
   /// False: there are `most` already.
-  [[nodiscard]] bool take(std::uint32_t most) noexcept {
-    auto now = count_.load(std::memory_order_relaxed);
-    while (now < most)
-      if (count_.compare_exchange_weak(now, now + 1, std::memory_order_relaxed)) return true;
-    return false;
-  }
-  void take_stored() noexcept { count_.fetch_add(1, std::memory_order_relaxed); }
-  void give_back() noexcept { count_.fetch_sub(1, std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t next_number() noexcept {
-    return number_.fetch_add(1, std::memory_order_relaxed) + 1;
-  }
-
- private:
-  std::atomic<std::uint32_t> count_{0};
-  std::atomic<std::uint64_t> number_{0};
+  [[nodiscard]] virtual bool take(std::uint32_t most) noexcept = 0;
+  /// One that was there before the limit was asked for.
+  virtual void take_stored() noexcept = 0;
+  virtual void give_back() noexcept = 0;
+  [[nodiscard]] virtual std::uint64_t next_number() noexcept = 0;
 };
 
 using breaker_slot = std::uint32_t;
@@ -62,7 +51,7 @@ class breaker_set {
     }
   };
 
-  explicit breaker_set(std::shared_ptr<breaker_budget> budget) : budget_(std::move(budget)) {}
+  explicit breaker_set(std::shared_ptr<breaker_quota> quota) : quota_(std::move(quota)) {}
   ~breaker_set();
   breaker_set(const breaker_set&) = delete;
   breaker_set& operator=(const breaker_set&) = delete;
@@ -79,12 +68,16 @@ class breaker_set {
   }
 
   /// The breaker, made where there is none. BREAKER_KIND_CONFLICT: it is of the other kind;
-  /// BREAKER_LIMIT: the node has book.breakers_max.
+  /// BREAKER_LIMIT: the node has book.breakers_max. The store's own is not one of them.
   [[nodiscard]] result<breaker_slot> need(breaker_kind kind, const breaker_name& name,
                                           const breaker_book& book, millis now_ms);
   void load(const stored_breaker& stored, const breaker_book& book, millis now_ms);
   void erase(breaker_slot slot);
 
+  /// When it is given up for lack of use, if nothing happens. Absent: an override is in force, a
+  /// call under way holds a permit, or it is the store's own.
+  [[nodiscard]] std::optional<millis> retires_at_ms(breaker_slot slot,
+                                                    const breaker_policy& policy) const noexcept;
   /// To be called after whatever may have moved the time at which something is due.
   void schedule(breaker_slot slot, const breaker_policy& policy, millis now_ms);
   /// Calls `due(slot)` for each that may have something due, at most `limit`. True: there are more.
@@ -112,11 +105,11 @@ class breaker_set {
     wheel_.add(slot, due_ms, now_ms);
   }
 
-  std::shared_ptr<breaker_budget> budget_;
+  std::shared_ptr<breaker_quota> quota_;
   std::vector<std::unique_ptr<entry>> entries_;
   std::vector<breaker_slot> free_;
   slot_index by_name_;
-  timer_wheel wheel_;
+  timer_wheel wheel_{4096, 100};  // six minutes by tenths of a second: waits are of seconds
 };
 
 }  // namespace portcullis::core

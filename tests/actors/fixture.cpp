@@ -11,6 +11,7 @@ void shard_world::start() {
         [](load_shards&) { return shards_loaded{}; },
         [](count_mail) { return mail_counted{}; },
         [](read_tenants&) { return tenants_read{}; },
+        [](load_breakers&) { return breakers_loaded{}; },
         [this, hub_self](await_commits&) -> caf::result<commits_done> {
           if (logged.empty()) return commits_done{};
           awaiting.push_back(hub_self->make_response_promise<commits_done>());
@@ -47,8 +48,10 @@ void shard_world::start() {
             [](rewrap_keys&) { return keys_rewrapped{}; },
             [](load_shards&) { return shards_loaded{}; },
             [](read_tenants&) { return tenants_read{}; },
+            [](load_breakers&) { return breakers_loaded{}; },
             [](await_commits&) { return commits_done{}; },
             [](collect_journal&) { return journal_collected{}; },
+            [](store_gate&) {},
             [](node_peers&) {},
             [](stop_atom) { return true; },
         };

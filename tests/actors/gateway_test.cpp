@@ -12,6 +12,8 @@ namespace {
 using core::error_code;
 using core::method;
 
+constexpr core::breaker_name payments{"payments", "default"};
+
 core::request_params params_of(method which, std::string_view tenant) {
   switch (which) {
     case method::session_validate:
@@ -49,6 +51,22 @@ core::request_params params_of(method which, std::string_view tenant) {
       query.tenant_id = tenant;
       return query;
     }
+    case method::breaker_acquire:
+      return core::acquire_permit{payments};
+    case method::breaker_report:
+      return core::report_call{payments, {}, {}, {}, {}, {}};
+    case method::breaker_report_batch:
+      return core::report_calls{payments, {}, {}, {}, {}};
+    case method::breaker_observe:
+      return core::observe_breaker{payments, {}, {}, {}, {}, {}, {}};
+    case method::breaker_status:
+      return core::breaker_question{payments};
+    case method::breaker_list:
+      return core::list_breakers{};
+    case method::breaker_override:
+      return core::override_breaker{payments, {}, {}, {}};
+    case method::breaker_reset:
+      return core::reset_breaker{payments, {}};
     case method::server_ping:
       return core::ping{};
     case method::server_version:

@@ -71,6 +71,7 @@ class journal_world : public virtual_loop {
               [](load_shards&) { return shards_loaded{}; },
               [](count_mail) { return mail_counted{}; },
               [](read_tenants&) { return tenants_read{}; },
+              [](load_breakers&) { return breakers_loaded{}; },
               [](await_commits&) { return commits_done{}; },
               [](node_peers&) {},
               [](stop_atom) { return true; }};

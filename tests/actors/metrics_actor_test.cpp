@@ -45,6 +45,17 @@ class metrics_world : public virtual_loop {
         return out;
       }}));
       options.subscriptions.push_back(caf::actor_cast<subscriptions_actor>(others.back()));
+      others.push_back(scripted({[shard](collect_breakers&) {
+        breakers_collected out;
+        out.tallies.incarnation = 1;
+        auto& each = out.tallies.breakers.emplace_back();
+        each.service = "service-" + std::to_string(shard);
+        each.breaker = "default";
+        each.number = shard + 1;
+        out.mailbox_depth = waiting(actor_kind::breaker);
+        return out;
+      }}));
+      options.breakers.push_back(caf::actor_cast<breaker_actor>(others.back()));
     }
     others.push_back(scripted({[](collect_journal&) {
       journal_collected out;
@@ -100,6 +111,9 @@ TEST(a_scrape, adds_up_what_every_owner_tells) {
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 12")) << w.text;
   EXPECT_TRUE(w.shows("portcullis_sessions 2"));
   EXPECT_TRUE(w.shows("portcullis_lockouts_active 4"));
+  for (const auto* service : {"service-0", "service-1"})
+    EXPECT_TRUE(w.shows("circuit_breaker_state{service=\"" + std::string(service) +
+                        "\",breaker=\"default\",source=\"hosted\"} 0"));
   w.created[0] = 6;
   w.ask();
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 13"));

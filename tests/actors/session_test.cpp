@@ -380,6 +380,8 @@ TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {
             [](list_loop&) { return loop_listed{}; },
             [](shard_down&) {},
             [](shard_moved&) {},
+            [](breakers_down&) {},
+            [](breakers_moved&) {},
             [](subscriptions_moved&) {},
             [](metrics_moved&) {},
             [](callers_changed&) {},

@@ -26,8 +26,10 @@ class subscriber_world : public virtual_loop {
               [](rewrap_keys&) { return keys_rewrapped{}; },
               [](load_shards&) { return shards_loaded{}; },
               [](read_tenants&) { return tenants_read{}; },
+              [](load_breakers&) { return breakers_loaded{}; },
               [](await_commits&) { return commits_done{}; },
               [](collect_journal&) { return journal_collected{}; },
+              [](store_gate&) {},
               [](node_peers&) {},
               [](stop_atom) { return true; }};
     });

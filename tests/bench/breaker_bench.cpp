@@ -8,6 +8,7 @@
 
 #include "core/breaker/set.hpp"
 #include "core/mix.hpp"
+#include "tests/core/breaker/quota.hpp"
 
 namespace {
 thread_local std::size_t allocations = 0;
@@ -37,7 +38,7 @@ class shard {
     std::fill(out.begin(), out.end(), 128);
   };
   hosted_breaker::changes changes;
-  breaker_set set{std::make_shared<breaker_budget>()};
+  breaker_set set{std::make_shared<quota_of_one>()};
   std::vector<std::pair<std::string, std::string>> names;
   std::vector<breaker_name> order;  // names in no order that a cache could learn
 

@@ -195,7 +195,7 @@ TEST_F(of_breakers, names_are_1_to_64_letters_digits_underscores_dots_and_hyphen
     EXPECT_EQ(refused("observe", calls).first, "source") << each;
   }
   EXPECT_EQ(refused("acquire", json::object()).first, "service");
-  EXPECT_EQ(client.result("breaker.list")["breakers"].size(), 1U) << "nothing was made of them";
+  EXPECT_EQ(client.result("breaker.list")["breakers"].size(), 2U) << "nothing was made of them";
 }
 
 TEST_F(of_breakers, every_method_refuses_what_it_does_not_know_and_misses_what_it_needs) {

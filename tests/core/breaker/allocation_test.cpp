@@ -3,6 +3,7 @@
 #include <new>
 
 #include "core/breaker/set.hpp"
+#include "quota.hpp"
 #include "world.hpp"
 
 namespace {
@@ -128,7 +129,7 @@ TEST(breaker_allocation, none_to_find_a_breaker_and_its_policy) {
   breaker_book book;
   const std::string service(64, 's'), breaker(64, 'b');
   book.patterns[service + "/*"].min_calls = 7;
-  breaker_set set(std::make_shared<breaker_budget>());
+  breaker_set set(std::make_shared<quota_of_one>());
   ASSERT_TRUE(set.need(breaker_kind::hosted, {service, breaker}, book, start_ms));
   std::size_t found = 0;
   EXPECT_EQ(allocations_of([&] {

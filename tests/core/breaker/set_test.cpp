@@ -5,6 +5,7 @@
 
 #include <set>
 
+#include "quota.hpp"
 #include "world.hpp"
 
 namespace portcullis::core::breaker_tests {
@@ -14,8 +15,8 @@ class shard {
  public:
   breaker_book book;
   millis now_ms = start_ms;
-  std::shared_ptr<breaker_budget> budget = std::make_shared<breaker_budget>();
-  breaker_set set{budget};
+  std::shared_ptr<quota_of_one> quota = std::make_shared<quota_of_one>();
+  breaker_set set{quota};
 
   breaker_slot hosted(std::string_view service, std::string_view breaker = "default") {
     auto slot = set.need(breaker_kind::hosted, {service, breaker}, book, now_ms);
@@ -120,7 +121,7 @@ TEST(breaker_set_limits, hold_for_all_shards_of_a_node_together) {
   {
     shard two;
     two.book = one.book;
-    breaker_set other(one.budget);
+    breaker_set other(one.quota);
     EXPECT_TRUE(other.need(breaker_kind::hosted, {"a", "x"}, one.book, start_ms));
     EXPECT_NE(one.hosted("b"), no_breaker);
     EXPECT_EQ(one.refused(breaker_kind::hosted, "c"), error_code::BREAKER_LIMIT);

@@ -189,12 +189,15 @@ TEST(error_table, an_error_remembers_where_it_was_made) {
 TEST(methods, each_role_may_call_what_the_contract_says) {
   const std::set<std::string_view> everyone{"server.ping", "server.version", "auth.login"};
   const std::set<std::string_view> app{
-      "session.create", "session.validate",    "session.update",     "session.rotate",
-      "session.revoke", "session.revoke_user", "session.list",       "session.stats",
-      "lockout.status", "events.subscribe",    "events.unsubscribe", "server.info"};
+      "session.create",  "session.validate",    "session.update",       "session.rotate",
+      "session.revoke",  "session.revoke_user", "session.list",         "session.stats",
+      "lockout.status",  "events.subscribe",    "events.unsubscribe",   "server.info",
+      "breaker.acquire", "breaker.report",      "breaker.report_batch", "breaker.observe",
+      "breaker.status"};
   const std::set<std::string_view> observer{
-      "session.list",     "session.find",       "session.stats", "lockout.status", "lockout.list",
-      "events.subscribe", "events.unsubscribe", "events.query",  "server.info"};
+      "session.list", "session.find",     "session.stats",      "lockout.status",
+      "lockout.list", "events.subscribe", "events.unsubscribe", "events.query",
+      "server.info",  "breaker.status",   "breaker.list"};
   for (std::size_t i = 0; i < method_count; ++i) {
     const auto each = static_cast<method>(i);
     const auto name = to_string(each);
