@@ -62,12 +62,26 @@ std::string context_json(const bench_context& of, std::string_view agent_suffix 
       of.ip, of.user_agent, agent_suffix, of.accept, of.accept_language, of.accept_encoding);
 }
 
-enum kind : unsigned { validate, touchless, mismatch, unknown, create, list, ping, kind_count };
-const std::vector<std::string_view> kind_names = {"validate", "touchless", "mismatch", "unknown",
-                                                  "create",   "list",      "ping"};
+enum kind : unsigned {
+  validate,
+  touchless,
+  mismatch,
+  unknown,
+  create,
+  list,
+  ping,
+  acquire,
+  report,
+  kind_count
+};
+const std::vector<std::string_view> kind_names = {
+    "validate", "touchless", "mismatch", "unknown", "create", "list", "ping", "acquire", "report"};
 constexpr std::array<std::string_view, kind_count> must_have = {
-    R"("valid":true)",   R"("valid":true)", R"("valid":false)", R"("valid":false)",
-    R"("session_id":")", R"("sessions":[)", R"("result":{)"};
+    R"("valid":true)",  R"("valid":true)",   R"("valid":false)",
+    R"("valid":false)", R"("session_id":")", R"("sessions":[)",
+    R"("result":{)",    R"("allowed":true)", R"("state":"closed")"};
+/// Breakers that acquire and report name; a node has at most 500 by default.
+constexpr std::size_t bench_breakers = 400;
 
 /// Text in the first bytes of a line, where our own server puts what matters, else anywhere in it.
 bool has(std::string_view line, std::string_view text) {
@@ -188,6 +202,9 @@ class mix_script final : public bench_script {
       case ping:
         out.append(templates_[what][0].head);
         return true;
+      case acquire:
+      case report:
+        return append_number(out, templates_[what][0], random_.below(bench_breakers));
       case kind_count:
         break;
     }
@@ -224,6 +241,11 @@ class mix_script final : public bench_script {
     templates_[list].push_back(
         {start(list, "session.list") + R"("tenant_id":"bench","user_id":"user-)", "\"}}\n"});
     templates_[ping].push_back({start(ping, "server.ping") + "}}\n", ""});
+    templates_[acquire].push_back(
+        {start(acquire, "breaker.acquire") + R"("service":"bench-)", "\"}}\n"});
+    templates_[report].push_back({start(report, "breaker.report") + R"("service":"bench-)",
+                                  R"(","outcome":"success","duration_ms":12}})"
+                                  "\n"});
   }
 
   bool append_session(core::byte_buffer& out, kind what, std::size_t session) {

@@ -20,12 +20,14 @@ int measure(bench_command given) {
   given.run.redis = given.protocol == "redis";
   std::string why;
   const auto mix = parse_mix(given.mix, why);
-  const bool reads =
-      given.run.redis
-          ? given.run.redis_command != "set"
-          : mix && std::any_of(mix->begin(), mix->end(), [](const auto& each) {
-              return each.first != "create" && each.first != "ping" && each.first != "unknown";
-            });
+  const bool reads = given.run.redis
+                         ? given.run.redis_command != "set"
+                         : mix && std::any_of(mix->begin(), mix->end(), [](const auto& each) {
+                             static constexpr std::string_view without[] = {
+                                 "create", "ping", "unknown", "acquire", "report"};
+                             return std::find(std::begin(without), std::end(without), each.first) ==
+                                    std::end(without);
+                           });
   if (mix && reads && given.run.sessions == 0 && given.run.seconds > 0)
     why = "this load needs --sessions";
   if (!why.empty()) {

@@ -112,8 +112,8 @@ TEST(a_scrape, adds_up_what_every_owner_tells) {
   EXPECT_TRUE(w.shows("portcullis_sessions 2"));
   EXPECT_TRUE(w.shows("portcullis_lockouts_active 4"));
   for (const auto* service : {"service-0", "service-1"})
-    EXPECT_TRUE(w.shows("circuit_breaker_state{service=\"" + std::string(service) +
-                        "\",breaker=\"default\",source=\"hosted\"} 0"));
+    EXPECT_TRUE(w.shows("circuit_breaker_state{breaker=\"default\",service=\"" +
+                        std::string(service) + "\",source=\"hosted\"} 0"));
   w.created[0] = 6;
   w.ask();
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 13"));
