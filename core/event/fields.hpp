@@ -230,7 +230,9 @@ constexpr auto transition_fields() {
       std::make_tuple(
           row("cause", &Body::cause, visibility::both, presence::always, "why"),
           row("counts", &Body::counts, visibility::both, presence::always,
-              "calls of the phase that ended: in its window, and turned away or ignored"),
+              "calls of the phase that ended: in its window, and turned away or ignored; a permit "
+              "that "
+              "expired is a failure"),
           row("from", &Body::from, visibility::both, presence::always, "the state until now"),
           row("reason", &Body::reason, visibility::both, presence::given, "of a reset"),
           row("kind", &Body::kind, visibility::both, presence::always, "hosted or observed"),
@@ -288,7 +290,7 @@ inline constexpr auto fields_of<breaker_override_cleared> =
                                    row("reason", &breaker_override_cleared::reason,
                                        visibility::both, presence::always, "why"),
                                    row("cause", &breaker_override_cleared::cause, visibility::both,
-                                       presence::always, "cleared, expired or reset")));
+                                       presence::always, "override_cleared or override_expired")));
 
 template <>
 inline constexpr auto fields_of<breaker_retired> = breaker_fields<breaker_retired>();
