@@ -225,6 +225,45 @@ TEST(breaker_set_time, an_earlier_time_than_scheduled_is_kept_and_the_later_one_
   EXPECT_EQ(s.advance_to(start_ms + 86'401'000), std::vector<breaker_slot>{slot});
 }
 
+TEST(breaker_set_time, what_somebody_still_needs_is_not_retired) {
+  shard s;
+  const auto slot = s.hosted("a");
+  auto& hosted = *s.set.at(slot).hosted();
+  std::vector<event_body> events;
+  breaker_policy policy;
+  policy.retire_after_ms = 10'000;
+  const auto retires = [&] { return s.set.retires_at_ms(slot, policy); };
+  EXPECT_EQ(retires(), start_ms + 10'000);
+  for (int i = 0; i < 20; ++i)
+    (void)hosted.report(world::call_of(call_outcome::failure), policy, s.now_ms, fixed_random(),
+                        events);
+  EXPECT_EQ(retires(), start_ms + 60'000) << "open until its wait is over";
+  hosted.advance(policy, start_ms + 60'000, fixed_random(), events);
+  EXPECT_EQ(retires(), start_ms + 10'000) << "half-open, and nobody tries";
+  EXPECT_TRUE(hosted.acquire(policy, start_ms + 60'000, fixed_random(), events).permit);
+  EXPECT_EQ(retires(), std::nullopt) << "somebody tries";
+  hosted.apply(*hosted.decide_reset("x"), "x", policy, start_ms + 60'000);
+  EXPECT_EQ(retires(), start_ms + 10'000);
+  override_breaker order;
+  order.mode = override_mode::disabled;
+  hosted.apply(*hosted.decide_override(order, "x", override_scope::node, s.now_ms), "x", policy,
+               s.now_ms);
+  EXPECT_EQ(retires(), std::nullopt) << "an administrator's word";
+}
+
+TEST(breaker_set_time, the_stores_own_breaker_takes_no_place_and_stays) {
+  shard s;
+  s.book.breakers_max = 1;
+  const auto own = s.set.need(breaker_kind::hosted, {own_service, store_breaker}, s.book, s.now_ms);
+  ASSERT_TRUE(own);
+  EXPECT_EQ(s.set.retires_at_ms(*own, s.book.fallback), std::nullopt);
+  EXPECT_NE(s.hosted("a"), no_breaker);
+  EXPECT_EQ(s.refused(breaker_kind::hosted, "b"), error_code::BREAKER_LIMIT);
+  s.set.erase(*own);
+  EXPECT_EQ(s.refused(breaker_kind::hosted, "b"), error_code::BREAKER_LIMIT)
+      << "nor gives one back";
+}
+
 TEST(breaker_set_time, a_later_time_than_scheduled_costs_one_look) {
   shard s;
   const auto slot = s.hosted("a");
