@@ -306,6 +306,7 @@ void breaker_shard::release(core::breaker_slot slot) {
   auto waiting = std::move(found->second.waiting);
   holds_.erase(found);
   breakers_->at(slot).busy = false;
+  breakers_->schedule(slot, policy_of(slot), now_ms_);  // time may have come for it meanwhile
   while (!waiting.empty()) {
     auto next = std::move(waiting.front());
     waiting.pop_front();
@@ -371,7 +372,7 @@ void breaker_shard::tell_journal() {
 void breaker_shard::due(core::breaker_slot slot) {
   auto& each = breakers_->at(slot);
   const auto& policy = policy_of(slot);
-  if (each.busy) return breakers_->schedule(slot, policy, now_ms_ + 1);
+  if (each.busy) return;  // release() schedules it again
   changes_.clear();
   auto* hosted = each.hosted();
   const auto retires_at_ms = breakers_->retires_at_ms(slot, policy);

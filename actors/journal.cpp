@@ -85,6 +85,10 @@ bool journal_worker::append(event_batch& batch, core::error& why) {
 
 void journal_worker::flush_due() {
   flush_sent_ = false;
+  if (tell_at_ && std::chrono::steady_clock::now() >= *tell_at_) {
+    tell_at_.reset();
+    tell_attempts();
+  }
   if (degraded_ && !gate_.open) return;  // the breaker says when
   flush();
 }
@@ -235,10 +239,16 @@ void journal_worker::attempted(bool good, std::uint64_t ns) {
   attempts_.all.push_back({good, static_cast<core::millis>(ns / 1'000'000)});
   attempts_.permit = std::exchange(gate_.permit, std::nullopt);
   const auto now = std::chrono::steady_clock::now();
-  if (peers_.breakers.empty() ||
-      (good && !attempts_.permit && now - attempts_told_ < tell_attempts_every))
-    return;
-  attempts_told_ = now;
+  if (!good || attempts_.permit || now - attempts_told_ >= tell_attempts_every)
+    return tell_attempts();
+  if (tell_at_) return;
+  tell_at_ = now + tell_attempts_every;
+  self_->delayed_send(self_, tell_attempts_every, flush_atom::value);
+}
+
+void journal_worker::tell_attempts() {
+  attempts_told_ = std::chrono::steady_clock::now();
+  if (attempts_.all.empty() || peers_.breakers.empty()) return;
   const auto shards = static_cast<std::uint32_t>(peers_.breakers.size());
   self_->send(peers_.breakers[shard_of_service(core::own_service, shards)],
               std::exchange(attempts_, {}));

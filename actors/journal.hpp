@@ -50,6 +50,7 @@ class journal_worker {
   bool commit(std::vector<batch_ptr>& appended);
   void acknowledge(std::vector<batch_ptr> done);
   void attempted(bool good, std::uint64_t ns);
+  void tell_attempts();
   void try_again();
   void tell_owner(const batch_ptr& batch, events_committed done);
   void refuse(batch_ptr batch, const core::error& why);
@@ -68,6 +69,8 @@ class journal_worker {
   store_gate gate_;
   store_attempts attempts_;
   std::chrono::steady_clock::time_point attempts_told_;
+  /// When a flush_atom that is under way tells of what nobody was told of.
+  std::optional<std::chrono::steady_clock::time_point> tell_at_;
   bool flush_sent_ = false, slice_sent_ = false;  // to itself; the first, while degraded, delayed
   bool degraded_ = false, dead_ = false;
   core::error trouble_;

@@ -61,9 +61,13 @@ using core::breaker_cause;
 using state = core::breaker_state;
 constexpr breaker_transition_kind hosted_transitions[] = {
     {state::closed, state::open, breaker_cause::failure_rate},
+    {state::closed, state::open, breaker_cause::slow_rate},
+    {state::closed, state::open, breaker_cause::consecutive_failures},
     {state::open, state::half_open, breaker_cause::wait_elapsed},
     {state::half_open, state::closed, breaker_cause::probe_succeeded},
     {state::half_open, state::open, breaker_cause::probe_failed},
+    {state::half_open, state::open, breaker_cause::probe_slow},
+    {state::half_open, state::open, breaker_cause::probe_timeout},
 };
 // Its application may go from any to any, as far as reports show.
 constexpr breaker_transition_kind observed_transitions[] = {

@@ -127,6 +127,9 @@ hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
     if (permit.number >= past.next_number) return settling::never;
     return drop(past.open) ? settling::late : settling::duplicate;
   }
+  // Epochs only grow; 32 bits of them are compared as RFC 1982 has it.
+  if (static_cast<std::int32_t>(permit.epoch - static_cast<std::uint32_t>(epoch_)) > 0)
+    return settling::never;
   return settling::late;  // of a phase that nobody remembers
 }
 
@@ -142,6 +145,8 @@ result<nothing> hosted_breaker::report(const report_call& call, const breaker_po
     how = settle(*call.permit);
     if (how == settling::never)
       return fail(error_code::BREAKER_PERMIT_INVALID, "permit", "given_out");
+    // An old epoch changes no state, whatever comes with it; its slot is free again.
+    if (how == settling::counts && call.epoch && *call.epoch != epoch_) how = settling::late;
   }
   if (override_.mode == override_mode::disabled) return nothing{};
   if (how == settling::duplicate) {

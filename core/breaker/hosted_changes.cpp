@@ -29,7 +29,11 @@ hosted_breaker::hosted_breaker(const breaker_record& stored, const breaker_polic
   cause_ = stored.cause;
   epoch_ = stored.epoch;
   since_ms_ = stored.since_ms;
-  until_ms_ = stored.until_ms;
+  // A wait is never longer than the policy has it, whatever the clock was when it began.
+  const auto longest_ms =
+      static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)) *
+      (1.0 + policy.open_wait_jitter);
+  until_ms_ = std::min(stored.until_ms, now_ms + static_cast<millis>(longest_ms));
   failed_rounds_ = stored.failed_rounds;
   override_ = stored.override_;
   if (base_ == breaker_state::half_open) {

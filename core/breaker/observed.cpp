@@ -65,7 +65,7 @@ observed_breaker::observed_breaker(const breaker_record& stored, millis now_ms)
   state_ = stored.state;
   cause_ = stored.cause;
   epoch_ = stored.epoch;
-  since_ms_ = stored.since_ms;
+  since_ms_ = stored.since_ms > 0 ? stored.since_ms : now_ms;  // none: it never changed
 }
 
 void observed_breaker::restore(std::string name, breaker_source source) {

@@ -220,10 +220,15 @@ class parser {
     for (auto& [name, policy] : into_.value.tenants) lower(policy, {"tenant", name});
     for (const auto& [path, entry] : winners_) {
       if (!is_breaker_path(path)) continue;
-      breakers.patterns.try_emplace(path[1], breakers.fallback);
+      const bool own = path[1] == store_breaker_pattern;
+      breakers.patterns.try_emplace(path[1], own ? store_breaker_policy() : breakers.fallback);
       apply(*entry);
     }
-    for (auto& [pattern, policy] : breakers.patterns) fit(policy, {"breaker", pattern});
+    for (auto& [pattern, policy] : breakers.patterns) {
+      fit(policy, {"breaker", pattern});
+      // No caller comes to the store's own whom it could let try.
+      if (pattern == store_breaker_pattern) policy.auto_half_open = true;
+    }
     finish_tokens();
   }
 

@@ -29,11 +29,11 @@ TEST_F(the_store, is_a_breaker_like_any_other_and_counts_its_commits) {
   const auto shown = store.status();
   EXPECT_EQ(shown["kind"], "hosted");
   EXPECT_EQ(shown["state"], "closed");
-  create(client, "ada");
+  for (int i = 0; i < 20; ++i) create(client, "ada");
   EXPECT_TRUE(eventually([&] {
-    create(client, "ada");  // successes are told now and then, with the next commit
-    return store.status()["counts"]["success"] >= 2;
-  }));
+    return store.status()["counts"]["success"] ==
+           node.metric("portcullis_event_log_commit_seconds_count");
+  })) << "none is forgotten, also when no more come";
   EXPECT_EQ(store.status()["counts"]["failure"], 0);
   EXPECT_EQ(client.result("breaker.list")["breakers"][0]["service"], "portcullis");
   EXPECT_GE(series("circuit_breaker_requests_total", R"(result="success",)"), 2);
@@ -73,6 +73,22 @@ TEST_F(the_store, opened_by_a_full_disk_comes_back_after_kill_9) {
   create(again, "ada");
   EXPECT_TRUE(eventually(
       [&] { return breaker(again, "portcullis", "store").status()["state"] == "closed"; }));
+}
+
+TEST_F(the_store, is_tried_by_time_also_where_breakers_are_not_by_default) {
+  server other({.config = "[breaker]\nauto_half_open = false\nopen_wait_s = 60\n"
+                          "[breaker.\"portcullis/store\"]\nauto_half_open = false\nmin_calls = 7\n",
+                .own_disk = true});
+  auto other_client = other.connect();
+  const breaker own(other_client, "portcullis", "store");
+  other.disk("full");
+  auto asked = user("ada");
+  asked["context"] = context();
+  EXPECT_EQ(other_client.error("session.create", asked), "STORE_FULL");
+  EXPECT_TRUE(eventually([&] { return own.status()["state"] == "open"; }));
+  EXPECT_EQ(own.status()["cause"], "consecutive_failures") << "what is not set is the store's own";
+  other.disk("");
+  EXPECT_TRUE(eventually([&] { return own.status()["state"] == "closed"; }));
 }
 
 TEST_F(the_store, is_the_servers_to_use_and_the_administrators_to_overrule) {

@@ -276,6 +276,22 @@ TEST(breaker_open, a_cap_below_the_first_wait_does_not_shorten_it) {
   EXPECT_EQ(w->due_ms(w.policy), start_ms + 60'000);
 }
 
+TEST(breaker_restored, waits_no_longer_than_the_policy_has_it) {
+  world w;
+  breaker_record stored;
+  stored.service = "payments";
+  stored.breaker = "default";
+  stored.state = breaker_state::open;
+  stored.epoch = 7;
+  stored.since_ms = start_ms - 1'000;
+  stored.until_ms = start_ms + 30 * millis{86'400'000};
+  w.restore(stored);
+  EXPECT_EQ(w->describe(w.policy, w.now_ms).retry_after_ms, 360'000) << "300 s and a fifth";
+  stored.until_ms = start_ms + 50'000;
+  w.restore(stored);
+  EXPECT_EQ(w->describe(w.policy, w.now_ms).retry_after_ms, 50'000);
+}
+
 TEST(breaker_open, a_wait_after_very_many_failed_rounds_is_the_cap) {
   world w;
   breaker_record stored;

@@ -255,6 +255,35 @@ TEST(breaker_permits, with_another_phases_name_changes_no_state) {
   EXPECT_EQ(w.permits(permit_outcome::stale), 1U);
 }
 
+TEST(breaker_permits, of_an_epoch_to_come_was_never_given_out) {
+  auto w = half_open(1, 1);
+  auto forged = w.permit();
+  for (const std::uint32_t ahead : {1U, 1000U, 0x7fff'ffffU}) {
+    forged.epoch = static_cast<std::uint32_t>(w->epoch()) + ahead;
+    const auto answer = w.report(with(forged, success));
+    ASSERT_FALSE(answer) << ahead;
+    EXPECT_EQ(answer.error().code, error_code::BREAKER_PERMIT_INVALID);
+  }
+  EXPECT_EQ(w.permits(permit_outcome::stale), 0U);
+  EXPECT_EQ(w.total(call_result::success), 0U);
+}
+
+TEST(breaker_permits, with_an_old_epoch_beside_it_changes_no_state) {
+  for (const auto outcome : {success, failure}) {
+    auto w = half_open(1, 1);
+    auto call = with(w.permit(), outcome);
+    call.epoch = w->epoch() - 1;
+    EXPECT_TRUE(w.report(call));
+    EXPECT_EQ(w.state(), breaker_state::half_open);
+    EXPECT_EQ(w.permits(permit_outcome::stale), 1U);
+    call.epoch = w->epoch();
+    EXPECT_TRUE(w.report(call));
+    EXPECT_EQ(w.permits(permit_outcome::duplicate), 1U) << "it was given back";
+    w.settle(w.permit(), success);
+    EXPECT_EQ(w.state(), breaker_state::closed);
+  }
+}
+
 TEST(breaker_permits, a_report_without_one_does_not_settle_a_probe) {
   auto w = half_open(1, 1);
   (void)w.permit();
