@@ -43,7 +43,10 @@ void breaker_shard::start(breaker_self* self, breaker_options options) {
   self_ = self;
   options_ = std::move(options);
   now_ms_ = saved_at_ms_ = options_.clock->now_ms();
-  breakers_.emplace(options_.quota);
+  std::uint64_t seed = 0;
+  options_.random({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
+  breakers_.emplace(options_.quota, seed);
+  if (options_.incarnation > 1) options_.quota->reordered();
   for (const auto& each : std::exchange(options_.stored, {}))
     breakers_->load(each, options_.policies->breakers, now_ms_);
   if (shard_of_service(core::own_service, options_.shards) == options_.shard) {
@@ -81,8 +84,7 @@ void breaker_shard::on(request_batch& batch) {
 }
 
 void breaker_shard::take(inbound& request) {
-  if (outbox_->events_in_flight() > options_.events_in_flight_max)
-    return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE));
+  if (is_full()) return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE));
   const auto& book = options_.policies->breakers;
   std::visit(
       [&](auto& params) {
@@ -101,13 +103,12 @@ void breaker_shard::take(inbound& request) {
           if constexpr (asks) {
             if (slot == core::no_breaker)
               return fail(request, core::fail(core::error_code::BREAKER_NOT_FOUND, "breaker"));
-          } else if (slot == core::no_breaker) {
-            const auto made = breakers_->need(kind, params.name, book, now_ms_);
-            if (!made) return fail(request, made.error());
-            slot = *made;
-          } else if ((breakers_->at(slot).hosted() != nullptr) !=
-                     (kind == core::breaker_kind::hosted)) {
-            return fail(request, core::fail(core::error_code::BREAKER_KIND_CONFLICT, "breaker"));
+          } else {
+            const auto needed = slot == core::no_breaker
+                                    ? breakers_->need(kind, params.name, book, now_ms_)
+                                    : breakers_->of_kind(kind, slot);
+            if (!needed) return fail(request, needed.error());
+            slot = *needed;
           }
           if constexpr (!asks) breakers_->at(slot).used_at_ms = now_ms_;
           if (slot == store_) {
@@ -223,8 +224,8 @@ void breaker_shard::decide(inbound& request, core::breaker_slot slot,
   what.actor = request.who->name;
   breakers_->at(slot).busy = true;
   std::vector<core::event> events{what};
-  outbox_->add_durable(std::move(events), await(slot));
-  holds_[slot].decided = command{std::move(request), std::move(what)};
+  outbox_->add_durable(std::move(events), {slot, ++last_wait_});
+  holds_[slot].decided = command{std::move(request), std::move(what), last_wait_};
 }
 
 core::event breaker_shard::draft(core::event_body body) const {
@@ -246,15 +247,10 @@ void breaker_shard::log_changes(core::breaker_slot slot, const std::string& corr
   breakers_->schedule(slot, policy_of(slot), now_ms_);
   if (!store_trouble_) {  // with a full disk deciding goes on, and the log catches up
     breakers_->at(slot).busy = true;
-    outbox_->wait_for_applied(await(slot));
+    outbox_->wait_for_applied({slot, ++last_wait_});
+    holds_[slot].changed_awaits = last_wait_;
   }
   if (slot == store_) tell_journal();
-}
-
-/// From here on the breaker waits for the batch that is told of this, and no earlier one.
-awaited breaker_shard::await(core::breaker_slot slot) {
-  holds_[slot].awaits = ++last_wait_;
-  return {slot, last_wait_};
 }
 
 void breaker_shard::answer(inbound& request, core::breaker_slot slot, core::reply reply) {
@@ -275,28 +271,29 @@ void breaker_shard::on(events_committed& done) {
   for (const auto& whose : outbox_->done(*done.batch)) {
     const core::breaker_slot slot = whose.user;
     const auto found = holds_.find(slot);
-    if (found == holds_.end() || found->second.awaits != whose.tenant_operation) continue;
-    if (auto& decided = found->second.decided; decided && done.batch->durable) {
-      const auto order = std::move(*std::exchange(decided, std::nullopt));
+    if (found == holds_.end()) continue;
+    auto& held = found->second;
+    if (held.decided && held.decided->awaits == whose.tenant_operation) {
+      const auto order = std::move(*std::exchange(held.decided, std::nullopt));
       if (done.refused) {
         fail(order.request, done.why);
       } else {
         auto& hosted = *breakers_->at(slot).hosted();
         hosted.apply(order.what.body, order.what.actor, policy_of(slot), order.what.decided_at_ms);
-        breakers_->schedule(slot, policy_of(slot), now_ms_);
-        if (slot == store_) tell_journal();
         replies_->answer(order.request, hosted.position());
       }
+    } else if (held.changed_awaits == whose.tenant_operation) {
+      held.changed_awaits = 0;
     }
-    release(slot);
+    if (!held.decided && held.changed_awaits == 0) release(slot);
   }
+  answer_listings();
   flush();
 }
 
 /// Answers what was held back and takes what waited, until something has to wait again.
 void breaker_shard::release(core::breaker_slot slot) {
   const auto found = holds_.find(slot);
-  if (found->second.decided) return;
   for (auto& each : std::exchange(found->second.replies, {})) {
     if (const auto* failed = std::get_if<core::failed>(&each.reply))
       fail(each.request, failed->why);
@@ -306,28 +303,35 @@ void breaker_shard::release(core::breaker_slot slot) {
   auto waiting = std::move(found->second.waiting);
   holds_.erase(found);
   breakers_->at(slot).busy = false;
+  if (slot == store_) {
+    for (const auto& each : std::exchange(attempts_, {})) take_attempts(each);
+    tell_journal();
+  }
   breakers_->schedule(slot, policy_of(slot), now_ms_);  // time may have come for it meanwhile
-  while (!waiting.empty()) {
+  while (!waiting.empty() && !breakers_->at(slot).busy) {
     auto next = std::move(waiting.front());
     waiting.pop_front();
     take(next);
-    if (!breakers_->at(slot).busy) continue;
-    auto& behind = holds_[slot].waiting;
-    behind.insert(behind.end(), std::make_move_iterator(waiting.begin()),
-                  std::make_move_iterator(waiting.end()));
-    return;
   }
+  if (waiting.empty()) return;
+  auto& behind = holds_[slot].waiting;
+  behind.insert(behind.end(), std::make_move_iterator(waiting.begin()),
+                std::make_move_iterator(waiting.end()));
 }
 
 void breaker_shard::on(const store_state_changed& change) {
   store_trouble_.reset();
   if (!change.degraded) return;
   store_trouble_ = change.why;
-  // What has changed already is no secret for as long as the disk is full.
+  // What has changed already is no secret for as long as the disk is full. What was decided is
+  // refused, each by its own batch.
   std::vector<core::breaker_slot> slots;
-  for (const auto& [slot, each] : holds_)
+  for (auto& [slot, each] : holds_) {
+    each.changed_awaits = 0;
     if (!each.decided) slots.push_back(slot);
+  }
   for (const auto slot : slots) release(slot);
+  answer_listings();
   flush();
 }
 
@@ -343,6 +347,17 @@ void breaker_shard::on(policies_changed& change) {
 void breaker_shard::on(const store_attempts& attempts) {
   if (store_ == core::no_breaker) return;
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  const auto held = holds_.find(store_);
+  if (held != holds_.end() && held->second.decided)
+    attempts_.push_back(attempts);  // what was decided is of the state and epoch of now
+  else
+    take_attempts(attempts);
+  flush();
+}
+
+void breaker_shard::take_attempts(const store_attempts& attempts) {
+  if (is_full() && !attempts.all.back().good)
+    return;  // it is known, and there is no room to say so
   auto& hosted = *breakers_->at(store_).hosted();
   breakers_->at(store_).used_at_ms = now_ms_;
   changes_.clear();
@@ -354,17 +369,24 @@ void breaker_shard::on(const store_attempts& attempts) {
     (void)hosted.report(call, policy_of(store_), now_ms_, options_.random, changes_);
   }
   log_changes(store_, {});
-  flush();
 }
 
-/// Whether it may write; while half-open, with a permit for one attempt.
+/// Whether it may write; while half-open, with a permit for one attempt: the same until it is used
+/// or its phase is over.
 void breaker_shard::tell_journal() {
   if (store_ == core::no_breaker || !peers_.journal) return;
+  const auto held = holds_.find(store_);
+  if (held != holds_.end() && held->second.decided) return;         // told when that is over
+  if (is_full()) return self_->send(peers_.journal, store_gate{});  // it tries now and then
   auto& hosted = *breakers_->at(store_).hosted();
+  if (store_permit_ && hosted.is_out(*store_permit_))
+    return self_->send(peers_.journal, store_gate{true, store_permit_});
+  changes_.clear();
   const auto admitted = hosted.acquire(policy_of(store_), now_ms_, options_.random, changes_);
+  store_permit_ = admitted.permit;
   self_->send(peers_.journal, store_gate{admitted.allowed, admitted.permit});
   if (admitted.permit) breakers_->schedule(store_, policy_of(store_), now_ms_);
-  log_changes(store_, {});  // what was due at this very moment
+  if (!changes_.empty()) log_changes(store_, {});  // what was due at this very moment
 }
 
 // --- time
@@ -393,9 +415,15 @@ void breaker_shard::due(core::breaker_slot slot) {
 
 void breaker_shard::tick() {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
-  breakers_->advance(now_ms_, core::limits::breakers_due_per_tick_max,
-                     [this](core::breaker_slot slot) { due(slot); });
-  if (now_ms_ >= saved_at_ms_ + save_sources_every_ms) {
+  if (is_full() != was_full_) {
+    was_full_ = !was_full_;
+    tell_journal();
+  }
+  if (!was_full_)
+    breakers_->advance(now_ms_, core::limits::breakers_due_per_tick_max,
+                       [this](core::breaker_slot slot) { due(slot); });
+  // Rows of sources are not counted among the events: with a full disk they stay where they are.
+  if (now_ms_ >= saved_at_ms_ + save_sources_every_ms && !store_trouble_) {
     saved_at_ms_ = now_ms_;
     for (const auto slot : std::exchange(reported_, {})) save_sources(slot);
   }
@@ -419,61 +447,6 @@ void breaker_shard::flush() {
 void breaker_shard::finish() {
   for (const auto slot : std::exchange(reported_, {})) save_sources(slot);
   flush();
-}
-
-// --- questions
-
-breakers_listed breaker_shard::on(const list_breakers_after& question) const {
-  breakers_listed out;
-  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
-    if (!breakers_->used(slot) || breakers_->at(slot).number <= question.number) continue;
-    if (!question.who->sees_service(breakers_->name_of(slot).service)) continue;
-    auto& row = out.rows.emplace_back(breakers_listed::row{breakers_->at(slot).number, {}});
-    row.what = describe(slot);
-    row.what.sources.clear();
-  }
-  std::sort(out.rows.begin(), out.rows.end(),
-            [](const auto& a, const auto& b) { return a.number < b.number; });
-  out.more = out.rows.size() > question.limit;
-  if (out.more) out.rows.resize(question.limit);
-  return out;
-}
-
-breakers_collected breaker_shard::on(const collect_breakers&) const {
-  breakers_collected out;
-  out.tallies.incarnation = options_.incarnation;
-  const auto now_ms = std::max(now_ms_, options_.clock->now_ms());
-  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
-    if (!breakers_->used(slot)) continue;
-    const auto& each = breakers_->at(slot);
-    auto& to = out.tallies.breakers.emplace_back();
-    const auto whose = breakers_->name_of(slot);
-    to.service = whose.service;
-    to.breaker = whose.breaker;
-    to.number = each.number;
-    if (const auto* hosted = std::get_if<core::hosted_breaker>(&each.what)) {
-      to.kind = core::breaker_kind::hosted;
-      to.state = hosted->state();
-      if (const auto& override_ = hosted->override_in_force();
-          override_.mode != core::override_mode::none)
-        to.overridden = override_.scope;
-      const auto rates = hosted->rates(policy_of(slot));
-      to.failure_ratio = rates.failure;
-      to.slow_ratio = rates.slow;
-      to.open_ms = static_cast<std::uint64_t>(hosted->open_ms(now_ms));
-      to.tallies = hosted->tallies();
-    } else {
-      const auto& observed = std::get<core::observed_breaker>(each.what);
-      to.kind = core::breaker_kind::observed;
-      to.state = observed.state();
-      to.open_ms = static_cast<std::uint64_t>(observed.open_ms(now_ms));
-      to.tallies = observed.tallies();
-    }
-  }
-  std::sort(out.tallies.breakers.begin(), out.tallies.breakers.end(),
-            [](const auto& a, const auto& b) { return a.number < b.number; });
-  out.mailbox_depth = self_->mailbox().size();
-  return out;
 }
 
 }  // namespace portcullis::actors

@@ -37,8 +37,8 @@ class breaker_shard {
   void start(breaker_self* self, breaker_options options);
   void on(request_batch& batch);
   void on(events_committed& done);
-  breakers_listed on(const list_breakers_after& question) const;
-  breakers_collected on(const collect_breakers&) const;
+  caf::result<breakers_listed> on(const list_breakers_after& question);
+  breakers_collected on(const collect_breakers&);
   void on(policies_changed& change);
   void on(const store_state_changed& change);
   void on(const store_attempts& attempts);
@@ -52,17 +52,25 @@ class breaker_shard {
   struct command {
     inbound request;
     core::event what;
+    std::uint64_t awaits = 0;
   };
   struct held_reply {
     inbound request;
     core::reply reply;
   };
-  /// Requests of one breaker, in order. What was decided waits for the disk, the others for that.
+  /// Requests of one breaker, in order. What has changed and what was decided wait for the disk,
+  /// the others for that.
   struct hold {
-    std::uint64_t awaits = 0;  // which of the batches this is over with
+    std::uint64_t changed_awaits = 0;  // the last of the batches that must be durable; 0: none
     std::optional<command> decided;
     std::vector<held_reply> replies;
     std::deque<inbound> waiting;
+  };
+  /// breaker.list, until what it tells is durable.
+  struct held_listing {
+    list_breakers_after question;
+    std::uint64_t awaits = 0;  // all holds up to this one
+    caf::typed_response_promise<breakers_listed> promise;
   };
 
   void take(inbound& request);
@@ -82,9 +90,16 @@ class breaker_shard {
   void save_sources(core::breaker_slot slot);
   void due(core::breaker_slot slot);
   void release(core::breaker_slot slot);
+  void answer_listings();
+  [[nodiscard]] breakers_listed list(const list_breakers_after& question);
+  void age(core::breaker_slot slot);
+  void take_attempts(const store_attempts& attempts);
+  /// Past it nothing changes by time any more, and new requests are refused.
+  [[nodiscard]] bool is_full() const {
+    return outbox_->events_in_flight() > options_.events_in_flight_max;
+  }
   void flush();
   [[nodiscard]] core::event draft(core::event_body body) const;
-  [[nodiscard]] awaited await(core::breaker_slot slot);
   [[nodiscard]] const core::breaker_policy& policy_of(core::breaker_slot slot) const;
   [[nodiscard]] core::breaker_row describe(core::breaker_slot slot) const;
 
@@ -95,11 +110,15 @@ class breaker_shard {
   std::optional<replier> replies_;
   wire_breakers peers_;
   std::unordered_map<core::breaker_slot, hold> holds_;
+  std::vector<held_listing> listings_;
   std::uint64_t last_wait_ = 0;
   mutable std::vector<const core::breaker_policy*> policies_;  // by slot, as found; null: look
   core::breaker_slot store_ = core::no_breaker;  // the store's own breaker, where it lives here
-  std::vector<core::event_body> changes_;        // of the call under way
-  std::vector<core::breaker_slot> reported_;     // observed, with sources to be saved
+  std::vector<store_attempts> attempts_;         // that came while it was being overruled
+  std::optional<core::breaker_permit> store_permit_;  // that the journal was told last
+  bool was_full_ = false;
+  std::vector<core::event_body> changes_;     // of the call under way
+  std::vector<core::breaker_slot> reported_;  // observed, with sources to be saved
   std::optional<core::error> store_trouble_;
   core::millis now_ms_ = 0, saved_at_ms_ = 0;
 };

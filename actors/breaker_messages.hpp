@@ -28,6 +28,7 @@ struct breakers_listed {
     core::breaker_row what;
   };
   std::vector<row> rows;
+  std::uint64_t order = 0;  // that the numbers are of
   bool more = false;
 };
 struct collect_breakers {};

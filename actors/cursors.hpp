@@ -41,6 +41,26 @@ enum class cursor_kind : char {
   return position;
 }
 
+/// breaker.list goes on behind a number, of an order that ends with the process, or with a shard's
+/// actor.
+struct breaker_place {
+  std::uint64_t order = 0, number = 0;
+};
+[[nodiscard]] inline std::string make_breaker_cursor(const breaker_place& place) {
+  return make_cursor(cursor_kind::breakers, place.order) + '.' + std::to_string(place.number);
+}
+/// Absent: not a cursor that make_breaker_cursor() made.
+[[nodiscard]] inline std::optional<breaker_place> read_breaker_cursor(std::string_view text) {
+  const auto dot = text.find('.');
+  if (dot == std::string_view::npos || dot == 0) return std::nullopt;
+  const auto order = read_cursor(cursor_kind::breakers, text.substr(0, dot));
+  const auto number =
+      read_cursor(cursor_kind::breakers,
+                  std::string(1, static_cast<char>(cursor_kind::breakers)).append(text, dot + 1));
+  if (!order || !number) return std::nullopt;
+  return breaker_place{*order, *number};
+}
+
 /// lockout.list goes on behind a place, not a number.
 [[nodiscard]] inline std::string make_lock_cursor(const lock_place& place) {
   core::byte_array<24> bytes;

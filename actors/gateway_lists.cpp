@@ -196,17 +196,24 @@ void gateway_voice::list_breakers(inbound& request) {
   struct listing {
     std::vector<breakers_listed::row> rows;
     std::size_t missing = 0;
-    bool more = false, failed = false;
+    std::optional<std::uint64_t> order;  // that the cursor was of, or the first that answers is of
+    bool more = false, failed = false, reordered = false;
   };
   const auto& params = std::get<core::list_breakers>(request.what.params);
-  const auto after = read_cursor(cursor_kind::breakers, params.page.cursor);
-  if (!after) return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
+  std::optional<breaker_place> after;
+  if (!params.page.cursor.empty()) {
+    after = read_breaker_cursor(params.page.cursor);
+    if (!after) return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
+  }
   owner_->turn_ended();  // what came before on this connection goes first
   auto open = std::make_shared<listing>();
   open->missing = owner_->peers_.breakers.size();
+  if (after) open->order = after->order;
   const auto answered = [this, open, request] {
     if (--open->missing > 0) return;
     if (open->failed) return fail(request, core::fail(core::error_code::OVERLOADED));
+    if (open->reordered)
+      return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
     std::sort(open->rows.begin(), open->rows.end(),
               [](const auto& a, const auto& b) { return a.number < b.number; });
     const auto limit = std::get<core::list_breakers>(request.what.params).page.limit;
@@ -224,13 +231,18 @@ void gateway_voice::list_breakers(inbound& request) {
       last = row.number;
       page.rows.push_back(std::move(row.what));
     }
-    if (open->more && last > 0) page.cursor = make_cursor(cursor_kind::breakers, last);
+    if (open->more && last > 0) page.cursor = make_breaker_cursor({*open->order, last});
     answer(request, page);
   };
   for (const auto& each : owner_->peers_.breakers)
-    self_->request(each, peer_timeout, list_breakers_after{*after, params.page.limit, request.who})
+    self_
+        ->request(each, peer_timeout,
+                  list_breakers_after{after ? after->number : 0, params.page.limit, request.who})
         .then(
-            [open, answered](breakers_listed& from) {
+            [open, answered, has_cursor = after.has_value()](breakers_listed& from) {
+              open->reordered =
+                  open->reordered || (has_cursor && open->order.value_or(from.order) != from.order);
+              if (!has_cursor) open->order = std::min(open->order.value_or(from.order), from.order);
               open->more = open->more || from.more;
               for (auto& row : from.rows) open->rows.push_back(std::move(row));
               answered();

@@ -111,6 +111,7 @@ using journal_actor =
                      fn<commits_done(await_commits)>,     // commits what waits
                      fn<journal_collected(collect_journal)>,
                      fn<void(store_gate)>,  // the store's breaker
+                     fn<void(tick_atom)>,   // tells it of commits that it was not told of
                      fn<void(node_peers)>,  //
                      fn<bool(stop_atom)>>;  // commits, closes
 

@@ -37,6 +37,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
       [&state](store_gate& gate) { state.on(gate); },
+      [&state](tick_atom) { state.tell_attempts(); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
@@ -59,6 +60,12 @@ void journal_worker::on(log_events& order) {
   flush_sent_ = true;
   // Goes behind whatever waits in the mailbox by now: that becomes part of the same commit.
   self_->send(self_, flush_atom::value);
+}
+
+void journal_worker::on(node_peers& peers) {
+  peers_ = std::move(peers);
+  // Who was started again meanwhile has not heard of it.
+  if (degraded_) tell_shards({true, trouble_});
 }
 
 void journal_worker::number(event_batch& batch) {
@@ -85,10 +92,6 @@ bool journal_worker::append(event_batch& batch, core::error& why) {
 
 void journal_worker::flush_due() {
   flush_sent_ = false;
-  if (tell_at_ && std::chrono::steady_clock::now() >= *tell_at_) {
-    tell_at_.reset();
-    tell_attempts();
-  }
   if (degraded_ && !gate_.open) return;  // the breaker says when
   flush();
 }
@@ -206,6 +209,7 @@ void journal_worker::degrade(const core::error& why) {
   if (!degraded_) {
     degraded_ = true;
     tell_shards({true, why});
+    if (peers_.log) self_->send(peers_.log, store_state_changed{true, why});
     auto batch = std::make_shared<event_batch>();
     core::event what;
     what.decided_at_ms = options_.log->last_at_ms();
@@ -241,12 +245,12 @@ void journal_worker::attempted(bool good, std::uint64_t ns) {
   const auto now = std::chrono::steady_clock::now();
   if (!good || attempts_.permit || now - attempts_told_ >= tell_attempts_every)
     return tell_attempts();
-  if (tell_at_) return;
-  tell_at_ = now + tell_attempts_every;
-  self_->delayed_send(self_, tell_attempts_every, flush_atom::value);
+  if (std::exchange(tell_sent_, true)) return;
+  self_->delayed_send(self_, tell_attempts_every, tick_atom::value);
 }
 
 void journal_worker::tell_attempts() {
+  tell_sent_ = false;
   attempts_told_ = std::chrono::steady_clock::now();
   if (attempts_.all.empty() || peers_.breakers.empty()) return;
   const auto shards = static_cast<std::uint32_t>(peers_.breakers.size());
@@ -257,6 +261,7 @@ void journal_worker::tell_attempts() {
 void journal_worker::recover() {
   degraded_ = false;
   tell_shards({false, {}});
+  if (peers_.log) self_->send(peers_.log, store_state_changed{false, {}});
   auto batch = std::make_shared<event_batch>();
   core::event what;
   what.decided_at_ms = options_.log->last_at_ms();
@@ -270,7 +275,6 @@ void journal_worker::tell_shards(const store_state_changed& change) {
   for (const auto& session : peers_.sessions) self_->send(session, change);
   for (const auto& breakers : peers_.breakers) self_->send(breakers, change);
   for (const auto& gateway : peers_.gateways) self_->send(gateway, change);
-  if (peers_.log) self_->send(peers_.log, change);
 }
 
 void journal_worker::fail(store_operation operation, const core::error& why) {

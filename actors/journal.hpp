@@ -23,6 +23,7 @@ class journal_worker {
   void start(journal_actor::stateful_pointer<journal_worker> self, journal_actor_options options);
   void on(log_events& order);
   void flush_due();
+  void tell_attempts();
   void slice();
   caf::result<sessions_read> on(read_sessions& question);
   caf::result<log_queried> on(query_log& question);
@@ -35,7 +36,7 @@ class journal_worker {
   commits_done on(const await_commits&);
   void on(const store_gate& gate);
   journal_collected on(const collect_journal&);
-  void on(node_peers& peers) { peers_ = std::move(peers); }
+  void on(node_peers& peers);
   bool stop();
   static constexpr const char* name = "journal";
 
@@ -50,7 +51,6 @@ class journal_worker {
   bool commit(std::vector<batch_ptr>& appended);
   void acknowledge(std::vector<batch_ptr> done);
   void attempted(bool good, std::uint64_t ns);
-  void tell_attempts();
   void try_again();
   void tell_owner(const batch_ptr& batch, events_committed done);
   void refuse(batch_ptr batch, const core::error& why);
@@ -69,9 +69,8 @@ class journal_worker {
   store_gate gate_;
   store_attempts attempts_;
   std::chrono::steady_clock::time_point attempts_told_;
-  /// When a flush_atom that is under way tells of what nobody was told of.
-  std::optional<std::chrono::steady_clock::time_point> tell_at_;
-  bool flush_sent_ = false, slice_sent_ = false;  // to itself; the first, while degraded, delayed
+  // To itself; the first, while degraded, and the third delayed.
+  bool flush_sent_ = false, slice_sent_ = false, tell_sent_ = false;
   bool degraded_ = false, dead_ = false;
   core::error trouble_;
   std::deque<read_job> jobs_;

@@ -197,12 +197,20 @@ breakers_loaded journal_worker::on(const load_breakers& question) {
   flush_now();
   breakers_loaded out;
   const stopwatch watch;
-  auto breakers = load_breakers_from(*options_.log, question.shard, options_.shards);
+  auto breakers = load_breakers_from(*options_.log);
   tallies_.took(store_operation::load, watch.ns());
-  if (breakers)
-    out.breakers = std::move(*breakers);
-  else
+  if (!breakers) {
     fail(store_operation::load, *(out.why = breakers.error()));
+    return out;
+  }
+  for (const auto& batch : queue_) {  // what waits for space has happened, too
+    if (!batch->of_breakers) continue;
+    for (const auto& each : batch->events) breakers->apply(each);
+    for (const auto& each : batch->sources) breakers->put(each);
+  }
+  for (auto& each : breakers->take())
+    if (shard_of_service(each.record.service, options_.shards) == question.shard)
+      out.breakers.push_back(std::move(each));
   return out;
 }
 

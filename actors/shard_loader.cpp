@@ -288,36 +288,13 @@ core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& 
   return std::move(visitor.found);
 }
 
-core::result<std::vector<core::stored_breaker>> load_breakers_from(store::journal& log,
-                                                                   std::uint32_t shard,
-                                                                   std::uint32_t shards) {
+core::result<core::stored_breakers> load_breakers_from(store::journal& log) {
   class collector final : public store::breaker_visitor {
    public:
-    collector(std::uint32_t wanted, std::uint32_t of) : shard_(wanted), shards_(of) {}
-    void on_breaker(core::breaker_record&& row) override {
-      if (shard_of_service(row.service, shards_) != shard_) return;
-      places_[{row.service, row.breaker}] = found.size();
-      found.push_back({std::move(row), {}});
-    }
-    void on_source(core::breaker_source_record&& row) override {
-      if (shard_of_service(row.service, shards_) != shard_) return;
-      auto at = places_.find({row.service, row.breaker});
-      if (at == places_.end()) {  // it has reported, and its state never changed
-        at = places_.emplace(std::pair(row.service, row.breaker), found.size()).first;
-        core::breaker_record made;
-        made.service = row.service;
-        made.breaker = row.breaker;
-        made.kind = core::breaker_kind::observed;
-        found.push_back({std::move(made), {}});
-      }
-      found[at->second].sources.push_back(std::move(row));
-    }
-    std::vector<core::stored_breaker> found;
-
-   private:
-    std::uint32_t shard_, shards_;
-    std::map<std::pair<std::string, std::string>, std::size_t> places_;
-  } visitor{shard, shards};
+    void on_breaker(core::breaker_record&& row) override { found.add(std::move(row)); }
+    void on_source(core::breaker_source_record&& row) override { found.put(std::move(row)); }
+    core::stored_breakers found;
+  } visitor;
   if (const auto ok = log.load_breakers(visitor); !ok) return ok.error();
   return std::move(visitor.found);
 }

@@ -20,8 +20,7 @@ namespace portcullis::actors {
 /// The generation of every tenant that was ever revoked, as committed. Errors: as journal::load.
 [[nodiscard]] core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& log);
 
-/// The breakers of one shard, as committed. Errors: as journal::load.
-[[nodiscard]] core::result<std::vector<core::stored_breaker>> load_breakers_from(
-    store::journal& log, std::uint32_t shard, std::uint32_t shards);
+/// All breakers, as committed. Errors: as journal::load.
+[[nodiscard]] core::result<core::stored_breakers> load_breakers_from(store::journal& log);
 
 }  // namespace portcullis::actors

@@ -365,7 +365,8 @@ int projection::put_source(const core::breaker_source_record& row) {
   return s.run();
 }
 
-int projection::move_breaker(const core::event& what, const core::breaker_record& to) {
+int projection::move_breaker(const core::event& what) {
+  const auto to = *core::record_after(what);
   auto& s = move_breaker_;
   s.bind_text(1, to.service);
   s.bind_text(2, to.breaker);
@@ -373,62 +374,10 @@ int projection::move_breaker(const core::event& what, const core::breaker_record
   s.bind(4, static_cast<std::uint32_t>(to.state));
   s.bind(5, to.epoch);
   s.bind(6, static_cast<std::uint32_t>(to.cause));
-  s.bind(7, what.decided_at_ms == 0 ? what.at_ms : what.decided_at_ms);
+  s.bind(7, to.since_ms);
   s.bind(8, to.until_ms);
   s.bind(9, to.failed_rounds);
   return s.run();
-}
-
-int projection::on(const core::event& what, const core::breaker_opened& body) {
-  return move_breaker(what, {body.service,
-                             body.breaker,
-                             body.kind,
-                             core::breaker_state::open,
-                             body.epoch,
-                             body.cause,
-                             0,
-                             body.until_ms,
-                             body.failed_rounds,
-                             {}});
-}
-
-int projection::on(const core::event& what, const core::breaker_half_opened& body) {
-  return move_breaker(what, {body.service,
-                             body.breaker,
-                             body.kind,
-                             core::breaker_state::half_open,
-                             body.epoch,
-                             body.cause,
-                             0,
-                             body.until_ms,
-                             body.failed_rounds,
-                             {}});
-}
-
-int projection::on(const core::event& what, const core::breaker_closed& body) {
-  return move_breaker(what, {body.service,
-                             body.breaker,
-                             body.kind,
-                             core::breaker_state::closed,
-                             body.epoch,
-                             body.cause,
-                             0,
-                             0,
-                             0,
-                             {}});
-}
-
-int projection::on(const core::event& what, const core::breaker_override_cleared& body) {
-  return move_breaker(what, {body.service,
-                             body.breaker,
-                             core::breaker_kind::hosted,
-                             core::breaker_state::closed,
-                             body.epoch,
-                             body.cause,
-                             0,
-                             0,
-                             0,
-                             {}});
 }
 
 int projection::on(const core::event& what, const core::breaker_override_set& body) {

@@ -1,7 +1,7 @@
 // What follows from each event in the tables that a start reads: one function an alternative.
 // Private to store.
 #pragma once
-#include "core/breaker/observed.hpp"
+#include "core/breaker/stored.hpp"
 #include "core/event/event.hpp"
 #include "core/result.hpp"
 #include "store/sqlite.hpp"
@@ -34,11 +34,13 @@ class projection {
   int on(const core::event& what, const core::lockout_started& body);
   int on(const core::event& what, const core::lockout_ended& body);
   int on(const core::event& what, const core::lockout_cleared& body);
-  int on(const core::event& what, const core::breaker_opened& body);
-  int on(const core::event& what, const core::breaker_half_opened& body);
-  int on(const core::event& what, const core::breaker_closed& body);
+  int on(const core::event& what, const core::breaker_opened&) { return move_breaker(what); }
+  int on(const core::event& what, const core::breaker_half_opened&) { return move_breaker(what); }
+  int on(const core::event& what, const core::breaker_closed&) { return move_breaker(what); }
+  int on(const core::event& what, const core::breaker_override_cleared&) {
+    return move_breaker(what);
+  }
   int on(const core::event& what, const core::breaker_override_set& body);
-  int on(const core::event& what, const core::breaker_override_cleared& body);
   int on(const core::event& what, const core::breaker_retired& body);
   // These leave no state behind.
   int on(const core::event&, const core::breaker_would_open&) { return SQLITE_OK; }
@@ -51,7 +53,7 @@ class projection {
   int on(const core::event&, const core::store_recovered&) { return SQLITE_OK; }
   int on(const core::event&, const core::auth_failed&) { return SQLITE_OK; }
 
-  int move_breaker(const core::event& what, const core::breaker_record& to);
+  int move_breaker(const core::event& what);
   int end_session(std::uint64_t session, const core::event& what, int state);
   int revoke_tenant(const core::event& what, const core::session_revoked& body);
 

@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "actors/shard_loader.hpp"
+#include "actors/shards.hpp"
 #include "apps/descriptors.hpp"
 #include "apps/node/keys.hpp"
 #include "apps/node/parts.hpp"
@@ -111,14 +112,17 @@ core::result<core::nothing> node::open_store(std::string& why) {
     return images.error();
   }
   images_ = std::move(*images);
-  for (const auto shard : shards) {
-    auto breakers =
-        actors::load_breakers_from(*log_, shard, static_cast<std::uint32_t>(shards.size()));
-    if (!breakers) {
-      why = fmt::format("{}: {}", config_.server.data_dir, why_not_opened(breakers.error()));
-      return breakers.error();
-    }
-    stored_breakers_.push_back(std::move(*breakers));
+  auto breakers = actors::load_breakers_from(*log_);
+  if (!breakers) {
+    why = fmt::format("{}: {}", config_.server.data_dir, why_not_opened(breakers.error()));
+    return breakers.error();
+  }
+  stored_breakers_.resize(shards.size());
+  for (auto& each : breakers->take()) {
+    each.number = breaker_quota_->next_number();
+    const auto shard =
+        actors::shard_of_service(each.record.service, static_cast<std::uint32_t>(shards.size()));
+    stored_breakers_[shard].push_back(std::move(each));
   }
   replay_ns_ = static_cast<std::uint64_t>(clock_.mono_ns() - began);
   return core::nothing{};

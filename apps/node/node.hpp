@@ -10,6 +10,7 @@
 #include "actors/supervisor.hpp"
 #include "apps/config_loader.hpp"
 #include "apps/node/boot_clock.hpp"
+#include "apps/node/keys.hpp"
 #include "apps/node/loop_host.hpp"
 #include "monitoring/metrics.hpp"
 
@@ -71,7 +72,8 @@ class node {
   std::shared_ptr<monitoring::metrics> registry_;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
   std::vector<std::vector<core::stored_breaker>> stored_breakers_;  // by shard
-  std::shared_ptr<core::breaker_quota> breaker_quota_ = std::make_shared<actors::node_quota>();
+  std::shared_ptr<core::breaker_quota> breaker_quota_ =
+      std::make_shared<actors::node_quota>(random_seed() >> 32);
   std::vector<actors::caller_token>
       callers_;  // as they were at the start: gateways and supervisor mean the same objects
 

@@ -1,7 +1,5 @@
 #include "core/breaker/hosted.hpp"
 
-#include "core/limits.hpp"
-
 namespace portcullis::core {
 namespace {
 
@@ -107,6 +105,12 @@ void hosted_breaker::total(call_result result, const report_call& call) {
     ++tallies_.errors[static_cast<std::size_t>(call.error.value_or(call_error::other))];
 }
 
+bool hosted_breaker::is_out(const breaker_permit& permit) const noexcept {
+  return probing() && permit.epoch == round_.epoch && permit.round == round_.nonce &&
+         std::any_of(round_.out.begin(), round_.out.end(),
+                     [&](const probe_round::probe& each) { return each.number == permit.number; });
+}
+
 hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
   const auto drop = [&](std::vector<std::uint32_t>& from) {
     return std::erase(from, permit.number) > 0;
@@ -178,27 +182,28 @@ result<nothing> hosted_breaker::report(const report_call& call, const breaker_po
   return nothing{};
 }
 
+/// Null: there are as many as may be, and none has been silent for long.
+hosted_breaker::batch_source* hosted_breaker::need_source(std::string_view name, millis now_ms) {
+  if (const auto found = sources_.find(name); found != sources_.end()) return &found->second;
+  if (sources_.size() == limits::breaker_sources_max) {
+    const auto silent = silent_source(sources_, now_ms);
+    if (silent == sources_.end()) return nullptr;
+    sources_.erase(silent);
+  }
+  return &sources_[std::string(name)];
+}
+
 result<calls_counted> hosted_breaker::report(const report_calls& batch,
                                              const breaker_policy& policy, millis now_ms,
                                              const random_source& random, changes& out) {
   advance(policy, now_ms, random, out);
-  auto found = sources_.find(batch.source);
-  if (found == sources_.end()) {
-    if (sources_.size() == limits::breaker_sources_max) {
-      const auto quietest =
-          std::min_element(sources_.begin(), sources_.end(), [](const auto& a, const auto& b) {
-            return a.second.last_report_at_ms < b.second.last_report_at_ms;
-          });
-      if (quietest->second.last_report_at_ms > now_ms - limits::source_silent_ms) {
-        tallies_.count(report_refusal::source_limit);
-        return fail(error_code::BREAKER_SOURCE_LIMIT, "source", "sources_max",
-                    limits::breaker_sources_max);
-      }
-      sources_.erase(quietest);
-    }
-    found = sources_.emplace(batch.source, batch_source{}).first;
+  auto* known = need_source(batch.source, now_ms);
+  if (known == nullptr) {
+    tallies_.count(report_refusal::source_limit);
+    return fail(error_code::BREAKER_SOURCE_LIMIT, "source", "sources_max",
+                limits::breaker_sources_max);
   }
-  auto& source = found->second;
+  auto& source = *known;
   source.last_report_at_ms = now_ms;
   const auto place = source.seen.look(batch.seq);
   if (place == seen_sequence::place::duplicate) {
@@ -218,17 +223,18 @@ void hosted_breaker::add(const reported_calls& calls, std::uint64_t epoch,
   tallies_.calls += calls.counts;
   tallies_.errors[static_cast<std::size_t>(call_error::other)] += calls.counts.failures();
   if (calls.durations) tallies_.timed(*calls.durations);
-  if (!judges() || epoch != epoch_) {
-    tallies_.count(permit_outcome::stale);
+  using enum call_result;
+  if (epoch == epoch_) {  // what an open breaker's callers turn away belongs to its phase
+    phase_[ignored] += calls.counts[ignored];
+    phase_[rejected] += calls.counts[rejected];
+  }
+  if (epoch != epoch_ || !judges()) {
+    if (epoch != epoch_ || calls.counts.calls() > 0) tallies_.count(permit_outcome::stale);
     return;
   }
+  if (calls.counts.calls() == 0) return;
   if (!window_.fits(policy)) window_.reset(policy, now_ms);
-  using enum call_result;
-  phase_[ignored] += calls.counts[ignored];
-  phase_[rejected] += calls.counts[rejected];
-  for (const auto each : {success, slow_success, failure, slow_failure, timeout})
-    if (calls.counts[each] > 0)
-      window_.add(each, false, static_cast<std::uint32_t>(calls.counts[each]), now_ms);
+  window_.add(calls.counts, now_ms);
   // In which order they came is not told: a success among them ends a row of failures.
   if (calls.counts.calls() > calls.counts.failures())
     consecutive_ = 0;
@@ -303,6 +309,12 @@ void hosted_breaker::expire_permits(const breaker_policy& policy, millis now_ms,
   }
 }
 
+void hosted_breaker::age(const breaker_policy& policy, millis now_ms) {
+  if (!judges()) return;
+  if (!window_.fits(policy)) window_.reset(policy, now_ms);
+  window_.advance(now_ms);
+}
+
 void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
                              const random_source& random, changes& out) {
   if (override_.mode != override_mode::none) {
@@ -312,16 +324,11 @@ void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
                                    override_.reason, breaker_cause::override_expired},
           policy, now_ms, out);
     if (override_.mode != override_mode::metrics_only) return;
-    if (!window_.fits(policy)) window_.reset(policy, now_ms);
-    window_.advance(now_ms);
+    age(policy, now_ms);
     breached_ = breached_ && breach(policy);  // a breach may also end by time
     return;
   }
-  if (base_ == breaker_state::closed) {
-    if (!window_.fits(policy)) window_.reset(policy, now_ms);
-    window_.advance(now_ms);
-    return;
-  }
+  if (base_ == breaker_state::closed) return age(policy, now_ms);
   if (base_ == breaker_state::open) {
     if (policy.auto_half_open && now_ms >= until_ms_) half_open(policy, now_ms, out);
     return;

@@ -14,6 +14,7 @@
 #include "core/contract/reply.hpp"
 #include "core/contract/request.hpp"
 #include "core/event/event.hpp"
+#include "core/limits.hpp"
 #include "core/random.hpp"
 #include "core/result.hpp"
 
@@ -49,6 +50,19 @@ class seen_sequence {
   std::uint64_t bits_ = 0;  // bit i: highest_ - i was seen
 };
 
+/// The source that makes room for another where there are as many as may be: the quietest, if it
+/// has been silent for limits::source_silent_ms; else end().
+template <class Sources>
+[[nodiscard]] auto silent_source(Sources& sources, millis now_ms) {
+  const auto quietest =
+      std::min_element(sources.begin(), sources.end(), [](const auto& a, const auto& b) {
+        return a.second.last_report_at_ms < b.second.last_report_at_ms;
+      });
+  const bool is_silent = quietest != sources.end() &&
+                         quietest->second.last_report_at_ms <= now_ms - limits::source_silent_ms;
+  return is_silent ? quietest : sources.end();
+}
+
 /// Nothing that acquire and report do while no state changes allocates. One thread.
 class hosted_breaker {
  public:
@@ -76,13 +90,16 @@ class hosted_breaker {
   /// Many calls of one source at once. BREAKER_SOURCE_LIMIT: a 65th source, while none has been
   /// silent for long. Not errors: a duplicate (a number of the last 64 that the source has used),
   /// and a report of an old epoch, which counts in the totals only. A number further back means
-  /// that the source started again.
+  /// that the source started again. Calls of one report have no order: of more than a count window
+  /// holds each result keeps its share.
   [[nodiscard]] result<calls_counted> report(const report_calls& batch,
                                              const breaker_policy& policy, millis now_ms,
                                              const random_source& random, changes& out);
   /// What time does: overrides and permits that end, waits that are over.
   void advance(const breaker_policy& policy, millis now_ms, const random_source& random,
                changes& out);
+  /// Forgets calls that are too old; changes no state. For who looks without calling.
+  void age(const breaker_policy& policy, millis now_ms);
   /// When advance() has something to do next; 0: never.
   [[nodiscard]] millis due_ms(const breaker_policy& policy) const noexcept;
   /// From when on nothing is lost with it, if nobody calls: not before an open breaker's wait is
@@ -103,6 +120,8 @@ class hosted_breaker {
   void apply(const event_body& what, std::string_view actor, const breaker_policy& policy,
              millis now_ms);
 
+  /// Whether it was given out and is neither reported nor expired, as far as time was told.
+  [[nodiscard]] bool is_out(const breaker_permit& permit) const noexcept;
   [[nodiscard]] breaker_position position() const noexcept { return {state(), epoch_}; }
   [[nodiscard]] breaker_state state() const noexcept {
     return override_.mode == override_mode::none ? base_ : state_of(override_.mode);
@@ -142,6 +161,10 @@ class hosted_breaker {
     std::uint32_t epoch = 0, nonce = 0, next_number = 0;
     std::vector<std::uint32_t> open;
   };
+  struct batch_source {  // of report_batch
+    seen_sequence seen;
+    millis last_report_at_ms = 0;
+  };
   static constexpr std::size_t past_rounds_max = 8;
   enum class settling : std::uint8_t { counts, late, duplicate, never };
 
@@ -176,6 +199,7 @@ class hosted_breaker {
                    changes& out);
   [[nodiscard]] std::optional<breaker_cause> breach(const breaker_policy& policy) const noexcept;
   void total(call_result result, const report_call& call);
+  [[nodiscard]] batch_source* need_source(std::string_view name, millis now_ms);
 
   std::string service_, breaker_;
   std::uint32_t tag_ = 0;
@@ -191,11 +215,7 @@ class hosted_breaker {
   call_counts phase_;  // what the window does not hold
   probe_round round_;
   std::vector<past_round> past_;
-  struct batch_source {
-    seen_sequence seen;
-    millis last_report_at_ms = 0;
-  };
-  std::map<std::string, batch_source, std::less<>> sources_;  // of report_batch
+  std::map<std::string, batch_source, std::less<>> sources_;
   breaker_tallies tallies_;
 };
 

@@ -9,10 +9,6 @@
 namespace portcullis::core {
 namespace {
 
-bool is_shut(breaker_state state) noexcept {
-  return state == breaker_state::open || state == breaker_state::forced_open;
-}
-
 /// The name of a half-open phase: no two of a breaker have the same, also over a restart.
 std::uint32_t nonce_of(std::uint64_t epoch, millis until_ms, millis salt) noexcept {
   return static_cast<std::uint32_t>(mix64(mix64(epoch + mix64_step) ^

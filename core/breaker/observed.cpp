@@ -9,10 +9,6 @@ namespace {
 
 constexpr std::size_t gaps_max = seen_sequence::width;
 
-bool is_shut(breaker_state state) noexcept {
-  return state == breaker_state::open || state == breaker_state::forced_open;
-}
-
 /// The more a state says of trouble, the higher.
 int badness(breaker_state state) noexcept {
   switch (state) {
@@ -77,27 +73,44 @@ void observed_breaker::restore(std::string name, breaker_source source) {
   state_ = worst_state();  // what is stored of the whole is where its last transition led
 }
 
-breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms) {
+breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms, changes& out) {
   if (const auto found = sources_.find(name); found != sources_.end()) return &found->second;
   if (sources_.size() == limits::breaker_sources_max) {
-    const auto quietest =
-        std::min_element(sources_.begin(), sources_.end(), [](const auto& a, const auto& b) {
-          return a.second.last_report_at_ms < b.second.last_report_at_ms;
-        });
-    if (quietest->second.last_report_at_ms > now_ms - limits::source_silent_ms) return nullptr;
-    tallies_.open_ms += open_ms(quietest->second);
-    unsaved_.insert(quietest->first);
-    sources_.erase(quietest);
+    const auto silent = silent_source(sources_, now_ms);
+    if (silent == sources_.end()) return nullptr;
+    tallies_.open_ms += open_ms(silent->second);
+    silent->second.open_since_ms = 0;
+    if (silent->second.state != breaker_state::closed)  // with it goes what it said
+      moved(silent->second, silent->first, silent->second.state, breaker_state::closed, {}, now_ms,
+            out);
+    unsaved_.insert(silent->first);
+    sources_.erase(silent);
   }
   return &sources_[std::string(name)];
 }
 
+/// What the counts of the newest report are to what is known of its source.
+result<observed_breaker::counting> observed_breaker::judge_counts(const breaker_source& before,
+                                                                  const observe_breaker& report,
+                                                                  bool anew) {
+  const auto& calls = *report.calls;
+  if (decreased(before.counts.by_result, calls.counts.by_result) ||
+      (calls.durations && decreased(before.durations, *calls.durations))) {
+    tallies_.count(report_refusal::counts_decreased);
+    return fail(error_code::BREAKER_COUNTS_DECREASED, "counts");
+  }
+  const bool too_many =
+      grown(before.counts.by_result, calls.counts.by_result) > limits::reported_calls_max ||
+      (calls.durations && grown(before.durations, *calls.durations) > limits::reported_calls_max);
+  if (!too_many) return counting::goes_on;
+  // This server first hears of it, or of its new life, in the middle.
+  if (anew && report.seq > 1) return counting::begins;
+  tallies_.count(report_refusal::delta_too_large);
+  return fail(error_code::INVALID_PARAMS, "counts", "delta_max", limits::reported_calls_max);
+}
+
 result<report_observed> observed_breaker::observe(const observe_breaker& report, millis now_ms,
                                                   changes& out) {
-  const auto refuse = [&](report_refusal reason, error why) {
-    tallies_.count(reason);
-    return why;
-  };
   const auto known = sources_.find(report.source);
   const bool anew = known == sources_.end() || known->second.source_epoch < report.source_epoch;
   if (known != sources_.end() && known->second.source_epoch > report.source_epoch) {
@@ -109,28 +122,18 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
   const auto place = before.seen.look(report.seq);
   if (place == seen_sequence::place::duplicate || place == seen_sequence::place::too_old)
     return report_observed{false, true};
-  const auto& calls = *report.calls;
-  bool baseline = false;
+  auto how = counting::late;
   if (place == seen_sequence::place::newest) {
-    if (decreased(before.counts.by_result, calls.counts.by_result) ||
-        (calls.durations && decreased(before.durations, *calls.durations)))
-      return refuse(report_refusal::counts_decreased,
-                    fail(error_code::BREAKER_COUNTS_DECREASED, "counts"));
-    if (grown(before.counts.by_result, calls.counts.by_result) > limits::reported_calls_max ||
-        (calls.durations &&
-         grown(before.durations, *calls.durations) > limits::reported_calls_max)) {
-      // This server first hears of it, or of its new life, in the middle.
-      baseline = anew && report.seq > 1;
-      if (!baseline)
-        return refuse(
-            report_refusal::delta_too_large,
-            fail(error_code::INVALID_PARAMS, "counts", "delta_max", limits::reported_calls_max));
-    }
+    const auto judged = judge_counts(before, report, anew);
+    if (!judged) return judged.error();
+    how = *judged;
   }
-  auto* source = need_source(report.source, now_ms);
-  if (source == nullptr)
-    return refuse(report_refusal::source_limit, fail(error_code::BREAKER_SOURCE_LIMIT, "source",
-                                                     "sources_max", limits::breaker_sources_max));
+  auto* source = need_source(report.source, now_ms, out);
+  if (source == nullptr) {
+    tallies_.count(report_refusal::source_limit);
+    return fail(error_code::BREAKER_SOURCE_LIMIT, "source", "sources_max",
+                limits::breaker_sources_max);
+  }
   if (anew) {
     // A source that starts again starts closed; what it was before is over.
     const auto was = std::exchange(*source, {});
@@ -142,48 +145,10 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
   }
   const auto newest_before = source->seen.highest();
   source->seen.add(report.seq);
-  if (place == seen_sequence::place::newest) {
-    if (baseline) {
-      source->counts = calls.counts;
-      if (calls.durations) source->durations = *calls.durations;
-    } else {
-      take_differences(*source, calls);
-    }
-  }
-  if (report.changed) {
-    const auto& change = *report.changed;
-    const auto gap = std::find_if(source->gaps.begin(), source->gaps.end(),
-                                  [&](const breaker_source::gap& each) {
-                                    return each.after < report.seq && report.seq < each.before &&
-                                           each.from == change.from && each.to == change.to;
-                                  });
-    if (gap != source->gaps.end()) {
-      source->gaps.erase(gap);  // told already
-    } else if (change.from != change.to) {
-      // What lies between the state before and this one went by unreported.
-      if (place == seen_sequence::place::newest && source->state != change.from) {
-        const auto from = source->state;
-        moved(*source, report.source, from, change.from, std::nullopt, now_ms, out);
-        if (source->gaps.size() < gaps_max)
-          source->gaps.push_back({newest_before, report.seq, from, change.from});
-      }
-      const auto state = source->state;
-      const auto open_since_ms = source->open_since_ms;
-      const auto open_ms = tallies_.open_ms;
-      moved(*source, report.source, change.from, change.to, change.at_ms, now_ms, out);
-      if (place == seen_sequence::place::late) {  // what it is now began after that
-        source->state = state;
-        source->open_since_ms = open_since_ms;
-        tallies_.open_ms = open_ms;
-      }
-    }
-  }
-  if (place == seen_sequence::place::newest && source->state != report.state) {
-    const auto from = source->state;
-    moved(*source, report.source, from, report.state, std::nullopt, now_ms, out);
-    if (source->gaps.size() < gaps_max)
-      source->gaps.push_back({newest_before, report.seq, from, report.state});
-  }
+  if (how != counting::late) take_counts(*source, *report.calls, how);
+  if (report.changed) take_transition(*source, report, how, newest_before, now_ms, out);
+  if (how != counting::late && source->state != report.state)
+    moved_unreported(*source, report, report.state, newest_before, now_ms, out);
   std::erase_if(source->gaps, [&](const breaker_source::gap& each) {
     return each.before + seen_sequence::width <= source->seen.highest();
   });
@@ -192,6 +157,43 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
   tallies_.last_report_at_ms = now_ms;
   recompute_state(now_ms);
   return report_observed{true, false};
+}
+
+void observed_breaker::take_transition(breaker_source& source, const observe_breaker& report,
+                                       counting how, std::uint64_t newest_before, millis now_ms,
+                                       changes& out) {
+  const auto& change = *report.changed;
+  const auto gap =
+      std::find_if(source.gaps.begin(), source.gaps.end(), [&](const breaker_source::gap& each) {
+        return each.after < report.seq && report.seq < each.before && each.from == change.from &&
+               each.to == change.to;
+      });
+  if (gap != source.gaps.end()) {
+    source.gaps.erase(gap);  // told already
+    return;
+  }
+  if (change.from == change.to) return;
+  // What lies between the state before and this one went by unreported.
+  if (how != counting::late && source.state != change.from)
+    moved_unreported(source, report, change.from, newest_before, now_ms, out);
+  const auto state = source.state;
+  const auto open_since_ms = source.open_since_ms;
+  const auto open_ms = tallies_.open_ms;
+  moved(source, report.source, change.from, change.to, change.at_ms, now_ms, out);
+  if (how == counting::late) {  // what it is now began after that
+    source.state = state;
+    source.open_since_ms = open_since_ms;
+    tallies_.open_ms = open_ms;
+  }
+}
+
+/// A change of state seen between two reports.
+void observed_breaker::moved_unreported(breaker_source& source, const observe_breaker& report,
+                                        breaker_state to, std::uint64_t newest_before,
+                                        millis now_ms, changes& out) {
+  const auto from = source.state;
+  moved(source, report.source, from, to, std::nullopt, now_ms, out);
+  if (source.gaps.size() < gaps_max) source.gaps.push_back({newest_before, report.seq, from, to});
 }
 
 std::vector<breaker_source_record> observed_breaker::take_unsaved() {
@@ -205,19 +207,22 @@ std::vector<breaker_source_record> observed_breaker::take_unsaved() {
   return out;
 }
 
-void observed_breaker::take_differences(breaker_source& source, const reported_calls& calls) {
+void observed_breaker::take_counts(breaker_source& source, const reported_calls& calls,
+                                   counting how) {
+  const auto before = std::exchange(source.counts, calls.counts);
+  const auto timed_before = source.durations;
+  if (calls.durations) source.durations = *calls.durations;
+  if (how == counting::begins) return;
   call_counts more;
   for (std::size_t i = 0; i < call_result_count; ++i)
-    more.by_result[i] = calls.counts.by_result[i] - source.counts.by_result[i];
+    more.by_result[i] = calls.counts.by_result[i] - before.by_result[i];
   tallies_.calls += more;
   tallies_.errors[static_cast<std::size_t>(call_error::other)] += more.failures();
-  source.counts = calls.counts;
   if (!calls.durations) return;
   duration_buckets timed{};
   for (std::size_t i = 0; i < duration_bucket_count; ++i)
-    timed[i] = (*calls.durations)[i] - source.durations[i];
+    timed[i] = (*calls.durations)[i] - timed_before[i];
   tallies_.timed(timed);
-  source.durations = *calls.durations;
 }
 
 /// One source's breaker changed. `at_ms`, its own time, is believed between the last report of this
@@ -266,12 +271,15 @@ void observed_breaker::moved(breaker_source& source, std::string_view name, brea
   }
 }
 
+/// Of a source that has long been silent while others report nobody knows whether it still is.
 breaker_state observed_breaker::worst_state() const noexcept {
-  auto worst = breaker_state::metrics_only;
+  const auto heard_since_ms = tallies_.last_report_at_ms - limits::source_silent_ms;
+  std::optional<breaker_state> worst;
   for (const auto& [name, source] : sources_)
-    if (badness(source.state) > badness(worst) || worst == breaker_state::metrics_only)
+    if (source.last_report_at_ms > heard_since_ms &&
+        (!worst || badness(source.state) > badness(*worst)))
       worst = source.state;
-  return sources_.empty() ? breaker_state::closed : worst;
+  return worst.value_or(breaker_state::closed);
 }
 
 void observed_breaker::recompute_state(millis now_ms) {

@@ -5,8 +5,6 @@
 namespace portcullis::core {
 namespace {
 
-std::uint32_t place_of(const breaker_name& name) noexcept { return tag_of(name); }
-
 /// The store's own breaker takes no caller's place.
 bool counts(const breaker_name& name) noexcept {
   return name != breaker_name{own_service, store_breaker};
@@ -33,7 +31,7 @@ breaker_slot breaker_set::find(const breaker_name& name) const noexcept {
 }
 
 breaker_slot breaker_set::add(std::variant<std::monostate, hosted_breaker, observed_breaker> what,
-                              const breaker_name& name, millis now_ms) {
+                              const breaker_name& name, std::uint64_t number, millis now_ms) {
   breaker_slot slot = slots();
   if (free_.empty()) {
     entries_.push_back(std::make_unique<entry>());
@@ -43,29 +41,33 @@ breaker_slot breaker_set::add(std::variant<std::monostate, hosted_breaker, obser
   }
   auto& made = at(slot);
   made.what = std::move(what);
-  made.number = quota_->next_number();
+  made.number = number;
   made.used_at_ms = now_ms;
   by_name_.insert(place_of(name), slot);
   return slot;
 }
 
+result<breaker_slot> breaker_set::of_kind(breaker_kind kind, breaker_slot slot) const {
+  const bool hosted = std::holds_alternative<hosted_breaker>(at(slot).what);
+  if (hosted == (kind == breaker_kind::hosted)) return slot;
+  return fail(error_code::BREAKER_KIND_CONFLICT, "breaker");
+}
+
 result<breaker_slot> breaker_set::need(breaker_kind kind, const breaker_name& name,
                                        const breaker_book& book, millis now_ms) {
-  if (const auto slot = find(name); slot != no_breaker) {
-    const bool same = (at(slot).hosted() != nullptr) == (kind == breaker_kind::hosted);
-    if (!same) return fail(error_code::BREAKER_KIND_CONFLICT, "breaker");
-    return slot;
-  }
+  if (const auto slot = find(name); slot != no_breaker) return of_kind(kind, slot);
   if (counts(name) && !quota_->take(book.breakers_max))
     return fail(error_code::BREAKER_LIMIT, "breaker", "breakers_max",
                 static_cast<std::int64_t>(book.breakers_max));
   const auto& policy = book.of(name);
   std::string service(name.service), breaker(name.breaker);
+  const auto number = quota_->next_number();
   const auto slot =
       kind == breaker_kind::hosted
           ? add(hosted_breaker(std::move(service), std::move(breaker), policy, now_ms), name,
-                now_ms)
-          : add(observed_breaker(std::move(service), std::move(breaker), now_ms), name, now_ms);
+                number, now_ms)
+          : add(observed_breaker(std::move(service), std::move(breaker), now_ms), name, number,
+                now_ms);
   schedule(slot, policy, now_ms);
   return slot;
 }
@@ -73,15 +75,16 @@ result<breaker_slot> breaker_set::need(breaker_kind kind, const breaker_name& na
 void breaker_set::load(const stored_breaker& stored, const breaker_book& book, millis now_ms) {
   const auto& record = stored.record;
   const breaker_name name{record.service, record.breaker};
+  const auto& policy = book.of(name);
+  const auto number = stored.number > 0 ? stored.number : quota_->next_number();
   if (counts(name)) quota_->take_stored();
   if (record.kind == breaker_kind::hosted) {
-    const auto& policy = book.of(name);
-    schedule(add(hosted_breaker(record, policy, now_ms), name, now_ms), policy, now_ms);
+    schedule(add(hosted_breaker(record, policy, now_ms), name, number, now_ms), policy, now_ms);
     return;
   }
   observed_breaker observed(record, now_ms);
   for (const auto& source : stored.sources) observed.restore(source.source, source.what);
-  schedule(add(std::move(observed), name, now_ms), book.of(name), now_ms);
+  schedule(add(std::move(observed), name, number, now_ms), policy, now_ms);
 }
 
 void breaker_set::erase(breaker_slot slot) {

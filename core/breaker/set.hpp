@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "core/breaker/hosted.hpp"
-#include "core/breaker/observed.hpp"
+#include "core/breaker/stored.hpp"
 #include "core/session/slot_index.hpp"
 #include "core/session/wheel.hpp"
 
@@ -24,16 +24,13 @@ class breaker_quota {
   virtual void take_stored() noexcept = 0;
   virtual void give_back() noexcept = 0;
   [[nodiscard]] virtual std::uint64_t next_number() noexcept = 0;
+  /// Which order the numbers are of: another one after a start, and when a shard was loaded anew.
+  [[nodiscard]] virtual std::uint64_t order() const noexcept = 0;
+  virtual void reordered() noexcept = 0;
 };
 
 using breaker_slot = std::uint32_t;
 inline constexpr breaker_slot no_breaker = slot_index::none;
-
-/// A stored breaker with its sources.
-struct stored_breaker {
-  breaker_record record;
-  std::vector<breaker_source_record> sources;
-};
 
 /// One thread. A breaker belongs to it from its first call until it is retired.
 class breaker_set {
@@ -51,7 +48,9 @@ class breaker_set {
     }
   };
 
-  explicit breaker_set(std::shared_ptr<breaker_quota> quota) : quota_(std::move(quota)) {}
+  /// `seed`: random, so that no choice of names makes them slow to find.
+  explicit breaker_set(std::shared_ptr<breaker_quota> quota, std::uint64_t seed = 0)
+      : quota_(std::move(quota)), seed_(seed) {}
   ~breaker_set();
   breaker_set(const breaker_set&) = delete;
   breaker_set& operator=(const breaker_set&) = delete;
@@ -67,6 +66,8 @@ class breaker_set {
     return !std::holds_alternative<std::monostate>(entries_[slot]->what);
   }
 
+  /// The one that was found. BREAKER_KIND_CONFLICT: it is of the other kind.
+  [[nodiscard]] result<breaker_slot> of_kind(breaker_kind kind, breaker_slot slot) const;
   /// The breaker, made where there is none. BREAKER_KIND_CONFLICT: it is of the other kind;
   /// BREAKER_LIMIT: the node has book.breakers_max. The store's own is not one of them.
   [[nodiscard]] result<breaker_slot> need(breaker_kind kind, const breaker_name& name,
@@ -98,7 +99,10 @@ class breaker_set {
 
  private:
   breaker_slot add(std::variant<std::monostate, hosted_breaker, observed_breaker> what,
-                   const breaker_name& name, millis now_ms);
+                   const breaker_name& name, std::uint64_t number, millis now_ms);
+  [[nodiscard]] std::uint32_t place_of(const breaker_name& name) const noexcept {
+    return static_cast<std::uint32_t>(hash_of(name, seed_));
+  }
 
   void put(breaker_slot slot, millis due_ms, millis now_ms) {
     ++at(slot).in_wheel;
@@ -106,6 +110,7 @@ class breaker_set {
   }
 
   std::shared_ptr<breaker_quota> quota_;
+  std::uint64_t seed_;
   std::vector<std::unique_ptr<entry>> entries_;
   std::vector<breaker_slot> free_;
   slot_index by_name_;

@@ -79,11 +79,14 @@ std::optional<breaker_permit> parse_permit(std::string_view text) noexcept {
                         get(bytes.data() + 12)};
 }
 
-std::uint32_t tag_of(const breaker_name& name) noexcept {
+std::uint64_t hash_of(const breaker_name& name, std::uint64_t seed) noexcept {
   // FNV-1a was tried: byte by byte, a name of 64 bytes took a third of what a call may cost.
   const auto sizes = std::uint64_t{name.service.size()} << 32 | name.breaker.size();
-  const auto hash = mixed_in(mixed_in(mix64(sizes), name.service), name.breaker);
-  return static_cast<std::uint32_t>(mix64(hash) >> 32);
+  return mix64(mixed_in(mixed_in(mix64(sizes ^ seed), name.service), name.breaker));
+}
+
+std::uint32_t tag_of(const breaker_name& name) noexcept {
+  return static_cast<std::uint32_t>(hash_of(name, 0) >> 32);
 }
 
 const breaker_policy& breaker_book::of(const breaker_name& name) const {

@@ -117,6 +117,10 @@ inline constexpr std::array<std::string_view, 14> breaker_cause_names = {
 [[nodiscard]] constexpr std::string_view to_string(breaker_cause value) noexcept {
   return breaker_cause_names[static_cast<std::size_t>(value)];
 }
+/// Whether calls are turned away: the time in it is circuit_breaker_open_seconds_total.
+[[nodiscard]] constexpr bool is_shut(breaker_state state) noexcept {
+  return state == breaker_state::open || state == breaker_state::forced_open;
+}
 /// The state that an override shows as. Not of `none`.
 [[nodiscard]] constexpr breaker_state state_of(override_mode mode) noexcept {
   switch (mode) {
@@ -195,6 +199,8 @@ inline constexpr std::size_t permit_text_size = 24;  // p_ and 22 characters of 
 void to_text(const breaker_permit& permit, char (&out)[permit_text_size]) noexcept;
 /// Absent: not the form of a permit.
 [[nodiscard]] std::optional<breaker_permit> parse_permit(std::string_view text) noexcept;
+/// Of a table that the names' authors cannot aim at, where the seed is random and kept.
+[[nodiscard]] std::uint64_t hash_of(const breaker_name& name, std::uint64_t seed) noexcept;
 /// Tells the permits of one breaker from another's. Not secret, the same on every node.
 [[nodiscard]] std::uint32_t tag_of(const breaker_name& name) noexcept;
 

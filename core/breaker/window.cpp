@@ -70,6 +70,22 @@ void call_window::add(call_result result, bool slow, std::uint32_t times, millis
   }
 }
 
+void call_window::add(const call_counts& calls, millis now_ms) noexcept {
+  using enum call_result;
+  const auto all = calls.calls();
+  const std::uint64_t most = kind_ == window_kind::count ? ring_.size() : all;
+  std::uint64_t before = 0;  // calls of the results that are added already
+  for (const auto each : {success, slow_success, failure, slow_failure, timeout}) {
+    auto times = calls[each];
+    if (all > most) {  // shares of the places, so that all of them together are `most`
+      const auto share = (before + times) * most / all - before * most / all;
+      before += times;
+      times = share;
+    }
+    if (times > 0) add(each, false, static_cast<std::uint32_t>(times), now_ms);
+  }
+}
+
 void call_window::advance(millis now_ms) noexcept {
   if (kind_ == window_kind::count) {
     now_ms_ = std::max(now_ms_, now_ms);

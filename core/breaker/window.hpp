@@ -16,6 +16,8 @@ class call_window {
 
   /// Calls that took place, `times` of the same. `slow` is for timeouts: the other results say it.
   void add(call_result result, bool slow, std::uint32_t times, millis now_ms) noexcept;
+  /// Calls that took place, in no order: of more than it can hold each result keeps its share.
+  void add(const call_counts& calls, millis now_ms) noexcept;
   /// Forgets what is too old.
   void advance(millis now_ms) noexcept;
 

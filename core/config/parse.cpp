@@ -226,8 +226,10 @@ class parser {
     }
     for (auto& [pattern, policy] : breakers.patterns) {
       fit(policy, {"breaker", pattern});
-      // No caller comes to the store's own whom it could let try.
-      if (pattern == store_breaker_pattern) policy.auto_half_open = true;
+      if (pattern != store_breaker_pattern) continue;
+      // One journal tries it, a commit at a time, and no caller comes whom it could let try.
+      policy.auto_half_open = true;
+      policy.half_open_permits = policy.half_open_concurrency = 1;
     }
     finish_tokens();
   }

@@ -76,6 +76,9 @@ class journal_world : public virtual_loop {
               [](node_peers&) {},
               [](stop_atom) { return true; }};
     });
+    wire();
+  }
+  void wire() {
     node_peers peers;
     peers.hub = hub;
     peers.journal = journal;
@@ -228,6 +231,50 @@ TEST(the_journal, with_a_full_disk_tries_again_four_times_a_second_whoever_asks)
   const auto before = failures();
   w.pass(2'000);
   EXPECT_EQ(failures() - before, 8U);
+}
+
+// Regression: a breaker actor that was started again while the disk was full had what was committed
+// before: what it had opened since was closed again, and the next opening had the same epoch.
+TEST(the_journal, with_a_full_disk_gives_breakers_as_what_waits_leaves_them) {
+  journal_world w(store::fault_vfs_name);
+  w.full_disk();
+  w.send(false);
+  w.settle();
+  auto batch = w.send(false);
+  batch->of_breakers = true;
+  core::event what;
+  what.decided_at_ms = w.clock.at_ms;
+  core::breaker_opened opened;
+  opened.service = "pay";
+  opened.breaker = "default";
+  opened.epoch = 2;
+  opened.cause = core::breaker_cause::failure_rate;
+  opened.until_ms = w.clock.at_ms + 60'000;
+  what.body = opened;
+  batch->events = {what};
+  w.settle();
+  std::vector<core::stored_breaker> loaded;
+  w.system.spawn([&](caf::event_based_actor* self) {
+    self->request(w.journal, caf::infinite, load_breakers{0}).then([&](breakers_loaded& from) {
+      loaded = std::move(from.breakers);
+    });
+  });
+  w.settle();
+  ASSERT_EQ(loaded.size(), 1U);
+  EXPECT_EQ(loaded[0].record.state, core::breaker_state::open);
+  EXPECT_EQ(loaded[0].record.epoch, 2U);
+  EXPECT_EQ(loaded[0].record.until_ms, opened.until_ms);
+}
+
+TEST(the_journal, with_a_full_disk_tells_whoever_is_new) {
+  journal_world w(store::fault_vfs_name);
+  w.full_disk();
+  w.send(false);
+  w.settle();
+  ASSERT_EQ(w.states.size(), 1U);
+  w.wire();
+  ASSERT_EQ(w.states.size(), 2U);
+  EXPECT_TRUE(w.states[1].degraded);
 }
 
 // Regression: the transaction that a refused batch had begun stayed open, and a shard's load within

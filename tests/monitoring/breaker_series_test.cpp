@@ -13,7 +13,6 @@ namespace {
 using core::breaker_cause;
 using core::breaker_kind;
 using core::breaker_state;
-using core::call_result;
 using testing::HasSubstr;
 using testing::Not;
 

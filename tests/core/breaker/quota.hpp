@@ -11,8 +11,10 @@ class quota_of_one final : public breaker_quota {
   void take_stored() noexcept override { ++count; }
   void give_back() noexcept override { --count; }
   std::uint64_t next_number() noexcept override { return ++number; }
+  [[nodiscard]] std::uint64_t order() const noexcept override { return orders; }
+  void reordered() noexcept override { ++orders; }
   std::uint32_t count = 0;
-  std::uint64_t number = 0;
+  std::uint64_t number = 0, orders = 0;
 };
 
 }  // namespace portcullis::core

@@ -1,0 +1,364 @@
+// The breaker actor: who waits for which commit, and the server's own store, in the orders that a
+// client over a socket cannot bring about.
+#include "actors/breaker.hpp"
+
+#include "actors/node_quota.hpp"
+#include "fixture.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+using core::breaker_state;
+
+/// The breakers of a node with one shard; hub and journal only keep what they are told.
+class breaker_world : public virtual_loop {
+ public:
+  explicit breaker_world(std::size_t events_in_flight_max = 1'000,
+                         std::vector<core::stored_breaker> stored = {}) {
+    admin.name = "root";
+    admin.role = core::role::admin;
+    book->breakers.patterns[std::string(core::store_breaker_pattern)] =
+        core::store_breaker_policy();
+    book->breakers.fallback.open_wait_ms = book->breakers.fallback.open_wait_max_ms = 1'000;
+    book->breakers.fallback.open_wait_jitter = 0;
+    hub = scripted({[this](log_events& order) { logged.push_back(std::move(order.batch)); }});
+    journal = scripted({[this](store_gate& gate) { gates.push_back(gate); }});
+    breaker_options options;
+    options.policies = book;
+    options.random = counted_random();
+    options.clock = &clock;
+    options.quota = std::make_shared<node_quota>(7);
+    options.stored = std::move(stored);
+    options.replies = &port;
+    options.pool = std::make_shared<batch_pool>();
+    options.events_in_flight_max = events_in_flight_max;
+    options.encode = [](const core::reply&, std::string&) {};
+    breakers =
+        spawn_pinned<breaker_actor, breaker_shard>(unit, breaker_behaviour, std::move(options));
+    wire();
+  }
+  ~breaker_world() {
+    breakers = breaker_actor{};
+    unit.exit_all();
+    settle();
+    for (const auto& each : {hub, journal})
+      caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
+    settle();
+  }
+  void wire() {
+    wire_breakers peers;
+    peers.hub = caf::actor_cast<hub_actor>(hub);
+    peers.journal = caf::actor_cast<journal_actor>(journal);
+    caf::anon_send(breakers, peers);
+    settle();
+  }
+
+  template <class Params>
+  std::uint32_t ask(core::method method, Params params, core::breaker_name of = store) {
+    params.name = of;
+    inbound request;
+    request.to = {++last_ticket, 1};
+    request.who = &admin;
+    request.what.method = method;
+    request.what.params = std::move(params);
+    request_batch batch;
+    batch.now_ms = clock.at_ms;
+    batch.requests.push_back(std::move(request));
+    caf::anon_send(breakers, std::move(batch));
+    settle();
+    return last_ticket;
+  }
+  std::uint32_t fail(core::breaker_name of = pay) {
+    core::report_call call;
+    call.outcome = core::call_outcome::failure;
+    return ask(core::method::breaker_report, call, of);
+  }
+  /// Twenty failures: the last of them opens it.
+  std::uint32_t trip(core::breaker_name of = pay) {
+    for (int i = 0; i < 19; ++i) fail(of);
+    return fail(of);
+  }
+  std::uint32_t overrule(core::override_mode mode, std::optional<std::int64_t> ttl_s = {},
+                         core::breaker_name of = store) {
+    core::override_breaker order;
+    order.mode = mode;
+    order.ttl_s = ttl_s;
+    order.reason = "drill";
+    return ask(core::method::breaker_override, order, of);
+  }
+  std::uint32_t status(core::breaker_name of) {
+    return ask(core::method::breaker_status, core::breaker_question{}, of);
+  }
+  void attempts(std::vector<bool> good, std::optional<core::breaker_permit> permit = {}) {
+    store_attempts what;
+    for (const bool each : good) what.all.push_back({each, 1});
+    what.permit = permit;
+    caf::anon_send(breakers, std::move(what));
+    settle();
+  }
+  void store_is(bool full) {
+    store_state_changed change;
+    change.degraded = full;
+    if (full) change.why = core::fail(core::error_code::STORE_FULL);
+    caf::anon_send(breakers, change);
+    settle();
+  }
+  void done(const batch_ptr& batch, bool refused = false) {
+    events_committed word{batch, refused, {}};
+    if (refused) word.why = core::fail(core::error_code::STORE_FULL);
+    caf::anon_send(breakers, std::move(word));
+    settle();
+  }
+  /// What waits for the journal, taken out.
+  std::vector<batch_ptr> take() { return std::exchange(logged, {}); }
+  void commit_all() {
+    while (!logged.empty())
+      for (const auto& each : take()) done(each);
+  }
+  [[nodiscard]] bool answered(std::uint32_t ticket) const { return port.replies.count(ticket) > 0; }
+  [[nodiscard]] core::breaker_position position(std::uint32_t ticket) const {
+    const auto found = port.replies.find(ticket);
+    if (found != port.replies.end())
+      if (const auto* said = std::get_if<core::breaker_position>(&found->second.reply))
+        return *said;
+    ADD_FAILURE() << "no position was answered to " << ticket;
+    return {};
+  }
+  /// breaker.list, as it is told by now.
+  std::shared_ptr<std::optional<breakers_listed>> list() {
+    auto out = std::make_shared<std::optional<breakers_listed>>();
+    system.spawn([this, out](caf::event_based_actor* self) {
+      self->request(breakers, caf::infinite, list_breakers_after{0, 100, &admin})
+          .then([out](breakers_listed& told) { *out = std::move(told); });
+    });
+    settle();
+    return out;
+  }
+  core::breaker_row row(core::breaker_name of) {
+    const auto told = list();
+    if (*told)
+      for (const auto& each : (*told)->rows)
+        if (each.what.service == of.service && each.what.breaker == of.breaker) return each.what;
+    ADD_FAILURE() << "it was not listed";
+    return {};
+  }
+  [[nodiscard]] std::size_t rows_of_sources() const {
+    std::size_t sum = 0;
+    for (const auto& each : logged) sum += each->sources.size();
+    return sum;
+  }
+  void observe(std::uint64_t seq) {
+    core::observe_breaker report;
+    report.source = "web";
+    report.source_epoch = 1;
+    report.seq = seq;
+    report.calls = std::make_shared<core::reported_calls>();
+    ask(core::method::breaker_observe, report, seen);
+  }
+
+  static constexpr core::breaker_name store{core::own_service, core::store_breaker};
+  static constexpr core::breaker_name pay{"pay", "default"};
+  static constexpr core::breaker_name seen{"seen", "default"};
+  core::caller admin;
+  std::shared_ptr<core::policy_book> book = std::make_shared<core::policy_book>();
+  recording_port port;
+  std::vector<batch_ptr> logged;
+  std::vector<store_gate> gates;
+  caf::actor hub, journal;
+  breaker_actor breakers;
+  std::uint32_t last_ticket = 0;
+
+ private:
+  caf::actor scripted(caf::behavior does) {
+    return system.spawn([does](caf::event_based_actor* self) {
+      self->set_default_handler(caf::drop);
+      return does;
+    });
+  }
+};
+
+TEST(the_breaker_actor, tells_a_change_when_it_is_durable) {
+  breaker_world w;
+  const auto last = w.trip();
+  const auto behind = w.status(w.pay);
+  EXPECT_FALSE(w.answered(last));
+  EXPECT_FALSE(w.answered(behind));
+  const auto other = w.fail({"mail", "default"});
+  EXPECT_TRUE(w.answered(other)) << "nobody else waits";
+  w.commit_all();
+  EXPECT_EQ(w.position(last).state, breaker_state::open);
+  EXPECT_TRUE(w.answered(behind));
+}
+
+// Regression: breaker.list told of an opening that a kill -9 would have forgotten.
+TEST(the_breaker_actor, lists_a_change_when_it_is_durable) {
+  breaker_world w;
+  w.trip();
+  const auto told = w.list();
+  EXPECT_FALSE(*told);
+  w.commit_all();
+  ASSERT_TRUE(*told);
+  EXPECT_EQ(w.row(w.pay).state, breaker_state::open);
+}
+
+TEST(the_breaker_actor, lists_what_was_asked_for_without_waiting_for_later_changes) {
+  breaker_world w;
+  w.trip();
+  const auto told = w.list();
+  const auto first = w.take();
+  w.trip({"mail", "default"});
+  for (const auto& each : first) w.done(each);
+  EXPECT_TRUE(*told);
+}
+
+TEST(the_breaker_actor, with_a_full_disk_holds_nothing_and_refuses_overrides) {
+  breaker_world w;
+  const auto last = w.trip();
+  w.store_is(true);
+  EXPECT_EQ(w.position(last).state, breaker_state::open) << "also what was held before";
+  EXPECT_TRUE(w.answered(w.trip({"mail", "default"})));
+  const auto refused = w.overrule(core::override_mode::disabled, {}, w.pay);
+  ASSERT_TRUE(w.answered(refused));
+  EXPECT_TRUE(std::holds_alternative<core::failed>(w.port.replies.at(refused).reply));
+}
+
+// Regression: the rates of a breaker that nobody calls any more stood still in list and metrics.
+TEST(the_breaker_actor, shows_no_rate_of_calls_that_are_too_old) {
+  breaker_world w;
+  core::report_call call;
+  for (int i = 0; i < 30; ++i) w.ask(core::method::breaker_report, call, w.pay);
+  w.fail();
+  const auto collected = [&] {
+    std::optional<double> shown;
+    w.system.spawn([&](caf::event_based_actor* self) {
+      self->request(w.breakers, caf::infinite, collect_breakers{})
+          .then([&](breakers_collected& told) {
+            for (const auto& each : told.tallies.breakers)
+              if (each.service == "pay") shown = each.failure_ratio;
+          });
+    });
+    w.settle();
+    return shown;
+  };
+  EXPECT_TRUE(collected());
+  EXPECT_TRUE(w.row(w.pay).failure_ratio);
+  w.leap(70'000);
+  EXPECT_FALSE(collected());
+  EXPECT_FALSE(w.row(w.pay).failure_ratio);
+}
+
+// Regression: rows of sources are no events, so that nothing bounded what of them waited for space.
+TEST(the_breaker_actor, with_a_full_disk_keeps_sources_instead_of_queueing_them) {
+  breaker_world w;
+  w.observe(1);
+  w.leap(2'000);
+  EXPECT_EQ(w.rows_of_sources(), 1U);
+  w.commit_all();
+  w.store_is(true);
+  for (std::uint64_t seq = 2; seq < 12; ++seq) {
+    w.observe(seq);
+    w.leap(2'000);
+  }
+  EXPECT_EQ(w.rows_of_sources(), 0U);
+  w.store_is(false);
+  w.leap(2'000);
+  EXPECT_EQ(w.rows_of_sources(), 1U);
+}
+
+// Regression: with a full disk open breakers went on changing by time, two events a round, for
+// ever.
+TEST(the_breaker_actor, past_the_bound_of_events_lets_nothing_change_by_time) {
+  breaker_world w(4);
+  w.store_is(true);
+  w.trip();
+  for (int i = 0; i < 60; ++i) w.leap(60'000);
+  const auto waiting = w.take();
+  EXPECT_LE(waiting.size(), 6U);
+  EXPECT_FALSE(w.port.replies.empty());
+  const auto refused = w.fail();
+  EXPECT_TRUE(std::holds_alternative<core::failed>(w.port.replies.at(refused).reply));
+  ASSERT_FALSE(w.gates.empty());
+  EXPECT_TRUE(w.gates.back().open) << "the journal tries it by itself";
+  EXPECT_FALSE(w.gates.back().permit);
+  w.store_is(false);
+  for (const auto& each : waiting) w.done(each);
+  w.leap(1'000);
+  EXPECT_FALSE(w.logged.empty()) << "time goes on";
+}
+
+// --- the server's own store
+
+TEST(the_breaker_of_the_store, lets_the_journal_try_once_and_closes) {
+  breaker_world w;
+  EXPECT_TRUE(w.gates.back().open);
+  w.attempts({false, false, false});
+  w.store_is(true);
+  EXPECT_FALSE(w.gates.back().open);
+  w.pass(1'000);
+  ASSERT_TRUE(w.gates.back().permit);
+  w.attempts({true}, w.gates.back().permit);
+  w.store_is(false);
+  EXPECT_TRUE(w.gates.back().open);
+  EXPECT_EQ(w.row(w.store).state, breaker_state::closed);
+}
+
+// Regression: each word to the journal asked for another permit, and took the one back that it had.
+TEST(the_breaker_of_the_store, tells_the_same_permit_until_it_is_used) {
+  breaker_world w;
+  w.attempts({false, false, false});
+  w.store_is(true);
+  w.pass(1'000);
+  const auto permit = w.gates.back().permit;
+  ASSERT_TRUE(permit);
+  w.wire();  // as when another shard was started again
+  EXPECT_TRUE(w.gates.back().open);
+  EXPECT_EQ(w.gates.back().permit, permit);
+}
+
+// Regression: what the journal told while an override was being written changed the state under it:
+// an epoch was used twice, the override neither applied nor answered, the breaker busy for ever.
+TEST(the_breaker_of_the_store, is_overruled_before_it_hears_what_came_meanwhile) {
+  breaker_world w;
+  const auto ticket = w.overrule(core::override_mode::disabled);
+  const auto order = w.take();
+  ASSERT_EQ(order.size(), 1U);
+  w.attempts({false, false, false, false, false});
+  EXPECT_TRUE(w.logged.empty());
+  w.done(order[0]);
+  EXPECT_EQ(w.position(ticket).state, breaker_state::disabled);
+  EXPECT_EQ(w.position(ticket).epoch, 2U);
+  w.commit_all();
+  EXPECT_EQ(w.position(w.overrule(core::override_mode::disabled)).epoch, 2U) << "it is not busy";
+}
+
+TEST(the_breaker_of_the_store, refused_an_override_hears_what_came_meanwhile) {
+  breaker_world w;
+  const auto ticket = w.overrule(core::override_mode::disabled);
+  const auto order = w.take();
+  w.attempts({false, false, false});
+  w.store_is(true);
+  w.done(order.at(0), true);
+  ASSERT_TRUE(w.answered(ticket));
+  EXPECT_TRUE(std::holds_alternative<core::failed>(w.port.replies.at(ticket).reply));
+  EXPECT_FALSE(w.gates.back().open) << "three failures in a row";
+  EXPECT_EQ(w.row(w.store).state, breaker_state::open);
+  EXPECT_EQ(w.row(w.store).epoch, 2U);
+  w.pass(1'000);
+  EXPECT_TRUE(w.gates.back().permit);
+}
+
+// Regression: an actor that was started again during trouble opened, waited for a commit that only
+// it could let through, and so for ever.
+TEST(the_breaker_of_the_store, does_not_wait_for_the_commit_that_waits_for_it) {
+  breaker_world w;
+  w.attempts({false, false, false});  // before it knows of the trouble
+  EXPECT_FALSE(w.gates.back().open);
+  w.pass(1'000);
+  EXPECT_FALSE(w.gates.back().open) << "its opening is not durable yet";
+  w.store_is(true);  // what the journal tells whoever is new
+  w.pass(1'000);
+  EXPECT_TRUE(w.gates.back().permit);
+}
+
+}  // namespace
+}  // namespace portcullis::actors
