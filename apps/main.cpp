@@ -1,12 +1,36 @@
 // The one binary. All that it does is in the subcommands.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <csignal>
 #include <cstdio>
 #include <exception>
+#include <string>
 #include <string_view>
 
 #include "apps/commands.hpp"
 #include "apps/malloc_settings.hpp"
+
+namespace {
+
+/// The first word that stands where a subcommand has to and is none, with those before it; empty:
+/// there is none.
+std::string unknown_subcommand(const CLI::App& root, int argc, char** argv) {
+  const CLI::App* app = &root;
+  std::string words;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const auto all = app->get_subcommands([](const CLI::App*) { return true; });
+    if (all.empty() || word.empty() || word[0] == '-') return {};
+    words += (words.empty() ? "" : " ") + word;
+    const auto found = std::find_if(all.begin(), all.end(),
+                                    [&](const CLI::App* each) { return each->get_name() == word; });
+    if (found == all.end()) return words;
+    app = *found;
+  }
+  return {};
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace portcullis::apps;
@@ -30,11 +54,9 @@ int main(int argc, char** argv) {
     try {
       root.parse(argc, argv);
     } catch (const CLI::ParseError& failed) {
-      const std::string_view first = argc > 1 && argv[1][0] != '\0' ? argv[1] : "-";
-      const auto named = [first](const CLI::App* each) { return each->get_name() == first; };
-      if (first[0] != '-' && root.get_subcommands(named).empty()) {
+      if (const auto wrong = unknown_subcommand(root, argc, argv); !wrong.empty()) {
         std::fprintf(stderr, "portcullis: there is no subcommand %s; see portcullis --help\n",
-                     argv[1]);
+                     wrong.c_str());
         return exit_usage;
       }
       return root.exit(failed) == 0 ? exit_ok : exit_usage;

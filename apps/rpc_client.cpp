@@ -9,6 +9,7 @@
 
 #include "apps/commands.hpp"
 #include "core/bytes.hpp"
+#include "core/error/catalogue.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -60,8 +61,24 @@ void print_json(std::string_view json) {
   fmt::print("{}\n", value.is_discarded() ? std::string(json) : value.dump(2));
 }
 
-rpc_client::rpc_client(const server_options& given)
+void print_error(const std::string& json, error_form form) {
+  const auto error = nlohmann::json::parse(json, nullptr, false);
+  if (form == error_form::json || !error.is_object()) return print_json(json);
+  const auto data = error.value("data", nlohmann::json::object());
+  const auto name = data.value("error", "");
+  auto text = fmt::format("{} ({})", error.value("message", ""), name);
+  const auto details = data.value("details", nlohmann::json::object());
+  for (const auto& [key, value] : details.items())
+    text +=
+        fmt::format(", {}: {}", key, value.is_string() ? value.get<std::string>() : value.dump());
+  if (const auto code = core::error_from_wire(error.value("code", 0)))
+    text += fmt::format("\n{}", core::describe(*code).remedy);
+  fmt::print(stderr, "portcullis: {}\n", text);
+}
+
+rpc_client::rpc_client(const server_options& given, error_form errors)
     : given_(given),
+      errors_(errors),
       server_(std::chrono::milliseconds(static_cast<std::int64_t>(given.timeout_s * 1000))) {}
 
 int rpc_client::unreachable(std::string_view why) const {
@@ -91,7 +108,7 @@ int rpc_client::exchange(std::string_view line, std::string& result) {
   auto got = outcome_of(*reply);
   if (!got.usable) return unreachable("the answer is not a JSON-RPC reply");
   if (got.error) {
-    print_json(got.json);
+    print_error(got.json, errors_);
     return exit_failed;
   }
   result = std::move(got.json);

@@ -22,11 +22,16 @@ void add_server_options(CLI::App& command, server_options& given);
 /// Prints JSON: as it came in a pipe, indented on a terminal.
 void print_json(std::string_view json);
 
-/// Each call answers -1 when it went well; otherwise it has told why (an error reply on standard
-/// output, what else went wrong on standard error) and answers the exit status.
+/// How an error reply is told: the JSON object on standard output, or a sentence with what can be
+/// done about it on standard error.
+enum class error_form { json, sentence };
+void print_error(const std::string& json, error_form form);
+
+/// Each call answers -1 when it went well; otherwise it has told why (an error reply in the
+/// form asked for, what else went wrong on standard error) and answers the exit status.
 class rpc_client {
  public:
-  explicit rpc_client(const server_options& given);
+  explicit rpc_client(const server_options& given, error_form errors = error_form::json);
   [[nodiscard]] int open();
   /// `params`: a JSON object. `result`: the reply's, byte for byte.
   [[nodiscard]] int call(std::string_view method, std::string_view params, std::string& result);
@@ -37,6 +42,7 @@ class rpc_client {
   [[nodiscard]] int exchange(std::string_view line, std::string& result);
   [[nodiscard]] int unreachable(std::string_view why) const;
   const server_options& given_;
+  error_form errors_;
   line_client server_;
 };
 

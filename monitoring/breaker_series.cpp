@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/breaker/policy.hpp"
+
 // What is counted for whom; how it is written is in breaker_page.cpp.
 
 namespace portcullis::monitoring {
@@ -129,8 +131,9 @@ void breaker_series::update(std::span<const breaker_shard_tallies> now) {
     return std::pair(!a.first->own, a.second->number) < std::pair(!b.first->own, b.second->number);
   });
   for (const auto& [each, reading] : read) {
-    each->own = own < most_ && reading->service != overflow_label;
-    own += each->own ? 1 : 0;
+    const bool of_store = core::is_the_stores({reading->service, reading->breaker});
+    each->own = of_store || (own < most_ && reading->service != overflow_label);
+    own += each->own && !of_store ? 1 : 0;
   }
 
   for (const auto& [each, reading] : read) {
@@ -141,8 +144,7 @@ void breaker_series::update(std::span<const breaker_shard_tallies> now) {
     }
     auto& to = each->own ? each->shown : overflow_[kind];
     add_difference(to, reading->tallies, each->last.tallies);
-    // An observed breaker may hear late that it closed earlier: then this was too much, and the
-    // next phase makes up for it.
+    // A counter never goes back, whatever its owner says.
     const auto open_ms = std::max(each->last.open_ms, reading->open_ms);
     to.open_ms += static_cast<core::millis>(open_ms - each->last.open_ms);
     each->last = *reading;

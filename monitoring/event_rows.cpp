@@ -192,12 +192,14 @@ struct event_fields::body_fields {
   void operator()(const core::breaker_override_set& body) const {
     add_breaker(body);
     add({"breaker.override", core::to_string(body.mode)});
+    if (body.from) add({"breaker.from", core::to_string(*body.from)});
     add({"event.reason", body.reason});
     if (body.expires_at_ms) add({"breaker.override_expires_at_ms", *body.expires_at_ms});
   }
   void operator()(const core::breaker_override_cleared& body) const {
     add_breaker(body);
     add({"breaker.override", core::to_string(body.mode)});
+    add({"breaker.from", core::to_string(body.from)});
     add({"breaker.cause", core::to_string(body.cause)});
     add({"event.reason", body.reason});
   }

@@ -207,7 +207,7 @@ core::status read_sources(database& db, breaker_visitor& visitor) {
   statement rows;
   int rc = rows.prepare(db.handle(),
                         "SELECT service,breaker,source,source_epoch,highest_seq,seen,state,"
-                        "open_since_ms,last_report_at_ms,counts FROM breaker_sources");
+                        "open_since_ms,last_report_at_ms,counts,gaps FROM breaker_sources");
   if (rc != SQLITE_OK) return db.failed(rc);
   while ((rc = rows.step()) == SQLITE_ROW) {
     core::breaker_source_record row;
@@ -218,10 +218,9 @@ core::status read_sources(database& db, breaker_visitor& visitor) {
     row.what.seen = {rows.natural(4), rows.natural(5)};
     row.what.open_since_ms = rows.integer(7);
     row.what.last_report_at_ms = rows.integer(8);
-    packed_counts counts;
-    if (!read_enum(rows, 6, core::breaker_state_names, row.what.state) || !rows.read(9, counts))
+    if (!read_enum(rows, 6, core::breaker_state_names, row.what.state) ||
+        !unpack_counts(rows.blob(9), row.what) || !unpack_gaps(rows.blob(10), row.what))
       return damaged("breaker_sources");
-    unpack_counts(counts, row.what);
     visitor.on_source(std::move(row));
   }
   if (rc != SQLITE_DONE) return db.failed(rc);

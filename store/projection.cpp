@@ -135,7 +135,8 @@ int projection::prepare(sqlite3* db) {
       {&forget_sources_, "DELETE FROM breaker_sources WHERE service=?1 AND breaker=?2"},
       {&put_source_,
        "INSERT OR REPLACE INTO breaker_sources(service,breaker,source,source_epoch,highest_seq,"
-       "seen,state,open_since_ms,last_report_at_ms,counts) VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"},
+       "seen,state,open_since_ms,last_report_at_ms,counts,gaps) "
+       "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
       {&drop_source_, "DELETE FROM breaker_sources WHERE service=?1 AND breaker=?2 AND source=?3"},
   };
   for (const auto& one : all)
@@ -326,26 +327,61 @@ int projection::revoke_tenant(const core::event& what, const core::session_revok
   return revoke_tenant_.run();
 }
 
-packed_counts pack_counts(const core::breaker_source& of) noexcept {
-  packed_counts out;
-  std::size_t at = 0;
-  const auto put = [&](std::uint64_t value) {
-    for (int i = 0; i < 8; ++i) out[at++] = static_cast<std::uint8_t>(value >> (8 * i));
-  };
-  for (const auto each : of.counts.by_result) put(each);
-  for (const auto each : of.durations) put(each);
+namespace {
+
+void put(std::vector<std::uint8_t>& to, std::uint64_t value) {
+  for (int i = 0; i < 8; ++i) to.push_back(static_cast<std::uint8_t>(value >> (8 * i)));
+}
+std::uint64_t get(core::byte_view& from) noexcept {
+  std::uint64_t value = 0;
+  for (std::size_t i = 0; i < 8; ++i) value |= std::uint64_t{from[i]} << (8 * i);
+  from = from.subspan(8);
+  return value;
+}
+constexpr std::size_t counts_size = 8 * (core::call_result_count + core::duration_bucket_count);
+constexpr std::size_t gap_size = 18;
+
+}  // namespace
+
+std::vector<std::uint8_t> pack_counts(const core::breaker_source& of) {
+  std::vector<std::uint8_t> out;
+  for (const auto each : of.counts.by_result) put(out, each);
+  for (const auto each : of.durations) put(out, each);
   return out;
 }
 
-void unpack_counts(const packed_counts& from, core::breaker_source& to) noexcept {
-  std::size_t at = 0;
-  const auto get = [&] {
-    std::uint64_t value = 0;
-    for (int i = 0; i < 8; ++i) value |= std::uint64_t{from[at++]} << (8 * i);
-    return value;
-  };
-  for (auto& each : to.counts.by_result) each = get();
-  for (auto& each : to.durations) each = get();
+bool unpack_counts(core::byte_view from, core::breaker_source& to) noexcept {
+  if (from.size() != counts_size) return false;
+  for (auto& each : to.counts.by_result) each = get(from);
+  for (auto& each : to.durations) each = get(from);
+  return true;
+}
+
+std::vector<std::uint8_t> pack_gaps(const core::breaker_source& of) {
+  std::vector<std::uint8_t> out;
+  for (const auto& each : of.gaps) {
+    put(out, each.after);
+    put(out, each.before);
+    out.push_back(static_cast<std::uint8_t>(each.from));
+    out.push_back(static_cast<std::uint8_t>(each.to));
+  }
+  return out;
+}
+
+bool unpack_gaps(core::byte_view from, core::breaker_source& to) {
+  if (from.size() % gap_size != 0 || from.size() / gap_size > core::seen_sequence::width)
+    return false;
+  while (!from.empty()) {
+    auto& gap = to.gaps.emplace_back();
+    gap.after = get(from);
+    gap.before = get(from);
+    if (from[0] >= core::breaker_state_names.size() || from[1] >= core::breaker_state_names.size())
+      return false;
+    gap.from = static_cast<core::breaker_state>(from[0]);
+    gap.to = static_cast<core::breaker_state>(from[1]);
+    from = from.subspan(2);
+  }
+  return true;
 }
 
 int projection::put_source(const core::breaker_source_record& row) {
@@ -354,7 +390,7 @@ int projection::put_source(const core::breaker_source_record& row) {
   s.bind_text(2, row.breaker);
   s.bind_text(3, row.source);
   if (row.gone) return s.run();
-  const auto counts = pack_counts(row.what);
+  const auto counts = pack_counts(row.what), gaps = pack_gaps(row.what);
   s.bind(4, row.what.source_epoch);
   s.bind(5, row.what.seen.highest());
   s.bind(6, row.what.seen.bits());
@@ -362,6 +398,7 @@ int projection::put_source(const core::breaker_source_record& row) {
   s.bind(8, row.what.open_since_ms);
   s.bind(9, row.what.last_report_at_ms);
   s.bind_blob(10, counts);
+  s.bind_blob(11, gaps);
   return s.run();
 }
 

@@ -64,10 +64,12 @@ class projection {
 };
 
 /// The column `counts` of breaker_sources: results, then durations, eight bytes each, low byte
-/// first.
-using packed_counts = core::byte_array<8 * (core::call_result_count + core::duration_bucket_count)>;
-[[nodiscard]] packed_counts pack_counts(const core::breaker_source& of) noexcept;
-void unpack_counts(const packed_counts& from, core::breaker_source& to) noexcept;
+/// first. False: the bytes are not of that form.
+[[nodiscard]] std::vector<std::uint8_t> pack_counts(const core::breaker_source& of);
+[[nodiscard]] bool unpack_counts(core::byte_view from, core::breaker_source& to) noexcept;
+/// The column `gaps`: of each after and before, as above, then from and to, a byte each.
+[[nodiscard]] std::vector<std::uint8_t> pack_gaps(const core::breaker_source& of);
+[[nodiscard]] bool unpack_gaps(core::byte_view from, core::breaker_source& to);
 
 /// The column `fields`: the set, then the hashes of its members in order; empty for none.
 [[nodiscard]] std::size_t pack_fields(

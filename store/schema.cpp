@@ -49,7 +49,7 @@ CREATE TABLE breaker_sources(
   service TEXT NOT NULL, breaker TEXT NOT NULL, source TEXT NOT NULL,
   source_epoch INTEGER NOT NULL, highest_seq INTEGER NOT NULL, seen INTEGER NOT NULL,
   state INTEGER NOT NULL, open_since_ms INTEGER NOT NULL, last_report_at_ms INTEGER NOT NULL,
-  counts BLOB NOT NULL, PRIMARY KEY(service, breaker, source)) WITHOUT ROWID;
+  counts BLOB NOT NULL, gaps BLOB, PRIMARY KEY(service, breaker, source)) WITHOUT ROWID;
 )sql";
 
 // Index i brings version i to i + 1. Only ever appended to.

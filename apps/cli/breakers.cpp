@@ -2,6 +2,7 @@
 // lines in a pipe.
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <simdjson.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -12,6 +13,8 @@
 
 #include "apps/commands.hpp"
 #include "apps/rpc_client.hpp"
+#include "core/contract/texts.hpp"
+#include "core/limits.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -25,6 +28,7 @@ struct breakers_options {
 };
 
 bool for_people() { return isatty(STDOUT_FILENO) != 0; }
+error_form errors() { return for_people() ? error_form::sentence : error_form::json; }
 
 std::string clock_text(std::int64_t at_ms) {
   return fmt::format("{:%Y-%m-%d %H:%M:%S}",
@@ -51,6 +55,26 @@ std::uint64_t failures_of(const json& counts) {
          counts.value("slow_failure", std::uint64_t{0});
 }
 
+/// Why a text is not SERVICE or SERVICE/BREAKER; empty: it is.
+std::string why_no_name(const std::string& text) {
+  const auto slash = text.find('/');
+  const auto is_part = [](std::string_view part) {
+    return core::is_name(part, core::limits::breaker_name_bytes_max);
+  };
+  if (is_part(std::string_view(text).substr(0, slash)) &&
+      (slash == std::string::npos || is_part(std::string_view(text).substr(slash + 1))))
+    return {};
+  return "a name is SERVICE or SERVICE/BREAKER, each 1 to 64 of A-Z a-z 0-9 _ . -";
+}
+
+std::string why_no_reason(const std::string& text) {
+  if (!text.empty() && text.size() <= core::limits::reason_bytes_max &&
+      simdjson::validate_utf8(text) && core::is_identifier_text(text))
+    return {};
+  return fmt::format("a reason is 1 to {} bytes of UTF-8 without controls",
+                     core::limits::reason_bytes_max);
+}
+
 /// SERVICE or SERVICE/BREAKER as parameters; more are added.
 json params_of(const std::string& name) {
   const auto slash = name.find('/');
@@ -73,7 +97,7 @@ void print_table(const std::vector<json>& rows) {
 }
 
 int list(const breakers_options& given) {
-  rpc_client server(given.server);
+  rpc_client server(given.server, errors());
   if (const int failed = server.open(); failed >= 0) return failed;
   std::vector<json> rows;
   std::string cursor;
@@ -134,7 +158,7 @@ void print_status(const json& row) {
 }
 
 int ask(const breakers_options& given, std::string_view method, const json& params) {
-  rpc_client server(given.server);
+  rpc_client server(given.server, errors());
   if (const int failed = server.open(); failed >= 0) return failed;
   std::string result;
   if (const int failed = server.call(method, params.dump(), result); failed >= 0) return failed;
@@ -159,12 +183,13 @@ void print_event(const json& event) {
   }
   auto text = fmt::format("{}  {}  {}", clock_text(event.value("at_ms", std::int64_t{0})),
                           name_of(event), event.value("type", "").substr(8));
-  if (event.contains("from")) text += " (was " + event.value("from", "") + ")";
   if (event.contains("mode")) text += " " + event.value("mode", "");
-  if (event.contains("cause")) text += ": " + event.value("cause", "");
+  if (event.contains("from")) text += " (was " + event.value("from", "") + ")";
+  const auto cause = event.value("cause", "");  // told by the type already, for overrides
+  if (!cause.empty() && !event.contains("mode")) text += ": " + cause;
   if (event.contains("reason")) text += ": " + event.value("reason", "");
   if (event.contains("source")) text += ", reported by " + event.value("source", "");
-  if (event.contains("counts"))
+  if (event.contains("counts") && calls_of(event["counts"]) > 0)
     text += fmt::format(", {} of {} calls failed", failures_of(event["counts"]),
                         calls_of(event["counts"]));
   fmt::print("{}\n", text);
@@ -172,7 +197,7 @@ void print_event(const json& event) {
 }
 
 int watch(const breakers_options& given) {
-  rpc_client server(given.server);
+  rpc_client server(given.server, errors());
   if (const int failed = server.open(); failed >= 0) return failed;
   json params = {{"types",
                   {"breaker_opened", "breaker_half_opened", "breaker_closed", "breaker_would_open",
@@ -189,11 +214,12 @@ int watch(const breakers_options& given) {
     if (pushed.is_discarded() || !pushed.contains("params")) continue;
     const auto& told = pushed["params"];
     if (pushed.value("method", "") == "events.ended") {
-      print_json(told["error"].dump());
+      print_error(told["error"].dump(), errors());
       return exit_failed;
     }
     if (!told.contains("event")) continue;  // only where the log is by now
-    const auto& event = told["event"];
+    auto event = told["event"];
+    event["cursor"] = told["cursor"];  // what --after takes
     const bool named = given.name.empty() || given.name == event.value("service", "") ||
                        given.name == name_of(event);
     if (named) print_event(event);
@@ -212,11 +238,14 @@ void add_breakers(CLI::App& root, int& status) {
     return sub;
   };
   const auto add_name = [&](CLI::App* sub, bool required) {
-    auto* option = sub->add_option("NAME", given->name, "SERVICE or SERVICE/BREAKER");
+    auto* option = sub->add_option("NAME", given->name, "SERVICE or SERVICE/BREAKER")
+                       ->check(CLI::Validator(why_no_name, ""));
     if (required) option->required();
   };
   const auto add_reason = [&](CLI::App* sub) {
-    sub->add_option("--reason", given->reason, "Why, for the log")->required();
+    sub->add_option("--reason", given->reason, "Why, for the log")
+        ->required()
+        ->check(CLI::Validator(why_no_reason, ""));
   };
   add("list", "All breakers")->callback([given, &status] { status = list(*given); });
   auto* sub = add("status", "One breaker");
@@ -229,7 +258,9 @@ void add_breakers(CLI::App& root, int& status) {
       ->required()
       ->check(CLI::IsMember({"forced_open", "disabled", "metrics_only", "none"}));
   add_reason(sub);
-  sub->add_option("--ttl", given->ttl_s, "Seconds after which it ends by itself")->type_name("S");
+  sub->add_option("--ttl", given->ttl_s, "Seconds after which it ends by itself")
+      ->type_name("S")
+      ->check(CLI::Range(std::int64_t{1}, core::limits::override_ttl_s_max));
   sub->callback([given, &status] {
     auto params = params_of(given->name);
     params["mode"] = given->mode;

@@ -1,5 +1,7 @@
 #include "core/breaker/hosted.hpp"
 
+#include <numeric>
+
 namespace portcullis::core {
 namespace {
 
@@ -127,13 +129,15 @@ hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
     return drop(round_.expired) ? settling::late : settling::duplicate;
   }
   for (auto& past : past_) {
-    if (permit.epoch != past.epoch || permit.round != past.nonce) continue;
+    if (permit.epoch != past.epoch) continue;
+    if (permit.round != past.nonce) return past.restored ? settling::late : settling::never;
     if (permit.number >= past.next_number) return settling::never;
     return drop(past.open) ? settling::late : settling::duplicate;
   }
-  // Epochs only grow; 32 bits of them are compared as RFC 1982 has it.
-  if (static_cast<std::int32_t>(permit.epoch - static_cast<std::uint32_t>(epoch_)) > 0)
-    return settling::never;
+  // Epochs only grow; 32 bits of them are compared as RFC 1982 has it. Of this one, no other phase
+  // gave any, but the same before a restart.
+  const auto ahead = static_cast<std::int32_t>(permit.epoch - static_cast<std::uint32_t>(epoch_));
+  if (ahead > 0 || (ahead == 0 && !(probing() && round_.restored))) return settling::never;
   return settling::late;  // of a phase that nobody remembers
 }
 
@@ -197,6 +201,15 @@ result<calls_counted> hosted_breaker::report(const report_calls& batch,
                                              const breaker_policy& policy, millis now_ms,
                                              const random_source& random, changes& out) {
   advance(policy, now_ms, random, out);
+  const auto too_many = [&](std::string_view field) {
+    tallies_.count(report_refusal::delta_too_large);
+    return fail(error_code::INVALID_PARAMS, field, "delta_max", limits::reported_calls_max);
+  };
+  const auto& durations = batch.calls->durations;
+  if (batch.calls->counts.sum() > limits::reported_calls_max) return too_many("counts");
+  if (durations && std::accumulate(durations->begin(), durations->end(), std::uint64_t{0}) >
+                       limits::reported_calls_max)
+    return too_many("duration_buckets");
   auto* known = need_source(batch.source, now_ms);
   if (known == nullptr) {
     tallies_.count(report_refusal::source_limit);
@@ -206,11 +219,10 @@ result<calls_counted> hosted_breaker::report(const report_calls& batch,
   auto& source = *known;
   source.last_report_at_ms = now_ms;
   const auto place = source.seen.look(batch.seq);
-  if (place == seen_sequence::place::duplicate) {
+  if (place == seen_sequence::place::duplicate || place == seen_sequence::place::too_old) {
     tallies_.count(permit_outcome::duplicate);
     return calls_counted{position(), false, true};
   }
-  if (place == seen_sequence::place::too_old) source.seen = {};
   source.seen.add(batch.seq);
   add(*batch.calls, batch.epoch, policy, now_ms, random, out);
   return calls_counted{position(), true, false};
@@ -319,10 +331,8 @@ void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
                              const random_source& random, changes& out) {
   if (override_.mode != override_mode::none) {
     if (override_.expires_at_ms && now_ms >= *override_.expires_at_ms)
-      return commit(
-          breaker_override_cleared{service_, breaker_, epoch_ + 1, override_.mode, override_.scope,
-                                   override_.reason, breaker_cause::override_expired},
-          policy, now_ms, out);
+      return commit(override_cleared(override_.reason, breaker_cause::override_expired), policy,
+                    now_ms, out);
     if (override_.mode != override_mode::metrics_only) return;
     age(policy, now_ms);
     breached_ = breached_ && breach(policy);  // a breach may also end by time

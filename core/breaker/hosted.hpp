@@ -88,10 +88,10 @@ class hosted_breaker {
   [[nodiscard]] result<nothing> report(const report_call& call, const breaker_policy& policy,
                                        millis now_ms, const random_source& random, changes& out);
   /// Many calls of one source at once. BREAKER_SOURCE_LIMIT: a 65th source, while none has been
-  /// silent for long. Not errors: a duplicate (a number of the last 64 that the source has used),
-  /// and a report of an old epoch, which counts in the totals only. A number further back means
-  /// that the source started again. Calls of one report have no order: of more than a count window
-  /// holds each result keeps its share.
+  /// silent for long. INVALID_PARAMS (delta_max): more than limits::reported_calls_max. Not errors:
+  /// a duplicate (a number that the source has used, or 64 or more below its highest), and a report
+  /// of an old epoch, which counts in the totals only. Calls of one report have no order: of more
+  /// than a count window holds each result keeps its share.
   [[nodiscard]] result<calls_counted> report(const report_calls& batch,
                                              const breaker_policy& policy, millis now_ms,
                                              const random_source& random, changes& out);
@@ -155,11 +155,13 @@ class hosted_breaker {
     std::vector<probe> out;              // given out, not reported
     std::vector<std::uint32_t> expired;  // not reported in time
     std::uint32_t settled = 0, failures = 0, slow = 0;
+    bool restored = false;  // it had begun before a restart, which forgot its permits
   };
   /// One that is over: what tells a late report from a duplicate.
   struct past_round {
     std::uint32_t epoch = 0, nonce = 0, next_number = 0;
     std::vector<std::uint32_t> open;
+    bool restored = false;
   };
   struct batch_source {  // of report_batch
     seen_sequence seen;
@@ -183,6 +185,8 @@ class hosted_breaker {
   void end_round();
   template <class Body>
   [[nodiscard]] Body transition_to(breaker_cause cause) const;
+  [[nodiscard]] breaker_override_cleared override_cleared(std::string_view reason,
+                                                          breaker_cause cause) const;
   [[nodiscard]] call_counts phase_counts() const noexcept;
   [[nodiscard]] millis open_wait(const breaker_policy& policy, std::uint32_t failed_rounds,
                                  const random_source& random) const;

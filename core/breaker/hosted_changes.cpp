@@ -35,6 +35,7 @@ hosted_breaker::hosted_breaker(const breaker_record& stored, const breaker_polic
   if (base_ == breaker_state::half_open) {
     until_ms_ = now_ms + policy.max_half_open_ms;  // nobody could try while the server was away
     begin_round(policy, nonce_of(epoch_, until_ms_, now_ms));
+    round_.restored = true;
   }
   if (is_shut(state())) tallies_.open_since_ms = now_ms;
 }
@@ -101,13 +102,7 @@ std::optional<event_body> hosted_breaker::decide_override(const override_breaker
                                                           millis now_ms) const {
   if (order.mode == override_mode::none) {
     if (override_.mode == override_mode::none) return std::nullopt;
-    return breaker_override_cleared{service_,
-                                    breaker_,
-                                    epoch_ + 1,
-                                    override_.mode,
-                                    override_.scope,
-                                    std::string(order.reason),
-                                    breaker_cause::override_cleared};
+    return override_cleared(order.reason, breaker_cause::override_cleared);
   }
   std::optional<millis> expires_at_ms;
   if (order.ttl_s) expires_at_ms = now_ms + *order.ttl_s * 1000;
@@ -116,9 +111,29 @@ std::optional<event_body> hosted_breaker::decide_override(const override_breaker
       override_.reason == order.reason && override_.actor == actor)
     return std::nullopt;
   // Prolonged or explained anew: the state stays, and with it the epoch.
-  return breaker_override_set{service_,     breaker_, same_mode ? epoch_ : epoch_ + 1,
-                              order.mode,   scope,    std::string(order.reason),
-                              expires_at_ms};
+  breaker_override_set body{service_,
+                            breaker_,
+                            same_mode ? epoch_ : epoch_ + 1,
+                            order.mode,
+                            scope,
+                            std::string(order.reason),
+                            expires_at_ms,
+                            {},
+                            {},
+                            {}};
+  if (!same_mode) {
+    body.cause = breaker_cause::override_set;
+    body.counts = phase_counts();
+    body.from = state();
+  }
+  return body;
+}
+
+breaker_override_cleared hosted_breaker::override_cleared(std::string_view reason,
+                                                          breaker_cause cause) const {
+  return {service_,       breaker_,        epoch_ + 1,
+          override_.mode, override_.scope, std::string(reason),
+          cause,          phase_counts(),  state()};
 }
 
 std::optional<event_body> hosted_breaker::decide_reset(std::string_view reason) const {
@@ -139,8 +154,9 @@ void hosted_breaker::begin_round(const breaker_policy& policy, std::uint32_t non
 }
 
 void hosted_breaker::end_round() {
-  if (round_.next_number == 0) return;
-  past_round past{round_.epoch, round_.nonce, round_.next_number, std::move(round_.expired)};
+  if (round_.next_number == 0 && !round_.restored) return;
+  past_round past{round_.epoch, round_.nonce, round_.next_number, std::move(round_.expired),
+                  round_.restored};
   for (const auto& each : round_.out) past.open.push_back(each.number);
   if (past_.size() == past_rounds_max) past_.erase(past_.begin());
   past_.push_back(std::move(past));

@@ -44,6 +44,9 @@ struct breaker_policy {
 inline constexpr std::string_view own_service = "portcullis";
 inline constexpr std::string_view store_breaker = "store";
 inline constexpr std::string_view store_breaker_pattern = "portcullis/store";
+[[nodiscard]] constexpr bool is_the_stores(const breaker_name& name) noexcept {
+  return name == breaker_name{own_service, store_breaker};
+}
 /// Its policy where configuration has none for it: opens within a second, tries again as soon.
 [[nodiscard]] constexpr breaker_policy store_breaker_policy() noexcept {
   breaker_policy policy;

@@ -6,9 +6,7 @@ namespace portcullis::core {
 namespace {
 
 /// The store's own breaker takes no caller's place.
-bool counts(const breaker_name& name) noexcept {
-  return name != breaker_name{own_service, store_breaker};
-}
+bool counts(const breaker_name& name) noexcept { return !is_the_stores(name); }
 
 }  // namespace
 

@@ -71,14 +71,14 @@ enum class severity : std::uint8_t { low, medium, high, critical };
   X(BREAKER_NOT_FOUND, 5002, 404, low, false, "There is no such circuit breaker.",                 \
     "Acquire, report or observe creates one.")                                                     \
   X(BREAKER_LIMIT, 5003, 429, medium, false, "There are too many circuit breakers.",               \
-    "Raise breaker.max or retire unused ones.")                                                    \
+    "Raise breaker.max; unused ones go after breaker.retire_after_s.")                             \
   X(BREAKER_PERMIT_INVALID, 5004, 409, low, false,                                                 \
-    "The permit is unknown, expired or already settled.", "Acquire again.")                        \
+    "The permit is of another breaker, or was never given out.", "Acquire again.")                 \
   X(BREAKER_COUNTS_DECREASED, 5005, 409, medium, false,                                            \
     "A cumulative count decreased within an epoch.",                                               \
-    "Report totals since source_epoch, never rolling sums.")                                       \
+    "Report totals since source_epoch, never rolling sums; begin anew with a new source_epoch.")   \
   X(BREAKER_SOURCE_LIMIT, 5006, 429, medium, false, "The circuit breaker has too many sources.",   \
-    "Keep source names stable across restarts.")                                                   \
+    "A source silent for 15 minutes makes room. Name processes, not requests.")                    \
   X(BREAKER_KIND_CONFLICT, 5007, 409, medium, false, "The circuit breaker is of the other kind.",  \
     "Hosted breakers are acquired and reported, observed ones observed.")                          \
   X(EVENTS_CURSOR_EXPIRED, 6001, 410, low, false, "The log no longer reaches back to the cursor.", \

@@ -176,6 +176,10 @@ struct breaker_override_set {
   override_scope scope = override_scope::node;
   std::string reason;
   std::optional<millis> expires_at_ms;
+  // Where it is another state from here on, and not only explained anew or prolonged:
+  std::optional<breaker_cause> cause;
+  std::optional<call_counts> counts;
+  std::optional<breaker_state> from;
 };
 /// The base state is closed from here on, with an empty window.
 struct breaker_override_cleared {
@@ -185,6 +189,8 @@ struct breaker_override_cleared {
   override_scope scope = override_scope::node;
   std::string reason;
   breaker_cause cause = breaker_cause::override_cleared;
+  call_counts counts;  // while it was in force: metrics_only counts
+  breaker_state from = breaker_state::closed;
 };
 struct breaker_retired {
   std::string service, breaker;

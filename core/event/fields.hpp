@@ -278,19 +278,29 @@ inline constexpr auto fields_of<breaker_override_set> = std::tuple_cat(
                     row("reason", &breaker_override_set::reason, visibility::both, presence::always,
                         "why"),
                     row("expires_at_ms", &breaker_override_set::expires_at_ms, visibility::both,
-                        presence::given, "its end; absent: it stays")));
+                        presence::given, "its end; absent: it stays"),
+                    row("cause", &breaker_override_set::cause, visibility::both, presence::given,
+                        "override_set; this and the next two where the state is another one"),
+                    row("counts", &breaker_override_set::counts, visibility::both, presence::given,
+                        "calls of the phase that ended"),
+                    row("from", &breaker_override_set::from, visibility::both, presence::given,
+                        "the state until now")));
 
 template <>
-inline constexpr auto fields_of<breaker_override_cleared> =
-    std::tuple_cat(breaker_fields<breaker_override_cleared>(),
-                   std::make_tuple(row("mode", &breaker_override_cleared::mode, visibility::both,
-                                       presence::always, "what it did"),
-                                   row("scope", &breaker_override_cleared::scope, visibility::both,
-                                       presence::always, "node or fleet"),
-                                   row("reason", &breaker_override_cleared::reason,
-                                       visibility::both, presence::always, "why"),
-                                   row("cause", &breaker_override_cleared::cause, visibility::both,
-                                       presence::always, "override_cleared or override_expired")));
+inline constexpr auto fields_of<breaker_override_cleared> = std::tuple_cat(
+    breaker_fields<breaker_override_cleared>(),
+    std::make_tuple(row("mode", &breaker_override_cleared::mode, visibility::both, presence::always,
+                        "what it did"),
+                    row("scope", &breaker_override_cleared::scope, visibility::both,
+                        presence::always, "node or fleet"),
+                    row("reason", &breaker_override_cleared::reason, visibility::both,
+                        presence::always, "why"),
+                    row("cause", &breaker_override_cleared::cause, visibility::both,
+                        presence::always, "override_cleared or override_expired"),
+                    row("counts", &breaker_override_cleared::counts, visibility::both,
+                        presence::always, "calls of the phase that ended"),
+                    row("from", &breaker_override_cleared::from, visibility::both, presence::always,
+                        "the state until now")));
 
 template <>
 inline constexpr auto fields_of<breaker_retired> = breaker_fields<breaker_retired>();

@@ -86,7 +86,7 @@ void append_policy(byte_buffer& out, const breaker_policy& policy) {
   object.number("slow_call_ms", policy.slow_call_ms);
   object.real("slow_rate_threshold", policy.slow_rate_threshold);
   object.number("consecutive_failures", policy.consecutive_failures);
-  object.number("open_wait_s", policy.open_wait_ms / 1000);
+  object.real("open_wait_s", static_cast<double>(policy.open_wait_ms) / 1000);
   object.number("open_wait_max_s", policy.open_wait_max_ms / 1000);
   object.real("open_wait_jitter", policy.open_wait_jitter);
   object.number("half_open_permits", policy.half_open_permits);

@@ -144,8 +144,8 @@ class params_reader {
   bool read(core::breaker_name& out);
   bool read_reason(std::string_view& out);
   bool read_number(param which, std::uint64_t& out);
-  bool read_counts(core::reported_calls& out, std::uint64_t sum_max);
-  bool read_durations(core::reported_calls& out, std::uint64_t sum_max);
+  bool read_counts(core::reported_calls& out);
+  bool read_durations(core::reported_calls& out);
   bool read_transition(core::observe_breaker::transition& out);
   bool integer_at(std::size_t index, std::string_view field, std::int64_t min, std::int64_t max,
                   std::int64_t& out);

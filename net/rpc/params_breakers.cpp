@@ -16,6 +16,7 @@ using json::token_kind;
 namespace limits = core::limits;
 
 constexpr auto integer_max = std::numeric_limits<std::int64_t>::max();
+constexpr auto sum_max = static_cast<std::uint64_t>(integer_max);
 
 constexpr std::string_view name_of(param which) noexcept {
   return param_names[static_cast<std::size_t>(which)];
@@ -57,7 +58,7 @@ bool params_reader::read(core::breaker_name& out) {
 
 bool params_reader::read_reason(std::string_view& out) {
   if (!read_string(param::reason, 1, limits::reason_bytes_max, out)) return false;
-  return core::has_no_controls(out) || refuse(invalid("reason", "no_controls"));
+  return core::is_identifier_text(out) || refuse(invalid("reason", "no_controls"));
 }
 
 bool params_reader::read_number(param which, std::uint64_t& out) {
@@ -84,12 +85,13 @@ bool params_reader::read_choice(param which, const std::array<std::string_view, 
   return !has(which) || choice_at(place(which), name_of(which), names, out);
 }
 
-bool params_reader::read_counts(core::reported_calls& out, std::uint64_t sum_max) {
+/// Whatever their sum is, it is a number: how many may be reported at once is the breaker's to say.
+bool params_reader::read_counts(core::reported_calls& out) {
   const std::size_t index = place(param::counts);
   const json::token& counts = document_.at(index);
   if (counts.kind != token_kind::object) return refuse(invalid("counts", "object"));
   unsigned seen = 0;
-  std::uint64_t left = sum_max;
+  auto left = sum_max;
   for (std::size_t key = index + 1; key < counts.next; key = document_.at(key + 1).next) {
     if (document_.at(key).lone_surrogate) return refuse(invalid("counts", "lone_surrogate"));
     const std::size_t which = count_names.find(document_.text(key));
@@ -100,13 +102,13 @@ bool params_reader::read_counts(core::reported_calls& out, std::uint64_t sum_max
     if (!integer_at(key + 1, count_paths[which], 0, integer_max, value)) return false;
     out.counts.by_result[which] = static_cast<std::uint64_t>(value);
     if (out.counts.by_result[which] > left)
-      return refuse(invalid("counts", "delta_max", static_cast<std::int64_t>(sum_max)));
+      return refuse(invalid("counts", "delta_max", limits::reported_calls_max));
     left -= out.counts.by_result[which];
   }
   return true;
 }
 
-bool params_reader::read_durations(core::reported_calls& out, std::uint64_t sum_max) {
+bool params_reader::read_durations(core::reported_calls& out) {
   if (!has(param::duration_buckets)) return true;
   const std::size_t index = place(param::duration_buckets);
   const json::token& buckets = document_.at(index);
@@ -114,14 +116,14 @@ bool params_reader::read_durations(core::reported_calls& out, std::uint64_t sum_
     return refuse(invalid("duration_buckets", "array_of_integers"));
   auto& durations = out.durations.emplace();
   std::size_t count = 0;
-  std::uint64_t left = sum_max;
+  auto left = sum_max;
   for (std::size_t i = index + 1; i < buckets.next; i = document_.at(i).next) {
     std::int64_t value = 0;
     if (!integer_at(i, "duration_buckets", 0, integer_max, value)) return false;
     if (count == core::duration_bucket_count) break;
     durations[count++] = static_cast<std::uint64_t>(value);
     if (durations[count - 1] > left)
-      return refuse(invalid("duration_buckets", "delta_max", static_cast<std::int64_t>(sum_max)));
+      return refuse(invalid("duration_buckets", "delta_max", limits::reported_calls_max));
     left -= durations[count - 1];
   }
   std::size_t entries = 0;
@@ -172,21 +174,18 @@ bool params_reader::read(core::report_calls& out) {
   auto calls = std::make_shared<core::reported_calls>();
   const bool good = read(out.name) && read_name(param::source, out.source) &&
                     read_number(param::seq, out.seq) && read_number(param::epoch, out.epoch) &&
-                    read_counts(*calls, limits::reported_calls_max) &&
-                    read_durations(*calls, limits::reported_calls_max);
+                    read_counts(*calls) && read_durations(*calls);
   out.calls = std::move(calls);
   return good;
 }
 
 bool params_reader::read(core::observe_breaker& out) {
-  constexpr auto all = static_cast<std::uint64_t>(integer_max);
   auto calls = std::make_shared<core::reported_calls>();
-  const bool good = read(out.name) && read_name(param::source, out.source) &&
-                    read_number(param::source_epoch, out.source_epoch) &&
-                    read_number(param::seq, out.seq) &&
-                    read_choice(param::state, core::breaker_state_names, out.state) &&
-                    read_counts(*calls, all) && read_durations(*calls, all) &&
-                    (!has(param::transition) || read_transition(out.changed.emplace()));
+  const bool good =
+      read(out.name) && read_name(param::source, out.source) &&
+      read_number(param::source_epoch, out.source_epoch) && read_number(param::seq, out.seq) &&
+      read_choice(param::state, core::breaker_state_names, out.state) && read_counts(*calls) &&
+      read_durations(*calls) && (!has(param::transition) || read_transition(out.changed.emplace()));
   out.calls = std::move(calls);
   return good;
 }

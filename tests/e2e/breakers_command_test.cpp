@@ -196,11 +196,12 @@ TEST_F(breakers_command, exit_statuses_are_those_of_call) {
   EXPECT_EQ(unknown.status, 1);
   EXPECT_EQ(json::parse(unknown.out)["data"]["error"], "BREAKER_NOT_FOUND");
   EXPECT_EQ(in_pipe({"reset", "nobody", "--reason", "r"}).status, 1);
-  EXPECT_EQ(in_pipe({"status", "pay ments"}).status, 1);
-  EXPECT_EQ(in_pipe({"status", "payments/"}).status, 1) << "an empty name is none";
-  EXPECT_EQ(in_pipe({"override", "x", "disabled", "--reason", "r", "--ttl", "-1"}).status, 1);
-  EXPECT_EQ(in_pipe({"override", "x", "disabled", "--reason", "r", "--ttl", "0"}).status, 1)
-      << "not one without an end";
+  const auto told = on_terminal({"status", "nobody"});
+  EXPECT_EQ(told.status, 1);
+  EXPECT_EQ(told.out,
+            "portcullis: There is no such circuit breaker. (BREAKER_NOT_FOUND), field: breaker\n"
+            "Acquire, report or observe creates one.\n")
+      << "a sentence, and what to do";
   for (const std::vector<std::string>& bad : std::vector<std::vector<std::string>>{
            {},
            {"status"},
@@ -208,8 +209,20 @@ TEST_F(breakers_command, exit_statuses_are_those_of_call) {
            {"override", "x", "disabled"},
            {"override", "x", "open", "--reason", "r"},
            {"override", "x", "disabled", "--reason", "r", "--ttl", "soon"},
+           {"override", "x", "disabled", "--reason", "r", "--ttl", "-1"},
+           {"override", "x", "disabled", "--reason", "r", "--ttl", "0"},
+           {"override", "x", "disabled", "--reason", ""},
+           {"override", "x", "disabled", "--reason", std::string(257, 'r')},
+           {"reset", "x", "--reason", "\x1b[2J"},
+           {"reset", "x", "--reason", "\xff"},
+           {"status", "pay ments"},
+           {"status", "payments/"},
+           {"status", "a/b/c"},
+           {"status", "\xff"},
+           {"watch", "zz/"},
            {"list", "--unknown"}})
-    EXPECT_EQ(in_pipe(bad).status, 64) << json(bad);
+    EXPECT_EQ(in_pipe(bad).status, 64) << testing::PrintToString(bad);
+  EXPECT_THAT(in_pipe({"frob"}).out, HasSubstr("no subcommand breakers frob"));
   ASSERT_EQ(node.terminate(), 0);
   for (const std::vector<std::string>& each :
        std::vector<std::vector<std::string>>{{"list"}, {"status", "x"}, {"watch"}}) {
@@ -234,9 +247,13 @@ TEST_F(breakers_command, watch_tells_each_transition_as_it_happens) {
   EXPECT_THAT(one.line(), testing::AllOf(HasSubstr("payments/cards  opened (was closed)"),
                                          HasSubstr("failure_rate, 20 of 20 calls failed")));
   cards.put("disabled", {{"reason", "for now"}});
-  EXPECT_THAT(one.line(), HasSubstr("payments/cards  override_set disabled: for now"));
+  EXPECT_THAT(one.line(), HasSubstr("payments/cards  override_set disabled (was open): for now"));
   EXPECT_EQ(one.end(SIGINT), 130);
-  EXPECT_EQ(json::parse(all.line())["actor"], "anonymous");
+  const auto last = json::parse(all.line());
+  EXPECT_EQ(last["actor"], "anonymous");
+  running later(words({"watch", "--after", last["cursor"].get<std::string>()}), running::to::pipe);
+  cards.put("none", {{"reason", "done"}});
+  EXPECT_EQ(json::parse(later.line())["type"], "breaker_override_cleared") << "what came after it";
   node.kill_at_once();
   EXPECT_EQ(all.end(), 2) << "the server is gone";
 }

@@ -314,9 +314,6 @@ TEST_F(of_breakers, counts_and_buckets_have_a_form_and_a_bound) {
   EXPECT_EQ(refusal({{"failure", "1"}}).first, "counts.failure");
   EXPECT_EQ(refusal({{"failures", 1}}), refusal_of("counts", "unknown_parameter"));
   EXPECT_EQ(refusal(json::array({1, 2})).first, "counts");
-  EXPECT_EQ(refusal({{"success", 1'000'001}}), refusal_of("counts", "delta_max"));
-  EXPECT_EQ(refusal({{"success", 600'000}, {"failure", 400'001}}),
-            refusal_of("counts", "delta_max"));
   EXPECT_EQ(refusal({{"success", std::int64_t{1} << 62}, {"failure", std::int64_t{1} << 62}}),
             refusal_of("counts", "delta_max"));
   const json none(std::vector<int>(12, 0));
@@ -326,12 +323,21 @@ TEST_F(of_breakers, counts_and_buckets_have_a_form_and_a_bound) {
   thirteen.push_back(0);
   auto negative = none;
   negative[3] = -1;
-  auto many = none;
-  many[0] = many[11] = 500'001;
   for (const auto& bad :
-       {eleven, thirteen, negative, many, json("x"), json::object(), json::array({"0"})})
+       {eleven, thirteen, negative, json("x"), json::object(), json::array({"0"})})
     EXPECT_EQ(refusal({{"success", 1}}, bad).first, "duration_buckets") << bad;
   EXPECT_EQ(payments.error("status"), "BREAKER_NOT_FOUND") << "none of it made a breaker";
+  // Well-formed, and too many: refused and counted.
+  EXPECT_EQ(refusal({{"success", 1'000'001}}), refusal_of("counts", "delta_max"));
+  EXPECT_EQ(refusal({{"success", 600'000}, {"failure", 400'001}}),
+            refusal_of("counts", "delta_max"));
+  auto many = none;
+  many[0] = many[11] = 500'001;
+  EXPECT_EQ(refusal({{"success", 1}}, many), refusal_of("duration_buckets", "delta_max"));
+  EXPECT_EQ(node.metric(R"(circuit_breaker_observed_reports_rejected_total{breaker="default",)"
+                        R"(reason="delta_too_large",service="payments"})"),
+            3);
+  EXPECT_EQ(payments.status()["counts"], counts_of(json::object()));
   EXPECT_EQ(payments.batch({{"source", "a"},
                             {"seq", 1},
                             {"epoch", 1},

@@ -233,7 +233,7 @@ TEST(event_rows, an_override_is_an_administrators_deed) {
   cleared.mode = core::override_mode::disabled;
   cleared.cause = core::breaker_cause::override_expired;
   EXPECT_THAT(rendered(of_node(cleared)),
-              HasSubstr(R"("breaker.override":"disabled","breaker.cause":"override_expired"})"));
+              HasSubstr(R"("breaker.override":"disabled","breaker.from":"closed","breaker.cause":"override_expired"})"));
 }
 
 /// Fills whatever an event of that type could leak with a text that a search finds.

@@ -5,6 +5,7 @@
 #include <random>
 #include <set>
 
+#include "core/breaker/stored.hpp"
 #include "journal_fixture.hpp"
 #include "store/schema.hpp"
 
@@ -194,6 +195,7 @@ TEST_F(breakers_test, a_hosted_breaker_is_loaded_as_apply_left_it_whatever_happe
   for (std::uint32_t seed = 1; seed <= 12; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     hosted_history history(seed);
+    core::stored_breakers folded;  // the same without a store
     bool stored = false;
     for (int i = 0; i < 150; ++i) {
       std::vector<core::event> events;
@@ -209,6 +211,11 @@ TEST_F(breakers_test, a_hosted_breaker_is_loaded_as_apply_left_it_whatever_happe
       const auto all = load_breakers();
       ASSERT_EQ(all.breakers.size(), stored ? 1U : 0U);
       if (stored) expect_same(all.breakers[0], history.breaker, history.policy, history.now_ms());
+      for (const auto& each : events) folded.apply(each);
+      auto so_far = folded;
+      const auto records = so_far.take();
+      ASSERT_EQ(records.size(), all.breakers.size());
+      if (stored) expect_same(records[0].record, history.breaker, history.policy, history.now_ms());
       if (HasFailure()) return;
     }
     core::breaker_retired retired;
@@ -218,6 +225,8 @@ TEST_F(breakers_test, a_hosted_breaker_is_loaded_as_apply_left_it_whatever_happe
     end.at_ms = std::max(end.at_ms, log->last_at_ms());
     commit({end});
     ASSERT_TRUE(load_breakers().breakers.empty());
+    folded.apply(end);
+    ASSERT_TRUE(folded.take().empty());
   }
   EXPECT_EQ(seen.size(), 6U) << "each kind of change happened";
 }
@@ -265,6 +274,9 @@ breaker_source_record source_of(std::string service, std::string name, std::uint
   for (std::size_t i = 0; i < core::call_result_count; ++i)
     row.what.counts.by_result[i] = seed << (4 * i);
   for (std::size_t i = 0; i < core::duration_bucket_count; ++i) row.what.durations[i] = seed + i;
+  for (std::uint64_t i = 0; i < seed % 3; ++i)
+    row.what.gaps.push_back(
+        {seed + i, seed + 9 + i, breaker_state::open, breaker_state::half_open});
   return row;
 }
 
@@ -280,6 +292,13 @@ void expect_same(const breaker_source_record& is, const breaker_source_record& w
   EXPECT_EQ(is.what.open_since_ms, was.what.open_since_ms);
   EXPECT_EQ(is.what.counts, was.what.counts);
   EXPECT_EQ(is.what.durations, was.what.durations);
+  ASSERT_EQ(is.what.gaps.size(), was.what.gaps.size());
+  for (std::size_t i = 0; i < is.what.gaps.size(); ++i) {
+    EXPECT_EQ(is.what.gaps[i].after, was.what.gaps[i].after);
+    EXPECT_EQ(is.what.gaps[i].before, was.what.gaps[i].before);
+    EXPECT_EQ(is.what.gaps[i].from, was.what.gaps[i].from);
+    EXPECT_EQ(is.what.gaps[i].to, was.what.gaps[i].to);
+  }
 }
 
 TEST_F(breakers_test, sources_are_loaded_as_they_were_put_the_newest_alone) {
@@ -375,6 +394,9 @@ TEST_F(breakers_test, damaged_rows_are_told_and_not_taken) {
   for (const std::string value : {"-1", "99"})
     damage("state=" + value, "state=0", "breaker_sources");
   damage("counts=zeroblob(10)", "counts=zeroblob(152)", "breaker_sources");
+  damage("gaps=zeroblob(17)", "gaps=NULL", "breaker_sources");
+  damage("gaps=zeroblob(18*65)", "gaps=zeroblob(18*64)", "breaker_sources");
+  damage("gaps=x'0000000000000000000000000000000000ff'", "gaps=NULL", "breaker_sources");
 }
 
 TEST_F(breakers_test, a_journal_of_version_1_gets_the_tables_and_keeps_what_it_had) {

@@ -107,13 +107,64 @@ TEST(breaker_batch, duplicates_are_known_over_the_last_64_numbers) {
   EXPECT_TRUE(w.batch("app", 937, counts_of(1))->duplicate);
 }
 
-TEST(breaker_batch, a_number_further_back_means_that_the_source_started_again) {
+// Regression: a straggler of 64 numbers ago began the source anew, and whatever was reported twice
+// after that counted twice.
+TEST(breaker_batch, a_number_further_back_is_a_duplicate) {
   world w;
   EXPECT_TRUE(w.batch("app", 1'000, counts_of(1))->accepted);
-  EXPECT_TRUE(w.batch("app", 936, counts_of(1))->accepted);
-  EXPECT_TRUE(w.batch("app", 936, counts_of(1))->duplicate);
   EXPECT_TRUE(w.batch("app", 937, counts_of(1))->accepted);
-  EXPECT_TRUE(w.batch("app", 1'000, counts_of(1))->accepted);  // of its new life
+  EXPECT_TRUE(w.batch("app", 936, counts_of(1))->duplicate);
+  EXPECT_TRUE(w.batch("app", 1, counts_of(1))->duplicate);
+  EXPECT_TRUE(w.batch("app", 1'000, counts_of(1))->duplicate);
+  EXPECT_EQ(w.total(call_result::success), 2U);
+}
+
+TEST(breaker_batch, of_too_many_calls_is_refused_and_counted) {
+  world w;
+  const auto refused = w.batch("app", 1, counts_of(limits::reported_calls_max, 1));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, error_code::INVALID_PARAMS);
+  EXPECT_EQ(refused.error().rule, "delta_max");
+  duration_buckets many{};
+  many[0] = many[11] = limits::reported_calls_max;
+  EXPECT_EQ(w.batch("app", 1, counts_of(1), {}, many).error().field, "duration_buckets");
+  EXPECT_EQ(
+      w->tallies().reports_rejected[static_cast<std::size_t>(report_refusal::delta_too_large)], 2U);
+  EXPECT_EQ(w.total(call_result::success), 0U);
+  EXPECT_TRUE(w.batch("app", 1, counts_of(limits::reported_calls_max))->accepted)
+      << "its number was not used up";
+}
+
+// Regression: the results of one report were added one after the other, and in a window of fewer
+// calls the last one pushed out all others.
+TEST(breaker_batch, of_more_calls_than_a_count_window_holds_keeps_the_rate) {
+  breaker_policy policy;
+  policy.window = window_kind::count;
+  policy.window_calls = 100;
+  policy.min_calls = 10;
+  policy.failure_rate_threshold = 0.5;
+  world w(policy);
+  EXPECT_TRUE(w.batch("app", 1, counts_of(150, 60)));
+  EXPECT_EQ(w.state(), breaker_state::closed);
+  EXPECT_NEAR(w->rates(w.policy).failure.value_or(-1), 60.0 / 210, 0.01);
+  for (std::uint64_t seq = 2; seq < 50; ++seq) {
+    EXPECT_TRUE(w.batch("app", seq, counts_of(1'000 - 10 * seq, 0, 10 * seq)));
+    EXPECT_NEAR(w->rates(w.policy).failure.value_or(-1), 0.01 * static_cast<double>(seq), 0.011);
+  }
+  EXPECT_TRUE(w.batch("app", 50, counts_of(499'999, 500'001)));
+  EXPECT_EQ(w.state(), breaker_state::open);
+}
+
+TEST(breaker_batch, what_an_open_breakers_callers_turned_away_is_of_its_phase) {
+  world w;
+  w.trip();
+  call_counts rejected;
+  rejected[call_result::rejected] = 700;
+  EXPECT_TRUE(w.batch("app", 1, rejected)->accepted);
+  EXPECT_EQ(w.permits(permit_outcome::stale), 0U) << "nothing in it is late";
+  w.advance(w.policy.open_wait_ms);
+  ASSERT_EQ(w.state(), breaker_state::half_open);
+  EXPECT_EQ(w.last().counts[call_result::rejected], 700U);
 }
 
 TEST(breaker_batch, sources_have_numbers_of_their_own) {

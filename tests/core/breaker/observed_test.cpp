@@ -211,6 +211,24 @@ TEST(observed_sources, one_that_made_room_while_open_leaves_its_open_time) {
   EXPECT_EQ(w->open_ms(w.now_ms), before);
   EXPECT_EQ(w->open_ms(w.now_ms + 60'000), before);
   EXPECT_EQ(w->state(), closed);
+  EXPECT_EQ(w.path(), "closed>opened open>closed") << "what it said went with it, and is told";
+}
+
+// Regression: a process that died while its breaker was open kept the whole open for ever.
+TEST(observed_sources, one_that_is_long_silent_is_not_heard_where_another_reports) {
+  observed_world w;
+  EXPECT_TRUE(w.accepted({.state = open, .source = "dead"}));
+  EXPECT_TRUE(w.accepted({.source = "live"}));
+  EXPECT_EQ(w->state(), open);
+  w.now_ms += limits::source_silent_ms - 1;
+  EXPECT_TRUE(w.accepted({.seq = 2, .source = "live"}));
+  EXPECT_EQ(w->state(), open);
+  w.now_ms += 1;
+  EXPECT_EQ(w->state(), open) << "nobody says otherwise";
+  EXPECT_TRUE(w.accepted({.seq = 3, .source = "live"}));
+  EXPECT_EQ(w->state(), closed);
+  EXPECT_TRUE(w.accepted({.seq = 2, .state = open, .source = "dead"}));
+  EXPECT_EQ(w->state(), open) << "it was not dead";
 }
 
 // --- what is stored

@@ -54,7 +54,7 @@ class observed_world {
       if (!out.empty()) out += ' ';
       std::visit(
           [&](const auto& what) {
-            if constexpr (requires { what.from; }) {
+            if constexpr (requires { what.from, what.to; }) {
               out.append(to_string(what.from)).append(1, '>');
               if (what.to)
                 out.append(to_string(*what.to));

@@ -246,13 +246,40 @@ TEST(breaker_permits, never_given_out_is_invalid) {
   EXPECT_EQ(w.total(call_result::failure), 20U);
 }
 
-TEST(breaker_permits, with_another_phases_name_changes_no_state) {
+TEST(breaker_permits, with_another_phases_name_was_never_given_out) {
   auto w = half_open(1, 1);
-  auto forged = w.permit();
+  const auto real = w.permit();
+  auto forged = real;
   ++forged.round;
-  EXPECT_TRUE(w.report(with(forged, success)));
-  EXPECT_EQ(w.state(), breaker_state::half_open);
+  const auto refused = [&] {
+    const auto answer = w.report(with(forged, success));
+    return !answer && answer.error().code == error_code::BREAKER_PERMIT_INVALID;
+  };
+  EXPECT_TRUE(refused());
+  w.settle(real, failure);
+  ASSERT_EQ(w.state(), breaker_state::open);
+  EXPECT_TRUE(refused()) << "nor in the phase before";
+  forged.epoch = static_cast<std::uint32_t>(w->epoch());
+  EXPECT_TRUE(refused()) << "nor in one that gives none";
+  EXPECT_EQ(w.permits(permit_outcome::stale), 0U);
+  EXPECT_EQ(w.total(call_result::success), 0U);
+}
+
+TEST(breaker_permits, of_a_phase_that_a_restart_interrupted_are_late) {
+  auto w = half_open(2, 2);
+  const auto before = w.permit();
+  breaker_record stored;
+  stored.service = "payments";
+  stored.breaker = "default";
+  stored.state = breaker_state::half_open;
+  stored.epoch = w->epoch();
+  w.restore(stored);
+  w.settle(before, success);
   EXPECT_EQ(w.permits(permit_outcome::stale), 1U);
+  w.advance(w.policy.max_half_open_ms);
+  ASSERT_EQ(w.state(), breaker_state::open);
+  w.settle(before, success);
+  EXPECT_EQ(w.permits(permit_outcome::stale), 2U) << "also when that phase is over";
 }
 
 TEST(breaker_permits, of_an_epoch_to_come_was_never_given_out) {

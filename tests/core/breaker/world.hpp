@@ -30,14 +30,22 @@ struct told {
   call_counts counts;
   breaker_state from = breaker_state::closed;
 };
+template <class T>
+void take_over(T& to, const T& from) {
+  to = from;
+}
+template <class T>
+void take_over(T& to, const std::optional<T>& from) {
+  to = from.value_or(to);
+}
 inline told told_by(const event_body& body) {
   told out{static_cast<event_type>(body.index()), 0, breaker_cause::created, {}, {}};
   std::visit(
       [&](const auto& what) {
         if constexpr (requires { what.epoch; }) out.epoch = what.epoch;
-        if constexpr (requires { what.cause; }) out.cause = what.cause;
-        if constexpr (requires { what.counts; }) out.counts = what.counts;
-        if constexpr (requires { what.from; }) out.from = what.from;
+        if constexpr (requires { what.cause; }) take_over(out.cause, what.cause);
+        if constexpr (requires { what.counts; }) take_over(out.counts, what.counts);
+        if constexpr (requires { what.from; }) take_over(out.from, what.from);
       },
       body);
   return out;

@@ -150,9 +150,16 @@ inline event_body body(event_type type) {
       return out;
     }
     case event_type::breaker_override_set:
-      return breaker_override_set{
-          "payments", "default",        8, override_mode::forced_open, override_scope::fleet,
-          "drill",    1'790'000'600'000};
+      return breaker_override_set{"payments",
+                                  "default",
+                                  8,
+                                  override_mode::forced_open,
+                                  override_scope::fleet,
+                                  "drill",
+                                  1'790'000'600'000,
+                                  breaker_cause::override_set,
+                                  call_counts{},
+                                  breaker_state::half_open};
     case event_type::breaker_override_cleared:
       return breaker_override_cleared{"payments",
                                       "default",
@@ -160,7 +167,9 @@ inline event_body body(event_type type) {
                                       override_mode::metrics_only,
                                       override_scope::fleet,
                                       "drill is over",
-                                      breaker_cause::override_expired};
+                                      breaker_cause::override_expired,
+                                      call_counts{},
+                                      breaker_state::metrics_only};
     case event_type::breaker_retired:
       return breaker_retired{"payments", "default", 9};
   }

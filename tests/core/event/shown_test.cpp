@@ -63,10 +63,14 @@ TEST(event_shown, has_the_contracts_fields_and_no_other) {
        R"("failure":0,"timeout":0,"ignored":0,"rejected":0,"slow_success":20,"slow_failure":0}})"},
       {event_type::breaker_override_set,
        R"(,"service":"payments","breaker":"default","epoch":8,"mode":"forced_open","scope":"fleet",)"
-       R"("reason":"drill","expires_at_ms":1790000600000})"},
+       R"("reason":"drill","expires_at_ms":1790000600000,"cause":"override_set",)"
+       R"("counts":{"success":0,"failure":0,"timeout":0,"ignored":0,"rejected":0,"slow_success":0,"slow_failure":0},)"
+       R"("from":"half_open"})"},
       {event_type::breaker_override_cleared,
        R"(,"service":"payments","breaker":"default","epoch":9,"mode":"metrics_only","scope":"fleet",)"
-       R"("reason":"drill is over","cause":"override_expired"})"},
+       R"("reason":"drill is over","cause":"override_expired",)"
+       R"("counts":{"success":0,"failure":0,"timeout":0,"ignored":0,"rejected":0,"slow_success":0,"slow_failure":0},)"
+       R"("from":"metrics_only"})"},
       {event_type::breaker_retired, R"(,"service":"payments","breaker":"default","epoch":9})"}};
   for (const auto& [type, tail] : expected)
     EXPECT_EQ(shown(samples::whole(type)), head + std::string(to_string(type)) + about + tail);
