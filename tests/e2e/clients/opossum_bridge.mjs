@@ -13,10 +13,8 @@ export class Watcher {
   constructor(breaker, {service, name = breaker.name, source = os.hostname(), send}) {
     this.breaker = breaker;
     this.send = send;
-    this.names = {service, breaker: name, source, source_epoch: Date.now()};
-    this.seq = 0;
-    this.counts = {success: 0, failure: 0, timeout: 0, ignored: 0, rejected: 0};
-    this.durations = Array(bounds_ms.length + 1).fill(0);
+    this.names = {service, breaker: name, source};
+    this.begin();
     this.late = this.locked = none;
     this.forgiven = false;
     this.state = breaker.opened ? 'open' : breaker.halfOpen ? 'half_open' : 'closed';
@@ -45,6 +43,14 @@ export class Watcher {
     breaker.on('close', () => this.moved('closed'));
   }
 
+  /** A new life: counts from 0. */
+  begin() {
+    this.names.source_epoch = Math.max(Date.now(), (this.names.source_epoch ?? 0) + 1);
+    this.seq = 0;
+    this.counts = {success: 0, failure: 0, timeout: 0, ignored: 0, rejected: 0};
+    this.durations = Array(bounds_ms.length + 1).fill(0);
+  }
+
   count(result, took_ms) {
     this.forgiven = false;
     this.late = this.locked = none;
@@ -61,9 +67,15 @@ export class Watcher {
   }
 
   /** Totals since this watcher began, never opossum's own `stats`, which are sums over a rolling window. */
-  report(transition) {
-    this.send({...this.names, seq: ++this.seq, state: this.state, counts: {...this.counts}, duration_buckets: [...this.durations],
-      ...(transition && {transition})});
+  async report(transition) {
+    const {source_epoch} = this.names;
+    const reply = await this.send({...this.names, seq: ++this.seq, state: this.state, counts: {...this.counts},
+      duration_buckets: [...this.durations], ...(transition && {transition})});
+    // Cut off for more calls than one report may have: they are lost, and the server refuses all that has them in it.
+    if (reply?.error?.data.details?.rule === 'delta_max' && source_epoch === this.names.source_epoch) {
+      this.begin();
+      await this.report();
+    }
   }
 }
 

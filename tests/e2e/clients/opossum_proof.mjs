@@ -156,5 +156,16 @@ export default async function prove(opossum, {port, http}) {
     }
     assert.ok(series(text, 'circuit_breaker_open_seconds_total', names) > 0);
   }
+
+  // Who was cut off for more calls than one report may have goes on, and counts what comes.
+  const cut_off = new Watcher(long.breaker, {service: 'shop', name: 'cut_off', source: 'test-2',
+    send: (report) => reporter.call('breaker.observe', report)});
+  await cut_off.report();
+  cut_off.counts.success += 1_000_001;
+  await cut_off.report();
+  await long.each('answers', 'fails', 'answers');
+  await cut_off.report();
+  const {counts} = (await reporter.call('breaker.status', {service: 'shop', breaker: 'cut_off'})).result;
+  assert.deepStrictEqual([counts.success, counts.failure], [2, 1]);
   reporter.close();
 }
