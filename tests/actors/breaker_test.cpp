@@ -222,6 +222,26 @@ TEST(the_breaker_actor, with_a_full_disk_holds_nothing_and_refuses_overrides) {
   EXPECT_TRUE(std::holds_alternative<core::failed>(w.port.replies.at(refused).reply));
 }
 
+TEST(the_breaker_actor, with_a_full_disk_holds_nothing_behind_a_refused_reset) {
+  breaker_world w;
+  w.trip();
+  w.commit_all();
+  w.clock.at_ms += 1'000;  // no tick yet: it is half-open by the reset's own look
+  core::reset_breaker order;
+  order.reason = "mended";
+  const auto ticket = w.ask(core::method::breaker_reset, order, w.pay);
+  const auto batches = w.take();
+  ASSERT_EQ(batches.size(), 2U) << "what had changed, and what was decided";
+  w.store_is(true);
+  EXPECT_FALSE(w.answered(ticket));
+  w.done(batches[1], true);
+  ASSERT_TRUE(w.answered(ticket));
+  const auto next = w.status(w.pay);
+  ASSERT_TRUE(w.answered(next));
+  EXPECT_EQ(w.row(w.pay).state, breaker_state::half_open);
+  EXPECT_EQ(w.row(w.pay).epoch, 3U);
+}
+
 // Regression: the rates of a breaker that nobody calls any more stood still in list and metrics.
 TEST(the_breaker_actor, shows_no_rate_of_calls_that_are_too_old) {
   breaker_world w;

@@ -19,6 +19,25 @@ world in(breaker_state base) {
   return w;
 }
 
+TEST(breaker_overrides, tell_what_was_counted_before_and_what_it_was) {
+  world w;
+  w.repeat(3, success);
+  w.repeat(2, failure);
+  w.override_with(override_mode::metrics_only);
+  const auto set = w.last_as<breaker_override_set>();
+  EXPECT_EQ(set.cause, breaker_cause::override_set);
+  EXPECT_EQ(set.from, breaker_state::closed);
+  EXPECT_EQ(set.counts, counts_of(3, 2));
+  w.repeat(4, success);
+  w.override_with(override_mode::metrics_only, {}, "another reason");
+  const auto explained = w.last_as<breaker_override_set>();
+  EXPECT_FALSE(explained.cause || explained.from || explained.counts) << "no change of state";
+  w.override_with(override_mode::none);
+  const auto cleared = w.last_as<breaker_override_cleared>();
+  EXPECT_EQ(cleared.from, breaker_state::metrics_only);
+  EXPECT_EQ(cleared.counts, counts_of(4));
+}
+
 TEST(breaker_override, works_from_every_state_and_ends_closed_with_an_empty_window) {
   for (const auto base : every_base) {
     for (const auto mode : every_override) {
