@@ -2,27 +2,12 @@
 // ns (median) with no allocation; one that is counted ends the run with an error.
 #include <benchmark/benchmark.h>
 
-#include <cstdlib>
-#include <new>
 #include <string>
 
 #include "core/breaker/set.hpp"
 #include "core/mix.hpp"
 #include "tests/core/breaker/quota.hpp"
-
-namespace {
-thread_local std::size_t allocations = 0;
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-// GCC, inlining one of the two only, takes free() for the wrong partner of new.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#include "tests/count_allocations.hpp"
 
 namespace portcullis::core {
 namespace {

@@ -1,30 +1,11 @@
 // The way of a validation through the codec allocates nothing once its buffers have their size.
 #include <gmock/gmock.h>
 
-#include <cstdlib>
-#include <new>
 #include <string>
 
 #include "net/rpc/encode.hpp"
+#include "tests/count_allocations.hpp"
 #include "tests/net/codec_support.hpp"
-
-namespace {
-thread_local std::size_t allocations = 0;
-}  // namespace
-
-void* operator new(std::size_t size) {
-  ++allocations;
-  if (void* memory = std::malloc(size)) return memory;
-  throw std::bad_alloc();
-}
-void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
-  ++allocations;
-  return std::malloc(size);
-}
-// GCC, inlining one of the two only, takes free() for the wrong partner of new.
-#pragma GCC diagnostic ignored "-Wmismatched-new-delete"
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 
 namespace portcullis::net::testing {
 namespace {

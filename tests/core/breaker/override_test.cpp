@@ -19,7 +19,7 @@ world in(breaker_state base) {
   return w;
 }
 
-TEST(breaker_overrides, tell_what_was_counted_before_and_what_it_was) {
+TEST(breaker_override, tells_what_was_counted_before_and_what_it_was) {
   world w;
   w.repeat(3, success);
   w.repeat(2, failure);
