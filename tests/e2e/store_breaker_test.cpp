@@ -75,6 +75,25 @@ TEST_F(the_store, opened_by_a_full_disk_comes_back_after_kill_9) {
       [&] { return breaker(again, "portcullis", "store").status()["state"] == "closed"; }));
 }
 
+// Regression: a breaker actor that was started again while the disk was full had never heard of it,
+// waited for a commit that nobody tried any more, and had forgotten what was open.
+TEST_F(the_store, comes_back_though_its_actor_was_started_again_meanwhile) {
+  node.disk("full");
+  EXPECT_EQ(command(), "STORE_FULL");
+  EXPECT_TRUE(becomes("open"));
+  const breaker payments(client, "payments");
+  EXPECT_EQ(payments.trip()["state"], "open") << "a full disk holds nothing";
+  EXPECT_EQ(client.error("admin.crash", {{"actor", "breaker"}}), "");
+  EXPECT_TRUE(eventually([&] { return payments.error("status").empty(); }));
+  EXPECT_EQ(payments.status()["state"], "open");
+  EXPECT_EQ(payments.status()["epoch"], 2);
+  EXPECT_EQ(breaker(client, "search").trip()["state"], "open") << "nor does it now";
+  node.disk("");
+  EXPECT_TRUE(becomes("closed"));
+  EXPECT_TRUE(eventually([&] { return command().empty(); }));
+  EXPECT_EQ(payments.events_of({"breaker_opened"}).size(), 1U);
+}
+
 TEST_F(the_store, is_tried_by_time_also_where_breakers_are_not_by_default) {
   server other({.config = "[breaker]\nauto_half_open = false\nopen_wait_s = 60\n"
                           "[breaker.\"portcullis/store\"]\nauto_half_open = false\nmin_calls = 7\n",
