@@ -74,6 +74,7 @@ constexpr breaker_transition_kind observed_transitions[] = {
     {state::closed, state::open, breaker_cause::reported},
     {state::closed, state::half_open, breaker_cause::reported},
     {state::open, state::closed, breaker_cause::reported},
+    {state::open, state::closed, breaker_cause::source_silent},
     {state::open, state::half_open, breaker_cause::reported},
     {state::half_open, state::closed, breaker_cause::reported},
     {state::half_open, state::open, breaker_cause::reported},
@@ -211,7 +212,7 @@ std::vector<metric_row> make_table() {
        counter,
        {service, breaker},
        "Time open or forced open, the phase under way included. Of an observed breaker, of all its "
-       "sources together.",
+       "sources together, each until its last report.",
        breakers},
       {breaker_last_transition,
        "circuit_breaker_last_transition_timestamp_seconds",

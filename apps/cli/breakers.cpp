@@ -13,6 +13,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/rpc_client.hpp"
+#include "core/breaker/types.hpp"
 #include "core/contract/texts.hpp"
 #include "core/limits.hpp"
 
@@ -143,8 +144,9 @@ void print_status(const json& row) {
       text += ", until " + clock_text(put["expires_at_ms"].get<std::int64_t>());
     line("override", text);
   }
-  line("failing", ratio_text(row["failure_ratio"]));
-  line("slow", ratio_text(row["slow_ratio"]));
+  const bool hosted = row.value("kind", "") == "hosted";
+  for (const auto& [name, field] : {std::pair{"failing", "failure_ratio"}, {"slow", "slow_ratio"}})
+    line(name, row[field].is_null() && hosted ? "- (too few calls)" : ratio_text(row[field]));
   std::string counts;
   for (const auto& [name, count] : row["counts"].items())
     if (count.get<std::uint64_t>() > 0)
@@ -161,6 +163,9 @@ int ask(const breakers_options& given, std::string_view method, const json& para
   rpc_client server(given.server, errors());
   if (const int failed = server.open(); failed >= 0) return failed;
   std::string result;
+  auto whose = params;  // the whole name
+  whose["breaker"] = params.value("breaker", std::string(core::default_breaker));
+  const auto named = name_of(whose);
   if (const int failed = server.call(method, params.dump(), result); failed >= 0) return failed;
   if (!for_people()) {
     fmt::print("{}\n", result);
@@ -170,8 +175,16 @@ int ask(const breakers_options& given, std::string_view method, const json& para
   if (method == "breaker.status")
     print_status(answer);
   else
-    fmt::print("{} is {} now (epoch {})\n", given.name, answer.value("state", ""),
+    fmt::print("{} is {} now (epoch {})\n", named, answer.value("state", ""),
                answer.value("epoch", std::uint64_t{0}));
+  if (method != "breaker.override") return exit_ok;
+  // An override makes a breaker that is not there yet: also one of a mistyped name.
+  if (const int failed = server.call("breaker.status", params_of(named).dump(), result);
+      failed >= 0)
+    return failed;
+  const auto shown = json::parse(result);
+  if (calls_of(shown["counts"]) + shown["counts"].value("rejected", std::uint64_t{0}) == 0)
+    fmt::print("Nobody has called it since the server started: is the name right?\n");
   return exit_ok;
 }
 
@@ -181,17 +194,21 @@ void print_event(const json& event) {
     std::fflush(stdout);
     return;
   }
+  // `to`: where the type does not say the state, as of an observed breaker that was disabled.
   auto text = fmt::format("{}  {}  {}", clock_text(event.value("at_ms", std::int64_t{0})),
-                          name_of(event), event.value("type", "").substr(8));
+                          name_of(event), event.value("to", event.value("type", "").substr(8)));
   if (event.contains("mode")) text += " " + event.value("mode", "");
   if (event.contains("from")) text += " (was " + event.value("from", "") + ")";
-  const auto cause = event.value("cause", "");  // told by the type already, for overrides
-  if (!cause.empty() && !event.contains("mode")) text += ": " + cause;
+  const auto cause = event.value("cause", "");
+  const bool told = cause.empty() || cause == "override_set" || cause == "override_cleared" ||
+                    cause == "reported";  // by the type, or by the source
+  if (!told) text += ": " + cause;
   if (event.contains("reason")) text += ": " + event.value("reason", "");
   if (event.contains("source")) text += ", reported by " + event.value("source", "");
   if (event.contains("counts") && calls_of(event["counts"]) > 0)
-    text += fmt::format(", {} of {} calls failed", failures_of(event["counts"]),
-                        calls_of(event["counts"]));
+    text += fmt::format(", {} of {} calls failed{}", failures_of(event["counts"]),
+                        calls_of(event["counts"]),
+                        event.value("kind", "") == "observed" ? " in total" : "");
   fmt::print("{}\n", text);
   std::fflush(stdout);
 }

@@ -24,7 +24,7 @@ hosted_breaker::hosted_breaker(const breaker_record& stored, const breaker_polic
   base_ = stored.state;
   cause_ = stored.cause;
   epoch_ = stored.epoch;
-  since_ms_ = stored.since_ms;
+  since_ms_ = tallies_.last_transition_at_ms = stored.since_ms;
   // A wait is never longer than the policy has it, whatever the clock was when it began.
   const auto longest_ms =
       static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)) *

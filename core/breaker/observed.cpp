@@ -62,6 +62,7 @@ observed_breaker::observed_breaker(const breaker_record& stored, millis now_ms)
   cause_ = stored.cause;
   epoch_ = stored.epoch;
   since_ms_ = stored.since_ms > 0 ? stored.since_ms : now_ms;  // none: it never changed
+  tallies_.last_transition_at_ms = stored.since_ms;
 }
 
 void observed_breaker::restore(std::string name, breaker_source source) {
@@ -73,16 +74,27 @@ void observed_breaker::restore(std::string name, breaker_source source) {
   state_ = worst_state();  // what is stored of the whole is where its last transition led
 }
 
-breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms, changes& out) {
+/// Of a source that has long been silent while another reports nobody knows what it is: perhaps it
+/// died while it was open, and its successor has another name.
+void observed_breaker::hear_no_silent_ones(std::string_view but, millis now_ms, changes& out) {
+  for (auto& [name, source] : sources_) {
+    if (name == but || source.state == breaker_state::closed ||
+        source.last_report_at_ms > now_ms - limits::source_silent_ms)
+      continue;
+    tallies_.open_ms += open_ms(source);  // and not until now
+    source.open_since_ms = 0;
+    moved(source, name, source.state, breaker_state::closed, std::nullopt, now_ms, out,
+          breaker_cause::source_silent);
+    unsaved_.insert(name);
+    recompute_state(breaker_cause::source_silent, now_ms);
+  }
+}
+
+breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms) {
   if (const auto found = sources_.find(name); found != sources_.end()) return &found->second;
   if (sources_.size() == limits::breaker_sources_max) {
     const auto silent = silent_source(sources_, now_ms);
     if (silent == sources_.end()) return nullptr;
-    tallies_.open_ms += open_ms(silent->second);
-    silent->second.open_since_ms = 0;
-    if (silent->second.state != breaker_state::closed)  // with it goes what it said
-      moved(silent->second, silent->first, silent->second.state, breaker_state::closed, {}, now_ms,
-            out);
     unsaved_.insert(silent->first);
     sources_.erase(silent);
   }
@@ -128,7 +140,8 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
     if (!judged) return judged.error();
     how = *judged;
   }
-  auto* source = need_source(report.source, now_ms, out);
+  hear_no_silent_ones(report.source, now_ms, out);
+  auto* source = need_source(report.source, now_ms);
   if (source == nullptr) {
     tallies_.count(report_refusal::source_limit);
     return fail(error_code::BREAKER_SOURCE_LIMIT, "source", "sources_max",
@@ -155,7 +168,7 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
   source->last_report_at_ms = now_ms;
   unsaved_.emplace(report.source);
   tallies_.last_report_at_ms = now_ms;
-  recompute_state(now_ms);
+  recompute_state(breaker_cause::reported, now_ms);
   return report_observed{true, false};
 }
 
@@ -229,7 +242,7 @@ void observed_breaker::take_counts(breaker_source& source, const reported_calls&
 /// life of it, until when open time is counted already, and now.
 void observed_breaker::moved(breaker_source& source, std::string_view name, breaker_state from,
                              breaker_state to, std::optional<millis> at_ms, millis now_ms,
-                             changes& out) {
+                             changes& out, breaker_cause cause) {
   const auto least =
       source.last_report_at_ms > 0 ? std::min(source.last_report_at_ms, now_ms) : now_ms;
   const auto when = std::clamp(at_ms.value_or(now_ms), least, now_ms);
@@ -239,12 +252,12 @@ void observed_breaker::moved(breaker_source& source, std::string_view name, brea
     tallies_.open_ms += std::max<millis>(0, when - source.open_since_ms);
     source.open_since_ms = 0;
   }
-  tallies_.moved(from, to, breaker_cause::reported, now_ms);
+  tallies_.moved(from, to, cause, now_ms);
   breaker_transition what;
   what.service = service_;
   what.breaker = breaker_;
   what.epoch = ++epoch_;
-  what.cause = breaker_cause::reported;
+  what.cause = cause;
   what.counts = tallies_.calls;
   what.from = from;
   what.kind = breaker_kind::observed;
@@ -271,22 +284,18 @@ void observed_breaker::moved(breaker_source& source, std::string_view name, brea
   }
 }
 
-/// Of a source that has long been silent while others report nobody knows whether it still is.
 breaker_state observed_breaker::worst_state() const noexcept {
-  const auto heard_since_ms = tallies_.last_report_at_ms - limits::source_silent_ms;
   std::optional<breaker_state> worst;
   for (const auto& [name, source] : sources_)
-    if (source.last_report_at_ms > heard_since_ms &&
-        (!worst || badness(source.state) > badness(*worst)))
-      worst = source.state;
+    if (!worst || badness(source.state) > badness(*worst)) worst = source.state;
   return worst.value_or(breaker_state::closed);
 }
 
-void observed_breaker::recompute_state(millis now_ms) {
+void observed_breaker::recompute_state(breaker_cause cause, millis now_ms) {
   const auto worst = worst_state();
   if (worst == state_) return;
   state_ = worst;
-  cause_ = breaker_cause::reported;
+  cause_ = cause;
   since_ms_ = now_ms;
 }
 

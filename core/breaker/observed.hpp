@@ -59,7 +59,7 @@ class observed_breaker {
   [[nodiscard]] bool has_unsaved() const noexcept { return !unsaved_.empty(); }
 
   /// The worst of its sources' states: open, then half-open, then closed. One that has been silent
-  /// for limits::source_silent_ms, while another reports, is not heard.
+  /// for limits::source_silent_ms counts as closed as soon as another reports.
   [[nodiscard]] breaker_state state() const noexcept { return state_; }
   [[nodiscard]] std::uint64_t epoch() const noexcept { return epoch_; }
   [[nodiscard]] breaker_row describe(millis now_ms) const;
@@ -77,17 +77,19 @@ class observed_breaker {
   enum class counting : std::uint8_t { goes_on, begins, late };
   [[nodiscard]] result<counting> judge_counts(const breaker_source& before,
                                               const observe_breaker& report, bool anew);
-  breaker_source* need_source(std::string_view name, millis now_ms, changes& out);
+  breaker_source* need_source(std::string_view name, millis now_ms);
   void take_transition(breaker_source& source, const observe_breaker& report, counting how,
                        std::uint64_t newest_before, millis now_ms, changes& out);
   void moved_unreported(breaker_source& source, const observe_breaker& report, breaker_state to,
                         std::uint64_t newest_before, millis now_ms, changes& out);
   void moved(breaker_source& source, std::string_view name, breaker_state from, breaker_state to,
-             std::optional<millis> at_ms, millis now_ms, changes& out);
+             std::optional<millis> at_ms, millis now_ms, changes& out,
+             breaker_cause cause = breaker_cause::reported);
+  void hear_no_silent_ones(std::string_view but, millis now_ms, changes& out);
   void take_counts(breaker_source& source, const reported_calls& calls, counting how);
   [[nodiscard]] static millis open_ms(const breaker_source& source) noexcept;
   [[nodiscard]] breaker_state worst_state() const noexcept;
-  void recompute_state(millis now_ms);
+  void recompute_state(breaker_cause cause, millis now_ms);
 
   std::string service_, breaker_;
   std::map<std::string, breaker_source, std::less<>> sources_;

@@ -85,13 +85,14 @@ enum class breaker_cause : std::uint8_t {
   override_set,
   override_cleared,
   override_expired,
-  reported  // observed: its application says so
+  reported,      // observed: its application says so
+  source_silent  // observed: its application has said nothing for limits::source_silent_ms
 };
-inline constexpr std::array<std::string_view, 14> breaker_cause_names = {
+inline constexpr std::array<std::string_view, 15> breaker_cause_names = {
     "created",          "failure_rate",    "slow_rate",    "consecutive_failures",
     "wait_elapsed",     "probe_succeeded", "probe_failed", "probe_slow",
     "probe_timeout",    "reset",           "override_set", "override_cleared",
-    "override_expired", "reported"};
+    "override_expired", "reported",        "source_silent"};
 
 [[nodiscard]] constexpr std::string_view to_string(breaker_kind value) noexcept {
   return breaker_kind_names[static_cast<std::size_t>(value)];

@@ -103,6 +103,10 @@ config_problem unknown(const config_entry& entry) {
             fmt::format("the name must be {}", breaker_section_words)};
   if (entry.path.size() == 2 && entry.path[0] == "breaker" && is_breaker_section(entry.path[1]))
     return {entry.origin, dotted(entry.path), "is a section; it holds the keys of breaker"};
+  if (entry.path.size() == 4 && entry.path[0] == "breaker")
+    return {entry.origin, dotted(entry.path),
+            fmt::format("{}; did you mean [breaker.\"{}/{}\"]?", message, entry.path[1],
+                        entry.path[2])};
   for (const auto& row : config_table()) {
     const bool named = row.scope == key_scope::named && entry.path.size() > 1 &&
                        join(entry.path, entry.path.size() - 1) == row.name;

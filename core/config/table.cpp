@@ -32,7 +32,11 @@ constexpr key_access integer_access = {
 // Seconds outside, milliseconds inside.
 template <auto At>
 constexpr key_access seconds_access = {
-    [](const place& p) { return config_value{std::int64_t{At(p) / 1000}}; },
+    [](const place& p) {  // the store's own default is half a second
+      const auto ms = std::int64_t{At(p)};
+      return ms % 1000 == 0 ? config_value{ms / 1000}
+                            : config_value{static_cast<double>(ms) / 1000};
+    },
     [](const place& p, const config_value& v) { At(p) = std::get<std::int64_t>(v) * 1000; }};
 
 template <auto At, const auto& Names>

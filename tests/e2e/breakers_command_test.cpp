@@ -185,7 +185,12 @@ TEST_F(breakers_command, override_and_reset_say_what_holds_now) {
   EXPECT_TRUE(cards.status()["override"].contains("expires_at_ms"));
   EXPECT_THAT(on_terminal({"override", "payments/cards", "none", "--reason", "mended"}).out,
               HasSubstr("payments/cards is closed now (epoch 3)"));
+  EXPECT_THAT(on_terminal({"override", "payments", "disabled", "--reason", "mistyped"}).out,
+              testing::AllOf(HasSubstr("payments/default is disabled now (epoch 2)"),
+                             HasSubstr("is the name right?")));
   cards.trip();
+  EXPECT_THAT(on_terminal({"override", "payments/cards", "none", "--reason", "x"}).out,
+              Not(HasSubstr("is the name right?")));
   const auto reset = on_terminal({"reset", "payments/cards", "--reason", "mended"});
   EXPECT_EQ(reset.status, 0);
   EXPECT_THAT(reset.out, HasSubstr("payments/cards is closed now (epoch 5)"));

@@ -225,10 +225,16 @@ TEST(observed_sources, one_that_is_long_silent_is_not_heard_where_another_report
   EXPECT_EQ(w->state(), open);
   w.now_ms += 1;
   EXPECT_EQ(w->state(), open) << "nobody says otherwise";
+  const auto open_ms = w->open_ms(w.now_ms);
   EXPECT_TRUE(w.accepted({.seq = 3, .source = "live"}));
   EXPECT_EQ(w->state(), closed);
+  EXPECT_EQ(w->open_ms(w.now_ms), open_ms) << "nobody knows for how long it was";
+  const auto& told = std::get<breaker_closed>(w.events.back());
+  EXPECT_EQ(told.cause, breaker_cause::source_silent);
+  EXPECT_EQ(told.source, "dead");
   EXPECT_TRUE(w.accepted({.seq = 2, .state = open, .source = "dead"}));
   EXPECT_EQ(w->state(), open) << "it was not dead";
+  EXPECT_EQ(w.path(), "closed>opened open>closed closed>opened");
 }
 
 // --- what is stored

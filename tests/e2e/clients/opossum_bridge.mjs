@@ -81,8 +81,9 @@ export class Watcher {
 
 /** A connection that keeps what was not answered and sends it again over the next one. The server knows what it had. */
 export class Reporter {
-  constructor(port, host = '127.0.0.1') {
+  constructor(port, {host = '127.0.0.1', token} = {}) {
     this.where = {port, host};
+    this.token = token;
     this.waiting = new Map();  // by id: what to send, and what to call
     this.last = 0;
     this.connect();
@@ -92,7 +93,10 @@ export class Reporter {
     this.socket = net.connect(this.where);
     this.socket.on('error', () => {});
     this.socket.on('close', () => { if (!this.closed) setTimeout(() => this.connect(), 100); });
-    this.socket.on('connect', () => { for (const {line} of this.waiting.values()) this.socket.write(line); });
+    this.socket.on('connect', () => {
+      if (this.token) this.socket.write(`${JSON.stringify({jsonrpc: '2.0', id: 0, method: 'auth.login', params: {token: this.token}})}\n`);
+      for (const {line} of this.waiting.values()) this.socket.write(line);
+    });
     readline.createInterface({input: this.socket}).on('line', (text) => {
       const reply = JSON.parse(text);
       const asked = this.waiting.get(reply.id);
