@@ -77,24 +77,30 @@ void observed_breaker::restore(std::string name, breaker_source source) {
 /// Of a source that has long been silent while another reports nobody knows what it is: perhaps it
 /// died while it was open, and its successor has another name.
 void observed_breaker::hear_no_silent_ones(std::string_view but, millis now_ms, changes& out) {
-  for (auto& [name, source] : sources_) {
-    if (name == but || source.state == breaker_state::closed ||
-        source.last_report_at_ms > now_ms - limits::source_silent_ms)
-      continue;
-    tallies_.open_ms += open_ms(source);  // and not until now
-    source.open_since_ms = 0;
-    moved(source, name, source.state, breaker_state::closed, std::nullopt, now_ms, out,
-          breaker_cause::source_silent);
-    unsaved_.insert(name);
-    recompute_state(breaker_cause::source_silent, now_ms);
-  }
+  // Nobody could report while the server was away.
+  if (now_ms - loaded_at_ms_ < limits::source_silent_ms) return;
+  for (auto& [name, source] : sources_)
+    if (name != but && source.last_report_at_ms <= now_ms - limits::source_silent_ms)
+      hear_no_more(source, name, now_ms, out);
 }
 
-breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms) {
+void observed_breaker::hear_no_more(breaker_source& source, std::string_view name, millis now_ms,
+                                    changes& out) {
+  if (source.state == breaker_state::closed) return;
+  tallies_.open_ms += open_ms(source);  // and not until now
+  source.open_since_ms = 0;
+  moved(source, name, source.state, breaker_state::closed, std::nullopt, now_ms, out,
+        breaker_cause::source_silent);
+  unsaved_.emplace(name);
+  recompute_state(breaker_cause::source_silent, now_ms);
+}
+
+breaker_source* observed_breaker::need_source(std::string_view name, millis now_ms, changes& out) {
   if (const auto found = sources_.find(name); found != sources_.end()) return &found->second;
   if (sources_.size() == limits::breaker_sources_max) {
     const auto silent = silent_source(sources_, now_ms);
     if (silent == sources_.end()) return nullptr;
+    hear_no_more(silent->second, silent->first, now_ms, out);
     unsaved_.insert(silent->first);
     sources_.erase(silent);
   }
@@ -141,7 +147,7 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
     how = *judged;
   }
   hear_no_silent_ones(report.source, now_ms, out);
-  auto* source = need_source(report.source, now_ms);
+  auto* source = need_source(report.source, now_ms, out);
   if (source == nullptr) {
     tallies_.count(report_refusal::source_limit);
     return fail(error_code::BREAKER_SOURCE_LIMIT, "source", "sources_max",

@@ -77,7 +77,7 @@ class observed_breaker {
   enum class counting : std::uint8_t { goes_on, begins, late };
   [[nodiscard]] result<counting> judge_counts(const breaker_source& before,
                                               const observe_breaker& report, bool anew);
-  breaker_source* need_source(std::string_view name, millis now_ms);
+  breaker_source* need_source(std::string_view name, millis now_ms, changes& out);
   void take_transition(breaker_source& source, const observe_breaker& report, counting how,
                        std::uint64_t newest_before, millis now_ms, changes& out);
   void moved_unreported(breaker_source& source, const observe_breaker& report, breaker_state to,
@@ -86,6 +86,7 @@ class observed_breaker {
              std::optional<millis> at_ms, millis now_ms, changes& out,
              breaker_cause cause = breaker_cause::reported);
   void hear_no_silent_ones(std::string_view but, millis now_ms, changes& out);
+  void hear_no_more(breaker_source& source, std::string_view name, millis now_ms, changes& out);
   void take_counts(breaker_source& source, const reported_calls& calls, counting how);
   [[nodiscard]] static millis open_ms(const breaker_source& source) noexcept;
   [[nodiscard]] breaker_state worst_state() const noexcept;

@@ -214,6 +214,54 @@ TEST(observed_sources, one_that_made_room_while_open_leaves_its_open_time) {
   EXPECT_EQ(w.path(), "closed>opened open>closed") << "what it said went with it, and is told";
 }
 
+// While the server is away nobody can report: the first who does afterwards closes no other's.
+TEST(observed_sources, are_not_silent_for_the_time_that_the_server_was_away) {
+  observed_world w;
+  EXPECT_TRUE(w.accepted({.state = open, .source = "slow"}));
+  EXPECT_TRUE(w.accepted({.source = "quick"}));
+  const auto sources = w->take_unsaved();
+  breaker_record stored;
+  stored.service = "payments";
+  stored.breaker = "default";
+  stored.kind = breaker_kind::observed;
+  stored.state = open;
+  stored.epoch = w->epoch();
+  w.now_ms += 10 * limits::source_silent_ms;
+  w.breaker = observed_breaker(stored, w.now_ms);
+  for (const auto& each : sources) w->restore(each.source, each.what);
+  w.events.clear();
+  EXPECT_TRUE(w.accepted({.seq = 2, .source = "quick"}));
+  EXPECT_EQ(w->state(), open);
+  EXPECT_TRUE(w.accepted({.seq = 2, .state = open, .source = "slow"}));
+  EXPECT_EQ(w.path(), "") << "nothing has changed";
+  w.now_ms += limits::source_silent_ms;
+  EXPECT_TRUE(w.accepted({.seq = 3, .source = "quick"}));
+  EXPECT_EQ(w.path(), "open>closed") << "by now it is";
+}
+
+TEST(observed_sources, one_that_makes_room_after_a_restart_takes_its_open_state_along_as_an_event) {
+  observed_world w;
+  EXPECT_TRUE(w.accepted({.state = open, .source = "dead"}));
+  for (std::size_t i = 1; i < limits::breaker_sources_max; ++i) {
+    w.now_ms += 1;
+    EXPECT_TRUE(w.accepted({.source = "app-" + std::to_string(i)}));
+  }
+  const auto sources = w->take_unsaved();
+  breaker_record stored;
+  stored.service = "payments";
+  stored.breaker = "default";
+  stored.kind = breaker_kind::observed;
+  stored.state = open;
+  w.now_ms += 2 * limits::source_silent_ms;
+  w.breaker = observed_breaker(stored, w.now_ms);
+  for (const auto& each : sources) w->restore(each.source, each.what);
+  w.events.clear();
+  EXPECT_TRUE(w.accepted({.source = "new"}));
+  EXPECT_FALSE(w->sources().contains("dead"));
+  EXPECT_EQ(w->state(), closed);
+  EXPECT_EQ(w.path(), "open>closed");
+}
+
 // Regression: a process that died while its breaker was open kept the whole open for ever.
 TEST(observed_sources, one_that_is_long_silent_is_not_heard_where_another_reports) {
   observed_world w;
