@@ -23,6 +23,9 @@ breaker_actor::behavior_type breaker_behaviour(breaker_self* self, breaker_optio
       [&state](events_committed& done) { state.on(done); },
       [&state](list_breakers_after& question) { return state.on(question); },
       [&state](collect_breakers& question) { return state.on(question); },
+      [&state](stand_still& order) { return state.on(order); },
+      [&state](take_digest& question) { return state.on(question); },
+      [&state](go_on& order) { state.on(order); },
       [&state](policies_changed& change) { state.on(change); },
       [&state](store_state_changed& change) { state.on(change); },
       [&state](store_attempts& attempts) { state.on(attempts); },
@@ -42,7 +45,7 @@ breaker_actor::behavior_type breaker_behaviour(breaker_self* self, breaker_optio
 void breaker_shard::start(breaker_self* self, breaker_options options) {
   self_ = self;
   options_ = std::move(options);
-  now_ms_ = saved_at_ms_ = options_.clock->now_ms();
+  now_ms_ = saved_at_ms_ = tallied_at_ms_ = options_.clock->now_ms();
   std::uint64_t seed = 0;
   options_.random({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
   breakers_.emplace(options_.quota, seed);
@@ -77,6 +80,7 @@ const core::breaker_policy& breaker_shard::policy_of(core::breaker_slot slot) co
 // --- requests
 
 void breaker_shard::on(request_batch& batch) {
+  if (still_) return kept_.push_back(std::move(batch));
   now_ms_ = std::max(now_ms_, batch.now_ms);
   for (auto& each : batch.requests) take(each);
   if (batch.loop == options_.loop) options_.pool->give(std::move(batch.requests));
@@ -289,6 +293,7 @@ void breaker_shard::on(events_committed& done) {
   }
   answer_listings();
   flush();
+  look_whether_still();
 }
 
 /// Answers what was held back and takes what waited, until something has to wait again.
@@ -333,6 +338,7 @@ void breaker_shard::on(const store_state_changed& change) {
   for (const auto slot : slots) release(slot);
   answer_listings();
   flush();
+  look_whether_still();
 }
 
 void breaker_shard::on(policies_changed& change) {
@@ -348,7 +354,7 @@ void breaker_shard::on(const store_attempts& attempts) {
   if (store_ == core::no_breaker) return;
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   const auto held = holds_.find(store_);
-  if (held != holds_.end() && held->second.decided)
+  if (still_ || (held != holds_.end() && held->second.decided))
     attempts_.push_back(attempts);  // what was decided is of the state and epoch of now
   else
     take_attempts(attempts);
@@ -406,6 +412,7 @@ void breaker_shard::due(core::breaker_slot slot) {
         core::breaker_retired{std::string(whose.service), std::string(whose.breaker), epoch}));
     std::erase(reported_, slot);
     if (slot < policies_.size()) policies_[slot] = nullptr;
+    if (slot < tallied_.size()) tallied_[slot] = {};
     return breakers_->erase(slot);
   }
   if (hosted != nullptr) hosted->advance(policy, now_ms_, options_.random, changes_);
@@ -415,6 +422,8 @@ void breaker_shard::due(core::breaker_slot slot) {
 
 void breaker_shard::tick() {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  if (still_.forgotten(now_ms_)) on(go_on{still_.number()});
+  if (still_) return look_whether_still();
   if (is_full() != was_full_) {
     was_full_ = !was_full_;
     tell_journal();
@@ -427,7 +436,27 @@ void breaker_shard::tick() {
     saved_at_ms_ = now_ms_;
     for (const auto slot : std::exchange(reported_, {})) save_sources(slot);
   }
+  if (now_ms_ >= tallied_at_ms_ + core::limits::tally_calls_every_ms && !store_trouble_)
+    tally_calls();
   flush();
+}
+
+/// What applications reported since the last time, for trying other thresholds on it later.
+void breaker_shard::tally_calls() {
+  core::calls_tallied body;
+  body.from_ms = std::exchange(tallied_at_ms_, now_ms_);
+  tallied_.resize(breakers_->slots());
+  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
+    const auto* hosted = breakers_->used(slot) ? breakers_->at(slot).hosted() : nullptr;
+    if (hosted == nullptr || slot == store_) continue;
+    const auto before = std::exchange(tallied_[slot], hosted->tallies().calls);
+    core::call_counts more;
+    for (std::size_t i = 0; i < core::call_result_count; ++i)
+      more.by_result[i] = hosted->tallies().calls.by_result[i] - before.by_result[i];
+    if (more == core::call_counts{}) continue;
+    body.tallies.push_back({hosted->service(), hosted->breaker(), more});
+  }
+  if (!body.tallies.empty()) outbox_->add(draft(std::move(body)));
 }
 
 void breaker_shard::save_sources(core::breaker_slot slot) {
@@ -445,6 +474,7 @@ void breaker_shard::flush() {
 }
 
 void breaker_shard::finish() {
+  if (!store_trouble_) tally_calls();
   for (const auto slot : std::exchange(reported_, {})) save_sources(slot);
   flush();
 }

@@ -43,6 +43,9 @@ class breaker_shard {
   void on(const store_state_changed& change);
   void on(const store_attempts& attempts);
   void on(wire_breakers& peers);
+  caf::result<stood_still> on(const stand_still& order);
+  breakers_digested on(const take_digest& question) const;
+  void on(const go_on& order);
   void tick();
   void finish();
   static constexpr const char* name = "breaker";
@@ -98,6 +101,8 @@ class breaker_shard {
   [[nodiscard]] bool is_full() const {
     return outbox_->events_in_flight() > options_.events_in_flight_max;
   }
+  void tally_calls();
+  void look_whether_still();
   void flush();
   [[nodiscard]] core::event draft(core::event_body body) const;
   [[nodiscard]] const core::breaker_policy& policy_of(core::breaker_slot slot) const;
@@ -120,7 +125,11 @@ class breaker_shard {
   std::vector<core::event_body> changes_;     // of the call under way
   std::vector<core::breaker_slot> reported_;  // observed, with sources to be saved
   std::optional<core::error> store_trouble_;
-  core::millis now_ms_ = 0, saved_at_ms_ = 0;
+  stillness still_;
+  caf::typed_response_promise<stood_still> still_promise_;
+  std::vector<request_batch> kept_;         // that came while it stood still
+  std::vector<core::call_counts> tallied_;  // by slot, as the log was told last
+  core::millis now_ms_ = 0, saved_at_ms_ = 0, tallied_at_ms_ = 0;
 };
 
 }  // namespace portcullis::actors

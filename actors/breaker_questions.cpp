@@ -89,4 +89,48 @@ breakers_collected breaker_shard::on(const collect_breakers&) {
   return out;
 }
 
+// --- the digest of the state
+
+caf::result<stood_still> breaker_shard::on(const stand_still& order) {
+  if (store_trouble_) return stood_still{*store_trouble_};
+  still_.begin(order.number, now_ms_);
+  still_promise_ = self_->make_response_promise<stood_still>();
+  look_whether_still();
+  return still_promise_;
+}
+
+void breaker_shard::look_whether_still() {
+  if (!still_ || !still_promise_.pending()) return;
+  if (store_trouble_) {
+    still_promise_.deliver(stood_still{*store_trouble_});
+    return;
+  }
+  flush();
+  if (holds_.empty() && !outbox_->is_waiting()) still_promise_.deliver(stood_still{});
+}
+
+breakers_digested breaker_shard::on(const take_digest& question) const {
+  breakers_digested out;
+  out.still = still_.is_for(question.number);
+  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
+    if (!breakers_->used(slot)) continue;
+    const auto& what = breakers_->at(slot).what;
+    const auto* hosted = std::get_if<core::hosted_breaker>(&what);
+    out.breakers.push_back(hosted != nullptr
+                               ? core::canonical(*hosted)
+                               : core::canonical(std::get<core::observed_breaker>(what)));
+  }
+  return out;
+}
+
+void breaker_shard::on(const go_on& order) {
+  if (!still_.is_for(order.number)) return;
+  still_.end();
+  if (still_promise_.pending())
+    still_promise_.deliver(stood_still{core::fail(core::error_code::OVERLOADED)});
+  for (const auto& each : std::exchange(attempts_, {})) take_attempts(each);
+  for (auto& batch : std::exchange(kept_, {})) on(batch);
+  flush();
+}
+
 }  // namespace portcullis::actors

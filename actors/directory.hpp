@@ -21,11 +21,13 @@ class directory_shard {
   void start(directory_self* self, directory_options options);
   void on(const look_up_user& question);
   void on(const session_listed& change);
+  void on(const user_gone& change) { state_->forget(change.user); }
   users_identified on(const identify_users& question);
   void on(keys_changed& change) {
     state_->change_keys(*options_.keys, *change.keys);
     options_.keys = std::move(change.keys);
   }
+  core::directory_listing on(const list_directory&) const { return core::list_directory(*state_); }
   void on(wire_shard& peers) { session_ = std::move(peers.session); }
   static constexpr const char* name = "directory";
 

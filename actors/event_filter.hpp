@@ -24,7 +24,7 @@ struct event_selection {
 
 /// INVALID_PARAMS (field "types") for a name that the contract does not know, FORBIDDEN for what
 /// the role may not see: app sees breaker_* only. Absent types: everything that the role may see
-/// but session_touched.
+/// but session_touched and calls_tallied.
 [[nodiscard]] inline core::result<event_selection> select_events(
     const core::caller& who, const std::vector<std::string_view>& types,
     std::string_view tenant_id) {
@@ -33,18 +33,18 @@ struct event_selection {
   out.tenant_id = tenant_id;
   const bool breakers_only = who.role == core::role::app;
   for (const auto type : types) {
-    if (!core::is_contract_event_type(type))
-      return core::fail(core::error_code::INVALID_PARAMS, "types", "event_type");
+    const auto known = core::parse_event_type(type);
+    if (!known) return core::fail(core::error_code::INVALID_PARAMS, "types", "event_type");
     if (breakers_only && !type.starts_with("breaker_"))
       return core::fail(core::error_code::FORBIDDEN, "types");
-    if (const auto known = core::parse_event_type(type))
-      out.types.set(static_cast<std::size_t>(*known));
+    out.types.set(static_cast<std::size_t>(*known));
   }
   if (!types.empty()) return out;
   for (std::size_t i = 0; i < core::event_type_count; ++i) {
     const auto type = static_cast<core::event_type>(i);
     out.types[i] = breakers_only ? core::to_string(type).starts_with("breaker_")
-                                 : type != core::event_type::session_touched;
+                                 : type != core::event_type::session_touched &&
+                                       type != core::event_type::calls_tallied;
   }
   return out;
 }

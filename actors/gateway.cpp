@@ -95,6 +95,7 @@ std::optional<core::error> gateway::forbidden(const core::caller& caller,
       return core::fail(core::error_code::FORBIDDEN, "service");
   }
   if (caller.tenants.empty()) return std::nullopt;
+  if (request.method == core::method::admin_forget) return core::fail(core::error_code::FORBIDDEN);
   const auto tenant = tenant_named_by(request.params);
   if (!tenant.empty() && !caller.sees_tenant(tenant))
     return core::fail(core::error_code::FORBIDDEN, "tenant_id");
@@ -121,6 +122,7 @@ std::optional<std::uint32_t> gateway::destination_of(const core::request& reques
                         [&](const core::list_sessions& p) { return by_user(p.user); },
                         [&](const core::lockout_status& p) { return by_user(p.user); },
                         [&](const core::clear_lockout& p) { return by_user(p.user); },
+                        [&](const core::forget_user& p) { return by_user(p.user); },
                         [&](const core::revoke_tenant& p) {
                           return by_byte(options_.keys->routing_byte(p.tenant_id, {}));
                         },

@@ -121,6 +121,8 @@ class gateway_voice {
   struct lock_listing;
   void stats(inbound& request);
   void info(inbound& request);
+  void take_digest(inbound& request);
+  void tell_info(const inbound& request, const std::optional<digest_answer>& digest);
   void list_breakers(inbound& request);
   void destination_down(std::uint32_t which);
   void find(inbound& request);

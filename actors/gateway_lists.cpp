@@ -267,7 +267,10 @@ void gateway_voice::query(inbound& request) {
   }
   filter.limit = params.limit;
   filter.types = selection->types;
-  if (params.types.empty()) filter.types.set();  // a query shows touches too
+  if (params.types.empty()) {  // a query shows touches too
+    filter.types.set();
+    filter.types.reset(static_cast<std::size_t>(core::event_type::calls_tallied));
+  }
   if (!params.tenant_id.empty())
     filter.tenants = {std::string(params.tenant_id)};
   else

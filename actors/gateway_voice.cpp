@@ -136,9 +136,26 @@ void gateway_voice::info(inbound& request) {
   if (std::get<core::info_request>(request.what.params).digest) {
     if (request.who->role != core::role::admin)
       return fail(request, core::fail(core::error_code::FORBIDDEN, "digest"));
-    return fail(request,
-                core::fail(core::error_code::INVALID_PARAMS, "digest", "not in this version"));
+    return take_digest(request);
   }
+  tell_info(request, std::nullopt);
+}
+
+/// Of the moment that the digest is of; the rest is as it is by then.
+void gateway_voice::take_digest(inbound& request) {
+  owner_->turn_ended();  // what came before on this connection goes first
+  self_->request(owner_->peers_.supervisor, whole_store_timeout, digest_request{})
+      .then(
+          [this, request](const digest_answer& answer) {
+            if (answer.why) return fail(request, *answer.why);
+            tell_info(request, answer);
+          },
+          [this, request](const caf::error&) {
+            fail(request, core::fail(core::error_code::OVERLOADED));
+          });
+}
+
+void gateway_voice::tell_info(const inbound& request, const std::optional<digest_answer>& digest) {
   struct sum {
     core::info_reply reply;
     std::size_t missing;
@@ -153,8 +170,13 @@ void gateway_voice::info(inbound& request) {
   open->reply.uptime_ms = options.clock->now_ms() - options.started_at_ms;
   open->reply.loops = options.loops;
   open->missing = owner_->peers_.shards.size() + owner_->peers_.gateways.size() + 1;
-  const auto answered = [this, open, request] {
-    if (--open->missing == 0) answer(request, open->reply);
+  const auto answered = [this, open, request, digest] {
+    if (--open->missing > 0) return;
+    if (digest) {
+      open->reply.seq = digest->seq;
+      open->reply.digest = core::to_hex(digest->digest);
+    }
+    answer(request, open->reply);
   };
   const auto lost = [answered](const caf::error&) { answered(); };
   for (const auto& shard : owner_->peers_.shards) {

@@ -6,6 +6,7 @@
 #include "actors/auth.hpp"
 #include "actors/breaker_messages.hpp"
 #include "actors/messages.hpp"
+#include "actors/stillness.hpp"
 #include "core/config/config.hpp"
 
 namespace portcullis::actors {
@@ -34,20 +35,26 @@ using lockout_actor =
                      fn<void(lockout_question)>,    // answers lockout_answer to the session actor
                      fn<void(clear_counters)>,      // a cleared lockout is committed
                      fn<locks_listed(list_locks)>,  // users with a lock, as counting began
-                     fn<locks_counted(count_locks)>,  //
-                     fn<void(policies_changed)>,      //
-                     fn<void(wire_shard)>,            // who the session actor is
-                     fn<void(crash_atom)>,            //
-                     fn<void(tick_atom)>>;            // locks and counters that end
+                     fn<locks_counted(count_locks)>,      //
+                     fn<stood_still(stand_still)>,        // no time passes, until go_on
+                     fn<lockouts_digested(take_digest)>,  //
+                     fn<void(go_on)>,                     //
+                     fn<void(log_time)>,                  // counters that ended before then may go
+                     fn<void(policies_changed)>,          //
+                     fn<void(wire_shard)>,                // who the session actor is
+                     fn<void(crash_atom)>,                //
+                     fn<void(tick_atom)>>;                // locks and counters that end
 
 using directory_actor =
     caf::typed_actor<fn<void(look_up_user)>,    // answers user_looked_up to the session actor
                      fn<void(session_listed)>,  // a session began, or was forgotten
-                     fn<users_identified(identify_users)>,  //
-                     fn<mail_counted(count_mail)>,          //
-                     fn<void(keys_changed)>,                //
-                     fn<void(wire_shard)>,                  //
-                     fn<void(crash_atom)>>;                 //
+                     fn<void(user_gone)>,       // a user is forgotten
+                     fn<users_identified(identify_users)>,         //
+                     fn<core::directory_listing(list_directory)>,  //
+                     fn<mail_counted(count_mail)>,                 //
+                     fn<void(keys_changed)>,                       //
+                     fn<void(wire_shard)>,                         //
+                     fn<void(crash_atom)>>;                        //
 
 using sources_actor =
     caf::typed_actor<fn<void(unknown_id_seen)>,   // counts distinct unknown ids of a source
@@ -73,6 +80,9 @@ using session_actor =
                      fn<sessions_counted(count_sessions)>,  //
                      fn<ring_key_answer(ring_key_question)>,  //
                      fn<shard_collected(collect_shard)>,
+                     fn<stood_still(stand_still)>,    // for the digest of the state
+                     fn<digest_taken(take_digest)>,   //
+                     fn<void(go_on)>,                 //
                      fn<void(source_limit_changed)>,  // a source's unknown ids are limited
                      fn<void(policies_changed)>,      //
                      fn<void(keys_changed)>,          //
@@ -87,13 +97,16 @@ using breaker_actor =
                      fn<void(events_committed)>,  // a batch of this actor is durable, or refused
                      fn<breakers_listed(list_breakers_after)>,
                      fn<breakers_collected(collect_breakers)>,
-                     fn<void(policies_changed)>,     //
-                     fn<void(store_state_changed)>,  // whether durable commands can be taken
-                     fn<void(store_attempts)>,       // what became of the journal's writes
-                     fn<void(wire_breakers)>,        // the other actors
-                     fn<void(crash_atom)>,           //
-                     fn<void(tick_atom)>,            // waits, permits and overrides that end
-                     fn<bool(stop_atom)>>;           // hands on all that it still holds
+                     fn<stood_still(stand_still)>,        // for the digest of the state
+                     fn<breakers_digested(take_digest)>,  //
+                     fn<void(go_on)>,                     //
+                     fn<void(policies_changed)>,          //
+                     fn<void(store_state_changed)>,       // whether durable commands can be taken
+                     fn<void(store_attempts)>,            // what became of the journal's writes
+                     fn<void(wire_breakers)>,             // the other actors
+                     fn<void(crash_atom)>,                //
+                     fn<void(tick_atom)>,                 // waits, permits and overrides that end
+                     fn<bool(stop_atom)>>;                // hands on all that it still holds
 
 using journal_actor =
     caf::typed_actor<fn<void(log_events)>,  // appends; commits when nothing more waits or enough
@@ -111,6 +124,7 @@ using journal_actor =
                      fn<commits_done(await_commits)>,     // commits what waits
                      fn<journal_collected(collect_journal)>,
                      fn<void(store_gate)>,  // the store's breaker
+                     fn<void(log_time)>,    // time has gone on: the log says so
                      fn<void(tick_atom)>,   // tells it of commits that it was not told of
                      fn<void(node_peers)>,  //
                      fn<bool(stop_atom)>>;  // commits, closes
@@ -165,6 +179,7 @@ using metrics_actor = caf::typed_actor<fn<scraped(scrape)>,    // collects from 
 
 using supervisor_actor =
     caf::typed_actor<fn<admin_answer(admin_request)>,  // reload, drain, backup, rotate_keys, crash
+                     fn<digest_answer(digest_request)>,  // of all state, at one sequence number
                      fn<bool(stop_atom)>>;  // everything has been handed on, the log is closed
 
 struct wire_shard {

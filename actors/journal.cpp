@@ -5,6 +5,7 @@
 #include "actors/handlers.hpp"
 #include "actors/shards.hpp"
 #include "actors/stopwatch.hpp"
+#include "core/event/checkpoint.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
@@ -37,6 +38,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
       [&state](store_gate& gate) { state.on(gate); },
+      [&state](log_time& wanted) { state.on(wanted); },
       [&state](tick_atom) { state.tell_attempts(); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
@@ -49,6 +51,9 @@ void journal_worker::start(journal_actor::stateful_pointer<journal_worker> self,
   options_ = std::move(options);
   tallies_.incarnation = 1;
   tallies_.replay_ns = options_.replay_ns;
+  checkpoint_seq_ = options_.log->last_seq();
+  checkpoint_at_ms_ = std::max(options_.log->last_at_ms(),
+                               options_.clock != nullptr ? options_.clock->now_ms() : 0);
 }
 
 void journal_worker::on(log_events& order) {
@@ -76,6 +81,14 @@ void journal_worker::number(event_batch& batch) {
     at_ms = std::max(at_ms, each.decided_at_ms);
     each.at_ms = at_ms;
     if (each.type() == core::event_type::session_created) each.session_seq = seq;
+    if (auto* checkpoint = std::get_if<core::checkpoint>(&each.body)) {  // alone in its batch
+      *checkpoint = core::make_checkpoint(
+          {options_.log->last_seq(), options_.log->last_at_ms(), options_.log->last_mac()},
+          *options_.signer);
+      checkpoint_seq_ = seq;
+      checkpoint_at_ms_ = at_ms;
+    }
+    if (each.type() == core::event_type::user_forgotten) traces_left_ = true;
   }
 }
 
@@ -135,6 +148,7 @@ void journal_worker::flush() {
   if (!appended.empty() && !commit(appended)) return;
   if (options_.log->in_transaction()) options_.log->rollback();  // only refused rows were in it
   if (degraded_) recover();
+  checkpoint_if_due();
   if (options_.log->wants_checkpoint()) {
     const stopwatch watch;
     const auto ok = options_.log->checkpoint();
@@ -149,6 +163,7 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
   tallies_.took(store_operation::commit, watch.ns());
   if (!dead_) attempted(static_cast<bool>(ok), watch.ns());
   if (ok) {
+    if (traces_left_) erase_traces();
     acknowledge(std::exchange(appended, {}));
     return true;
   }
@@ -165,6 +180,40 @@ void journal_worker::acknowledge(std::vector<batch_ptr> done) {
     tell_owner(batch, {batch, false, {}});
   }
   self_->send(peers_.hub, events_durable{std::move(done)});
+}
+
+/// The pages that held a forgotten user's row are not on the disk any more when it is told.
+void journal_worker::erase_traces() {
+  const stopwatch watch;
+  const auto ok = options_.log->truncate_log();
+  tallies_.took(store_operation::checkpoint, watch.ns());
+  if (ok)
+    traces_left_ = false;
+  else
+    fail(store_operation::checkpoint, ok.error());  // tried again at the next commit
+}
+
+void journal_worker::checkpoint_if_due() {
+  const auto seq = options_.log->committed_seq();
+  const bool many = seq >= checkpoint_seq_ + core::limits::checkpoint_events;
+  const bool old = seq > checkpoint_seq_ && options_.log->committed_at_ms() - checkpoint_at_ms_ >=
+                                                core::limits::checkpoint_ms;
+  if (many || old) add_checkpoint();
+}
+
+void journal_worker::add_checkpoint() {
+  if (!options_.signer || degraded_) return;
+  auto batch = std::make_shared<event_batch>();
+  core::event what;
+  what.at_ms = what.decided_at_ms = std::max(options_.clock->now_ms(), options_.log->last_at_ms());
+  what.body = core::checkpoint{};
+  batch->events.push_back(std::move(what));
+  log_events order{std::move(batch)};
+  on(order);
+}
+
+void journal_worker::on(const log_time& wanted) {
+  if (!dead_ && wanted.at_ms > options_.log->last_at_ms()) add_checkpoint();
 }
 
 void journal_worker::refuse(batch_ptr batch, const core::error& why) {

@@ -6,6 +6,8 @@
 #include <deque>
 
 #include "actors/interfaces.hpp"
+#include "core/clock.hpp"
+#include "core/crypto/sign.hpp"
 #include "store/journal.hpp"
 
 namespace portcullis::actors {
@@ -16,6 +18,8 @@ struct journal_actor_options {
   core::random_source random;
   std::function<void(const core::error&)> fatal;  // an IO error: the process must stop (hazards H9)
   std::uint64_t replay_ns = 0;
+  core::clock* clock = nullptr;
+  std::optional<core::signing_key> signer;  // absent: no checkpoints
 };
 
 class journal_worker {
@@ -35,6 +39,7 @@ class journal_worker {
   tenants_read on(const read_tenants&);
   commits_done on(const await_commits&);
   void on(const store_gate& gate);
+  void on(const log_time& wanted);
   journal_collected on(const collect_journal&);
   void on(node_peers& peers);
   bool stop();
@@ -50,6 +55,9 @@ class journal_worker {
   bool append(event_batch& batch, core::error& why);
   bool commit(std::vector<batch_ptr>& appended);
   void acknowledge(std::vector<batch_ptr> done);
+  void checkpoint_if_due();
+  void add_checkpoint();
+  void erase_traces();
   void attempted(bool good, std::uint64_t ns);
   void try_again();
   void tell_owner(const batch_ptr& batch, events_committed done);
@@ -72,6 +80,9 @@ class journal_worker {
   // To itself; the first, while degraded, and the third delayed.
   bool flush_sent_ = false, slice_sent_ = false, tell_sent_ = false;
   bool degraded_ = false, dead_ = false;
+  std::uint64_t checkpoint_seq_ = 0;  // of the last checkpoint, or of where this process began
+  core::millis checkpoint_at_ms_ = 0;
+  bool traces_left_ = false;  // of a forgotten user, in the write-ahead log
   core::error trouble_;
   std::deque<read_job> jobs_;
   monitoring::journal_tallies tallies_;

@@ -68,6 +68,7 @@ caf::result<log_queried> journal_worker::on(query_log& question) {
     out.events = std::move(query->rows());
     out.scanned_seq = query->scanned_seq();
     out.committed_seq = options_.log->committed_seq();
+    out.committed_at_ms = options_.log->committed_at_ms();
     out.at_end = out.events.size() < limit;
     promise.deliver(std::move(out));
     return true;

@@ -29,6 +29,10 @@ lockout_actor::behavior_type lockout_behaviour(lockout_self* self, lockout_optio
       [&state](clear_counters& order) { state.on(order); },
       [&state](list_locks& question) { return state.on(question); },
       [&state](count_locks& question) { return state.on(question); },
+      [&state](stand_still& order) { return state.on(order); },
+      [&state](take_digest& question) { return state.on(question); },
+      [&state](go_on& order) { state.on(order); },
+      [&state](log_time& time) { state.on(time); },
       [&state](policies_changed& change) { state.on(change); },
       [&state](wire_shard& peers) { state.on(peers); },
       [](crash_atom) { throw_on_request(); },
@@ -43,6 +47,7 @@ void lockout_shard::start(lockout_self* self, lockout_options options) {
   self_ = self;
   options_ = std::move(options);
   state_ = std::move(options_.image->lockouts);
+  log_at_ms_ = options_.image->log_at_ms;
   options_.image.reset();
   now_ms_ = options_.clock->now_ms();
 }
@@ -150,14 +155,27 @@ void lockout_shard::end_locks(const core::subject_id& subject) {
   }
 }
 
+stood_still lockout_shard::on(const stand_still& order) {
+  still_.begin(order.number, now_ms_);
+  return {};
+}
+
+lockouts_digested lockout_shard::on(const take_digest& question) const {
+  return {std::make_shared<const core::routing_digests>(
+      core::digest_lockouts(*state_, question.at_ms))};
+}
+
 void lockout_shard::tick() {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  if (still_.forgotten(now_ms_)) still_.end();
+  if (still_) return;
   std::vector<core::subject_id> due;
   for (const auto& [subject, user] : state_->users())
     if (user.lock_over(now_ms_) || user.over(now_ms_)) due.push_back(subject);
   for (const auto& subject : due) {
     end_locks(subject);
-    (void)state_->drop_if_over(subject, now_ms_);
+    // By the log's time: what is not in the digest may go.
+    (void)state_->drop_if_over(subject, std::min(now_ms_, log_at_ms_));
   }
 }
 

@@ -171,6 +171,10 @@ struct session_listed {
   core::session_slot session = core::no_slot;
   bool gone = false;
 };
+/// A user is forgotten; the user's ended sessions stay until they are purged.
+struct user_gone {
+  core::user_slot user = core::no_slot;
+};
 struct identify_users {
   std::vector<core::user_slot> users;
 };
@@ -242,6 +246,7 @@ struct log_queried {
   std::vector<core::event> events;
   std::uint64_t scanned_seq = 0;
   std::uint64_t committed_seq = 0;
+  core::millis committed_at_ms = 0;  // of that event
   bool at_end = false;
   std::optional<core::error> why;  // set: failed
 };
@@ -284,6 +289,7 @@ struct ring_key_answer {
 
 /// The state of one shard, rebuilt from the journal.
 struct shard_image {
+  core::millis log_at_ms = 0;  // of the log's last event
   std::unique_ptr<core::session_state> sessions;
   std::unique_ptr<core::directory_state> directory;
   std::unique_ptr<core::lockout_state> lockouts;
@@ -403,6 +409,7 @@ PORTCULLIS_LOCAL(locks_listed)
 PORTCULLIS_LOCAL(look_up_user)
 PORTCULLIS_LOCAL(user_looked_up)
 PORTCULLIS_LOCAL(session_listed)
+PORTCULLIS_LOCAL(user_gone)
 PORTCULLIS_LOCAL(identify_users)
 PORTCULLIS_LOCAL(users_identified)
 PORTCULLIS_LOCAL(name_subjects)

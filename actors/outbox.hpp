@@ -63,6 +63,10 @@ class outbox {
     events_in_flight_ -= batch.events.size();
     return whose;
   }
+  /// Whether anything is not yet handed over, or handed over and not yet done with.
+  [[nodiscard]] bool is_waiting() const noexcept {
+    return has_applied() || has_durable() || !in_flight_.empty();
+  }
   [[nodiscard]] std::size_t events_in_flight() const noexcept { return events_in_flight_; }
   [[nodiscard]] std::uint64_t incarnation() const noexcept { return incarnation_; }
 

@@ -30,6 +30,9 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
       [&state](count_sessions& question) { return state.on(question); },
       [&state](ring_key_question& question) { return state.on(question); },
       [&state](collect_shard& question) { return state.on(question); },
+      [&state](stand_still& order) { return state.on(order); },
+      [&state](take_digest& question) { return state.on(question); },
+      [&state](go_on& order) { state.on(order); },
       [&state](source_limit_changed& change) { state.on(change); },
       [&state](policies_changed& change) { state.on(change); },
       [&state](keys_changed& change) { state.on(change); },
@@ -51,6 +54,7 @@ void session_shard::start(session_self* self, session_options options) {
   self_ = self;
   options_ = std::move(options);
   state_ = std::move(options_.image->sessions);
+  log_at_ms_ = options_.image->log_at_ms;
   options_.image.reset();
   outbox_.emplace(options_.shard, options_.incarnation);
   tallies_.incarnation = options_.incarnation;
@@ -72,6 +76,7 @@ core::decision_input session_shard::input() const {
 }
 
 void session_shard::on(request_batch& batch) {
+  if (still_) return kept_.push_back(std::move(batch));
   now_ms_ = std::max(now_ms_, batch.now_ms);
   const std::span<inbound> all = batch.requests;
   for (std::size_t at = 0; at < all.size(); at += window_requests) {
@@ -121,6 +126,8 @@ void session_shard::take(inbound& request) {
           revoke(request, params);
         else if constexpr (std::is_same_v<params_type, core::revoke_user>)
           revoke_user(request, params);
+        else if constexpr (std::is_same_v<params_type, core::forget_user>)
+          forget_user(request, params);
         else if constexpr (std::is_same_v<params_type, core::revoke_tenant>)
           revoke_tenant(request);
         else if constexpr (std::is_same_v<params_type, core::list_sessions>)

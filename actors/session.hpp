@@ -11,6 +11,7 @@
 #include "actors/outbox.hpp"
 #include "actors/pinned.hpp"
 #include "actors/replier.hpp"
+#include "actors/stillness.hpp"
 #include "core/clock.hpp"
 #include "core/session/decide.hpp"
 
@@ -51,6 +52,9 @@ class session_shard {
   caf::result<subjects_named> on(const name_subjects& question);
   sessions_counted on(const count_sessions&);
   ring_key_answer on(const ring_key_question& question);
+  caf::result<stood_still> on(const stand_still& order);
+  caf::result<digest_taken> on(const take_digest& question);
+  void on(const go_on& order);
   shard_collected on(const collect_shard&);
   void on(const source_limit_changed& change);
   void on(policies_changed& change);
@@ -121,6 +125,10 @@ class session_shard {
   void admit(core::user_slot user, const user_looked_up& answer);
   void revoke(inbound& request, core::revoke_session& params);
   void revoke_user(inbound& request, core::revoke_user& params);
+  void forget_user(inbound& request, core::forget_user& params);
+  void forget_listed(core::user_slot user, const user_looked_up& answer);
+  [[nodiscard]] std::vector<core::session_slot> live_of(std::span<const core::session_slot> listed);
+  [[nodiscard]] core::event about_user(core::user_slot user, const inbound& request);
   void revoke_listed(core::user_slot user, const user_looked_up& answer);
   void list(inbound& request, core::list_sessions& params);
   void show_listed(core::user_slot user, const user_looked_up& answer);
@@ -145,6 +153,11 @@ class session_shard {
   [[nodiscard]] std::optional<core::subject_id> known_subject(core::user_slot user) const;
   void find_behind(core::user_slot user, const request_name& last,
                    caf::typed_response_promise<subject_found> promise);
+
+  void keep_log_time();
+  void look_whether_still();
+  void add_lockouts(const take_digest& question, const std::shared_ptr<core::shard_digests>& to,
+                    caf::typed_response_promise<digest_taken> promise);
 
   // Who waits for whom.
   [[nodiscard]] bool held(core::user_slot user, inbound& request);
@@ -198,6 +211,13 @@ class session_shard {
   std::deque<tenant_operation> tenant_operations_;
   std::optional<replier> replies_;
   std::optional<core::error> store_trouble_;
+  core::millis log_at_ms_ = 0;  // of the last event of this shard that is on the disk
+  core::millis told_log_at_ms_ = 0, asked_log_time_at_ms_ = 0;
+  bool wants_log_time_ = false;  // something has ended that only a later event lets go
+  stillness still_;
+  bool lockout_still_ = false, lockout_asked_ = false;
+  caf::typed_response_promise<stood_still> still_promise_;
+  std::vector<request_batch> kept_;  // that came while it stood still
   monitoring::shard_tallies tallies_;
 };
 

@@ -31,7 +31,9 @@ void session_shard::on(events_committed& done) {
     return;  // of a life before this one: loaded already
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   const auto waited = outbox_->done(*done.batch);
-  if (!done.batch->durable) return;
+  if (!done.refused && !done.batch->events.empty())
+    log_at_ms_ = std::max(log_at_ms_, done.batch->events.back().at_ms);
+  if (!done.batch->durable) return look_whether_still();
   if (!done.refused) {
     for (const auto& what : done.batch->events) {
       state_->apply(what);
@@ -47,6 +49,7 @@ void session_shard::on(events_committed& done) {
       finish(whose.user);
   }
   flush_soon();
+  look_whether_still();
 }
 
 /// What follows from an applied event outside the sessions themselves.
@@ -65,6 +68,15 @@ void session_shard::applied(const core::event& what) {
     case core::event_type::lockout_cleared:
       self_->send(peers_.lockout, clear_counters{what});
       break;
+    case core::event_type::user_forgotten: {
+      const auto user = state_->find_user(*what.subject);
+      self_->send(peers_.lockout, clear_counters{what});
+      self_->send(peers_.directory, user_gone{user});
+      source_locks_.erase(user);
+      tallies_.sessions_ended[static_cast<std::size_t>(end_reason::revoked)] +=
+          std::get<core::user_forgotten>(what.body).count;
+      break;
+    }
     case core::event_type::session_rotated:
       tallies_.ended(end_reason::rotated);
       break;
@@ -115,6 +127,9 @@ void session_shard::finish(core::user_slot user) {
       answer(request, core::lockout_was_cleared{true});
       break;
     }
+    case core::method::admin_forget:
+      answer(request, core::user_was_forgotten{true});
+      break;
     default:
       answer(request, core::sessions_revoked{current.count});
       break;  // NOLINT: the revocations
@@ -226,6 +241,8 @@ void session_shard::on(user_looked_up& answer) {
     case stage::listing:
       if (current.request.what.method == core::method::session_list)
         show_listed(answer.user, answer);
+      else if (current.request.what.method == core::method::admin_forget)
+        forget_listed(answer.user, answer);
       else
         revoke_listed(answer.user, answer);
       break;
@@ -291,13 +308,8 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   body.scope = core::revoke_scope::user;
   body.reason = "requested";
   body.count = 0;
-  for (const auto slot : listed.sessions) {
-    // What has run out, though the sweep has not come yet, has expired: the revocation must not
-    // take it along uncounted.
-    if (const auto found = core::sweep(*state_, slot, now_ms_);
-        found.what == core::swept::action::expire)
-      expire(slot, found.kind);
-    if (slot == except || !core::is_live(*state_, slot, now_ms_)) continue;
+  for (const auto slot : live_of(listed.sessions)) {
+    if (slot == except) continue;
     ++body.count;
     body.session_seqs.push_back(state_->at(slot).seq);
   }
@@ -308,14 +320,60 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   if (except != core::no_slot) body.except_handle = state_->at(except).handle;
   body.tenant_generation = state_->tenant(state_->user(user).tenant).generation;
   current.count = body.count;
+  auto what = about_user(user, current.request);
+  what.user_id = state_->user(user).who->user_id;
+  what.body = std::move(body);
+  std::vector<core::event> events;
+  events.push_back(std::move(what));
+  commit(user, std::move(events));
+}
+
+/// Live ones of these. What has run out, though the sweep has not come yet, has expired: what ends
+/// all must not take it along uncounted.
+std::vector<core::session_slot> session_shard::live_of(std::span<const core::session_slot> listed) {
+  std::vector<core::session_slot> live;
+  for (const auto slot : listed) {
+    if (const auto found = core::sweep(*state_, slot, now_ms_);
+        found.what == core::swept::action::expire)
+      expire(slot, found.kind);
+    if (core::is_live(*state_, slot, now_ms_)) live.push_back(slot);
+  }
+  return live;
+}
+
+core::event session_shard::about_user(core::user_slot user, const inbound& request) {
   const auto& owner = state_->user(user);
   core::event what;
   what.at_ms = what.decided_at_ms = now_ms_;
   what.tenant_id = state_->tenant(owner.tenant).name;
-  what.user_id = owner.who->user_id;
   what.subject = owner.subject;
-  what.correlation_id = correlation_of(current.request);
-  what.actor = current.request.who->name;
+  what.correlation_id = correlation_of(request);
+  what.actor = request.who->name;
+  return what;
+}
+
+void session_shard::forget_user(inbound& request, core::forget_user& params) {
+  const auto user =
+      state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
+  if (user == core::no_slot) return answer(request, core::user_was_forgotten{false});
+  if (held(user, request)) return;
+  if (!known_subject(user) || unsaved_users_.contains(user))  // nothing of it was ever kept
+    return answer(request, core::user_was_forgotten{false});
+  if (refuses_durable(request)) return;
+  begin(user, request, stage::listing);
+  self_->send(peers_.directory, look_up_user{user, {}, {}, true});
+}
+
+/// The event does not name the person: it is what stays.
+void session_shard::forget_listed(core::user_slot user, const user_looked_up& listed) {
+  auto& current = holds_[user].current;
+  core::user_forgotten body;
+  body.reason = std::get<core::forget_user>(current.request.what.params).reason;
+  for (const auto slot : live_of(listed.sessions))
+    body.session_seqs.push_back(state_->at(slot).seq);
+  body.count = body.session_seqs.size();
+  body.tenant_generation = state_->tenant(state_->user(user).tenant).generation;
+  auto what = about_user(user, current.request);
   what.body = std::move(body);
   std::vector<core::event> events;
   events.push_back(std::move(what));
@@ -418,13 +476,8 @@ void session_shard::on(lockout_answer& reply) {
     release(reply.user);
   } else {
     const auto& owner = state_->user(reply.user);
-    core::event what;
-    what.at_ms = what.decided_at_ms = now_ms_;
-    what.tenant_id = state_->tenant(owner.tenant).name;
-    what.subject = owner.subject;
+    auto what = about_user(reply.user, current.request);
     if (owner.who) what.user_id = owner.who->user_id;
-    what.correlation_id = correlation_of(current.request);
-    what.actor = current.request.who->name;
     what.body = core::lockout_cleared{
         std::string(std::get<core::clear_lockout>(current.request.what.params).reason)};
     std::vector<core::event> events;

@@ -90,6 +90,8 @@ void session_shard::expire(core::session_slot slot, core::expiry_kind kind) {
 
 void session_shard::tick() {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  if (still_.forgotten(now_ms_)) on(go_on{still_.number()});
+  if (still_) return look_whether_still();
   wheel_.advance(now_ms_, core::limits::expiries_per_tick_max, [this](core::session_slot slot) {
     const auto& s = state_->at(slot);
     if (s.status == core::session_status::none) return;
@@ -102,6 +104,11 @@ void session_shard::tick() {
         expire(slot, found.kind);
         return wheel_.add(slot, now_ms_ + 1, now_ms_);
       case core::swept::action::purge:
+        // By the log's time: what is not in the digest may go (architecture.md, Identity).
+        if (s.absolute_expires_at_ms + core::limits::tombstone_keep_ms > log_at_ms_) {
+          wants_log_time_ = true;
+          return wheel_.add(slot, now_ms_ + core::limits::log_time_again_ms, now_ms_);
+        }
         outbox_->purge(s.seq);
         self_->send(peers_.directory, session_listed{s.user, slot, true});
         signals_.erase(slot);
@@ -109,12 +116,25 @@ void session_shard::tick() {
         return;
     }
   });
+  keep_log_time();
   if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
     coalesced_at_ms_ = now_ms_;
     log_failures();
     std::erase_if(limited_sources_, [this](const auto& entry) { return entry.second <= now_ms_; });
   }
   flush();
+}
+
+/// What ended is forgotten by the log's time: where nothing happens, it is made to go on.
+void session_shard::keep_log_time() {
+  if (log_at_ms_ > told_log_at_ms_) {
+    told_log_at_ms_ = log_at_ms_;
+    self_->send(peers_.lockout, log_time{log_at_ms_});
+  }
+  if (!wants_log_time_ || now_ms_ - asked_log_time_at_ms_ < core::limits::log_time_again_ms) return;
+  wants_log_time_ = false;
+  asked_log_time_at_ms_ = now_ms_;
+  self_->send(peers_.journal, log_time{now_ms_});
 }
 
 void session_shard::log_failures() {
@@ -169,6 +189,7 @@ void session_shard::on(keys_changed& change) { options_.keys = std::move(change.
 void session_shard::on(const store_state_changed& change) {
   store_trouble_.reset();
   if (change.degraded) store_trouble_ = change.why;
+  look_whether_still();
 }
 
 void session_shard::on(wire_session& peers) { peers_ = std::move(peers); }

@@ -8,63 +8,18 @@
 #include <thread>
 
 #include "actors/shards.hpp"
-#include "core/session/check.hpp"
+#include "store/restore.hpp"
 
 namespace portcullis::actors {
 namespace {
 
-core::session_status status_of(store::session_state state) {
-  switch (state) {
-    case store::session_state::live:
-      return core::session_status::live;
-    case store::session_state::revoked:
-      return core::session_status::revoked;
-    case store::session_state::expired:
-      return core::session_status::expired;
-    case store::session_state::evicted:
-      return core::session_status::evicted;
-  }
-  __builtin_unreachable();
-}
-
-struct loaded_session {
-  core::subject_id subject;
-  core::session_record record;
-  std::vector<core::old_id> old_ids;
+struct loaded_session : store::restored_session {
+  std::string tenant_id;  // only of one whose user may not be there
 };
 
-loaded_session session_of(const store::session_record& row) {
-  loaded_session out;
-  out.subject = row.subject;
-  auto& s = out.record;
-  s.id = row.id;
-  s.handle = row.handle;
-  s.created_at_ms = row.created_at_ms;
-  s.last_seen_at_ms = row.last_seen_at_ms;
-  s.absolute_expires_at_ms = row.absolute_expires_at_ms;
-  s.seq = row.seq;
-  s.tenant_generation = static_cast<std::uint32_t>(row.tenant_generation);
-  s.version = row.version;
-  s.idle_ttl_s = static_cast<std::uint32_t>(row.idle_ttl_s);
-  s.ring_key = row.ring_key;
-  s.status = status_of(row.state);
-  if (s.status == core::session_status::live) {
-    s.present = row.fields.present;
-    s.hashes = core::keep_hashes(row.fields);
-    s.keep_sealed_ip(row.ip);
-    if (!row.data.empty()) s.need_extra().data = row.data;
-  }
-  if (row.has_predecessor) {
-    auto& extra = s.need_extra();
-    extra.has_predecessor = true;
-    extra.successor_used = row.successor_used;
-    extra.predecessor = row.predecessor;
-    extra.rotation_ring_key = row.rotation_ring_key;
-    extra.predecessor_ring_key = row.predecessor_ring_key;
-    extra.nonce = row.nonce;
-    extra.grace_ends_at_ms = row.grace_ends_at_ms;
-  }
-  for (const auto& old : row.retired) out.old_ids.push_back({old.id, old.grace_ends_at_ms});
+loaded_session loaded_of(const store::session_record& row) {
+  loaded_session out{store::session_of(row), {}};
+  if (out.record.status != core::session_status::live) out.tenant_id = row.tenant_id;
   return out;
 }
 
@@ -177,8 +132,9 @@ class shard_builder {
   void add(loaded_session&& row) {
     newest_ring_key_ = std::max(newest_ring_key_, row.record.ring_key);
     auto& image = image_of(row.record.handle.bytes[0]);
-    const auto user = image.sessions->find_user(row.subject);
-    if (user == core::no_slot) return;  // forgotten: nothing of the person is left to validate
+    auto user = image.sessions->find_user(row.subject);
+    if (user == core::no_slot)  // forgotten: ended sessions of nobody, until they are purged
+      user = image.sessions->load_user(row.subject, row.subject.bytes, row.tenant_id);
     row.record.user = user;
     image.directory->add(user, image.sessions->load_session(std::move(row.record), row.old_ids));
   }
@@ -213,7 +169,7 @@ class batch_queue final : public store::load_visitor {
     added();
   }
   void on_session(const store::session_record& row) override {
-    filling_.sessions.push_back(session_of(row));
+    filling_.sessions.push_back(loaded_of(row));
     added();
   }
   /// The reader has read all.
@@ -329,7 +285,9 @@ core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
   if (!went) return went.error();
   if (builder.newest_ring_key() > newest_ring_key)
     return core::fail(core::error_code::KEYRING_MISMATCH, {}, "newer_key_in_store");
-  return builder.take(wanted);
+  auto images = builder.take(wanted);
+  for (const auto& each : images) each->log_at_ms = log.last_at_ms();
+  return images;
 }
 
 }  // namespace portcullis::actors

@@ -78,6 +78,7 @@ supervisor_actor::behavior_type supervisor_behaviour(
   self->state.start(self, std::move(options), std::move(all));
   return {
       [self](admin_request& order) { return self->state.on(order); },
+      [self](digest_request& question) { return self->state.on(question); },
       [self](stop_atom) { return self->state.stop(); },
   };
 }

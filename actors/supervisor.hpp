@@ -72,6 +72,7 @@ class supervisor_state {
   void start(supervisor_actor::stateful_pointer<supervisor_state> self, supervisor_options options,
              node_actors all);
   caf::result<admin_answer> on(admin_request& order);
+  caf::result<digest_answer> on(const digest_request&);
   caf::result<bool> stop();
   static constexpr const char* name = "supervisor";
 
@@ -105,6 +106,27 @@ class supervisor_state {
   std::vector<std::vector<caf::actor_addr>>
       ending_;  // by shard: of a failed one, who has not ended
   std::deque<core::millis> restarts_;
+  /// A digest being taken, and who else has asked for one.
+  struct digest_round {
+    std::uint64_t number = 0;
+    std::size_t missing = 0;
+    std::optional<core::error> why;  // set: it has failed
+    std::uint64_t seq = 0;
+    core::millis at_ms = 0;
+    std::vector<core::shard_digests> shards;
+    std::vector<core::breaker_entity> breakers;
+    caf::typed_response_promise<digest_answer> promise;
+  };
+  void next_digest();
+  template <class Answer, class Actor, class Question, class Take>
+  void ask_for_digest(const Actor& whom, Question question, void (supervisor_state::*then)(),
+                      Take take);
+  void all_still();
+  void take_digests();
+  void finish_digest();
+  std::optional<digest_round> digest_;
+  std::deque<caf::typed_response_promise<digest_answer>> digests_wanted_;
+  std::uint64_t digests_ = 0;
   bool rotating_ = false;  // one at a time: each drops the key that was asked about
 };
 

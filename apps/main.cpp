@@ -47,6 +47,9 @@ int main(int argc, char** argv) {
     add_check_config(root, status);
     add_token(root, status);
     add_keys(root, status);
+    add_replay(root, status);
+    add_checkpoint(root, status);
+    add_verify(root, status);
     add_bench(root, status);
     add_version(root, status);
     add_completion(root, status);

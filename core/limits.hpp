@@ -80,6 +80,7 @@ inline constexpr std::int64_t call_duration_ms_max = 86'400'000;
 inline constexpr std::uint64_t reported_calls_max = 1'000'000;  // more than the report before
 inline constexpr std::size_t breaker_sources_max = 64;
 inline constexpr std::int64_t source_silent_ms = 900'000;  // then it makes room for another
+inline constexpr std::int64_t tally_calls_every_ms = 10'000;  // into the log
 inline constexpr std::int64_t override_ttl_s_max = 31'536'000;
 inline constexpr std::size_t breakers_due_per_tick_max = 1'024;
 
@@ -88,6 +89,11 @@ inline constexpr std::size_t commit_events_max = 1'000;
 inline constexpr std::size_t journal_queue_events_max =
     200'000;  // when full, validation fails closed
 inline constexpr std::int64_t read_slice_us = 1'000;
+
+inline constexpr std::int64_t log_time_again_ms = 30'000;  // what has ended waits so long for an event
+inline constexpr std::size_t checkpoint_events = 10'000;    // a signed checkpoint at the latest after
+inline constexpr std::int64_t checkpoint_ms = 300'000;      // or so long after an event
+inline constexpr std::int64_t stillness_ms_max = 20'000;  // while a digest is taken, requests wait
 
 // Subscriptions.
 inline constexpr std::size_t subscriptions_per_connection_max = 16;

@@ -72,6 +72,12 @@ constexpr std::array<event_row, core::event_type_count> rows = {{
      "A circuit breaker's override ended.", "authz_admin", "success"},
     {event_type::breaker_retired, true, log_level::info, component::breaker,
      "An idle circuit breaker was forgotten.", "", "success"},
+    {event_type::user_forgotten, true, log_level::warn, component::session, "A user was forgotten.",
+     "user_deleted", "success"},
+    {event_type::checkpoint, true, log_level::debug, component::store,
+     "The event log was signed up to here.", "", "success"},
+    {event_type::calls_tallied, false, log_level::trace, component::breaker, "Calls were counted.",
+     "", "success"},
 }};
 constexpr bool in_order() {
   for (std::size_t i = 0; i < rows.size(); ++i)
@@ -204,6 +210,12 @@ struct event_fields::body_fields {
     add({"event.reason", body.reason});
   }
   void operator()(const core::breaker_retired& body) const { add_breaker(body); }
+  void operator()(const core::user_forgotten& body) const {
+    add({"session.count", body.count});
+    add({"event.reason", body.reason});
+  }
+  void operator()(const core::checkpoint&) const {}
+  void operator()(const core::calls_tallied&) const {}
 
   template <class Body>
   void add_breaker(const Body& body) const {

@@ -58,6 +58,23 @@ core::result<data_folder> data_folder::enter(const std::string& path) {
   return made;
 }
 
+core::result<data_folder> data_folder::enter_to_read(const std::string& path) {
+  auto trimmed = path;
+  while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
+  data_folder made;
+  made.database_path_ = trimmed + "/portcullis.db";
+  if (access(made.database_path_.c_str(), R_OK) != 0) return unusable();
+  made.lock_ = ::open((trimmed + "/portcullis.lock").c_str(),
+                      O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (made.lock_ < 0) {
+    if (errno == EROFS || errno == EACCES) return made;
+    return unusable();
+  }
+  if (flock(made.lock_, LOCK_EX | LOCK_NB) == 0) return made;
+  if (errno == EWOULDBLOCK) return core::fail(core::error_code::DATA_DIR_IN_USE);
+  return unusable();
+}
+
 bool data_folder::in_use(const std::string& path) {
   const int lock = ::open((path + "/portcullis.lock").c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW);
   if (lock < 0) return false;

@@ -14,6 +14,10 @@ class data_folder {
   /// (0600) where it is missing. Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule "data_dir"),
   /// STORE_FULL.
   [[nodiscard]] static core::result<data_folder> enter(const std::string& path);
+  /// Locks a folder that has a database file, and makes nothing but the lock's file (on a medium
+  /// that cannot be written to, not even that). Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule
+  /// "data_dir").
+  [[nodiscard]] static core::result<data_folder> enter_to_read(const std::string& path);
   /// Whether another process holds the folder now. False where there is none.
   [[nodiscard]] static bool in_use(const std::string& path);
   data_folder(data_folder&& other) noexcept;

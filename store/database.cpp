@@ -19,6 +19,7 @@ PRAGMA temp_store=MEMORY;
 PRAGMA cache_size=-16384;
 PRAGMA wal_autocheckpoint=0;
 PRAGMA trusted_schema=OFF;
+PRAGMA secure_delete=ON;
 )sql";
 
 int note_wal_pages(void* to, sqlite3*, const char*, int pages) {
@@ -81,6 +82,25 @@ core::status database::open() {
   for (auto step :
        {&database::configure, &database::check_keyring, &database::clean_up, &database::read_end})
     if (auto done = (this->*step)(); !done) return done;
+  return core::nothing{};
+}
+
+core::status database::open_to_read() {
+  constexpr int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
+  // Without write access (and without a log to be read first) it is read as it is.
+  int rc = sqlite3_open_v2(path().c_str(), &handle_, flags | SQLITE_OPEN_READWRITE, nullptr);
+  if (rc != SQLITE_OK) return meaning_of(rc);
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
+  sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  // Exclusive: the log's index is in memory, no file is made for it.
+  rc =
+      run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;"
+          "PRAGMA trusted_schema=OFF; PRAGMA query_only=ON;");
+  if (rc != SQLITE_OK) return meaning_of(rc);
+  if (const int read = read_schema_version(handle_, version_); read != SQLITE_OK)
+    return meaning_of(read);
+  if (version_ > schema_version()) return core::fail(core::error_code::SCHEMA_TOO_NEW);
+  if (version_ < 1) return core::fail(core::error_code::STORE_INTEGRITY, {}, "schema");
   return core::nothing{};
 }
 

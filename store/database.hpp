@@ -27,6 +27,10 @@ class database {
   database& operator=(const database&) = delete;
 
   [[nodiscard]] core::status open();
+  /// Nothing is written: no migration, no checkpoint, not even of what a crash left behind.
+  [[nodiscard]] core::status open_to_read();
+  /// The schema's, of the file.
+  [[nodiscard]] int version() const noexcept { return version_; }
   [[nodiscard]] core::status append(std::span<const core::event> events,
                                     std::span<const core::user_row> users,
                                     std::span<const std::uint64_t> purged,
@@ -73,6 +77,7 @@ class database {
   core::byte_buffer body_;
   log_end end_, committed_;
   bool in_transaction_ = false;
+  int version_ = 0;
   int wal_pages_ = 0;
   std::optional<core::error> fatal_;
 };

@@ -38,6 +38,7 @@ std::uint64_t journal::last_seq() const noexcept { return db_->end().seq; }
 core::millis journal::last_at_ms() const noexcept { return db_->end().at_ms; }
 const core::digest& journal::last_mac() const noexcept { return db_->end().mac; }
 std::uint64_t journal::committed_seq() const noexcept { return db_->committed().seq; }
+core::millis journal::committed_at_ms() const noexcept { return db_->committed().at_ms; }
 
 core::status journal::append(std::span<const core::event> events,
                              std::span<const core::user_row> users,
@@ -60,6 +61,8 @@ void journal::rollback() noexcept { db_->rollback(); }
 
 bool journal::wants_checkpoint() const noexcept { return db_->wal_pages() >= wal_pages_wanted; }
 core::status journal::checkpoint() { return db_->checkpoint(SQLITE_CHECKPOINT_PASSIVE); }
+
+core::status journal::truncate_log() { return db_->checkpoint(SQLITE_CHECKPOINT_TRUNCATE); }
 
 core::result<std::optional<std::string>> journal::meta_get(std::string_view key) {
   return db_->meta_get(key);

@@ -64,6 +64,7 @@ class journal {
   [[nodiscard]] const core::digest& last_mac() const noexcept;
   /// Of the last event that is durable.
   [[nodiscard]] std::uint64_t committed_seq() const noexcept;
+  [[nodiscard]] core::millis committed_at_ms() const noexcept;
 
   /// Adds events and what follows from them to the open transaction (the first append begins it).
   /// All or nothing: after an error the transaction is as before this call, or, when
@@ -101,6 +102,10 @@ class journal {
   /// Tenants always come all. Not within a transaction (bug). Errors: STORE_INTEGRITY (a row is not
   /// what this program writes), STORE_UNAVAILABLE.
   [[nodiscard]] core::status load(const routing_set& routing, load_visitor& visitor);
+  /// The same, and leaves nothing in the write-ahead log, so that what was deleted is gone from the
+  /// disk (deleted rows are overwritten). Errors: as checkpoint().
+  [[nodiscard]] core::status truncate_log();
+
   /// The tenants alone. Otherwise as load().
   [[nodiscard]] core::status load_tenants(load_visitor& visitor);
 

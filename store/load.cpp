@@ -6,6 +6,7 @@
 #include "store/database.hpp"
 #include "store/display.hpp"
 #include "store/journal.hpp"
+#include "store/load.hpp"
 #include "store/require.hpp"
 
 namespace portcullis::store {
@@ -229,20 +230,28 @@ core::status read_sources(database& db, breaker_visitor& visitor) {
 
 }  // namespace
 
+core::status load_all(database& db, const routing_set& routing, load_visitor& visitor) {
+  if (auto done = read_tenants(db, visitor); !done) return done;
+  if (auto done = load_users(db, routing, visitor); !done) return done;
+  if (auto done = load_lockouts(db, routing, visitor); !done) return done;
+  return load_sessions(db, routing, visitor);
+}
+
+core::status load_all_breakers(database& db, breaker_visitor& visitor) {
+  if (auto done = read_breakers(db, visitor); !done) return done;
+  return read_sources(db, visitor);
+}
+
 core::status journal::load_breakers(breaker_visitor& visitor) {
   if (db_->fatal()) return *db_->fatal();
   require(!db_->in_transaction(), "load_breakers reads what is committed");
-  if (auto done = read_breakers(*db_, visitor); !done) return done;
-  return read_sources(*db_, visitor);
+  return load_all_breakers(*db_, visitor);
 }
 
 core::status journal::load(const routing_set& routing, load_visitor& visitor) {
   if (db_->fatal()) return *db_->fatal();
   require(!db_->in_transaction(), "load reads what is committed");
-  if (auto done = read_tenants(*db_, visitor); !done) return done;
-  if (auto done = load_users(*db_, routing, visitor); !done) return done;
-  if (auto done = load_lockouts(*db_, routing, visitor); !done) return done;
-  return load_sessions(*db_, routing, visitor);
+  return load_all(*db_, routing, visitor);
 }
 
 core::status journal::load_tenants(load_visitor& visitor) {

@@ -96,8 +96,8 @@ int projection::prepare(sqlite3* db) {
        "UPDATE sessions SET version=?2,data=?3,last_seen_at_ms=max(last_seen_at_ms,?4) WHERE "
        "seq=?1 AND state=0"},
       {&end_,
-       "UPDATE sessions SET state=?2,ended_seq=?3,fields=NULL,ip=NULL,sealed=NULL,data=NULL WHERE "
-       "seq=?1 AND state=0"},
+       "UPDATE sessions SET state=?2,ended_seq=?3,find_ip=0,find_user_agent=0,fields=NULL,ip=NULL,"
+       "sealed=NULL,data=NULL WHERE seq=?1 AND state=0"},
       {&revoke_tenant_,
        "INSERT INTO tenants(tenant_id,generation) VALUES(?1,?2)"
        " ON CONFLICT DO UPDATE SET generation=max(generation,excluded.generation)"},
@@ -137,6 +137,7 @@ int projection::prepare(sqlite3* db) {
        "INSERT OR REPLACE INTO breaker_sources(service,breaker,source,source_epoch,highest_seq,"
        "seen,state,open_since_ms,last_report_at_ms,counts,gaps) "
        "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
+      {&forget_user_, "DELETE FROM users WHERE subject=?1"},
       {&drop_source_, "DELETE FROM breaker_sources WHERE service=?1 AND breaker=?2 AND source=?3"},
   };
   for (const auto& one : all)
@@ -312,6 +313,18 @@ int projection::on(const core::event& what, const core::lockout_ended& body) {
 int projection::on(const core::event& what, const core::lockout_cleared&) {
   clear_locks_.bind_blob(1, subject_of(what));
   return clear_locks_.run();
+}
+
+int projection::on(const core::event& what, const core::user_forgotten& body) {
+  for (const auto session : body.session_seqs)
+    if (const int rc = end_session(session, what, static_cast<int>(session_state::revoked));
+        rc != SQLITE_OK)
+      return rc;
+  for (auto* each : {&clear_locks_, &forget_user_}) {
+    each->bind_blob(1, subject_of(what));
+    if (const int rc = each->run(); rc != SQLITE_OK) return rc;
+  }
+  return SQLITE_OK;
 }
 
 int projection::end_session(std::uint64_t session, const core::event& what, int state) {

@@ -42,7 +42,10 @@ class projection {
   }
   int on(const core::event& what, const core::breaker_override_set& body);
   int on(const core::event& what, const core::breaker_retired& body);
+  int on(const core::event& what, const core::user_forgotten& body);
   // These leave no state behind.
+  int on(const core::event&, const core::checkpoint&) { return SQLITE_OK; }
+  int on(const core::event&, const core::calls_tallied&) { return SQLITE_OK; }
   int on(const core::event&, const core::breaker_would_open&) { return SQLITE_OK; }
   int on(const core::event&, const core::validation_signalled&) { return SQLITE_OK; }
   int on(const core::event&, const core::source_limited&) { return SQLITE_OK; }
@@ -60,7 +63,7 @@ class projection {
   statement insert_session_, touch_, retire_predecessor_, retire_current_, end_graces_, rotate_,
       trim_retired_, successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_,
       unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_, move_breaker_,
-      override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_;
+      override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_, forget_user_;
 };
 
 /// The column `counts` of breaker_sources: results, then durations, eight bytes each, low byte

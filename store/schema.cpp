@@ -55,7 +55,13 @@ CREATE TABLE breaker_sources(
 // Index i brings version i to i + 1. Only ever appended to.
 constexpr std::array migrations = {version_1, version_2};
 
-int read_version(sqlite3* db, int& version) {
+int run(sqlite3* db, const std::string& sql) {
+  return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
+}
+
+}  // namespace
+
+int read_schema_version(sqlite3* db, int& version) {
   statement query;
   if (const int rc = query.prepare(db, "PRAGMA user_version"); rc != SQLITE_OK) return rc;
   if (const int rc = query.step(); rc != SQLITE_ROW) return rc;
@@ -63,17 +69,11 @@ int read_version(sqlite3* db, int& version) {
   return SQLITE_OK;
 }
 
-int run(sqlite3* db, const std::string& sql) {
-  return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
-}
-
-}  // namespace
-
 int schema_version() noexcept { return static_cast<int>(migrations.size()); }
 
 core::status migrate(sqlite3* db) {
   int version = 0;
-  if (const int rc = read_version(db, version); rc != SQLITE_OK) return meaning_of(rc);
+  if (const int rc = read_schema_version(db, version); rc != SQLITE_OK) return meaning_of(rc);
   if (version > schema_version()) return core::fail(core::error_code::SCHEMA_TOO_NEW);
   if (version < 0) return core::fail(core::error_code::STORE_INTEGRITY, {}, "schema");
   for (; version < schema_version(); ++version) {

@@ -145,7 +145,8 @@ void node::spawn_actors() {
       actors::journal_behaviour,
       actors::journal_actor_options{
           log_, static_cast<std::uint32_t>(hosts_.size()), buffered_random,
-          [](const core::error&) { die("The journal's file has failed."); }, replay_ns_});
+          [](const core::error&) { die("The journal's file has failed."); }, replay_ns_, &clock_,
+          keys_->checkpoints()});
   log_.reset();  // the journal's thread owns it from here on
   all_.log = system_->spawn(actors::log_behaviour);
   all_.sources = spawn_sources();

@@ -48,6 +48,14 @@ event_body transition(const breaker_transition& what) {
   return body;
 }
 
+void mark_late(event_body& what) {
+  std::visit(
+      [](auto& body) {
+        if constexpr (requires { body.late; }) body.late = true;
+      },
+      what);
+}
+
 }  // namespace
 
 observed_breaker::observed_breaker(std::string service, std::string breaker, millis now_ms)
@@ -200,6 +208,7 @@ void observed_breaker::take_transition(breaker_source& source, const observe_bre
   const auto open_ms = tallies_.open_ms;
   moved(source, report.source, change.from, change.to, change.at_ms, now_ms, out);
   if (how == counting::late) {  // what it is now began after that
+    mark_late(out.back());
     source.state = state;
     source.open_since_ms = open_since_ms;
     tallies_.open_ms = open_ms;

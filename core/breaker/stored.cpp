@@ -62,13 +62,13 @@ void stored_breakers::put(breaker_source_record row) {
 
 void stored_breakers::apply(const event& what) {
   if (auto record = record_after(what)) return add(std::move(*record));
-  if (const auto* set = std::get_if<breaker_override_set>(&what.body)) return apply(what, *set);
+  if (const auto* set = std::get_if<breaker_override_set>(&what.body))
+    return apply_override(need(set->service, set->breaker).record, what, *set);
   if (const auto* retired = std::get_if<breaker_retired>(&what.body))
     places_.erase({retired->service, retired->breaker});
 }
 
-void stored_breakers::apply(const event& what, const breaker_override_set& body) {
-  auto& record = need(body.service, body.breaker).record;
+void apply_override(breaker_record& record, const event& what, const breaker_override_set& body) {
   record.epoch = body.epoch;
   if (record.override_.mode != body.mode) {
     record.cause = breaker_cause::override_set;

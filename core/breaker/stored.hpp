@@ -21,6 +21,9 @@ struct stored_breaker {
 /// event is none, or depends on what was there (breaker_override_set).
 [[nodiscard]] std::optional<breaker_record> record_after(const event& what);
 
+/// What breaker_override_set makes of the record that was there.
+void apply_override(breaker_record& record, const event& what, const breaker_override_set& body);
+
 /// In the order of their first event. One thread.
 class stored_breakers {
  public:
@@ -33,7 +36,6 @@ class stored_breakers {
  private:
   using name = std::pair<std::string, std::string>;
   stored_breaker& need(const std::string& service, const std::string& breaker);
-  void apply(const event& what, const breaker_override_set& body);
 
   std::vector<stored_breaker> all_;  // also what was retired, until take()
   std::map<name, std::size_t> places_;

@@ -44,6 +44,7 @@ namespace portcullis::core {
   X(admin_reload, "admin.reload", N)                   \
   X(admin_drain, "admin.drain", N)                     \
   X(admin_backup, "admin.backup", N)                   \
+  X(admin_forget, "admin.forget", N)                   \
   X(admin_rotate_keys, "admin.rotate_keys", N)         \
   X(admin_crash, "admin.crash", N)
 
@@ -60,7 +61,8 @@ inline constexpr std::size_t method_count = 0 PORTCULLIS_METHODS(X);
 /// Whether it goes over the whole store: it takes as long as that takes, and no request deadline
 /// ends it.
 [[nodiscard]] constexpr bool goes_over_the_store(method value) noexcept {
-  return value == method::admin_backup || value == method::admin_rotate_keys;
+  return value == method::admin_backup || value == method::admin_forget ||
+         value == method::admin_rotate_keys;
 }
 /// Whether the role may call the method at all; what it may see is narrowed further by tenants and
 /// services.

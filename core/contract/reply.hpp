@@ -155,6 +155,9 @@ struct backed_up {
   std::string_view path;
   std::uint64_t seq = 0, bytes = 0;
 };
+struct user_was_forgotten {
+  bool forgotten = false;
+};
 struct keys_rotated {
   std::uint64_t keys = 0;
 };
@@ -168,6 +171,7 @@ using reply = std::variant<session_valid, session_invalid, session_made, session
                            lockout_page, lockout_was_cleared, permit_granted, permit_denied,
                            breaker_position, calls_counted, report_observed, breaker_status,
                            breaker_page, subscribed, event_page, done, version_reply, info_reply,
-                           connection_page, logged_in, reloaded, backed_up, keys_rotated, failed>;
+                           connection_page, logged_in, reloaded, backed_up, user_was_forgotten, keys_rotated,
+                           failed>;
 
 }  // namespace portcullis::core

@@ -161,6 +161,10 @@ struct drain {};
 struct backup {
   std::string_view path;
 };
+struct forget_user {
+  user_name user;
+  std::string_view reason;
+};
 struct rotate_keys {};
 struct crash_actor {
   std::string_view actor;
@@ -173,7 +177,7 @@ using request_params =
                  report_calls, observe_breaker, breaker_question, list_breakers, override_breaker,
                  reset_breaker, subscribe_events, unsubscribe_events, query_events, ping,
                  version_request, info_request, list_connections, login, reload_config, drain,
-                 backup, rotate_keys, crash_actor>;
+                 backup, forget_user, rotate_keys, crash_actor>;
 
 struct request {
   core::method method = core::method::server_ping;

@@ -15,6 +15,19 @@ void to_little_endian(std::uint64_t value, std::uint8_t* out, int bytes) noexcep
 
 }  // namespace
 
+running_sha256::running_sha256() noexcept { SHA256_Init(&state_); }
+
+running_sha256& running_sha256::add(byte_view part) noexcept {
+  SHA256_Update(&state_, part.data(), part.size());
+  return *this;
+}
+
+digest running_sha256::finish() noexcept {
+  digest out;
+  SHA256_Final(out.data(), &state_);
+  return out;
+}
+
 digest sha256(byte_view message) noexcept {
   digest out;
   SHA256(message.data(), message.size(), out.data());

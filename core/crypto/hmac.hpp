@@ -14,6 +14,19 @@ using digest = byte_array<32>;
 
 [[nodiscard]] digest sha256(byte_view message) noexcept;
 
+/// SHA-256 over what comes one after the other.
+class running_sha256 {
+ public:
+  running_sha256() noexcept;
+  running_sha256& add(byte_view part) noexcept;
+  running_sha256& add(std::string_view part) noexcept { return add(as_bytes(part)); }
+  /// Once.
+  [[nodiscard]] digest finish() noexcept;
+
+ private:
+  SHA256_CTX state_;
+};
+
 class hmac_key {
  public:
   hmac_key() : hmac_key(byte_view{}) {}

@@ -11,6 +11,7 @@
 
 #include "core/breaker/types.hpp"
 #include "core/contract/types.hpp"
+#include "core/crypto/hmac.hpp"
 
 namespace portcullis::core {
 
@@ -153,6 +154,7 @@ struct breaker_transition {
   std::string source;                        // whose breaker it is that changed
   std::optional<breaker_state> to;           // where the event's name does not say it
   std::optional<millis> transitioned_at_ms;  // by the source's clock
+  bool late = false;  // told after what came later: the source's state is not this one; stored only
 };
 struct breaker_opened : breaker_transition {
   millis until_ms = 0;              // the wait's end; stored only
@@ -197,6 +199,34 @@ struct breaker_retired {
   std::uint64_t epoch = 0;
 };
 
+/// What hosted breakers counted since the record before: one a shard and
+/// limits::tally_calls_every_ms, for trying other thresholds on yesterday's calls.
+struct calls_tallied {
+  struct tally {
+    std::string service, breaker;
+    call_counts counts;
+    friend bool operator==(const tally&, const tally&) = default;
+  };
+  millis from_ms = 0;
+  std::vector<tally> tallies;
+};
+
+/// All of a user's sessions are over, and the key that opens what the log keeps of the person is
+/// destroyed. Who comes back under the same name is another subject.
+struct user_forgotten {
+  std::uint64_t count = 0;  // sessions that it ended
+  std::string reason;
+  std::uint64_t tenant_generation = 0;      // the tenant's by then
+  std::vector<std::uint64_t> session_seqs;  // the rows that end with it; not in the log
+};
+/// Signed by the node: this is what the log was, up to the event before this one.
+struct checkpoint {
+  digest mac{};                // of that event
+  millis of_at_ms = 0;         // and its time
+  byte_array<32> signer{};     // Ed25519 public key
+  byte_array<64> signature{};  // core/event/checkpoint.hpp
+};
+
 using event_body =
     std::variant<session_created, session_touched, session_rotated, session_successor_used,
                  session_rekeyed, session_updated, session_revoked, session_expired,
@@ -204,7 +234,8 @@ using event_body =
                  lockout_started, lockout_ended, lockout_cleared, source_limited, node_started,
                  node_stopped, config_reloaded, store_degraded, store_recovered, auth_failed,
                  breaker_opened, breaker_half_opened, breaker_closed, breaker_would_open,
-                 breaker_override_set, breaker_override_cleared, breaker_retired>;
+                 breaker_override_set, breaker_override_cleared, breaker_retired, user_forgotten,
+                 checkpoint, calls_tallied>;
 
 /// The alternatives of event_body, in its order.
 enum class event_type : std::uint8_t {
@@ -236,14 +267,14 @@ enum class event_type : std::uint8_t {
   breaker_would_open,
   breaker_override_set,
   breaker_override_cleared,
-  breaker_retired
+  breaker_retired,
+  user_forgotten,
+  checkpoint,
+  calls_tallied
 };
 inline constexpr std::size_t event_type_count = std::variant_size_v<event_body>;
 [[nodiscard]] std::string_view to_string(event_type type) noexcept;
-/// Names that the contract reserves for later (user_forgotten, checkpoint) are not known
-/// here, but is_contract_event_type() accepts them as filters.
 [[nodiscard]] std::optional<event_type> parse_event_type(std::string_view name) noexcept;
-[[nodiscard]] bool is_contract_event_type(std::string_view name) noexcept;
 
 struct event {
   std::uint64_t seq = 0;     // given by the journal; 0 before

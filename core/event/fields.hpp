@@ -241,7 +241,9 @@ constexpr auto transition_fields() {
           row("to", &Body::to, visibility::both, presence::given,
               "observed: the state, where the type does not say it"),
           row("transitioned_at_ms", &Body::transitioned_at_ms, visibility::both, presence::given,
-              "observed: when, by the source's clock")));
+              "observed: when, by the source's clock"),
+          row("late", &Body::late, visibility::stored, presence::given,
+              "observed: told after what came later, so that the state is not this one")));
 }
 template <class Body>
 constexpr auto waiting_fields() {
@@ -304,6 +306,31 @@ inline constexpr auto fields_of<breaker_override_cleared> = std::tuple_cat(
 
 template <>
 inline constexpr auto fields_of<breaker_retired> = breaker_fields<breaker_retired>();
+
+template <>
+inline constexpr auto fields_of<user_forgotten> = std::make_tuple(
+    row("count", &user_forgotten::count, visibility::both, presence::always,
+        "sessions that it ended"),
+    row("reason", &user_forgotten::reason, visibility::both, presence::always, "why"),
+    row("tenant_generation", &user_forgotten::tenant_generation, visibility::stored,
+        presence::given, "of the tenant by then"));
+
+template <>
+inline constexpr auto fields_of<checkpoint> =
+    std::make_tuple(row("mac", &checkpoint::mac, visibility::both, presence::always,
+                        "the chained mac of the event before"),
+                    row("of_at_ms", &checkpoint::of_at_ms, visibility::both, presence::always,
+                        "when that happened"),
+                    row("signer", &checkpoint::signer, visibility::both, presence::always,
+                        "the node's Ed25519 public key"),
+                    row("signature", &checkpoint::signature, visibility::both, presence::always,
+                        "over the event before: its seq, at_ms and mac"));
+
+template <>
+inline constexpr auto fields_of<calls_tallied> = std::make_tuple(
+    row("from_ms", &calls_tallied::from_ms, visibility::both, presence::always, "calls since then"),
+    row("tallies", &calls_tallied::tallies, visibility::both, presence::always,
+        "of each breaker that was called: `[service, breaker, counts]`"));
 
 /// Calls `each` with every row of a tuple of rows.
 template <class Rows, class Each>

@@ -87,6 +87,23 @@ void write(byte_buffer& out, const call_counts& value, as_itself) {
   out.append('}');
 }
 
+void write(byte_buffer& out, const std::vector<calls_tallied::tally>& value, as_itself form) {
+  char before = '[';
+  for (const auto& one : value) {
+    out.append(before);
+    before = ',';
+    out.append('[');
+    append_json_string(out, one.service);
+    out.append(',');
+    append_json_string(out, one.breaker);
+    out.append(',');
+    write(out, one.counts, form);
+    out.append(']');
+  }
+  if (before == '[') out.append('[');
+  out.append(']');
+}
+
 bool read_text(ondemand::value& from, std::string_view& to) {
   return from.get_string().get(to) == simdjson::SUCCESS;
 }
@@ -161,6 +178,27 @@ bool read(ondemand::value& from, call_counts& to, as_itself) {
     seen |= 1U << i;
   }
   return seen == (1U << call_result_count) - 1;
+}
+
+bool read(ondemand::value& from, std::vector<calls_tallied::tally>& to, as_itself form) {
+  ondemand::array array;
+  if (from.get_array().get(array) != simdjson::SUCCESS) return false;
+  for (auto element : array) {
+    ondemand::array parts;
+    if (element.get_array().get(parts) != simdjson::SUCCESS) return false;
+    auto& one = to.emplace_back();
+    std::size_t at = 0;
+    for (auto part : parts) {
+      ondemand::value value;
+      if (part.get(value) != simdjson::SUCCESS) return false;
+      if (at == 0 && !read(value, one.service, form)) return false;
+      if (at == 1 && !read(value, one.breaker, form)) return false;
+      if (at == 2 && !read(value, one.counts, form)) return false;
+      if (++at > 3) return false;
+    }
+    if (at != 3) return false;
+  }
+  return true;
 }
 
 bool read(ondemand::value& from, field_set& to, as_names) {

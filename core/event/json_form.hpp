@@ -60,6 +60,7 @@ void write(byte_buffer& out, const field_hashes& value, as_itself);
 void write(byte_buffer& out, const field_set& value, as_names);
 void write(byte_buffer& out, const std::vector<session_touched::touch>& value, as_itself);
 void write(byte_buffer& out, const call_counts& value, as_itself);
+void write(byte_buffer& out, const std::vector<calls_tallied::tally>& value, as_itself);
 template <class T>
 void write(byte_buffer& out, const std::optional<T>& value, as_itself form) {
   if (value)
@@ -135,6 +136,7 @@ bool read(ondemand::value& from, field_hashes& to, as_itself);
 bool read(ondemand::value& from, field_set& to, as_names);
 bool read(ondemand::value& from, std::vector<session_touched::touch>& to, as_itself);
 bool read(ondemand::value& from, call_counts& to, as_itself);
+bool read(ondemand::value& from, std::vector<calls_tallied::tally>& to, as_itself);
 template <class T>
 bool read(ondemand::value& from, std::optional<T>& to, as_itself form) {
   return read(from, to.emplace(), form);

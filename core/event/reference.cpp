@@ -19,7 +19,8 @@ std::string_view json_type() {
     return "object";
   else if constexpr (std::is_same_v<Form, as_names>)
     return "array of text";
-  else if constexpr (std::is_same_v<T, std::vector<session_touched::touch>>)
+  else if constexpr (std::is_same_v<T, std::vector<session_touched::touch>> ||
+                     std::is_same_v<T, std::vector<calls_tallied::tally>>)
     return "array";
   else if constexpr (std::is_same_v<T, bool>)
     return "boolean";

@@ -23,12 +23,11 @@ constexpr std::array<std::string_view, event_type_count> type_names = {
     "breaker_opened",       "breaker_half_opened",
     "breaker_closed",       "breaker_would_open",
     "breaker_override_set", "breaker_override_cleared",
-    "breaker_retired"};
-
-constexpr std::array<std::string_view, 2> reserved_names = {"user_forgotten", "checkpoint"};
+    "breaker_retired",      "user_forgotten",
+    "checkpoint",           "calls_tallied"};
 
 static_assert(!type_names.back().empty());
-static_assert(static_cast<std::size_t>(event_type::breaker_retired) + 1 == event_type_count);
+static_assert(static_cast<std::size_t>(event_type::calls_tallied) + 1 == event_type_count);
 
 }  // namespace
 
@@ -40,11 +39,6 @@ std::optional<event_type> parse_event_type(std::string_view name) noexcept {
   const auto* found = std::find(type_names.begin(), type_names.end(), name);
   if (found == type_names.end()) return std::nullopt;
   return static_cast<event_type>(found - type_names.begin());
-}
-
-bool is_contract_event_type(std::string_view name) noexcept {
-  return parse_event_type(name).has_value() ||
-         std::find(reserved_names.begin(), reserved_names.end(), name) != reserved_names.end();
 }
 
 std::string_view to_string(revoke_scope scope) noexcept {

@@ -90,7 +90,8 @@ void lockout_state::apply(const event& what) {
     }
     if (found->second.sources.empty() && found->second.whole.failed_attempts == 0)
       users_.erase(found);
-  } else if (std::holds_alternative<lockout_cleared>(what.body)) {
+  } else if (std::holds_alternative<lockout_cleared>(what.body) ||
+             std::holds_alternative<user_forgotten>(what.body)) {
     users_.erase(*what.subject);
   }
 }
@@ -114,6 +115,10 @@ bool lockout_state::drop_if_over(const subject_id& subject, millis now_ms) {
   if (!found->second.over(now_ms)) return false;
   users_.erase(found);
   return true;
+}
+
+void lockout_state::drop_over(millis now_ms) {
+  std::erase_if(users_, [&](const auto& entry) { return entry.second.over(now_ms); });
 }
 
 std::size_t lockout_state::locked(millis now_ms) const {

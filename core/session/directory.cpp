@@ -34,11 +34,14 @@ void directory_state::remove(std::uint32_t user, std::uint32_t session) {
   (after != none ? sessions_.need(after).before : owner.last) = before;
 }
 
+void directory_state::forget(std::uint32_t user) {
+  if (sealed_.has(user)) sealed_.drop(user);
+  if (auto* known = users_.find(user)) known->who.reset();
+}
+
 std::vector<std::uint32_t> directory_state::sessions(std::uint32_t user) const {
   std::vector<std::uint32_t> list;
-  const auto* owner = users_.find(user);
-  if (owner == nullptr) return list;
-  for (auto at = owner->first; at != none; at = sessions_.find(at)->after) list.push_back(at);
+  each_session(user, [&](std::uint32_t session) { list.push_back(session); });
   return list;
 }
 

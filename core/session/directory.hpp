@@ -18,8 +18,18 @@ class directory_state {
   /// Adds a session at the end of its user's list.
   void add(std::uint32_t user, std::uint32_t session);
   void remove(std::uint32_t user, std::uint32_t session);
+  /// Forgets who a user is; the list of sessions stays.
+  void forget(std::uint32_t user);
   /// By creation.
   [[nodiscard]] std::vector<std::uint32_t> sessions(std::uint32_t user) const;
+  template <class Each>
+  void each_session(std::uint32_t user, Each&& each) const {
+    const auto* owner = users_.find(user);
+    if (owner == nullptr) return;
+    for (auto at = owner->first; at != slot_index::none; at = sessions_.find(at)->after) each(at);
+  }
+  /// Past the last user's slot.
+  [[nodiscard]] std::uint32_t users_end() const noexcept { return users_.end_slot(); }
 
   [[nodiscard]] bool knows(std::uint32_t user) const noexcept {
     const auto* u = users_.find(user);

@@ -109,7 +109,11 @@ result<keyring> rotate_keyring(const keyring& keys, bool oldest_in_use, const ra
 }
 
 key_material::key_material(const keyring& keys)
-    : routing_(keys.routing), lookup_(keys.lookup), source_(keys.source), chain_(keys.chain) {
+    : routing_(keys.routing),
+      lookup_(keys.lookup),
+      source_(keys.source),
+      chain_(keys.chain),
+      checkpoints_(hmac_key(keys.chain)("portcullis checkpoints")) {
   for (const auto& key : keys.ring)
     ring_.push_back({key.id, hmac_key(derive(key.secret, "portcullis session id")),
                      hmac_key(derive(key.secret, "portcullis successor")),

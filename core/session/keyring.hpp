@@ -11,6 +11,7 @@
 #include "core/contract/types.hpp"
 #include "core/crypto/aead.hpp"
 #include "core/crypto/hmac.hpp"
+#include "core/crypto/sign.hpp"
 #include "core/event/event.hpp"
 #include "core/random.hpp"
 #include "core/result.hpp"
@@ -68,11 +69,14 @@ class key_material {
   /// A source is an IPv4 address or an IPv6 /64.
   [[nodiscard]] short_hash source(const ip_address& address) const noexcept;
   [[nodiscard]] const hmac_key& chain() const noexcept { return chain_; }
+  /// Signs checkpoints. Derived from the chain's key: a key file of before has it, too.
+  [[nodiscard]] const signing_key& checkpoints() const noexcept { return checkpoints_; }
   /// Tells one key file from another without telling anything of it.
   [[nodiscard]] std::string check_value() const;
 
  private:
   hmac_key routing_, lookup_, source_, chain_;
+  signing_key checkpoints_;
   std::vector<ring_entry> ring_;
 };
 

@@ -65,6 +65,10 @@ class slot_values {
   [[nodiscard]] const T* find(std::uint32_t slot) const noexcept {
     return const_cast<slot_values*>(this)->find(slot);
   }
+  /// Past every slot that has a value.
+  [[nodiscard]] std::uint32_t end_slot() const noexcept {
+    return static_cast<std::uint32_t>(blocks_.size()) * block_size;
+  }
 
  private:
   static constexpr std::uint32_t block_size = 1024;

@@ -133,6 +133,15 @@ session_slot session_state::load_session(session_record&& loaded, std::span<cons
   return slot;
 }
 
+void session_state::forget_user(user_slot user) {
+  auto& record = users_[user];
+  users_by_lookup_.erase(hash_at(record.lookup, 0), user);
+  record.lookup = {};
+  record.who.reset();
+  record.locked_until_ms = 0;
+  record.sources_locked = false;
+}
+
 void session_state::purge(session_slot slot) {
   auto& s = sessions_[slot];
   unindex_id(s.id, slot);
@@ -305,19 +314,8 @@ void session_state::on(const event& what, const session_revoked& body) {
     case revoke_scope::user: {
       const auto owner = what.subject ? find_user(*what.subject) : no_slot;
       if (owner == no_slot) return;
-      const auto excepted = body.except_handle ? find(*body.except_handle) : no_slot;
-      const bool spare = excepted != no_slot && sessions_[excepted].user == owner &&
-                         !outlived(sessions_[excepted]);
-      const auto generation = ++users_[owner].generation;
-      if (spare) sessions_[excepted].user_generation = generation;
-      // A revocation of the tenant that was applied between decision and commit has counted them
-      // already.
-      auto& tenant = tenants_[users_[owner].tenant];
-      if (body.tenant_generation != tenant.generation) return;
-      tenant.live -= body.count;
-      counts_.live -= body.count;
-      counts_.revoked += body.count;
-      return;
+      return end_user(owner, body.except_handle ? find(*body.except_handle) : no_slot, body.count,
+                      body.tenant_generation);
     }
     case revoke_scope::tenant: {
       auto& tenant = tenants_[need_tenant(what.tenant_id)];
@@ -328,6 +326,28 @@ void session_state::on(const event& what, const session_revoked& body) {
       return;
     }
   }
+}
+
+void session_state::end_user(user_slot owner, session_slot excepted, std::uint64_t count,
+                             std::uint64_t tenant_generation) {
+  const bool spare =
+      excepted != no_slot && sessions_[excepted].user == owner && !outlived(sessions_[excepted]);
+  const auto generation = ++users_[owner].generation;
+  if (spare) sessions_[excepted].user_generation = generation;
+  // A revocation of the tenant that was applied between decision and commit has counted them
+  // already.
+  auto& tenant = tenants_[users_[owner].tenant];
+  if (tenant_generation != tenant.generation) return;
+  tenant.live -= count;
+  counts_.live -= count;
+  counts_.revoked += count;
+}
+
+void session_state::on(const event& what, const user_forgotten& body) {
+  const auto owner = what.subject ? find_user(*what.subject) : no_slot;
+  if (owner == no_slot) return;
+  end_user(owner, no_slot, body.count, body.tenant_generation);
+  forget_user(owner);
 }
 
 void session_state::on(const event& what, const session_expired&) {

@@ -160,6 +160,9 @@ class session_state {
   /// Adds a loaded session; its indexes and counts, not its events.
   session_slot load_session(session_record&& loaded, std::span<const old_id> old_ids);
   void load_tenant(std::string_view name, std::uint32_t generation);
+  /// Forgets who a user is: the same name is another user from here on. The user's ended sessions
+  /// stay until they are purged.
+  void forget_user(user_slot user);
   /// Forgets an ended session.
   void purge(session_slot slot);
 
@@ -236,6 +239,9 @@ class session_state {
   void on(const event& what, const session_expired& body);
   void on(const event& what, const session_evicted& body);
   void on(const event& what, const session_reuse_detected& body);
+  void on(const event& what, const user_forgotten& body);
+  void end_user(user_slot owner, session_slot excepted, std::uint64_t count,
+                std::uint64_t tenant_generation);
   template <class Other>
   void on(const event&, const Other&) {}
 

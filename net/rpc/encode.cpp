@@ -268,6 +268,10 @@ void write(json_writer& to, const core::backed_up& reply) {
   to.raw(R"(,"bytes":)").integer(reply.bytes);
 }
 
+void write(json_writer& to, const core::user_was_forgotten& reply) {
+  to.raw(R"("forgotten":)").boolean(reply.forgotten);
+}
+
 void write(json_writer& to, const core::keys_rotated& reply) {
   to.raw(R"("keys":)").integer(reply.keys);
 }

@@ -50,6 +50,7 @@ constexpr signature signature_of(method value) noexcept {
     case method::lockout_list:
       return {0, set_of(tenant_id, limit, cursor)};
     case method::lockout_clear:
+    case method::admin_forget:
       return {set_of(tenant_id, user_id, reason), 0};
     case method::breaker_acquire:
     case method::breaker_status:
@@ -258,6 +259,8 @@ bool params_reader::dispatch(method called, core::request& out) {
       return read(to.emplace<core::drain>());
     case method::admin_backup:
       return read(to.emplace<core::backup>());
+    case method::admin_forget:
+      return read(to.emplace<core::forget_user>());
     case method::admin_rotate_keys:
       return read(to.emplace<core::rotate_keys>());
     case method::admin_crash:

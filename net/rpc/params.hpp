@@ -136,6 +136,7 @@ class params_reader {
   bool read(core::reload_config&) { return true; }
   bool read(core::drain&) { return true; }
   bool read(core::backup& out);
+  bool read(core::forget_user& out);
   bool read(core::rotate_keys&) { return true; }
   bool read(core::crash_actor& out);
 

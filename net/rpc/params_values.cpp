@@ -239,7 +239,7 @@ bool params_reader::read_types(std::vector<std::string_view>& out) {
   for (std::size_t i = index + 1; i < types.next; i = document_.at(i).next) {
     std::string_view name;
     if (!string_at(i, "types", name)) return false;
-    if (!core::is_contract_event_type(name)) return refuse(invalid("types", "event_type"));
+    if (!core::parse_event_type(name)) return refuse(invalid("types", "event_type"));
     if (out.size() == limits::event_types_per_filter_max)
       return refuse(invalid("types", "entries_max", limits::event_types_per_filter_max));
     out.push_back(name);
@@ -317,6 +317,10 @@ bool params_reader::read(core::list_lockouts& out) {
 }
 
 bool params_reader::read(core::clear_lockout& out) {
+  return read(out.user) && read_reason(out.reason);
+}
+
+bool params_reader::read(core::forget_user& out) {
   return read(out.user) && read_reason(out.reason);
 }
 

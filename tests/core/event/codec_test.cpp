@@ -199,9 +199,9 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(event_types, names_and_types_are_one_to_one) {
   for (const auto type : all_types()) EXPECT_EQ(parse_event_type(to_string(type)), type);
   EXPECT_FALSE(parse_event_type("user_forgotten"));
-  EXPECT_TRUE(is_contract_event_type("user_forgotten"));
-  EXPECT_TRUE(is_contract_event_type("session_created"));
-  EXPECT_FALSE(is_contract_event_type("session_create"));
+  EXPECT_EQ(parse_event_type("user_forgotten"), event_type::user_forgotten);
+  EXPECT_EQ(parse_event_type("session_created"), event_type::session_created);
+  EXPECT_FALSE(parse_event_type("session_create"));
 }
 
 TEST(event_reference, names_every_type_and_field) {

@@ -172,6 +172,16 @@ inline event_body body(event_type type) {
                                       breaker_state::metrics_only};
     case event_type::breaker_retired:
       return breaker_retired{"payments", "default", 9};
+    case event_type::user_forgotten:
+      return user_forgotten{2, "asked for", 3, {}};
+    case event_type::checkpoint:
+      return checkpoint{bytes<32>(1), 1'789'999'999'990, bytes<32>(2), bytes<64>(3)};
+    case event_type::calls_tallied: {
+      calls_tallied out{1'789'999'990'000, {{"payments", "default", {}}, {"mail", "smtp", {}}}};
+      out.tallies[0].counts[call_result::success] = 12;
+      out.tallies[1].counts[call_result::timeout] = 3;
+      return out;
+    }
   }
   return node_stopped{};
 }
@@ -231,6 +241,9 @@ inline event bare(event_type type) {
     X(breaker_override_set)
     X(breaker_override_cleared)
     X(breaker_retired)
+    X(user_forgotten)
+    X(checkpoint)
+    X(calls_tallied)
 #undef X
   }
   return out;

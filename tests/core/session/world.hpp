@@ -161,6 +161,21 @@ class world {
     apply(std::move(what));
     return count;
   }
+  /// What the session actor does for admin.forget.
+  void forget_user(user_slot whose) {
+    user_forgotten body;
+    for (const auto slot : directory.sessions(whose))
+      if (is_live(state, slot, now_ms)) body.session_seqs.push_back(state.at(slot).seq);
+    body.count = body.session_seqs.size();
+    body.tenant_generation = state.tenant(state.user(whose).tenant).generation;
+    event what;
+    what.decided_at_ms = now_ms;
+    what.tenant_id = state.tenant(state.user(whose).tenant).name;
+    what.subject = state.user(whose).subject;
+    what.body = std::move(body);
+    apply(std::move(what));
+    directory.forget(whose);
+  }
   [[nodiscard]] event tenant_revocation(std::string_view tenant) {
     const auto slot = state.need_tenant(tenant);
     event what;

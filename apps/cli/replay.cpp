@@ -1,0 +1,115 @@
+// `portcullis replay` and `portcullis verify`: the log of a stopped node, folded again.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+
+#include "apps/cli/secret_file.hpp"
+#include "apps/commands.hpp"
+#include "apps/log/fold.hpp"
+#include "apps/log/verify.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+struct replay_options {
+  log_place_options place;
+  std::string until;
+};
+
+int run_replay(const replay_options& given) {
+  log_moment until;
+  if (!given.until.empty()) {
+    const auto parsed = parse_moment(given.until);
+    if (!parsed) {
+      fmt::print(stderr, "portcullis: --until {}: neither a sequence number nor a time\n",
+                 given.until);
+      return exit_usage;
+    }
+    until = *parsed;
+  }
+  log_source from;
+  if (const int failed = open_log(given.place, false, from); failed >= 0) return failed;
+  core::replayed_state state;
+  const auto began = std::chrono::steady_clock::now();
+  const auto folded = fold_log(*from.file, until, state);
+  if (!folded.why.empty()) return complain(folded.why);
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  const auto& counts = state.sessions().counts();
+  fmt::print("events {}, {:.0f} a second\n", folded.events,
+             static_cast<double>(folded.events) / std::max(took.count(), 1e-6));
+  fmt::print("seq {}, {}\n", state.seq(), time_text(state.at_ms()));
+  fmt::print("sessions {} live, {} in memory; locked users {}; breakers {}\n", counts.live,
+             state.sessions().records(), state.lockouts().locked(state.at_ms()),
+             state.breakers().all().size());
+  fmt::print("{}\n", core::to_hex(state.digest()));
+  return exit_ok;
+}
+
+struct verify_options {
+  log_place_options place;
+  std::string checkpoint;
+};
+
+int run_verify(const verify_options& given) {
+  std::vector<exported_checkpoint> kept;
+  if (!given.checkpoint.empty()) {
+    std::string why;
+    const auto text = read_secret(given.checkpoint, why);
+    if (!text) return complain(why);
+    auto read = read_checkpoints(*text, why);
+    if (!read) return complain(fmt::format("{}: {}", given.checkpoint, why));
+    kept = std::move(*read);
+  }
+  log_source from;
+  if (const int failed = open_log(given.place, true, from); failed >= 0) return failed;
+  const auto report = verify_log(from, kept);
+  if (report.events > 0)
+    fmt::print("events {} to {}, {}; {} checkpoints; {} users\n", report.first_seq, report.last_seq,
+               time_text(report.last_at_ms), report.checkpoints, report.users);
+  else
+    fmt::print("no events\n");
+  for (const auto& each : report.findings) {
+    if (each.seq > 0)
+      fmt::print("wrong at seq {}: {}\n", each.seq, each.what);
+    else
+      fmt::print("wrong: {}\n", each.what);
+  }
+  if (!report.findings.empty()) return exit_failed;
+  if (!kept.empty())
+    fmt::print("the log goes on from {} checkpoint{} given, the last at {}\n", kept.size(),
+               kept.size() == 1 ? "" : "s", kept.back().of.seq);
+  fmt::print("chain, projections and users are whole\n{}\n", core::to_hex(report.digest));
+  return exit_ok;
+}
+
+}  // namespace
+
+void add_replay(CLI::App& root, int& status) {
+  auto given = std::make_shared<replay_options>();
+  auto* command = root.add_subcommand(
+      "replay", "Rebuild the state from a stopped node's log; the last line is its digest");
+  add_log_place(*command, given->place);
+  command->add_option("--until", given->until, "Stop after this sequence number, or at this time")
+      ->type_name("SEQ|TIME");
+  command->callback([given, &status] { status = run_replay(*given); });
+}
+
+void add_verify(CLI::App& root, int& status) {
+  auto given = std::make_shared<verify_options>();
+  auto* command = root.add_subcommand(
+      "verify",
+      "Check a stopped node's log: its chain, its checkpoints, and its tables against a "
+      "full replay; exit 1 when anything is wrong, and name the first wrong event");
+  add_log_place(*command, given->place);
+  command
+      ->add_option("--checkpoint", given->checkpoint,
+                   "Checkpoints kept elsewhere, one a line: they show a log that was cut or "
+                   "rolled back")
+      ->type_name("FILE");
+  command->callback([given, &status] { status = run_verify(*given); });
+}
+
+}  // namespace portcullis::apps

@@ -1,0 +1,45 @@
+// The log that a subcommand reads: whose folder, with which keys.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/session/keyring.hpp"
+#include "store/log_file.hpp"
+
+namespace CLI {
+class App;
+}
+
+namespace portcullis::apps {
+
+struct log_place_options {
+  std::string data_dir, keys_file, config;
+};
+/// --data-dir, --keys-file and --config.
+void add_log_place(CLI::App& command, log_place_options& to);
+
+/// A log that is open, and keys that fit it.
+struct log_source {
+  std::unique_ptr<store::log_file> file;
+  std::optional<core::keyring> ring;
+  std::optional<core::key_material> keys;
+};
+/// Says on standard error what is wrong and returns the exit status, or -1 and fills `to`. Without
+/// `needs_keys` the key file is not looked for.
+[[nodiscard]] int open_log(const log_place_options& from, bool needs_keys, log_source& to);
+
+/// A place in the log as people name it: a seq, or a time (ISO 8601, UTC where no zone is given, or
+/// Unix milliseconds).
+struct log_moment {
+  std::optional<std::uint64_t> seq;
+  std::optional<core::millis> at_ms;
+};
+[[nodiscard]] std::optional<log_moment> parse_moment(const std::string& text);
+/// 2026-11-29T16:12:00.123Z
+[[nodiscard]] std::string time_text(core::millis at_ms);
+/// Says it on standard error; the exit status.
+int complain(const std::string& why);
+int complain(const core::error& why, const std::string& where);
+
+}  // namespace portcullis::apps

@@ -1,0 +1,339 @@
+#include "apps/log/verify.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <unordered_map>
+
+#include "store/log_stream.hpp"
+#include "store/restore.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+using core::millis;
+
+std::string sentence(const store::log_trouble& what) {
+  using kind = store::log_trouble::kind;
+  switch (what.what) {
+    case kind::missing:
+      return "there is no such event: it was dropped, or the log does not begin where it should";
+    case kind::time:
+      return "its time is before that of the event before it";
+    case kind::mac:
+      return "its mac is not the chain's: it was changed, put in or moved";
+    case kind::body:
+      return fmt::format("it cannot be read as an event ({})", what.why.rule);
+    case kind::file:
+      return "the file is damaged here";
+    case kind::signature:
+      return "a checkpoint that this node's key did not sign";
+  }
+  return {};
+}
+
+/// The last event about each thing that a projection holds, so that a wrong row has a place.
+class last_seqs {
+ public:
+  void note(const core::event& what) {
+    if (const auto* revoked = std::get_if<core::session_revoked>(&what.body);
+        revoked != nullptr && revoked->scope == core::revoke_scope::tenant)
+      tenants_[what.tenant_id] = what.seq;
+    if (!what.subject) return;
+    switch (what.type()) {
+      case core::event_type::validation_failed:
+        if (std::get<core::validation_failed>(what.body).attempt)
+          counters_[*what.subject] = what.seq;
+        break;
+      case core::event_type::lockout_started:
+      case core::event_type::lockout_ended:
+      case core::event_type::lockout_cleared:
+        counters_[*what.subject] = what.seq;
+        break;
+      default:
+        break;  // NOLINT: the others change no counter
+    }
+  }
+  [[nodiscard]] std::uint64_t of_counter(const core::subject_id& subject) const {
+    const auto found = counters_.find(subject);
+    return found == counters_.end() ? 0 : found->second;
+  }
+  [[nodiscard]] std::uint64_t of_tenant(const std::string& tenant) const {
+    const auto found = tenants_.find(tenant);
+    return found == tenants_.end() ? 0 : found->second;
+  }
+
+ private:
+  std::map<core::subject_id, std::uint64_t> counters_;
+  std::map<std::string, std::uint64_t> tenants_;
+};
+
+class verifier {
+ public:
+  verifier(log_source& from, const std::vector<exported_checkpoint>& kept)
+      : from_(from), kept_(kept) {}
+
+  verify_report run() {
+    std::string why;
+    if (!from_.file->integrity_check(why))
+      file_trouble_ = fmt::format("the file is damaged: {}", why);
+    check_signatures();
+    read_users();
+    replay();
+    check_ends();
+    if (!stream_failed_) {
+      compare_projections();
+      report_.digest = state_.digest();
+    }
+    if (!file_trouble_.empty()) find(0, file_trouble_);
+    std::stable_sort(report_.findings.begin(), report_.findings.end(),
+                     [](const verify_finding& a, const verify_finding& b) {
+                       return (a.seq == 0 ? ~std::uint64_t{0} : a.seq) <
+                              (b.seq == 0 ? ~std::uint64_t{0} : b.seq);
+                     });
+    return std::move(report_);
+  }
+
+ private:
+  void find(std::uint64_t seq, std::string what) {
+    report_.findings.push_back({seq, std::move(what)});
+  }
+
+  void check_signatures() {
+    for (const auto& each : kept_)
+      if (!core::is_signed(each.what, each.of, from_.keys->checkpoints().verifier()))
+        find(each.of.seq + 1, "the checkpoint given was not signed by this node's key");
+  }
+
+  void read_users() {
+    std::set<core::subject_id> subjects;
+    std::set<core::byte_array<16>> lookups;
+    std::uint64_t line = 0;
+    const auto read = from_.file->read_users([&](const store::user_line& row) {
+      ++line;
+      ++report_.users;
+      const auto who = core::open_user(row.row, *from_.keys);
+      const auto wrong = [&](const char* what) {
+        find(0, fmt::format("users, row {}: {}", line, what));
+      };
+      if (!row.good) return wrong("is damaged");
+      if (!who) return wrong("cannot be opened with the key file");
+      if (from_.keys->lookup(row.row.tenant_id, who->user_id) != row.row.lookup)
+        return wrong("its look-up value is another user's");
+      if (from_.keys->routing_byte(row.row.tenant_id, who->user_id) != row.row.subject.bytes[0] ||
+          !subjects.insert(row.row.subject).second)
+        return wrong("its subject is another user's");
+      if (!lookups.insert(row.row.lookup).second) return wrong("is there twice");
+      users_.emplace(row.row.subject, who);
+    });
+    if (!read) find(0, "the table of users is damaged");
+  }
+
+  /// A session's address opens under its user's key alone: rows of users that were exchanged show.
+  void check_owner(const core::event& what) {
+    const auto* created = std::get_if<core::session_created>(&what.body);
+    if (created == nullptr || !what.subject || created->ip.empty()) return;
+    const auto found = users_.find(*what.subject);
+    if (found == users_.end() || !checked_.insert(*what.subject).second) return;
+    if (!core::open_ip(*found->second, created->ip))
+      find(what.seq, "users: the key kept for this session's user does not open it");
+  }
+
+  void replay() {
+    store::log_stream_options options;
+    options.chain = &from_.keys->chain();
+    options.mac_before = core::digest{};
+    options.signer = from_.keys->checkpoints().verifier();
+    store::log_stream events(*from_.file, options);
+    for (auto some = events.next(); !some.empty(); some = events.next()) {
+      for (const auto& each : some) {
+        if (report_.events++ == 0) report_.first_seq = each.seq;
+        if (each.type() == core::event_type::checkpoint) ++report_.checkpoints;
+        last_.note(each);
+        check_owner(each);
+        state_.apply(each);
+        report_.last_seq = each.seq;
+        report_.last_at_ms = each.at_ms;
+      }
+    }
+    last_mac_ = events.mac();
+    if (!events.trouble()) return;
+    stream_failed_ = true;
+    find(events.trouble()->seq, sentence(*events.trouble()));
+  }
+
+  /// Each kept checkpoint names an event that was there with that mac.
+  void check_ends() {
+    for (const auto& each : kept_) {
+      if (stream_failed_ && each.of.seq > report_.last_seq) continue;  // the first fault is named
+      if (each.of.seq > report_.last_seq) {
+        find(
+            report_.last_seq + 1,
+            fmt::format("the log ends here, the checkpoint given was made at {}: its tail was cut, "
+                        "or an older copy was put in its place",
+                        each.of.seq));
+        continue;
+      }
+      std::optional<core::digest> mac;
+      const auto read = from_.file->read(each.of.seq - 1, [&](const store::log_row& row) {
+        if (row.seq == each.of.seq && row.mac.size() == sizeof(core::digest))
+          std::copy(row.mac.begin(), row.mac.end(), mac.emplace().begin());
+        return false;
+      });
+      if (!read || mac != each.of.mac)
+        find(each.of.seq,
+             "the checkpoint given is of another log: what came before was written anew");
+    }
+  }
+
+  void compare_projections() {
+    if (!from_.file->is_current())
+      return find(0, "the tables are of an older version: start the node once");
+    auto restored = store::restore_projections(*from_.file);
+    if (!restored) return find(0, fmt::format("the table {} is damaged", restored.error().rule));
+    compare_sessions(*restored);
+    compare_lockouts(*restored);
+    compare_tenants(*restored);
+    compare_breakers(*restored);
+    if (report_.findings.empty() && restored->digest() != state_.digest())
+      find(report_.last_seq, "the projections are not what the log gives");
+  }
+
+  [[nodiscard]] std::map<std::uint64_t, std::string> sessions_of(
+      const core::replayed_state& state) const {
+    std::map<std::uint64_t, std::string> out;
+    const auto& sessions = state.sessions();
+    for (core::session_slot slot = 0; slot < sessions.slots_used(); ++slot)
+      if (auto bytes = core::canonical_session(sessions, slot, state_.at_ms()); !bytes.empty())
+        out.emplace(sessions.at(slot).seq, core::as_text(core::sha256(core::as_bytes(bytes))));
+    return out;
+  }
+
+  /// The first key whose values differ, or that only one has.
+  template <class Key, class Value>
+  [[nodiscard]] static std::optional<Key> first_difference(const std::map<Key, Value>& a,
+                                                           const std::map<Key, Value>& b) {
+    auto left = a.begin();
+    auto right = b.begin();
+    for (; left != a.end() && right != b.end(); ++left, ++right)
+      if (left->first != right->first || left->second != right->second)
+        return std::min(left->first, right->first);
+    if (left != a.end()) return left->first;
+    if (right != b.end()) return right->first;
+    return std::nullopt;
+  }
+
+  void compare_sessions(const core::replayed_state& restored) {
+    if (const auto seq = first_difference(sessions_of(restored), sessions_of(state_)))
+      find(*seq, "sessions: the row of the session created here is not what the log gives");
+  }
+
+  void compare_lockouts(const core::replayed_state& restored) {
+    const auto counters_of = [&](const core::replayed_state& state) {
+      std::map<core::subject_id, std::string> out;
+      for (const auto& [subject, user] : state.lockouts().users())
+        if (auto bytes = core::canonical_lockout(subject, user, state_.at_ms()); !bytes.empty())
+          out.emplace(subject, std::move(bytes));
+      return out;
+    };
+    if (const auto subject = first_difference(counters_of(restored), counters_of(state_)))
+      find(last_.of_counter(*subject),
+           "lockouts: the rows of the user of this event are not what the log gives");
+  }
+
+  void compare_tenants(const core::replayed_state& restored) {
+    const auto tenants_of = [](const core::replayed_state& state) {
+      std::map<std::string, std::uint32_t> out;
+      const auto& sessions = state.sessions();
+      for (core::tenant_slot slot = 0; slot < sessions.tenant_count(); ++slot)
+        if (const auto& each = sessions.tenant(slot); each.generation > 0)
+          out.emplace(each.name, each.generation);
+      return out;
+    };
+    if (const auto tenant = first_difference(tenants_of(restored), tenants_of(state_)))
+      find(last_.of_tenant(*tenant),
+           "tenants: the row of this event's tenant is not what the log gives");
+  }
+
+  void compare_breakers(const core::replayed_state& restored) {
+    const auto breakers_of = [](const core::replayed_state& state) {
+      std::map<core::breaker_standings::name, std::string> out;
+      for (const auto& [name, each] : state.breakers().all())
+        out.emplace(name, core::canonical(each).bytes);
+      return out;
+    };
+    if (const auto name = first_difference(breakers_of(restored), breakers_of(state_))) {
+      const auto* known = state_.breakers().find(name->first, name->second);
+      find(known == nullptr ? 0 : known->last_seq,
+           fmt::format("breakers: the row of {}/{} is not what the log gives", name->first,
+                       name->second));
+    }
+  }
+
+  log_source& from_;
+  const std::vector<exported_checkpoint>& kept_;
+  verify_report report_;
+  core::replayed_state state_;
+  last_seqs last_;
+  core::digest last_mac_{};
+  std::map<core::subject_id, core::identity_ptr> users_;
+  std::set<core::subject_id> checked_;
+  std::string file_trouble_;
+  bool stream_failed_ = false;
+};
+
+template <std::size_t N>
+bool read_bytes(const nlohmann::json& from, const char* name, core::byte_array<N>& to) {
+  const auto found = from.find(name);
+  return found != from.end() && found->is_string() &&
+         core::from_base64url(found->get<std::string>(), to);
+}
+
+}  // namespace
+
+std::optional<std::vector<exported_checkpoint>> read_checkpoints(const std::string& text,
+                                                                 std::string& why) {
+  std::vector<exported_checkpoint> out;
+  std::istringstream lines(text);
+  std::uint64_t number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+    const auto json = nlohmann::json::parse(line, nullptr, false);
+    if (!json.is_object()) {
+      why = fmt::format("line {} is no JSON object", number);
+      return std::nullopt;
+    }
+    if (json.value("type", std::string("checkpoint")) != "checkpoint") continue;
+    exported_checkpoint one;
+    const auto seq = json.find("seq");
+    const auto of_at = json.find("of_at_ms");
+    const bool whole = seq != json.end() && seq->is_number_unsigned() && of_at != json.end() &&
+                       of_at->is_number_integer() && read_bytes(json, "mac", one.what.mac) &&
+                       read_bytes(json, "signer", one.what.signer) &&
+                       read_bytes(json, "signature", one.what.signature);
+    if (!whole || seq->get<std::uint64_t>() == 0) {
+      why = fmt::format("line {} is no checkpoint", number);
+      return std::nullopt;
+    }
+    one.of = {seq->get<std::uint64_t>() - 1, of_at->get<core::millis>(), one.what.mac};
+    out.push_back(one);
+  }
+  if (out.empty()) {
+    why = "there is no checkpoint in it";
+    return std::nullopt;
+  }
+  std::sort(out.begin(), out.end(),
+            [](const auto& a, const auto& b) { return a.of.seq < b.of.seq; });
+  return out;
+}
+
+verify_report verify_log(log_source& from, const std::vector<exported_checkpoint>& kept) {
+  return verifier(from, kept).run();
+}
+
+}  // namespace portcullis::apps

@@ -1,0 +1,177 @@
+#include "store/log_file.hpp"
+
+#include "store/database.hpp"
+#include "store/load.hpp"
+#include "store/schema.hpp"
+
+namespace portcullis::store {
+namespace {
+
+constexpr std::string_view event_columns =
+    "SELECT seq,at_ms,type,subject,body,sealed,mac FROM events ";
+constexpr std::string_view user_columns =
+    "SELECT subject,lookup,tenant_id,ring_key,wrapped FROM users ";
+
+log_row row_of(const statement& from) {
+  return {from.natural(0), from.integer(1), from.text(2), from.blob(3),
+          from.text(4),    from.blob(5),    from.blob(6)};
+}
+
+user_line user_of(const statement& from) {
+  user_line out;
+  const bool subject = from.read(0, out.row.subject.bytes), lookup = from.read(1, out.row.lookup);
+  out.good = subject && lookup;
+  out.row.tenant_id = from.text(2);
+  out.row.ring_key = static_cast<std::uint32_t>(from.natural(3));
+  out.row.wrapped = core::as_text(from.blob(4));
+  return out;
+}
+
+}  // namespace
+
+log_file::log_file() = default;
+log_file::~log_file() = default;
+
+core::result<std::unique_ptr<log_file>> log_file::open(const std::string& data_dir) {
+  auto folder = data_folder::enter_to_read(data_dir);
+  if (!folder) return folder.error();
+  std::unique_ptr<log_file> made(new log_file);
+  made->db_ = std::make_unique<database>(std::move(*folder), journal_options{});
+  if (auto opened = made->db_->open_to_read(); !opened) return opened.error();
+  if (auto found = made->find_ends(); !found) return found.error();
+  return made;
+}
+
+core::status log_file::find_ends() {
+  for (auto* each : {&first_seq_, &last_seq_}) {
+    statement end;
+    const auto* sql =
+        each == &first_seq_ ? "SELECT min(seq) FROM events" : "SELECT max(seq) FROM events";
+    if (const int rc = end.prepare(db_->handle(), sql); rc != SQLITE_OK) return db_->failed(rc);
+    if (const int rc = end.step(); rc != SQLITE_ROW) return db_->failed(rc);
+    *each = end.natural(0);
+  }
+  return core::nothing{};
+}
+
+bool log_file::is_current() const noexcept { return db_->version() == schema_version(); }
+
+core::status log_file::read(std::uint64_t after, const row_reader& each) {
+  statement rows;
+  int rc =
+      rows.prepare(db_->handle(), std::string(event_columns) + "WHERE seq>?1 ORDER BY seq", false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  rows.bind(1, after);
+  while ((rc = rows.step()) == SQLITE_ROW)
+    if (!each(row_of(rows))) return core::nothing{};
+  if (rc != SQLITE_DONE) return db_->failed(rc);
+  return core::nothing{};
+}
+
+/// Damage is of whole pages: first near, then in strides that grow.
+std::uint64_t log_file::next_readable(std::uint64_t from) {
+  for (std::uint64_t stride = 1; from <= last_seq_; from += stride, stride += stride / 4 + 1) {
+    statement row;
+    if (row.prepare(db_->handle(),
+                    std::string(event_columns) + "WHERE seq>=?1 ORDER BY seq LIMIT 1",
+                    false) != SQLITE_OK)
+      return 0;
+    row.bind(1, from);
+    const int rc = row.step();
+    if (rc == SQLITE_ROW) return row.natural(0);
+    if (rc == SQLITE_DONE) return 0;
+  }
+  return 0;
+}
+
+core::result<std::uint64_t> log_file::seq_at(core::millis at_ms) {
+  // at_ms never decreases with seq.
+  std::uint64_t low = first_seq_, high = last_seq_ + 1;  // the answer is before `high`
+  while (low < high) {
+    const auto middle = low + (high - low) / 2;
+    std::optional<core::millis> found;
+    const auto read = this->read(middle - 1, [&](const log_row& row) {
+      found = row.at_ms;
+      return false;
+    });
+    if (!read) return read.error();
+    if (found && *found <= at_ms)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  return low == first_seq_ ? 0 : low - 1;
+}
+
+core::status log_file::load(load_visitor& visitor) {
+  return load_all(*db_, routing_set().set(), visitor);
+}
+
+core::status log_file::load_breakers(breaker_visitor& visitor) {
+  return load_all_breakers(*db_, visitor);
+}
+
+core::status log_file::read_users(const std::function<void(const user_line&)>& each) {
+  statement rows;
+  int rc = rows.prepare(db_->handle(), std::string(user_columns) + "ORDER BY id", false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) each(user_of(rows));
+  if (rc != SQLITE_DONE) return db_->failed(rc);
+  return core::nothing{};
+}
+
+namespace {
+
+core::result<std::optional<core::user_row>> find_row(database& db, const char* where,
+                                                     core::byte_view key) {
+  statement row;
+  if (const int rc = row.prepare(db.handle(), std::string(user_columns) + where, false);
+      rc != SQLITE_OK)
+    return db.failed(rc);
+  row.bind_blob(1, key);
+  const int rc = row.step();
+  if (rc == SQLITE_DONE) return std::optional<core::user_row>();
+  if (rc != SQLITE_ROW) return db.failed(rc);
+  auto found = user_of(row);
+  if (!found.good) return core::fail(core::error_code::STORE_INTEGRITY, {}, "users");
+  return std::optional(std::move(found.row));
+}
+
+}  // namespace
+
+core::result<std::optional<core::user_row>> log_file::find_user(
+    const core::byte_array<16>& lookup) {
+  return find_row(*db_, "WHERE lookup=?1", lookup);
+}
+
+core::result<std::optional<core::user_row>> log_file::find_user(const core::subject_id& subject) {
+  return find_row(*db_, "WHERE subject=?1", subject.bytes);
+}
+
+core::result<std::optional<std::string>> log_file::meta(std::string_view key) {
+  statement row;
+  if (const int rc = row.prepare(db_->handle(), "SELECT value FROM meta WHERE key=?1", false);
+      rc != SQLITE_OK)
+    return db_->failed(rc);
+  row.bind_text(1, key);
+  const int rc = row.step();
+  if (rc == SQLITE_DONE) return std::optional<std::string>();
+  if (rc != SQLITE_ROW) return db_->failed(rc);
+  return std::optional<std::string>(core::as_text(row.blob(0)));
+}
+
+core::status log_file::integrity_check(std::string& why) {
+  statement check;
+  if (const int rc = check.prepare(db_->handle(), "PRAGMA integrity_check(1)", false);
+      rc != SQLITE_OK)
+    return db_->failed(rc);
+  if (const int rc = check.step(); rc != SQLITE_ROW) {
+    why = sqlite3_errmsg(db_->handle());
+    return db_->failed(rc);
+  }
+  why = check.text(0);
+  if (why != "ok") return core::fail(core::error_code::STORE_INTEGRITY, {}, "file");
+  return core::nothing{};
+}
+
+}  // namespace portcullis::store

@@ -1,0 +1,75 @@
+// The log of a node that is not running, or a copy of one: read as it stands, changed by nothing.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "core/crypto/hmac.hpp"
+#include "store/journal.hpp"
+
+namespace portcullis::store {
+
+/// A row of `events` as it is in the file. Views live until the next row is read.
+struct log_row {
+  std::uint64_t seq = 0;
+  core::millis at_ms = 0;
+  std::string_view type;
+  core::byte_view subject;
+  std::string_view body;
+  core::byte_view sealed, mac;
+};
+
+/// A row of `users`, as far as it has the right form.
+struct user_line {
+  core::user_row row;
+  bool good = true;  // false: damaged
+};
+
+/// One thread. The folder is locked, as by a running node, for as long as it lives.
+class log_file {
+ public:
+  /// Errors: DATA_DIR_IN_USE (a node, or another reader, has the folder), STORE_UNAVAILABLE (rule
+  /// "data_dir": there is no portcullis.db; "io_error"), STORE_INTEGRITY (it is no store, or too
+  /// damaged to be opened), SCHEMA_TOO_NEW.
+  [[nodiscard]] static core::result<std::unique_ptr<log_file>> open(const std::string& data_dir);
+  ~log_file();
+  log_file(const log_file&) = delete;
+  log_file& operator=(const log_file&) = delete;
+
+  /// Of the rows that are there; 0 for an empty log.
+  [[nodiscard]] std::uint64_t first_seq() const noexcept { return first_seq_; }
+  [[nodiscard]] std::uint64_t last_seq() const noexcept { return last_seq_; }
+  /// Whether the file has the tables that this version reads a start from.
+  [[nodiscard]] bool is_current() const noexcept;
+
+  /// Calls `each` with the rows after `after`, by seq, until it returns false. Errors:
+  /// STORE_INTEGRITY (the file is damaged at the row after the last one told), STORE_UNAVAILABLE.
+  using row_reader = std::function<bool(const log_row&)>;
+  [[nodiscard]] core::status read(std::uint64_t after, const row_reader& each);
+  /// The first seq at or after `from` whose row can be read, past what is damaged; 0: none.
+  [[nodiscard]] std::uint64_t next_readable(std::uint64_t from);
+  /// The last event at or before this time; 0: none.
+  [[nodiscard]] core::result<std::uint64_t> seq_at(core::millis at_ms);
+
+  /// As journal::load(), of all routing bytes, and journal::load_breakers().
+  [[nodiscard]] core::status load(load_visitor& visitor);
+  [[nodiscard]] core::status load_breakers(breaker_visitor& visitor);
+  [[nodiscard]] core::status read_users(const std::function<void(const user_line&)>& each);
+  /// The row of the user with this look-up value; absent: unknown, or forgotten.
+  [[nodiscard]] core::result<std::optional<core::user_row>> find_user(
+      const core::byte_array<16>& lookup);
+  [[nodiscard]] core::result<std::optional<core::user_row>> find_user(
+      const core::subject_id& subject);
+  [[nodiscard]] core::result<std::optional<std::string>> meta(std::string_view key);
+  /// As journal::integrity_check(); `why` is SQLite's first complaint.
+  [[nodiscard]] core::status integrity_check(std::string& why);
+
+ private:
+  log_file();
+  [[nodiscard]] core::status find_ends();
+  std::unique_ptr<database> db_;
+  std::uint64_t first_seq_ = 0, last_seq_ = 0;
+};
+
+}  // namespace portcullis::store

@@ -1,0 +1,475 @@
+// The event log from outside: replay gives the live state's digest, verify finds what was changed,
+// a forgotten user is gone.
+#include <sqlite3.h>
+
+#include <fstream>
+#include <random>
+
+#include "load.hpp"
+
+namespace portcullis::e2e {
+namespace {
+
+using testing::EndsWith;
+using testing::HasSubstr;
+using testing::Not;
+
+std::string binary() { return PORTCULLIS_BINARY; }
+
+std::string last_line(const std::string& text) {
+  const auto end = text.find_last_not_of('\n');
+  if (end == std::string::npos) return {};
+  const auto begin = text.find_last_of('\n', end);
+  return text.substr(begin == std::string::npos ? 0 : begin + 1,
+                     end - (begin == std::string::npos ? 0 : begin + 1) + 1);
+}
+
+struct place {
+  std::uint64_t seq = 0;
+  std::string digest;
+};
+place digest_of(line_client& client) {
+  const auto info = client.result("server.info", {{"digest", true}});
+  return {info["seq"], info["digest"]};
+}
+
+/// The digest of a folder's log, up to `seq`.
+std::string replayed(const std::string& data_dir, std::uint64_t seq) {
+  const auto ran =
+      run(binary() + " replay --data-dir " + data_dir + " --until " + std::to_string(seq));
+  EXPECT_EQ(ran.status, 0) << ran.out;
+  return last_line(ran.out);
+}
+
+ran verify(const std::string& data_dir, const std::string& more = "") {
+  return run(binary() + " verify --data-dir " + data_dir + " " + more);
+}
+
+/// Runs SQL on a stopped node's file.
+void edit(const std::string& data_dir, const std::string& sql) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((data_dir + "/portcullis.db").c_str(), &db), SQLITE_OK);
+  char* why = nullptr;
+  EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, &why), SQLITE_OK) << why;
+  sqlite3_free(why);
+  sqlite3_close(db);
+}
+
+/// Something of everything that leaves events.
+void live_a_little(line_client& client, const std::string& tenant, int round) {
+  const auto name = [&](const char* who) { return who + std::to_string(round); };
+  const auto in = [&](const std::string& who) { return user(who, tenant); };
+  const json data = {{"tenant_id", tenant}, {"data", {{"n", round}}}};
+  const auto a = create(client, name("ada"), data)["session_id"];
+  const auto b = create(client, name("ada"), data)["session_id"];
+  const auto c = create(client, name("bob"), data)["session_id"];
+  const auto d = create(client, name("cyd"), data)["session_id"];
+  const auto next = client.result("session.rotate", {{"session_id", a}, {"context", context()}});
+  validate(client, next["session_id"]);
+  client.result("session.rotate", {{"session_id", b}, {"context", context()}, {"grace", false}});
+  client.result("session.update",
+                {{"session_id", c}, {"context", context()}, {"data", {{"k", "v"}}}});
+  for (int i = 0; i < 3; ++i) validate(client, c, context("198.51.100.7"));
+  for (int i = 0; i < 12; ++i) validate(client, d, context("198.51.100.8"));
+  client.result("session.revoke", {{"session_id", c}});
+  validate(client, b);  // reuse: the session is revoked
+  if (round % 2 == 0) {
+    auto clear = in(name("cyd"));
+    clear["reason"] = "test";
+    client.result("lockout.clear", clear);
+    client.result("session.revoke_user", in(name("ada")));
+  }
+  if (round % 3 == 0) {
+    auto forget = in(name("bob"));
+    forget["reason"] = "asked for";
+    EXPECT_EQ(client.result("admin.forget", forget)["forgotten"], true);
+  }
+  if (round % 4 == 3) client.result("session.revoke_tenant", {{"tenant_id", tenant}});
+  const auto service = "svc" + std::to_string(round % 3);
+  for (int i = 0; i < 25; ++i)
+    client.result("breaker.report",
+                  {{"service", service}, {"outcome", "failure"}, {"duration_ms", 5}});
+  client.result("breaker.override", {{"service", service},
+                                     {"mode", round % 2 == 0 ? "forced_open" : "none"},
+                                     {"reason", "drill"}});
+  client.result("breaker.observe", {{"service", "watched"},
+                                    {"source", "app" + std::to_string(round % 2)},
+                                    {"source_epoch", 1},
+                                    {"seq", round + 1},
+                                    {"state", round % 2 == 0 ? "open" : "half_open"},
+                                    {"counts", {{"success", round}}}});
+}
+
+TEST(the_log, invariant_12_replay_gives_the_live_digest_on_one_shard_and_on_four) {
+  for (const auto loops : {1, 4}) {
+    server node({.set = {"server.loops=" + std::to_string(loops)}});
+    std::vector<place> seen;
+    for (int round = 0; round < 8; ++round) {
+      auto client = node.connect();
+      live_a_little(client, "t" + std::to_string(round % 2), round);
+      seen.push_back(digest_of(client));
+      EXPECT_EQ(digest_of(client).digest, seen.back().digest) << "nothing has happened";
+      if (round == 3) EXPECT_EQ(node.terminate(), 0);
+      if (round == 3) ASSERT_TRUE(node.start());
+      if (round == 5) node.restart();
+    }
+    {
+      auto client = node.connect();
+      seen.push_back(digest_of(client));
+    }
+    node.kill_at_once();
+    for (const auto& each : seen) EXPECT_EQ(replayed(node.data_dir(), each.seq), each.digest);
+    const auto checked = verify(node.data_dir());
+    EXPECT_EQ(checked.status, 0) << checked.out;
+    EXPECT_EQ(last_line(checked.out), replayed(node.data_dir(), seen.back().seq));
+  }
+}
+
+TEST(the_log, the_digest_is_the_same_after_what_has_ended_was_expired_evicted_and_purged) {
+  server node(
+      {.set = {"session.max_sessions_per_user=2", "session.on_cap=evict_oldest",
+               "session.idle_ttl_s=2", "session.absolute_ttl_s=2", "session.touch_granularity_s=1",
+               "lockout.window_s=1", "lockout.duration_s=1", "lockout.threshold=2"},
+       .own_clock = true});
+  auto client = node.connect();
+  std::vector<place> seen;
+  for (int i = 0; i < 4; ++i) create(client, "ada");
+  const auto id = create(client, "bob")["session_id"];
+  for (int i = 0; i < 4; ++i) validate(client, id, context("198.51.100.9"));
+  seen.push_back(digest_of(client));
+  EXPECT_FALSE(events_at_least(client, 3, {{"types", {"session_expired"}}}).empty());
+  EXPECT_FALSE(events_at_least(client, 1, {{"types", {"lockout_ended"}}}).empty());
+  seen.push_back(digest_of(client));
+  EXPECT_EQ(node.terminate(), 0);
+  // Another boot's clock, past the tombstones.
+  node.step_clock(3600s);
+  ASSERT_TRUE(node.start());
+  auto later = node.connect();
+  create(later, "cyd");
+  ASSERT_TRUE(eventually([&] {
+    seen.push_back(digest_of(later));
+    return events(later, {{"types", {"session_expired"}}}).size() >= 3;
+  }));
+  node.kill_at_once();
+  for (const auto& each : seen) EXPECT_EQ(replayed(node.data_dir(), each.seq), each.digest);
+  EXPECT_EQ(verify(node.data_dir()).status, 0);
+}
+
+TEST(the_log, kill_9_under_load_leaves_a_whole_chain_and_the_same_digest) {
+  const int rounds = long_tests() ? 500 : 50;
+  server node({.set = {"server.loops=2"}});
+  for (int round = 0; round < rounds; ++round) {
+    place during;
+    {
+      load writing(node, 3, "round" + std::to_string(round));
+      ASSERT_TRUE(eventually([&] { return writing.acknowledged() >= 20; }));
+      auto client = node.connect();
+      during = digest_of(client);
+      const auto before = writing.acknowledged();
+      ASSERT_TRUE(eventually([&] { return writing.acknowledged() >= before + 10; }))
+          << "requests go on after a digest";
+      node.kill_at_once();
+      writing.stop();
+    }
+    EXPECT_EQ(replayed(node.data_dir(), during.seq), during.digest);
+    const auto checked = verify(node.data_dir());
+    EXPECT_EQ(checked.status, 0) << checked.out;
+    ASSERT_TRUE(node.start()) << node.log();
+    if (HasFailure()) break;
+  }
+}
+
+TEST(the_log, a_digest_is_for_administrators_and_waits_for_what_was_sent_before) {
+  server node;
+  auto client = node.connect();
+  const auto empty = digest_of(client);
+  create(client, "ada");
+  EXPECT_NE(digest_of(client).digest, empty.digest);
+  client.send(
+      R"({"jsonrpc":"2.0","id":1,"method":"session.create","params":{"tenant_id":"acme","user_id":"bob","context":{"ip":"192.0.2.1"}}})"
+      R"({"jsonrpc":"2.0","id":2,"method":"server.info","params":{"digest":true}})");
+  const auto first = client.reply(), second = client.reply();
+  const auto& info = first["id"] == 2 ? first : second;
+  EXPECT_EQ(info["result"]["digest"], digest_of(client).digest);
+}
+
+TEST(the_log, a_folder_in_use_is_refused_and_one_without_a_store_too) {
+  server node;
+  for (const char* what : {"replay", "verify"}) {
+    const auto ran = run(binary() + " " + what + " --data-dir " + node.data_dir());
+    EXPECT_EQ(ran.status, 1);
+    EXPECT_THAT(ran.out, HasSubstr("DATA_DIR_IN_USE"));
+  }
+  const auto nothing = run(binary() + " replay --data-dir " + node.folder().file("nowhere"));
+  EXPECT_EQ(nothing.status, 1);
+  EXPECT_THAT(nothing.out, HasSubstr("there is no portcullis.db"));
+  EXPECT_FALSE(std::filesystem::exists(node.folder().file("nowhere")));
+}
+
+TEST(the_log, replay_says_where_the_log_ends_and_takes_times) {
+  server node;
+  auto client = node.connect();
+  create(client, "ada");
+  const auto seen = digest_of(client);
+  const auto at_ms = now_ms();
+  create(client, "bob");
+  node.kill_at_once();
+  EXPECT_EQ(run(binary() + " replay --data-dir " + node.data_dir() + " --until 99999").status, 1);
+  const auto then =
+      run(binary() + " replay --data-dir " + node.data_dir() + " --until " + std::to_string(at_ms));
+  EXPECT_EQ(then.status, 0) << then.out;
+  EXPECT_EQ(last_line(then.out), seen.digest);
+  EXPECT_EQ(run(binary() + " replay --data-dir " + node.data_dir() + " --until soon").status, 64);
+  const auto never =
+      run(binary() + " replay --data-dir " + node.data_dir() + " --until 2001-01-01T00:00:00Z");
+  EXPECT_EQ(never.status, 0) << "before the first event";
+}
+
+/// A stopped node's folder with some history.
+class tampered : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto client = node.connect();
+    for (int round = 0; round < 3; ++round) live_a_little(client, "acme", round);
+    end = digest_of(client);
+    ASSERT_EQ(node.terminate(), 0);
+    ASSERT_EQ(verify(node.data_dir()).status, 0);
+  }
+  void expect_wrong_at(std::uint64_t seq, const std::string& more = "") {
+    const auto checked = verify(node.data_dir(), more);
+    EXPECT_EQ(checked.status, 1) << checked.out;
+    EXPECT_THAT(checked.out, HasSubstr("wrong at seq " + std::to_string(seq) + ":"));
+  }
+  server node{{.set = {"lockout.threshold=5"}}};
+  place end;
+};
+
+TEST_F(tampered, an_edited_event_is_named) {
+  edit(node.data_dir(),
+       "UPDATE events SET body=replace(body,'\"reason\":','\"reason\" :') WHERE seq=(SELECT "
+       "min(seq) FROM events WHERE type='session_revoked')");
+  sqlite3* db = nullptr;
+  sqlite3_open((node.data_dir() + "/portcullis.db").c_str(), &db);
+  sqlite3_stmt* query = nullptr;
+  sqlite3_prepare_v2(db, "SELECT min(seq) FROM events WHERE type='session_revoked'", -1, &query,
+                     nullptr);
+  sqlite3_step(query);
+  const auto seq = static_cast<std::uint64_t>(sqlite3_column_int64(query, 0));
+  sqlite3_finalize(query);
+  sqlite3_close(db);
+  expect_wrong_at(seq);
+}
+
+TEST_F(tampered, a_dropped_event_is_named) {
+  edit(node.data_dir(), "DELETE FROM events WHERE seq=7");
+  expect_wrong_at(7);
+}
+
+TEST_F(tampered, the_first_event_dropped_is_named) {
+  edit(node.data_dir(), "DELETE FROM events WHERE seq=1");
+  expect_wrong_at(1);
+}
+
+TEST_F(tampered, reordered_events_are_named) {
+  edit(node.data_dir(),
+       "UPDATE events SET seq=1000000 WHERE seq=5; UPDATE events SET seq=5 WHERE seq=6; UPDATE "
+       "events SET seq=6 WHERE seq=1000000");
+  expect_wrong_at(5);
+}
+
+TEST_F(tampered, a_projection_that_says_something_else_is_named_by_its_event) {
+  edit(node.data_dir(),
+       "UPDATE sessions SET state=0 WHERE seq=(SELECT min(seq) FROM sessions WHERE state=1)");
+  const auto checked = verify(node.data_dir());
+  EXPECT_EQ(checked.status, 1);
+  EXPECT_THAT(checked.out, HasSubstr("sessions: the row of the session created here"));
+}
+
+TEST_F(tampered, a_lock_taken_out_of_its_table_is_found) {
+  edit(node.data_dir(), "DELETE FROM lockouts");
+  const auto checked = verify(node.data_dir());
+  EXPECT_EQ(checked.status, 1);
+  EXPECT_THAT(checked.out, HasSubstr("lockouts:"));
+}
+
+TEST_F(tampered, users_that_were_exchanged_are_found) {
+  edit(node.data_dir(),
+       "CREATE TEMP TABLE t AS SELECT id,wrapped FROM users ORDER BY id LIMIT 2;"
+       "UPDATE users SET wrapped=(SELECT wrapped FROM t WHERE t.id<>users.id) WHERE id IN (SELECT "
+       "id FROM t)");
+  const auto checked = verify(node.data_dir());
+  EXPECT_EQ(checked.status, 1);
+  EXPECT_THAT(checked.out, HasSubstr("users"));
+}
+
+TEST_F(tampered, a_cut_tail_is_found_with_a_checkpoint_that_was_kept) {
+  const auto kept = node.folder().file("checkpoint.json");
+  const auto made = run(binary() + " checkpoint --data-dir " + node.data_dir() + " --out " + kept);
+  ASSERT_EQ(made.status, 0) << made.out;
+  EXPECT_EQ(verify(node.data_dir(), "--checkpoint " + kept).status, 0);
+  edit(node.data_dir(), "DELETE FROM events WHERE seq>=(SELECT max(seq)-3 FROM events)");
+  const auto unseen = verify(node.data_dir());
+  EXPECT_THAT(unseen.out, Not(HasSubstr("mac"))) << "the chain alone cannot know";
+  const auto checked = verify(node.data_dir(), "--checkpoint " + kept);
+  EXPECT_EQ(checked.status, 1);
+  EXPECT_THAT(checked.out, HasSubstr("its tail was cut"));
+}
+
+TEST_F(tampered, a_log_that_was_rolled_back_and_went_on_is_found_with_a_checkpoint) {
+  const auto copy = node.folder().file("copy");
+  std::filesystem::copy(node.data_dir(), copy);
+  ASSERT_TRUE(node.start());
+  {
+    auto client = node.connect();
+    create(client, "eve");
+  }
+  ASSERT_EQ(node.terminate(), 0);
+  const auto kept = node.folder().file("checkpoint.json");
+  ASSERT_EQ(run(binary() + " checkpoint --data-dir " + node.data_dir() + " --out " + kept).status,
+            0);
+  std::filesystem::copy(
+      copy, node.data_dir(),
+      std::filesystem::copy_options::overwrite_existing | std::filesystem::copy_options::recursive);
+  ASSERT_TRUE(node.start());
+  {
+    auto client = node.connect();
+    for (int i = 0; i < 5; ++i) create(client, "mallory");
+  }
+  ASSERT_EQ(node.terminate(), 0);
+  EXPECT_EQ(verify(node.data_dir()).status, 0);
+  const auto checked = verify(node.data_dir(), "--checkpoint " + kept);
+  EXPECT_EQ(checked.status, 1);
+  EXPECT_THAT(checked.out, HasSubstr("another log"));
+}
+
+TEST_F(tampered, a_checkpoint_that_nobody_signed_is_refused) {
+  const auto kept = node.folder().file("checkpoint.json");
+  ASSERT_EQ(run(binary() + " checkpoint --data-dir " + node.data_dir() + " --out " + kept).status,
+            0);
+  std::ifstream file(kept);
+  auto line = json::parse(file);
+  line["of_at_ms"] = line["of_at_ms"].get<std::int64_t>() + 1;
+  const auto forged = node.folder().write("forged.json", line.dump() + "\n");
+  const auto checked = verify(node.data_dir(), "--checkpoint " + forged);
+  EXPECT_EQ(checked.status, 1);
+  EXPECT_THAT(checked.out, HasSubstr("not signed"));
+  EXPECT_EQ(
+      verify(node.data_dir(), "--checkpoint " + node.folder().write("no.json", "{}\n")).status, 1);
+}
+
+// --- forgetting
+
+std::string folder_bytes(const std::string& data_dir) {
+  std::string all;
+  for (const auto& each : std::filesystem::directory_iterator(data_dir)) {
+    std::ifstream file(each.path(), std::ios::binary);
+    all.append(std::istreambuf_iterator<char>(file), {});
+  }
+  return all;
+}
+
+TEST(forgetting, a_forgotten_user_is_revoked_unknown_and_gone_from_the_disk) {
+  server node;
+  auto client = node.connect();
+  const auto id = create(client, "ada", {{"data", {{"a", 1}}}})["session_id"];
+  const auto other = create(client, "bob")["session_id"];
+  validate(client, id, context("198.51.100.9"));
+  const auto before = digest_of(client);
+  // What the row of the user holds, while it is there.
+  node.kill_at_once();
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open((node.data_dir() + "/portcullis.db").c_str(), &db), SQLITE_OK);
+  sqlite3_stmt* query = nullptr;
+  sqlite3_prepare_v2(db, "SELECT wrapped,lookup FROM users ORDER BY id LIMIT 1", -1, &query,
+                     nullptr);
+  ASSERT_EQ(sqlite3_step(query), SQLITE_ROW);
+  const auto blob = [&](int column) {
+    return std::string(static_cast<const char*>(sqlite3_column_blob(query, column)),
+                       static_cast<std::size_t>(sqlite3_column_bytes(query, column)));
+  };
+  const auto wrapped = blob(0), lookup = blob(1);
+  sqlite3_finalize(query);
+  sqlite3_close(db);
+  EXPECT_THAT(folder_bytes(node.data_dir()), HasSubstr(wrapped));
+  ASSERT_TRUE(node.start());
+  client = node.connect();
+
+  auto params = user("ada");
+  params["reason"] = "asked for";
+  EXPECT_EQ(client.result("admin.forget", params)["forgotten"], true);
+  // At once, with the node running: neither the key nor the look-up value is anywhere.
+  EXPECT_THAT(folder_bytes(node.data_dir()), Not(HasSubstr(wrapped)));
+  EXPECT_THAT(folder_bytes(node.data_dir()), Not(HasSubstr(lookup)));
+  EXPECT_EQ(client.result("admin.forget", params)["forgotten"], false);
+  EXPECT_EQ(state_of(client, id), "revoked");
+  EXPECT_EQ(state_of(client, other), "valid");
+  EXPECT_TRUE(client.result("session.list", user("ada"))["sessions"].empty());
+  EXPECT_EQ(client.result("lockout.status", user("ada"))["failed_attempts"], 0);
+  for (const auto& each : events(client)) EXPECT_NE(each.value("user_id", ""), "ada") << each;
+  const auto told = events(client, {{"types", {"user_forgotten"}}});
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0]["count"], 1);
+  EXPECT_EQ(told[0]["reason"], "asked for");
+  EXPECT_EQ(told[0]["actor"], "anonymous");
+
+  // Whoever comes back under the name is somebody else.
+  const auto again = create(client, "ada")["session_id"];
+  EXPECT_EQ(state_of(client, again), "valid");
+  EXPECT_EQ(client.result("session.list", user("ada"))["sessions"].size(), 1U);
+  const auto after = digest_of(client);
+  node.restart();
+  client = node.connect();
+  EXPECT_EQ(state_of(client, id), "revoked");
+  EXPECT_EQ(state_of(client, again), "valid");
+  EXPECT_EQ(client.result("session.list", user("ada"))["sessions"].size(), 1U);
+  node.kill_at_once();
+  EXPECT_EQ(replayed(node.data_dir(), before.seq), before.digest)
+      << "earlier states are as they were";
+  EXPECT_EQ(replayed(node.data_dir(), after.seq), after.digest);
+  EXPECT_EQ(verify(node.data_dir()).status, 0);
+}
+
+TEST(forgetting, of_a_name_that_nobody_has_is_no_error_and_leaves_no_event) {
+  server node;
+  auto client = node.connect();
+  auto params = user("nobody");
+  params["reason"] = "asked for";
+  EXPECT_EQ(client.result("admin.forget", params)["forgotten"], false);
+  EXPECT_TRUE(events(client, {{"types", {"user_forgotten"}}}).empty());
+  params.erase("reason");
+  EXPECT_EQ(client.error("admin.forget", params), "INVALID_PARAMS");
+}
+
+TEST(forgetting, creates_that_come_at_the_same_time_are_of_the_user_before_or_of_another) {
+  server node({.set = {"server.loops=2"}});
+  std::vector<json> ids;
+  auto client = node.connect();
+  create(client, "ada");
+  {
+    std::atomic<bool> stop = false;
+    std::jthread creating([&] {
+      auto mine = node.connect();
+      while (!stop) ids.push_back(create(mine, "ada")["session_id"]);
+    });
+    for (int i = 0; i < 20; ++i) {
+      auto params = user("ada");
+      params["reason"] = "again";
+      client.result("admin.forget", params);
+    }
+    stop = true;
+  }
+  std::size_t valid = 0;
+  for (const auto& id : ids) valid += state_of(client, id) == "valid";
+  EXPECT_EQ(client
+                .result("session.list",
+                        {{"tenant_id", "acme"}, {"user_id", "ada"}, {"limit", 1000}})["sessions"]
+                .size(),
+            valid);
+  const auto end = digest_of(client);
+  node.kill_at_once();
+  EXPECT_EQ(replayed(node.data_dir(), end.seq), end.digest);
+  EXPECT_EQ(verify(node.data_dir()).status, 0);
+}
+
+}  // namespace
+}  // namespace portcullis::e2e
