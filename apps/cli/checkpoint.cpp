@@ -55,9 +55,10 @@ int run_checkpoint(const checkpoint_options& given) {
 void add_checkpoint(CLI::App& root, int& status) {
   auto given = std::make_shared<checkpoint_options>();
   auto* command = root.add_subcommand(
-      "checkpoint", "Sign where a stopped node's log ends; kept elsewhere, verify --checkpoint "
-                    "shows with it that the log was cut or rolled back. A running node signs its "
-                    "log by itself: events.query {\"types\":[\"checkpoint\"]}");
+      "checkpoint",
+      "Sign where a stopped node's log ends; kept elsewhere, verify --checkpoint "
+      "shows with it that the log was cut or rolled back. A running node signs its "
+      "log by itself: events.query {\"types\":[\"checkpoint\"]}");
   add_log_place(*command, given->place);
   command->add_option("--out", given->out, "A file (default: standard output)")->type_name("FILE");
   command->callback([given, &status] { status = run_checkpoint(*given); });

@@ -34,7 +34,10 @@ void add_all(std::vector<core::config_entry>& to, std::vector<std::string> path,
 }
 
 std::vector<core::config_entry> entries_of(const json& policy) {
-  std::vector<core::config_entry> out;
+  // What a whole configuration needs beside a policy.
+  std::vector<core::config_entry> out = {
+      {{"server", "environment"}, std::string("development"), "the log"},
+      {{"auth", "mode"}, std::string("none"), "the log"}};
   const auto part = [](const json& from, const char* name) {
     const auto found = from.find(name);
     return found == from.end() ? json::object() : *found;

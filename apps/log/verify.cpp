@@ -320,6 +320,7 @@ std::optional<std::vector<exported_checkpoint>> read_checkpoints(const std::stri
       why = fmt::format("line {} is no checkpoint", number);
       return std::nullopt;
     }
+    one.what.of_at_ms = of_at->get<core::millis>();
     one.of = {seq->get<std::uint64_t>() - 1, of_at->get<core::millis>(), one.what.mac};
     out.push_back(one);
   }

@@ -36,6 +36,8 @@ class replayed_state {
   [[nodiscard]] std::vector<session_slot> sessions_of(user_slot user) const {
     return directory_.sessions(user);
   }
+  /// Past the last user that has, or had, sessions.
+  [[nodiscard]] user_slot users_end() const noexcept { return directory_.users_end(); }
   /// The policy that node_started or config_reloaded told last, a JSON object; empty before.
   [[nodiscard]] const std::string& policy() const noexcept { return policy_; }
 

@@ -230,7 +230,8 @@ class shard_world : public virtual_loop {
   std::vector<core::user_row> saved_users;
   std::vector<std::uint64_t> purged;
   std::vector<unknown_id_seen> unknown_ids;
-  std::vector<store::event_filter> queries;                         // of the log
+  std::vector<core::millis> log_times;       // that the journal was asked for
+  std::vector<store::event_filter> queries;  // of the log
   std::vector<caf::typed_response_promise<commits_done>> awaiting;  // until nothing is logged
   std::map<std::uint64_t, store::session_display> stored;           // what the fake journal shows
   bool store_waits = false;  // reads of rows are answered by store_answers()

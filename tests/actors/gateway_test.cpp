@@ -83,6 +83,8 @@ core::request_params params_of(method which, std::string_view tenant) {
       return core::drain{};
     case method::admin_backup:
       return core::backup{"/tmp/x"};
+    case method::admin_forget:
+      return core::forget_user{{tenant, "alice"}, "why"};
     case method::admin_rotate_keys:
       return core::rotate_keys{};
     case method::admin_crash:

@@ -393,7 +393,7 @@ TEST_F(binary, the_bash_completion_completes) {
     pclose(pipe);
     return out;
   };
-  EXPECT_EQ(complete("portcullis che", 1), "check-config ");
+  EXPECT_EQ(complete("portcullis che", 1), "check-config checkpoint ");
   EXPECT_EQ(complete("portcullis keys ro", 2), "rotate ");
   EXPECT_EQ(complete("portcullis call --tok", 2), "--token-file ");
   EXPECT_EQ(complete("portcullis call --address x session.val", 4), "session.validate ");

@@ -232,8 +232,10 @@ TEST(event_rows, an_override_is_an_administrators_deed) {
   auto cleared = of_breaker<core::breaker_override_cleared>();
   cleared.mode = core::override_mode::disabled;
   cleared.cause = core::breaker_cause::override_expired;
-  EXPECT_THAT(rendered(of_node(cleared)),
-              HasSubstr(R"("breaker.override":"disabled","breaker.from":"closed","breaker.cause":"override_expired"})"));
+  EXPECT_THAT(
+      rendered(of_node(cleared)),
+      HasSubstr(
+          R"("breaker.override":"disabled","breaker.from":"closed","breaker.cause":"override_expired"})"));
 }
 
 /// Fills whatever an event of that type could leak with a text that a search finds.
@@ -268,9 +270,10 @@ TEST(event_rows, no_event_s_line_shows_sealed_texts_ids_nonces_or_policies) {
   EXPECT_EQ(seen, core::event_type_count);
 }
 
-TEST(event_rows, only_touches_are_never_logged) {
+TEST(event_rows, only_touches_and_tallies_are_never_logged) {
   for (const auto& row : event_rows())
-    EXPECT_EQ(row.logged, row.type != core::event_type::session_touched);
+    EXPECT_EQ(row.logged, row.type != core::event_type::session_touched &&
+                              row.type != core::event_type::calls_tallied);
 }
 
 }  // namespace

@@ -100,6 +100,13 @@ void fill(T& value) {
       fill(one.handle);
       fill(one.last_seen_at_ms);
     }
+  } else if constexpr (std::is_same_v<T, std::vector<calls_tallied::tally>>) {
+    value.resize(*rc::gen::inRange<std::size_t>(0, 5));
+    for (auto& one : value) {
+      one.service = any_text();
+      one.breaker = any_text();
+      for (auto& count : one.counts.by_result) count = *rc::gen::arbitrary<std::uint64_t>();
+    }
   } else if constexpr (requires { value.bytes; }) {
     fill_bytes(value.bytes);
   } else if constexpr (requires { value.emplace(); }) {

@@ -31,6 +31,8 @@ template <>
 constexpr std::size_t kept_out<session_created> = 3;  // find_ip, find_user_agent, ip_plain
 template <>
 constexpr std::size_t kept_out<session_revoked> = 1;  // session_seqs
+template <>
+constexpr std::size_t kept_out<user_forgotten> = 1;  // session_seqs
 
 // A base counts as one member of what derives from it.
 template <class Body>
@@ -198,7 +200,6 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(event_types, names_and_types_are_one_to_one) {
   for (const auto type : all_types()) EXPECT_EQ(parse_event_type(to_string(type)), type);
-  EXPECT_FALSE(parse_event_type("user_forgotten"));
   EXPECT_EQ(parse_event_type("user_forgotten"), event_type::user_forgotten);
   EXPECT_EQ(parse_event_type("session_created"), event_type::session_created);
   EXPECT_FALSE(parse_event_type("session_create"));

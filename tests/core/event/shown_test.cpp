@@ -71,7 +71,16 @@ TEST(event_shown, has_the_contracts_fields_and_no_other) {
        R"("reason":"drill is over","cause":"override_expired",)"
        R"("counts":{"success":0,"failure":0,"timeout":0,"ignored":0,"rejected":0,"slow_success":0,"slow_failure":0},)"
        R"("from":"metrics_only"})"},
-      {event_type::breaker_retired, R"(,"service":"payments","breaker":"default","epoch":9})"}};
+      {event_type::breaker_retired, R"(,"service":"payments","breaker":"default","epoch":9})"},
+      {event_type::user_forgotten, R"(,"count":2,"reason":"asked for"})"},
+      {event_type::checkpoint,
+       R"(,"mac":"AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA","of_at_ms":1789999999990,)"
+       R"("signer":"AgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4fICE","signature":)"
+       R"("AwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0-P0BBQg"})"},
+      {event_type::calls_tallied,
+       R"(,"from_ms":1789999990000,"tallies":[["payments","default",{"success":12,"failure":0,"timeout":0,)"
+       R"("ignored":0,"rejected":0,"slow_success":0,"slow_failure":0}],["mail","smtp",{"success":0,)"
+       R"("failure":0,"timeout":3,"ignored":0,"rejected":0,"slow_success":0,"slow_failure":0}]]})"}};
   for (const auto& [type, tail] : expected)
     EXPECT_EQ(shown(samples::whole(type)), head + std::string(to_string(type)) + about + tail);
   EXPECT_EQ(std::size(expected), event_type_count - 1);  // session_touched is below
