@@ -198,7 +198,7 @@ RC_GTEST_PROP(any_history_of_a_breaker, has_each_event_explained_as_what_the_rul
   b.random = counted_random();
   breaker_log log;
   std::vector<breaker_permit> permits;
-  const auto steps = *rc::gen::inRange(1, 120);
+  const auto steps = *rc::gen::inRange(1, 400);
   for (int i = 0; i < steps; ++i) {
     switch (*rc::gen::inRange(0, 8)) {
       case 0:

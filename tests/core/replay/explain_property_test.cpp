@@ -14,7 +14,7 @@ void live_on(logged_world& all) {
     return all.lived.ids[static_cast<std::size_t>(
         *rc::gen::inRange<int>(0, static_cast<int>(all.lived.ids.size())))];
   };
-  switch (*rc::gen::inRange(0, 10)) {
+  switch (*rc::gen::inRange(0, 16)) {
     case 0:
     case 1: {
       if (all.lived.ids.empty()) return;
@@ -59,7 +59,7 @@ void live_on(logged_world& all) {
 
 RC_GTEST_PROP(any_history, has_each_event_explained_as_what_the_rules_give, ()) {
   logged_world all;
-  const auto steps = *rc::gen::inRange(1, 80);
+  const auto steps = *rc::gen::inRange(1, 400);
   for (int i = 0; i < steps; ++i) live_on(all);
   explainer again(all.opener(), all.policies, &all.w.keys);
   for (const auto& each : all.w.log) {
