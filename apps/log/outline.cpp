@@ -89,6 +89,19 @@ std::optional<log_outline> read_outline(store::log_file& from, std::string& why)
   return out;
 }
 
+bool begin_with(log_outline& to, const core::replayed_state& state, std::string& why) {
+  if (state.policy().empty()) return true;
+  std::string problem;
+  auto book = parse_policy(state.policy(), {}, problem);
+  if (!book) {
+    why = fmt::format("the policy of seq {} cannot be read: {}", state.seq(), problem);
+    return false;
+  }
+  to.policies.insert(to.policies.begin(), {state.seq(), state.at_ms(), true, std::move(*book)});
+  to.policy_texts.insert(to.policy_texts.begin(), state.policy());
+  return true;
+}
+
 std::optional<logged_event> read_event(store::log_file& from, std::uint64_t seq, std::string& why) {
   std::optional<logged_event> out;
   if (seq == 0 || seq > from.last_seq()) {
@@ -109,7 +122,7 @@ std::optional<logged_event> read_event(store::log_file& from, std::uint64_t seq,
     return false;
   });
   if (!out && why.empty())
-    why = read ? fmt::format("the log has no seq {}: it was dropped", seq)
+    why = read ? fmt::format("the log has no seq {}: it begins at {}", seq, from.first_seq())
                : fmt::format("the log cannot be read at seq {} ({})", seq,
                              core::describe(read.error().code).name);
   return out;

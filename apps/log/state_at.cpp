@@ -19,11 +19,15 @@ struct moment_of_log {
   core::policy_book policies;
   ordered_json policy;  // as the log has it
   millis at_ms = 0;
+  core::log_recent recent;
 };
 
 bool fold_to(log_source& from, const log_moment& at, moment_of_log& to, std::string& why,
              const std::function<void(const core::event&)>& each = nullptr) {
-  const auto folded = fold_log(*from.file, at, to.state, each);
+  const auto folded = fold_log(*from.file, at, to.state, [&](const core::event& what) {
+    if (each) each(what);
+    to.recent.note(what, to.state);
+  });
   why = folded.why;
   if (!why.empty()) return false;
   to.at_ms = at.at_ms.value_or(to.state.at_ms());
@@ -96,6 +100,7 @@ std::optional<ordered_json> session_of(log_source& from, const moment_of_log& th
                    {"idle_expires_at_ms", s.idle_expires_at_ms()},
                    {"absolute_expires_at_ms", s.absolute_expires_at_ms},
                    {"version", s.version}};
+  if (then.recent.lost_activity_at_ms() > s.last_seen_at_ms) out["activity_dropped"] = true;
   add_shown(out, from, s.seq, who);
   if (*status == "live") out["bound_to"] = core::bound_to(s, policy_of(then, owner));
   if (s.extra && (s.extra->has_predecessor || !s.extra->old_ids.empty()))
@@ -296,7 +301,10 @@ void add_sessions(std::string& out, const ordered_json& sessions) {
     };
     line("created",
          fmt::format("{} (seq {})", at_text(s, "created_at_ms"), s["created_seq"].dump()));
-    line("last seen", at_text(s, "last_seen_at_ms"));
+    line("last seen",
+         at_text(s, "last_seen_at_ms") + (s.value("activity_dropped", false)
+                                              ? ", or later: activity that is old was dropped"
+                                              : ""));
     line("expires",
          fmt::format("{} (idle {}, absolute {})", at_text(s, "expires_at_ms"),
                      at_text(s, "idle_expires_at_ms"), at_text(s, "absolute_expires_at_ms")));
