@@ -149,6 +149,7 @@ void journal_worker::flush() {
   if (options_.log->in_transaction()) options_.log->rollback();  // only refused rows were in it
   if (degraded_) recover();
   checkpoint_if_due();
+  retain_if_due();
   if (options_.log->wants_checkpoint()) {
     const stopwatch watch;
     const auto ok = options_.log->checkpoint();

@@ -43,6 +43,12 @@ core::result<std::unique_ptr<log_file>> log_file::open(const std::string& data_d
 }
 
 core::status log_file::find_ends() {
+  const auto kept = meta(snapshot_key);
+  if (!kept) return kept.error();
+  if (*kept) {
+    cut_ = core::parse_snapshot_seal(**kept);
+    if (!cut_) return core::fail(core::error_code::STORE_INTEGRITY, {}, "snapshot");
+  }
   for (auto* each : {&first_seq_, &last_seq_}) {
     statement end;
     const auto* sql =
@@ -51,7 +57,30 @@ core::status log_file::find_ends() {
     if (const int rc = end.step(); rc != SQLITE_ROW) return db_->failed(rc);
     *each = end.natural(0);
   }
+  if (!cut_) return core::nothing{};
+  // What is being cut off may still be there in part.
+  last_seq_ = std::max(last_seq_, cut_->of.seq);
+  first_seq_ = last_seq_ == cut_->of.seq ? 0 : cut_->of.seq + 1;
   return core::nothing{};
+}
+
+core::result<core::replayed_state> log_file::read_snapshot() {
+  const auto corrupt = core::fail(core::error_code::LOG_CORRUPT, {}, "snapshot");
+  statement rows;
+  int rc = rows.prepare(db_->handle(), "SELECT body FROM snapshot WHERE seq=?1 ORDER BY id", false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  rows.bind(1, cut_->of.seq);
+  core::snapshot_reader reader;
+  core::running_sha256 parts;
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    parts.add(rows.blob(0));
+    if (auto added = reader.add(core::as_text(rows.blob(0))); !added) return added.error();
+  }
+  if (rc != SQLITE_DONE) return db_->failed(rc);
+  auto state = reader.take();
+  if (parts.finish() != cut_->parts || state.digest() != cut_->state || state.seq() != cut_->of.seq)
+    return corrupt;
+  return state;
 }
 
 bool log_file::is_current() const noexcept { return db_->version() == schema_version(); }
@@ -86,7 +115,8 @@ std::uint64_t log_file::next_readable(std::uint64_t from) {
 
 core::result<std::uint64_t> log_file::seq_at(core::millis at_ms) {
   // at_ms never decreases with seq.
-  std::uint64_t low = first_seq_, high = last_seq_ + 1;  // the answer is before `high`
+  const auto begin = cut_ ? cut_->of.seq + 1 : first_seq_;
+  std::uint64_t low = begin, high = last_seq_ + 1;  // the answer is before `high`
   while (low < high) {
     const auto middle = low + (high - low) / 2;
     std::optional<core::millis> found;
@@ -100,7 +130,7 @@ core::result<std::uint64_t> log_file::seq_at(core::millis at_ms) {
     else
       high = middle;
   }
-  return low == first_seq_ ? 0 : low - 1;
+  return low == begin ? 0 : low - 1;
 }
 
 core::status log_file::load(load_visitor& visitor) {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/crypto/hmac.hpp"
+#include "core/replay/snapshot.hpp"
 #include "store/journal.hpp"
 
 namespace portcullis::store {
@@ -37,9 +38,14 @@ class log_file {
   log_file(const log_file&) = delete;
   log_file& operator=(const log_file&) = delete;
 
-  /// Of the rows that are there; 0 for an empty log.
+  /// Of the rows that are there, after what was cut off; 0 for an empty log.
   [[nodiscard]] std::uint64_t first_seq() const noexcept { return first_seq_; }
   [[nodiscard]] std::uint64_t last_seq() const noexcept { return last_seq_; }
+  /// What stands for the events that retention cut off; absent: it cut none.
+  [[nodiscard]] const std::optional<core::snapshot_seal>& cut() const noexcept { return cut_; }
+  /// The state that the snapshot holds. LOG_CORRUPT (rule "snapshot"): its parts are not what was
+  /// sealed, or are none.
+  [[nodiscard]] core::result<core::replayed_state> read_snapshot();
   /// Whether the file has the tables that this version reads a start from.
   [[nodiscard]] bool is_current() const noexcept;
 
@@ -70,6 +76,7 @@ class log_file {
   [[nodiscard]] core::status find_ends();
   std::unique_ptr<database> db_;
   std::uint64_t first_seq_ = 0, last_seq_ = 0;
+  std::optional<core::snapshot_seal> cut_;
 };
 
 }  // namespace portcullis::store

@@ -56,6 +56,15 @@ void add_row(block& to, const log_row& row) {
   to.bytes.append(core::as_text(row.mac));
 }
 
+std::optional<core::digest> dropped_of(const core::event& what) {
+  return std::visit(
+      [](const auto& body) -> std::optional<core::digest> {
+        if constexpr (requires { body.dropped; }) return body.dropped;
+        return std::nullopt;
+      },
+      what.body);
+}
+
 class block_decoder {
  public:
   block_decoder(block& what, const log_stream_options& options) : block_(what), options_(options) {}
@@ -91,6 +100,22 @@ class block_decoder {
     return false;
   }
 
+  /// Rows of an earlier version have their whole body in the mac, whatever their type.
+  [[nodiscard]] bool is_chained(const log_row& row, const core::result<core::event>& decoded,
+                                const core::digest& mac) const {
+    const auto given = [&](std::string_view body) {
+      return chain_mac(*options_.chain, place_.mac, row.seq, row.at_ms, row.type, row.subject, body,
+                       row.sealed);
+    };
+    if (decoded && core::is_dropped_when_old(decoded->type())) {
+      core::digest hash;
+      const auto dropped = dropped_of(*decoded);
+      if (given(mac_body(decoded->type(), row.body, dropped, hash)) == mac) return true;
+      if (dropped) return false;
+    }
+    return given(row.body) == mac;
+  }
+
   bool take(const log_row& row, core::event& to) {
     using kind = log_trouble::kind;
     if (known_ && row.seq != place_.seq + 1) return fail(place_.seq + 1, kind::missing);
@@ -98,11 +123,10 @@ class block_decoder {
     core::digest mac{};
     if (row.mac.size() != mac.size()) return fail(row.seq, kind::mac);
     std::copy(row.mac.begin(), row.mac.end(), mac.begin());
-    if (options_.chain != nullptr && chain_mac(*options_.chain, place_.mac, row.seq, row.at_ms,
-                                               row.type, row.subject, row.body, row.sealed) != mac)
-      return fail(row.seq, kind::mac);
     auto decoded = core::decode_body(row.seq, row.at_ms, row.type, row.subject, row.body,
                                      core::as_text(row.sealed));
+    if (options_.chain != nullptr && !is_chained(row, decoded, mac))
+      return fail(row.seq, kind::mac);
     if (!decoded) return fail(row.seq, kind::body, decoded.error());
     if (const auto* signed_here = std::get_if<core::checkpoint>(&decoded->body);
         signed_here != nullptr && options_.signer &&
@@ -280,6 +304,16 @@ struct log_stream::pipeline {
   core::digest mac{};
   std::vector<std::thread> threads;
 };
+
+log_stream_options whole_log(const log_file& of) {
+  log_stream_options out;
+  out.mac_before = core::digest{};
+  if (of.cut()) {
+    out.after = of.cut()->of.seq;
+    out.mac_before = of.cut()->of.mac;
+  }
+  return out;
+}
 
 log_stream::log_stream(log_file& from, log_stream_options options)
     : pipeline_(std::make_unique<pipeline>(from, std::move(options))) {}

@@ -39,6 +39,9 @@ struct log_stream_options {
   std::optional<core::digest> signer;      // set: checkpoints are checked
 };
 
+/// From where the log begins: after what retention cut off, or with its first event.
+[[nodiscard]] log_stream_options whole_log(const log_file& of);
+
 /// One thread at a time; the file is the stream's while it lives.
 class log_stream {
  public:
