@@ -349,6 +349,10 @@ journal_collected journal_worker::on(const collect_journal&) {
 
 bool journal_worker::stop() {
   flush();
+  if (!dead_ && options_.log->last_seq() > checkpoint_seq_) {  // signed to its very end
+    add_checkpoint();
+    flush();
+  }
   if (dead_ || degraded_) return false;
   dead_ = true;
   return static_cast<bool>(options_.log->close());
