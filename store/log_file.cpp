@@ -54,6 +54,8 @@ core::status log_file::find_ends() {
   return core::nothing{};
 }
 
+int log_file::schema() const noexcept { return db_->version(); }
+
 bool log_file::is_current() const noexcept { return db_->version() == schema_version(); }
 
 core::status log_file::read(std::uint64_t after, const row_reader& each) {
@@ -68,18 +70,36 @@ core::status log_file::read(std::uint64_t after, const row_reader& each) {
   return core::nothing{};
 }
 
-/// Damage is of whole pages: first near, then in strides that grow.
+/// Damage is of whole pages: first near, then in strides that grow, then back to where it ends.
 std::uint64_t log_file::next_readable(std::uint64_t from) {
-  for (std::uint64_t stride = 1; from <= last_seq_; from += stride, stride += stride / 4 + 1) {
+  const auto row_from = [this](std::uint64_t seq) -> std::optional<std::uint64_t> {
     statement row;
     if (row.prepare(db_->handle(),
                     std::string(event_columns) + "WHERE seq>=?1 ORDER BY seq LIMIT 1",
                     false) != SQLITE_OK)
-      return 0;
-    row.bind(1, from);
+      return std::nullopt;
+    row.bind(1, seq);
     const int rc = row.step();
     if (rc == SQLITE_ROW) return row.natural(0);
-    if (rc == SQLITE_DONE) return 0;
+    return rc == SQLITE_DONE ? std::optional<std::uint64_t>(0) : std::nullopt;
+  };
+  std::uint64_t damaged = from;  // the last place that was not readable
+  for (std::uint64_t stride = 1; from <= last_seq_; from += stride, stride += stride / 4 + 1) {
+    auto found = row_from(from);
+    if (!found) {
+      damaged = from;
+      continue;
+    }
+    for (auto high = from; high > damaged + 1;) {
+      const auto middle = damaged + (high - damaged) / 2;
+      if (const auto nearer = row_from(middle)) {
+        found = nearer;
+        high = middle;
+      } else {
+        damaged = middle;
+      }
+    }
+    return *found;
   }
   return 0;
 }

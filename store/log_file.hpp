@@ -40,6 +40,8 @@ class log_file {
   /// Of the rows that are there; 0 for an empty log.
   [[nodiscard]] std::uint64_t first_seq() const noexcept { return first_seq_; }
   [[nodiscard]] std::uint64_t last_seq() const noexcept { return last_seq_; }
+  /// The file's, of its tables.
+  [[nodiscard]] int schema() const noexcept;
   /// Whether the file has the tables that this version reads a start from.
   [[nodiscard]] bool is_current() const noexcept;
 
