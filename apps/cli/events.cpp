@@ -28,6 +28,7 @@ std::string why_no_time(const std::string& text) {
 void add_types(CLI::App& command, std::vector<std::string>& to) {
   command.add_option("--types", to, "Only events of these types, separated by commas")
       ->delimiter(',')
+      ->allow_extra_args(false)
       ->type_name("TYPE,...")
       ->check(CLI::Validator(why_no_event_type, ""));
 }
