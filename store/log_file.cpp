@@ -61,9 +61,9 @@ bool log_file::is_current() const noexcept { return db_->version() == schema_ver
 core::status log_file::read(std::uint64_t after, const row_reader& each) {
   statement rows;
   int rc =
-      rows.prepare(db_->handle(), std::string(event_columns) + "WHERE seq>?1 ORDER BY seq", false);
+      rows.prepare(db_->handle(), std::string(event_columns) + "WHERE seq>=?1 ORDER BY seq", false);
   if (rc != SQLITE_OK) return db_->failed(rc);
-  rows.bind(1, after);
+  rows.bind(1, after + 1);  // not the page of `after`, which may be a damaged one
   while ((rc = rows.step()) == SQLITE_ROW)
     if (!each(row_of(rows))) return core::nothing{};
   if (rc != SQLITE_DONE) return db_->failed(rc);

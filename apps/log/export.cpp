@@ -160,6 +160,7 @@ class exporter final : private store::breaker_visitor {
     if (file_.last_seq() == 0) return;
     const auto last = until_.seq ? std::min(*until_.seq, file_.last_seq()) : file_.last_seq();
     auto after = expected_ - 1;
+    std::uint64_t tried = 0;
     for (bool ended = false; !ended && expected_ <= last;) {
       bool enough = false;
       const auto read = file_.read(after, [&](const store::log_row& row) {
@@ -173,7 +174,8 @@ class exporter final : private store::breaker_visitor {
       }
       // Past the damaged page; what lies between is missing.
       std::uint64_t next = read ? 0 : file_.next_readable(expected_);
-      if (next == expected_) next = file_.next_readable(expected_ + 1);
+      if (next != 0 && next <= tried) next = file_.next_readable(tried + 1);
+      tried = next;
       ended = next == 0;
       if (!ended) after = next - 1;
     }
