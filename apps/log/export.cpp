@@ -79,7 +79,8 @@ class exporter final : private store::breaker_visitor {
 
   void write_users() {
     const auto read = file_.read_users([&](const store::user_line& each) {
-      if (!each.good) return lost("users", fmt::format("row {} is damaged", told_.users + 1));
+      if (!each.good)
+        return lost("users", fmt::format("what comes after row {} is damaged", told_.users));
       ++told_.users;
       line_.clear();
       append_user(line_, each.row);
@@ -112,7 +113,9 @@ class exporter final : private store::breaker_visitor {
       told_.missing.back().second = to;
     else
       told_.missing.emplace_back(from, to);
-    if (from == to)
+    if (file_.is_end_damaged() && to >= file_.last_seq())
+      fmt::print(stderr, "portcullis: seq {} and what came after it cannot be read\n", from);
+    else if (from == to)
       fmt::print(stderr, "portcullis: seq {} cannot be read\n", from);
     else
       fmt::print(stderr, "portcullis: seq {} to {} cannot be read\n", from, to);

@@ -184,6 +184,32 @@ TEST_F(events_tail, says_what_stands_in_its_way) {
   EXPECT_EQ(run(binary() + " events tail --address " + address_of(unused_port())).status, 2);
 }
 
+TEST(events_tail_with_a_token, logs_in_and_a_wrong_one_ends_it) {
+  const auto right = make_token("observer"), wrong = make_token("nobody");
+  server node({.config = token_toml(right, "watcher", "observer"),
+               .open = false,
+               .listen = address_of(unused_port())});
+  const auto file = node.folder().write("token", right.text + "\n");
+  const auto bad = node.folder().write("bad", wrong.text + "\n");
+  running tail(events_words("tail", node.rpc_port, {"--after", "e0", "--token-file", file}),
+               running::to::pipe);
+  EXPECT_EQ(json::parse(tail.line())["type"], "node_started");
+  node.restart();
+  std::string line;
+  while (!is_event(line = tail.line()) && !line.empty()) {
+  }
+  EXPECT_EQ(json::parse(line)["type"], "node_started") << "logged in again";
+  const auto with = [&](const std::string& token_file) {
+    return run(binary() + " events tail --address " + address_of(node.rpc_port) + token_file);
+  };
+  const auto refused = with(" --token-file " + bad);
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.out, HasSubstr("AUTH_FAILED"));
+  const auto without = with("");
+  EXPECT_EQ(without.status, 1);
+  EXPECT_THAT(without.out, HasSubstr("AUTH_REQUIRED"));
+}
+
 /// A server that says what it was told, to connections one after the other.
 class scripted_server {
  public:

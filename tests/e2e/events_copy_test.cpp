@@ -314,6 +314,18 @@ TEST_F(events_copy, a_folder_with_a_store_is_refused_and_left_as_it_is) {
   EXPECT_THAT(run_export("").out, HasSubstr("DATA_DIR_IN_USE"));
 }
 
+TEST_F(events_copy, an_empty_file_in_the_store_s_place_is_no_store) {
+  std::filesystem::create_directory(copy);
+  for (const char* each : {"/portcullis.db", "/portcullis.db-wal", "/portcullis.db-journal"})
+    std::ofstream(copy + each).flush();
+  ASSERT_EQ(run_import(exported).status, 0);
+  EXPECT_EQ(replayed(copy, end.seq), end.digest);
+  std::filesystem::remove_all(copy);
+  std::filesystem::create_directory(copy);
+  std::ofstream(copy + "/portcullis.db-wal") << "what a crash left of a store";
+  EXPECT_THAT(run_import(exported).out, HasSubstr("there is a store already"));
+}
+
 TEST_F(events_copy, a_broken_chain_is_named_and_nothing_is_imported) {
   const auto line = line_of(9);
   const auto why = "line " + std::to_string(line) + ": seq 9: the chain is broken here";
