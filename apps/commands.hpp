@@ -26,6 +26,7 @@ void add_token(CLI::App& root, int& status);
 void add_keys(CLI::App& root, int& status);
 void add_docs(CLI::App& root, int& status);
 void add_breakers(CLI::App& root, int& status);
+void add_events(CLI::App& root, int& status);
 void add_replay(CLI::App& root, int& status);
 void add_checkpoint(CLI::App& root, int& status);
 void add_verify(CLI::App& root, int& status);

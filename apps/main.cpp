@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
     add_serve(root, status);
     add_call(root, status);
     add_breakers(root, status);
+    add_events(root, status);
     add_check_config(root, status);
     add_token(root, status);
     add_keys(root, status);

@@ -43,6 +43,9 @@ class database {
   void rollback() noexcept;
   [[nodiscard]] core::status checkpoint(int mode);
   [[nodiscard]] core::status close();
+  /// Of a folder that was entered to import, see there.
+  [[nodiscard]] core::status put_in_place() { return folder_.put_in_place(); }
+  void discard() noexcept { folder_.discard(); }
 
   [[nodiscard]] core::result<std::optional<std::string>> meta_get(std::string_view key);
   [[nodiscard]] core::status meta_put(std::string_view key, std::string_view value);

@@ -100,22 +100,6 @@ class block_decoder {
     return false;
   }
 
-  /// Rows of an earlier version have their whole body in the mac, whatever their type.
-  [[nodiscard]] bool is_chained(const log_row& row, const core::result<core::event>& decoded,
-                                const core::digest& mac) const {
-    const auto given = [&](std::string_view body) {
-      return chain_mac(*options_.chain, place_.mac, row.seq, row.at_ms, row.type, row.subject, body,
-                       row.sealed);
-    };
-    if (decoded && core::is_dropped_when_old(decoded->type())) {
-      core::digest hash;
-      const auto dropped = dropped_of(*decoded);
-      if (given(mac_body(decoded->type(), row.body, dropped, hash)) == mac) return true;
-      if (dropped) return false;
-    }
-    return given(row.body) == mac;
-  }
-
   bool take(const log_row& row, core::event& to) {
     using kind = log_trouble::kind;
     if (known_ && row.seq != place_.seq + 1) return fail(place_.seq + 1, kind::missing);
@@ -125,7 +109,8 @@ class block_decoder {
     std::copy(row.mac.begin(), row.mac.end(), mac.begin());
     auto decoded = core::decode_body(row.seq, row.at_ms, row.type, row.subject, row.body,
                                      core::as_text(row.sealed));
-    if (options_.chain != nullptr && !is_chained(row, decoded, mac))
+    if (options_.chain != nullptr &&
+        !is_chained(*options_.chain, place_.mac, row, decoded ? &*decoded : nullptr))
       return fail(row.seq, kind::mac);
     if (!decoded) return fail(row.seq, kind::body, decoded.error());
     if (const auto* signed_here = std::get_if<core::checkpoint>(&decoded->body);
@@ -145,6 +130,22 @@ class block_decoder {
 };
 
 }  // namespace
+
+bool is_chained(const core::hmac_key& chain, const core::digest& mac_before, const log_row& row,
+                const core::event* decoded) noexcept {
+  const auto has = [&](std::string_view body) {
+    const auto mac =
+        chain_mac(chain, mac_before, row.seq, row.at_ms, row.type, row.subject, body, row.sealed);
+    return std::equal(row.mac.begin(), row.mac.end(), mac.begin(), mac.end());
+  };
+  if (decoded != nullptr && core::is_dropped_when_old(decoded->type())) {
+    core::digest hash;
+    const auto dropped = dropped_of(*decoded);
+    if (has(mac_body(decoded->type(), row.body, dropped, hash))) return true;
+    if (dropped) return false;
+  }
+  return has(row.body);
+}
 
 std::string_view to_string(log_trouble::kind what) noexcept {
   switch (what) {

@@ -45,13 +45,11 @@ std::vector<core::config_entry> entries_of(const json& policy) {
   add_all(out, {"session"}, part(policy, "session"));
   add_all(out, {"lockout"}, part(policy, "lockout"));
   const auto tenants = part(policy, "tenant");
-  for (const auto& [name, each] : tenants.items())
-    add_all(out, {"tenant", name, "session"}, each);
+  for (const auto& [name, each] : tenants.items()) add_all(out, {"tenant", name, "session"}, each);
   const auto breakers = part(policy, "breaker");
   add_all(out, {"breaker"}, part(breakers, "default"));
   const auto patterns = part(breakers, "patterns");
-  for (const auto& [pattern, each] : patterns.items())
-    add_all(out, {"breaker", pattern}, each);
+  for (const auto& [pattern, each] : patterns.items()) add_all(out, {"breaker", pattern}, each);
   return out;
 }
 
