@@ -70,7 +70,11 @@ void what_if::apply(const event& what) {
 
 bool what_if::locked(session_slot slot, millis at_ms) const {
   const auto& sessions = recorded_.sessions();
-  return lockouts_.locked(sessions.user(sessions.at(slot).user).subject, at_ms);
+  const auto& subject = sessions.user(sessions.at(slot).user).subject;
+  if (!lockouts_.locked(subject, at_ms)) return false;
+  // What was good just before both worlds locked out may be told just after.
+  const auto* both = recorded_.lockouts().find(subject);
+  return both == nullptr || !both->whole.locked(at_ms);
 }
 
 void what_if::touched(const session_touched& body) {

@@ -42,6 +42,7 @@ class what_if {
   void used(const event& what, bool touches);
   void ended(const event& what);
   void revoke(const std::optional<session_handle>& whose, millis at_ms, const subject_id& subject);
+  /// Whether the other world alone has locked out the session's user.
   [[nodiscard]] bool locked(session_slot slot, millis at_ms) const;
   [[nodiscard]] session_slot slot_of(const event& what) const {
     return what.handle ? recorded_.sessions().find(*what.handle) : no_slot;
