@@ -30,6 +30,7 @@ void add_events(CLI::App& root, int& status);
 void add_replay(CLI::App& root, int& status);
 void add_checkpoint(CLI::App& root, int& status);
 void add_verify(CLI::App& root, int& status);
+void add_what_if(CLI::App& root, int& status);
 void add_bench(CLI::App& root, int& status);
 
 }  // namespace portcullis::apps
