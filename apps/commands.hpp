@@ -29,6 +29,8 @@ void add_breakers(CLI::App& root, int& status);
 void add_events(CLI::App& root, int& status);
 void add_replay(CLI::App& root, int& status);
 void add_checkpoint(CLI::App& root, int& status);
+void add_state(CLI::App& root, int& status);
+void add_explain(CLI::App& root, int& status);
 void add_verify(CLI::App& root, int& status);
 void add_what_if(CLI::App& root, int& status);
 void add_bench(CLI::App& root, int& status);

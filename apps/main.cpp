@@ -49,6 +49,8 @@ int main(int argc, char** argv) {
     add_token(root, status);
     add_keys(root, status);
     add_replay(root, status);
+    add_state(root, status);
+    add_explain(root, status);
     add_checkpoint(root, status);
     add_verify(root, status);
     add_what_if(root, status);

@@ -2,6 +2,8 @@
 
 #include <numeric>
 
+#include "core/breaker/thresholds.hpp"
+
 namespace portcullis::core {
 namespace {
 
@@ -23,10 +25,6 @@ call_result result_of(call_outcome outcome, bool slow) noexcept {
       return call_result::ignored;
   }
   __builtin_unreachable();
-}
-
-double ratio(std::uint64_t part, std::uint64_t whole) noexcept {
-  return static_cast<double>(part) / static_cast<double>(whole);
 }
 
 }  // namespace
@@ -259,21 +257,18 @@ void hosted_breaker::add(const reported_calls& calls, std::uint64_t epoch,
 
 hosted_breaker::ratios hosted_breaker::rates(const breaker_policy& policy) const noexcept {
   const bool round = override_.mode == override_mode::none && base_ == breaker_state::half_open;
-  const auto calls = round ? round_.settled : window_.calls();
-  const auto needed = round ? policy.half_open_permits : policy.calls_needed();
-  if (calls == 0 || calls < needed) return {};
-  return {ratio(round ? round_.failures : window_.failures(), calls),
-          ratio(round ? round_.slow : window_.slow(), calls)};
+  const auto found =
+      round
+          ? rates_of({round_.settled, round_.failures, round_.slow}, policy.half_open_permits)
+          : rates_of({window_.calls(), window_.failures(), window_.slow()}, policy.calls_needed());
+  return {found.failure, found.slow};
 }
 
 std::optional<breaker_cause> hosted_breaker::breach(const breaker_policy& policy) const noexcept {
   if (policy.consecutive_failures > 0 && consecutive_ >= policy.consecutive_failures)
     return breaker_cause::consecutive_failures;
   const auto rate = rates(policy);
-  if (rate.failure && *rate.failure >= policy.failure_rate_threshold)
-    return breaker_cause::failure_rate;
-  if (rate.slow && *rate.slow >= policy.slow_rate_threshold) return breaker_cause::slow_rate;
-  return std::nullopt;
+  return breach_of({rate.failure, rate.slow}, policy);
 }
 
 void hosted_breaker::judge(const breaker_policy& policy, millis now_ms, const random_source& random,
@@ -292,13 +287,10 @@ void hosted_breaker::judge(const breaker_policy& policy, millis now_ms, const ra
 /// Decides as soon as nothing can change the outcome.
 void hosted_breaker::judge_round(const breaker_policy& policy, millis now_ms,
                                  const random_source& random, changes& out) {
-  const auto whole = std::max<std::uint64_t>(policy.half_open_permits, round_.settled);
-  if (ratio(round_.failures, whole) >= policy.failure_rate_threshold)
-    return open(breaker_cause::probe_failed, policy, now_ms, random, out);
-  if (ratio(round_.slow, whole) >= policy.slow_rate_threshold)
-    return open(breaker_cause::probe_slow, policy, now_ms, random, out);
-  if (round_.settled >= policy.half_open_permits)
-    close(breaker_cause::probe_succeeded, policy, now_ms, out);
+  const auto outcome = outcome_of_round({round_.settled, round_.failures, round_.slow}, policy);
+  if (!outcome) return;
+  if (*outcome == breaker_cause::probe_succeeded) return close(*outcome, policy, now_ms, out);
+  open(*outcome, policy, now_ms, random, out);
 }
 
 // --- time

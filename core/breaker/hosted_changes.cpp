@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/breaker/thresholds.hpp"
 #include "core/mix.hpp"
 
 // How a hosted breaker's state changes; what calls and time do to it is in hosted.cpp.
@@ -60,10 +61,7 @@ Body hosted_breaker::transition_to(breaker_cause cause) const {
 
 millis hosted_breaker::open_wait(const breaker_policy& policy, std::uint32_t failed_rounds,
                                  const random_source& random) const {
-  const auto doubled = std::ldexp(static_cast<double>(policy.open_wait_ms),
-                                  static_cast<int>(std::min<std::uint32_t>(failed_rounds, 40)));
-  const auto wait_ms = std::min(
-      doubled, static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)));
+  const auto wait_ms = open_wait_of(policy, failed_rounds);
   std::uint64_t bits = 0;
   random({reinterpret_cast<std::uint8_t*>(&bits), sizeof bits});
   const auto sway = std::ldexp(static_cast<double>(bits >> 11), -52) - 1.0;  // [-1, 1)

@@ -2,30 +2,13 @@
 
 #include <algorithm>
 
+#include "core/breaker/worst.hpp"
 #include "core/limits.hpp"
 
 namespace portcullis::core {
 namespace {
 
 constexpr std::size_t gaps_max = seen_sequence::width;
-
-/// The more a state says of trouble, the higher.
-int badness(breaker_state state) noexcept {
-  switch (state) {
-    case breaker_state::forced_open:
-      return 4;
-    case breaker_state::open:
-      return 3;
-    case breaker_state::half_open:
-      return 2;
-    case breaker_state::closed:
-      return 1;
-    case breaker_state::disabled:
-    case breaker_state::metrics_only:
-      return 0;
-  }
-  __builtin_unreachable();
-}
 
 template <class Array>
 bool decreased(const Array& before, const Array& after) noexcept {
@@ -331,10 +314,7 @@ breaker_row observed_breaker::describe(millis) const {
   row.breaker = breaker_;
   row.kind = breaker_kind::observed;
   row.state = state_;
-  const bool is_base = static_cast<std::size_t>(state_) < base_state_count;
-  row.base_state = is_base                                ? state_
-                   : state_ == breaker_state::forced_open ? breaker_state::open
-                                                          : breaker_state::closed;
+  row.base_state = base_of(state_);
   row.epoch = epoch_;
   row.since_ms = since_ms_;
   row.cause = cause_;

@@ -118,7 +118,9 @@ bool lockout_state::drop_if_over(const subject_id& subject, millis now_ms) {
 }
 
 void lockout_state::drop_over(millis now_ms) {
-  std::erase_if(users_, [&](const auto& entry) { return entry.second.over(now_ms); });
+  std::erase_if(users_, [&](const auto& entry) {
+    return entry.second.over(now_ms) && !entry.second.lock_over(now_ms);
+  });
 }
 
 std::size_t lockout_state::locked(millis now_ms) const {

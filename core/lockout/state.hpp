@@ -64,7 +64,7 @@ class lockout_state {
   [[nodiscard]] user_lockout& need(const subject_id& subject) { return users_[subject]; }
   /// Drops a user's counters when all are over. True when none are left.
   bool drop_if_over(const subject_id& subject, millis now_ms);
-  /// The same of every user.
+  /// The same of every user; a lock whose end nobody has told yet stays.
   void drop_over(millis now_ms);
   /// In the order of subjects.
   [[nodiscard]] const std::map<subject_id, user_lockout>& users() const noexcept { return users_; }

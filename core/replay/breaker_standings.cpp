@@ -1,5 +1,7 @@
 #include "core/replay/breaker_standings.hpp"
 
+#include "core/breaker/worst.hpp"
+
 namespace portcullis::core {
 namespace {
 
@@ -15,6 +17,18 @@ void move_source(breaker_standing& to, const Body& body, breaker_state state) {
 }
 
 }  // namespace
+
+breaker_state shown_state(const breaker_standing& of) noexcept {
+  const auto& record = of.record;
+  if (record.kind == breaker_kind::hosted)
+    return record.override_.mode == override_mode::none ? record.state
+                                                        : state_of(record.override_.mode);
+  if (of.sources.empty()) return breaker_state::closed;
+  auto worst = of.sources.begin()->second;
+  for (const auto& [name, state] : of.sources)
+    if (badness(state) > badness(worst)) worst = state;
+  return worst;
+}
 
 breaker_standing& breaker_standings::need(const std::string& service, const std::string& breaker) {
   auto& each = all_[{service, breaker}];

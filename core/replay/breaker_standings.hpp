@@ -15,6 +15,10 @@ struct breaker_standing {
   std::uint64_t first_seq = 0, last_seq = 0;                  // of its events
 };
 
+/// What breaker.status shows: the override's state or the base state; of an observed breaker the
+/// worst of its sources. Sources that were never anything but closed are not in the log.
+[[nodiscard]] breaker_state shown_state(const breaker_standing& of) noexcept;
+
 class breaker_standings {
  public:
   using name = std::pair<std::string, std::string>;  // service, breaker

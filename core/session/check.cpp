@@ -1,5 +1,6 @@
 #include "core/session/check.hpp"
 
+#include "core/session/recorded.hpp"
 #include "core/session/state.hpp"
 
 namespace portcullis::core {
@@ -11,11 +12,27 @@ kept_hashes keep_hashes(const field_hashes& fields) noexcept {
   return kept;
 }
 
-context_findings check_context(const session_record& session, const user_identity& who,
-                               const context& presented, const session_policy& policy) {
+field_set differing_fields(const session_record& session, const field_hashes& presented) noexcept {
+  const auto kept = keep_hashes(presented);
+  field_set differing = 0;
+  for (std::size_t i = 0; i < context_field_count; ++i) {
+    const auto mask = bit(static_cast<context_field>(i));
+    if ((session.present & mask) == 0) continue;  // absent at creation: not compared
+    if ((presented.present & mask) == 0 || !equal_secrets(kept[i], session.hashes[i]))
+      differing |= mask;
+  }
+  return differing;
+}
+
+namespace {
+
+/// `hash` gives the presented fields' hashes: they are made only where something depends on them.
+template <class Hash>
+context_findings check(const session_record& session, const ip_address& presented_ip, Hash&& hash,
+                       const session_policy& policy) {
   context_findings found;
   if (policy.ip_binding != ip_binding::off &&
-      !same_network(session.ip, presented.ip, policy.ip_prefix_v4, policy.ip_prefix_v6)) {
+      !same_network(session.ip, presented_ip, policy.ip_prefix_v4, policy.ip_prefix_v6)) {
     switch (policy.ip_binding) {
       case ip_binding::enforce:
         found.ip_mismatch = true;
@@ -33,14 +50,7 @@ context_findings check_context(const session_record& session, const user_identit
   const auto looked_at =
       static_cast<field_set>(policy.enforced | policy.observed | policy.challenged);
   if ((session.present & looked_at) == 0) return found;
-  const auto now = hash_fields(who, presented);
-  const auto kept = keep_hashes(now);
-  field_set differing = 0;
-  for (std::size_t i = 0; i < context_field_count; ++i) {
-    const auto mask = bit(static_cast<context_field>(i));
-    if ((session.present & mask) == 0) continue;  // absent at creation: not compared
-    if ((now.present & mask) == 0 || !equal_secrets(kept[i], session.hashes[i])) differing |= mask;
-  }
+  const auto differing = differing_fields(session, hash());
   if ((differing & policy.enforced) != 0) {
     found.fingerprint_mismatch = true;
     found.observed = found.challenged = 0;
@@ -49,6 +59,21 @@ context_findings check_context(const session_record& session, const user_identit
   found.challenged |= differing & policy.challenged;
   found.observed |= differing & policy.observed;
   return found;
+}
+
+}  // namespace
+
+context_findings check_context(const session_record& session, const user_identity& who,
+                               const context& presented, const session_policy& policy) {
+  return check(
+      session, presented.ip, [&] { return hash_fields(who, presented); }, policy);
+}
+
+context_findings check_recorded(const session_record& session, const ip_address& presented_ip,
+                                const field_hashes& presented,
+                                const session_policy& policy) noexcept {
+  return check(
+      session, presented_ip, [&]() -> const field_hashes& { return presented; }, policy);
 }
 
 namespace {

@@ -1,13 +1,15 @@
 #include "core/session/decide.hpp"
 
 #include "core/limits.hpp"
+#include "core/session/recorded.hpp"
 
 namespace portcullis::core {
-namespace {
 
-millis touch_granularity_ms(const session_record& s, const session_policy& policy) noexcept {
-  return std::min(policy.touch_granularity_s * 1000, millis{s.idle_ttl_s} * 500);
+millis touch_granularity_ms(const session_record& session, const session_policy& policy) noexcept {
+  return std::min(policy.touch_granularity_s * 1000, millis{session.idle_ttl_s} * 500);
 }
+
+namespace {
 
 const session_policy& policy_for(const decision_input& in, const session_record& s) {
   return in.policies.of(in.state.tenant(in.state.user(s.user).tenant).name);

@@ -40,6 +40,7 @@ class history {
         break;
       case 8:
         with_valid([&](const picked& one) {
+          if (decided_only) return w.revoke(one.handle);
           const event_body ways[] = {session_revoked{}, session_evicted{}, session_expired{},
                                      session_reuse_detected{}};
           w.about_session(one.handle, ways[*rc::gen::inRange(0, 4)]);
@@ -76,6 +77,7 @@ class history {
   static constexpr std::string_view tenants[] = {"acme", "other"};
   world w;
   std::vector<picked> ids;
+  bool decided_only = false;  // sessions end only as a server's decisions would have it
 
  private:
   void forget(std::string_view name) {

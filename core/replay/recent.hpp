@@ -1,0 +1,70 @@
+// What an explanation needs of the log besides the state before an event: what was the state before
+// something that is over, and what happened so shortly before that whoever decided may not have
+// heard of it. Bounded by what is counted against somebody now, and by time.
+#pragma once
+#include <deque>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "core/replay/state.hpp"
+
+namespace portcullis::core {
+
+class log_recent {
+ public:
+  /// The last failed attempt of a user that counted, and the user's counters before it.
+  struct counted_attempt {
+    std::uint64_t seq = 0;
+    attempt what;
+    user_lockout before;
+  };
+  /// A time in which a user, or one source of a user, was locked out.
+  struct lock_span {
+    std::optional<short_hash> source;
+    millis from_ms = 0, until_ms = 0;
+    std::uint64_t seq = 0;
+  };
+  struct revocation {
+    std::uint64_t seq = 0;
+    millis at_ms = 0;
+  };
+  struct rekeying {
+    session_handle handle;
+    id_hash before;
+  };
+
+  /// Each event of the log, in order, before it is applied to `before`.
+  void note(const event& what, const replayed_state& before);
+
+  [[nodiscard]] const counted_attempt* last_attempt(const subject_id& subject) const;
+  /// Those that ended less than kept_ms ago, too.
+  [[nodiscard]] const std::vector<lock_span>& locks(const subject_id& subject) const;
+  /// The last one of all of the tenant's sessions; null: none.
+  [[nodiscard]] const revocation* last_revocation(const std::string& tenant) const;
+  /// How many of the tenant's sessions began or ended by events from `since_ms` on; since_ms is not
+  /// more than kept_ms ago.
+  [[nodiscard]] std::uint64_t changes(const std::string& tenant, millis since_ms) const;
+  [[nodiscard]] const std::optional<rekeying>& last_rekeying() const noexcept { return rekeying_; }
+
+  static constexpr millis kept_ms = 60'000;
+
+ private:
+  struct change {
+    millis at_ms = 0;
+    std::string tenant;
+    std::uint64_t count = 1;
+  };
+  void note_lockout(const event& what, const replayed_state& before);
+  void note_sessions(const event& what);
+  void forget_old(millis at_ms, const replayed_state& before);
+
+  std::map<subject_id, counted_attempt> attempts_;
+  std::map<subject_id, std::vector<lock_span>> locks_;
+  std::map<std::string, revocation> revocations_;
+  std::deque<change> changes_;
+  std::optional<rekeying> rekeying_;
+  millis swept_at_ms_ = 0;
+};
+
+}  // namespace portcullis::core
