@@ -9,6 +9,8 @@
 #include "apps/commands.hpp"
 #include "apps/log/forget.hpp"
 #include "apps/rpc_client.hpp"
+#include "core/contract/texts.hpp"
+#include "core/limits.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -21,6 +23,17 @@ struct forget_options {
 
 int run_forget(const forget_options& given) {
   bool forgotten = false;
+  const auto fits = [](const std::string& text, std::size_t most) {
+    return !text.empty() && text.size() <= most && core::is_identifier_text(text);
+  };
+  if (!fits(given.order.tenant_id, core::limits::tenant_id_bytes_max) ||
+      !fits(given.order.user_id, core::limits::user_id_bytes_max) ||
+      !fits(given.order.reason, core::limits::reason_bytes_max)) {
+    fmt::print(stderr,
+               "portcullis: --tenant takes 1 to 128 bytes, --user and --reason 1 to 256, UTF-8 "
+               "without controls\n");
+    return exit_usage;
+  }
   if (!given.place.data_dir.empty()) {
     if (const int failed = forget_in(given.place, given.order, forgotten); failed >= 0)
       return failed;
