@@ -57,7 +57,7 @@ TEST(the_log, the_digest_is_the_same_after_what_has_ended_was_expired_evicted_an
   seen.push_back(digest_of(client));
   EXPECT_EQ(node.terminate(), 0);
   // Another boot's clock, past the tombstones.
-  node.step_clock(3600s);
+  boot_later(node, 3600s);
   ASSERT_TRUE(node.start());
   auto later = node.connect();
   create(later, "cyd");
