@@ -100,4 +100,10 @@ struct breaker_place {
   return row;
 }
 
+/// The log was cut after a cursor: details.limit is the number in the oldest one left ("e" and it).
+[[nodiscard]] inline core::error cursor_expired(std::uint64_t cut_seq) {
+  return core::fail(core::error_code::EVENTS_CURSOR_EXPIRED, "after", "oldest",
+                    static_cast<std::int64_t>(cut_seq));
+}
+
 }  // namespace portcullis::actors

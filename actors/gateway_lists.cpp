@@ -296,6 +296,9 @@ void gateway_voice::query(inbound& request) {
               if (result.why) return fail(to, *result.why);
               if (after > result.committed_seq)
                 return fail(to, core::fail(core::error_code::CURSOR_INVALID, "after"));
+              const auto& asked = std::get<core::query_events>(to.what.params);
+              if (asked.after && after < result.cut_seq)
+                return fail(to, cursor_expired(result.cut_seq));
               auto events = std::make_shared<std::vector<core::event>>(std::move(result.events));
               name_events(self_, session_actors(), events,
                           [this, to, events, scanned = result.scanned_seq] {

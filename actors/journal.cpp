@@ -6,6 +6,7 @@
 #include "actors/shards.hpp"
 #include "actors/stopwatch.hpp"
 #include "core/event/checkpoint.hpp"
+#include "core/planted.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
@@ -141,6 +142,7 @@ void journal_worker::flush() {
     queued_events_ -= queue_.front()->events.size();
     appended.push_back(std::move(queue_.front()));
     queue_.pop_front();
+    if (core::is_planted("early_ack")) acknowledge(std::exchange(appended, {}));
     if (events < core::limits::commit_events_max) continue;
     if (!commit(appended)) return;
     events = 0;
@@ -149,6 +151,7 @@ void journal_worker::flush() {
   if (options_.log->in_transaction()) options_.log->rollback();  // only refused rows were in it
   if (degraded_) recover();
   checkpoint_if_due();
+  retain_if_due();
   if (options_.log->wants_checkpoint()) {
     const stopwatch watch;
     const auto ok = options_.log->checkpoint();
@@ -348,6 +351,10 @@ journal_collected journal_worker::on(const collect_journal&) {
 
 bool journal_worker::stop() {
   flush();
+  if (!dead_ && options_.log->last_seq() > checkpoint_seq_) {  // signed to its very end
+    add_checkpoint();
+    flush();
+  }
   if (dead_ || degraded_) return false;
   dead_ = true;
   return static_cast<bool>(options_.log->close());

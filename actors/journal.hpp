@@ -18,8 +18,9 @@ struct journal_actor_options {
   core::random_source random;
   std::function<void(const core::error&)> fatal;  // an IO error: the process must stop (hazards H9)
   std::uint64_t replay_ns = 0;
-  core::clock* clock = nullptr;
-  std::optional<core::signing_key> signer;  // absent: no checkpoints
+  core::clock* clock = nullptr;  // may be null without a signer
+  std::optional<core::signing_key> signer = std::nullopt;  // absent: no checkpoints, no retention
+  core::millis touches_kept_ms = 0, events_kept_ms = 0;    // 0: for ever
 };
 
 class journal_worker {
@@ -58,6 +59,11 @@ class journal_worker {
   void checkpoint_if_due();
   void add_checkpoint();
   void erase_traces();
+  void retain_if_due();
+  template <class Job>
+  void add_retention(std::shared_ptr<Job> work, void (journal_worker::*then)());
+  void cut_log();
+  void retention_done() { retaining_ = false; }
   void attempted(bool good, std::uint64_t ns);
   void try_again();
   void tell_owner(const batch_ptr& batch, events_committed done);
@@ -82,6 +88,8 @@ class journal_worker {
   bool degraded_ = false, dead_ = false;
   std::uint64_t checkpoint_seq_ = 0;  // of the last checkpoint, or of where this process began
   core::millis checkpoint_at_ms_ = 0;
+  bool retaining_ = false;
+  core::millis retained_at_ms_ = 0;
   bool traces_left_ = false;  // of a forgotten user, in the write-ahead log
   core::error trouble_;
   std::deque<read_job> jobs_;

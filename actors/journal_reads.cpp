@@ -4,6 +4,7 @@
 #include "actors/journal.hpp"
 #include "actors/shard_loader.hpp"
 #include "actors/stopwatch.hpp"
+#include "store/retention.hpp"
 
 namespace portcullis::actors {
 
@@ -69,6 +70,7 @@ caf::result<log_queried> journal_worker::on(query_log& question) {
     out.scanned_seq = query->scanned_seq();
     out.committed_seq = options_.log->committed_seq();
     out.committed_at_ms = options_.log->committed_at_ms();
+    out.cut_seq = options_.log->cut_seq();
     out.at_end = out.events.size() < limit;
     promise.deliver(std::move(out));
     return true;
@@ -218,6 +220,52 @@ breakers_loaded journal_worker::on(const load_breakers& question) {
 commits_done journal_worker::on(const await_commits&) {
   flush_now();
   return {};
+}
+
+// --- retention
+
+/// Once in a while, where something is written anyway: a node at rest has nothing to cut.
+void journal_worker::retain_if_due() {
+  if (!options_.signer || retaining_) return;
+  const auto now_ms = options_.clock->now_ms();
+  if (now_ms - retained_at_ms_ < core::limits::retention_every_ms) return;
+  retained_at_ms_ = now_ms;
+  retaining_ = true;
+  if (options_.touches_kept_ms == 0) return cut_log();
+  add_retention(std::make_shared<store::touch_dropper>(*options_.log,
+                                                       now_ms - options_.touches_kept_ms),
+                &journal_worker::cut_log);
+}
+
+void journal_worker::cut_log() {
+  if (options_.events_kept_ms == 0) return retention_done();
+  add_retention(
+      std::make_shared<store::log_cutter>(*options_.log, *options_.signer,
+                                          options_.clock->now_ms() - options_.events_kept_ms),
+      &journal_worker::retention_done);
+}
+
+/// What fails, a full disk above all, is tried again the next time.
+template <class Job>
+void journal_worker::add_retention(std::shared_ptr<Job> work, void (journal_worker::*then)()) {
+  add_job({[this, work = std::move(work), then]() mutable {
+    if (dead_) return true;
+    if (degraded_) {
+      retention_done();
+      return true;
+    }
+    const stopwatch watch;
+    const auto went = work->step();
+    tallies_.took(store_operation::retention, watch.ns());
+    if (went && *went == store::progress::more) return false;
+    if (!went) {
+      fail(store_operation::retention, went.error());
+      retention_done();
+    } else {
+      (this->*then)();
+    }
+    return true;
+  }});
 }
 
 }  // namespace portcullis::actors

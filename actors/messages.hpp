@@ -247,6 +247,7 @@ struct log_queried {
   std::uint64_t scanned_seq = 0;
   std::uint64_t committed_seq = 0;
   core::millis committed_at_ms = 0;  // of that event
+  std::uint64_t cut_seq = 0;         // the log begins after it
   bool at_end = false;
   std::optional<core::error> why;  // set: failed
 };

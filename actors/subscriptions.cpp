@@ -87,7 +87,7 @@ void subscriptions_loop::on(struct subscribe& order) {
   question.filter.limit = 1;
   self_->request(options_.journal, peer_timeout, std::move(question))
       .then([this, number, request = order.request,
-             after](const log_queried& now) { begin(number, now.committed_seq, request, after); },
+             after](const log_queried& now) { begin(number, now, request, after); },
             [this, number, request = order.request](const caf::error&) {
               options_.connections->answer(request.to,
                                            core::failed{core::fail(core::error_code::STORE_TIMEOUT),
@@ -97,15 +97,17 @@ void subscriptions_loop::on(struct subscribe& order) {
             });
 }
 
-void subscriptions_loop::begin(std::uint64_t number, std::uint64_t committed, inbound request,
+void subscriptions_loop::begin(std::uint64_t number, const log_queried& log, inbound request,
                                std::optional<std::uint64_t> after) {
+  const auto committed = log.committed_seq;
   const auto found = subscriptions_.find(number);
   if (found == subscriptions_.end()) return;  // its connection went away
   auto& made = found->second;
-  if (after && *after > committed) {
-    options_.connections->answer(request.to,
-                                 core::failed{core::fail(core::error_code::CURSOR_INVALID, "after"),
-                                              request.what.correlation_id});
+  const bool beyond = after && *after > committed, cut = after && *after < log.cut_seq;
+  if (beyond || cut) {
+    const auto why = cut ? cursor_expired(log.cut_seq)
+                         : core::fail(core::error_code::CURSOR_INVALID, "after");
+    options_.connections->answer(request.to, core::failed{why, request.what.correlation_id});
     subscriptions_.erase(found);
     return interest();
   }
@@ -296,6 +298,8 @@ void subscriptions_loop::pump(std::uint64_t number) {
 void subscriptions_loop::queried(std::uint64_t number, log_queried& result) {
   if (subscriptions_.count(number) == 0) return;
   if (result.why) return end(number, *result.why);
+  if (subscriptions_[number].position < result.cut_seq)  // it was too far behind for retention
+    return end(number, cursor_expired(result.cut_seq));
   auto events = std::make_shared<std::vector<core::event>>(std::move(result.events));
   const auto scanned = result.scanned_seq;
   name_events(self_, options_.sessions, events, [this, number, events, scanned] {

@@ -72,7 +72,7 @@ class subscriptions_loop {
   void take_arrivals();
   void remember(const batch_ptr& batch);
   void forget_recent();
-  void begin(std::uint64_t number, std::uint64_t committed, inbound request,
+  void begin(std::uint64_t number, const log_queried& log, inbound request,
              std::optional<std::uint64_t> after);
   bool deliver(subscription& to, const core::event& what);
   void pump(std::uint64_t number);

@@ -26,11 +26,14 @@ void add_token(CLI::App& root, int& status);
 void add_keys(CLI::App& root, int& status);
 void add_docs(CLI::App& root, int& status);
 void add_breakers(CLI::App& root, int& status);
+void add_events(CLI::App& root, int& status);
 void add_replay(CLI::App& root, int& status);
+void add_forget(CLI::App& root, int& status);
 void add_checkpoint(CLI::App& root, int& status);
 void add_state(CLI::App& root, int& status);
 void add_explain(CLI::App& root, int& status);
 void add_verify(CLI::App& root, int& status);
+void add_what_if(CLI::App& root, int& status);
 void add_bench(CLI::App& root, int& status);
 
 }  // namespace portcullis::apps

@@ -96,6 +96,7 @@ line_client::~line_client() {
 
 bool line_client::connect(const std::string& address) {
   if (fd_ >= 0) close(fd_);
+  received_.clear();
   fd_ = connect_to(address, timeout_, why_);
   return fd_ >= 0;
 }

@@ -28,6 +28,10 @@ class line_client {
   [[nodiscard]] std::optional<std::string> receive();
   /// The same, however long it takes.
   [[nodiscard]] std::optional<std::string> receive_whenever();
+  /// Whether receive() has a line without waiting for the server.
+  [[nodiscard]] bool has_line() const noexcept { return received_.find('\n') != std::string::npos; }
+  /// For poll(); -1 without a connection.
+  [[nodiscard]] int descriptor() const noexcept { return fd_; }
   /// Why the last call failed.
   [[nodiscard]] const std::string& why() const noexcept { return why_; }
   /// Gives the descriptor away; what was received and not read is lost.

@@ -44,14 +44,17 @@ int main(int argc, char** argv) {
     add_serve(root, status);
     add_call(root, status);
     add_breakers(root, status);
+    add_events(root, status);
     add_check_config(root, status);
     add_token(root, status);
     add_keys(root, status);
     add_replay(root, status);
     add_state(root, status);
     add_explain(root, status);
+    add_forget(root, status);
     add_checkpoint(root, status);
     add_verify(root, status);
+    add_what_if(root, status);
     add_bench(root, status);
     add_version(root, status);
     add_completion(root, status);

@@ -93,6 +93,7 @@ inline constexpr std::int64_t read_slice_us = 1'000;
 inline constexpr std::int64_t log_time_again_ms = 30'000;  // what has ended waits so long for an event
 inline constexpr std::size_t checkpoint_events = 10'000;    // a signed checkpoint at the latest after
 inline constexpr std::int64_t checkpoint_ms = 300'000;      // or so long after an event
+inline constexpr std::int64_t retention_every_ms = 60'000;  // at the most so often
 inline constexpr std::size_t snapshot_part_bytes = 256 * 1024;
 inline constexpr std::int64_t stillness_ms_max = 20'000;  // while a digest is taken, requests wait
 

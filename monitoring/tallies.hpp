@@ -51,10 +51,11 @@ enum class store_operation : std::uint8_t {
   query,
   find,
   sessions,
-  backup
+  backup,
+  retention
 };
-inline constexpr std::array<std::string_view, 8> store_operations = {
-    "append", "commit", "checkpoint", "load", "query", "find", "sessions", "backup"};
+inline constexpr std::array<std::string_view, 9> store_operations = {
+    "append", "commit", "checkpoint", "load", "query", "find", "sessions", "backup", "retention"};
 
 enum class store_failure : std::uint8_t { unavailable, full, integrity };
 inline constexpr std::array<std::string_view, 3> store_failures = {"STORE_UNAVAILABLE",

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <array>
 #include <cerrno>
 #include <utility>
 
@@ -19,12 +20,29 @@ core::error unusable(unsigned line = __builtin_LINE()) noexcept {
   return core::fail(code, {}, "data_dir", -1, __FILE__, line, __func__);
 }
 
+// What SQLite makes of a database: the file, and what may stand beside it.
+constexpr std::array endings = {"", "-wal", "-shm", "-journal"};
+
+std::string folder_of(const std::string& path) {
+  const auto slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
+// Made here, so that it never exists with wider access; SQLite gives its log the same mode. False:
+// errno says why.
+bool make_file(const std::string& path) noexcept {
+  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return false;
+  const bool narrowed = fchmod(file, 0600) == 0 && sync_folder(folder_of(path));
+  const int why = errno;
+  ::close(file);
+  errno = why;
+  return narrowed;
+}
+
 // Like mkdir -p: missing parents get the same mode. False: errno says why.
 bool make_folder(const std::string& path) noexcept {
-  if (mkdir(path.c_str(), 0700) == 0) {
-    const auto slash = path.find_last_of('/');
-    return sync_folder(slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash));
-  }
+  if (mkdir(path.c_str(), 0700) == 0) return sync_folder(folder_of(path));
   if (errno == EEXIST) return true;
   if (errno != ENOENT) return false;
   const auto slash = path.find_last_of('/');
@@ -34,7 +52,8 @@ bool make_folder(const std::string& path) noexcept {
 
 }  // namespace
 
-core::result<data_folder> data_folder::enter(const std::string& path) {
+/// Makes the folder and locks it.
+core::result<data_folder> data_folder::lock(const std::string& path) {
   auto trimmed = path;
   while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
   if (trimmed.empty() || !make_folder(trimmed)) return unusable();
@@ -48,14 +67,48 @@ core::result<data_folder> data_folder::enter(const std::string& path) {
     return unusable();
   }
   made.database_path_ = trimmed + "/portcullis.db";
-  // Made here, so that it never exists with wider access; SQLite gives its log the same mode.
-  const int file =
-      ::open(made.database_path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0) return unusable();
-  const bool narrowed = fchmod(file, 0600) == 0 && sync_folder(trimmed);
-  ::close(file);
-  if (!narrowed) return unusable();
   return made;
+}
+
+core::result<data_folder> data_folder::enter(const std::string& path) {
+  auto made = lock(path);
+  if (!made) return made;
+  if (!make_file(made->database_path_)) return unusable();
+  return made;
+}
+
+core::result<data_folder> data_folder::enter_to_import(const std::string& path) {
+  auto made = lock(path);
+  if (!made) return made;
+  made->place_ = made->database_path_;
+  for (const auto* ending : endings) {
+    struct stat info {};
+    if (stat((made->place_ + ending).c_str(), &info) == 0 && info.st_size > 0)
+      return core::fail(core::error_code::INVALID_PARAMS, "data_dir", "not_empty");
+  }
+  made->database_path_ += ".import";
+  made->discard();  // of an import that was interrupted
+  if (!make_file(made->database_path_)) return unusable();
+  return made;
+}
+
+core::status data_folder::put_in_place() {
+  const int file = ::open(database_path_.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+  if (file < 0) return unusable();
+  const bool synced = fsync(file) == 0;
+  ::close(file);
+  if (!synced) return unusable();
+  // Empty, but SQLite would take them for the new file's.
+  for (const auto* ending : endings) unlink((place_ + ending).c_str());
+  if (rename(database_path_.c_str(), place_.c_str()) != 0) return unusable();
+  database_path_ = std::exchange(place_, {});
+  if (!sync_folder(folder_of(database_path_))) return unusable();
+  return core::nothing{};
+}
+
+void data_folder::discard() noexcept {
+  if (place_.empty()) return;
+  for (const auto* ending : endings) unlink((database_path_ + ending).c_str());
 }
 
 core::result<data_folder> data_folder::enter_to_read(const std::string& path) {
@@ -84,7 +137,9 @@ bool data_folder::in_use(const std::string& path) {
 }
 
 data_folder::data_folder(data_folder&& other) noexcept
-    : lock_(std::exchange(other.lock_, -1)), database_path_(std::move(other.database_path_)) {}
+    : lock_(std::exchange(other.lock_, -1)),
+      database_path_(std::move(other.database_path_)),
+      place_(std::move(other.place_)) {}
 
 data_folder::~data_folder() {
   if (lock_ >= 0) ::close(lock_);

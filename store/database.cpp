@@ -1,6 +1,8 @@
 #include "store/database.hpp"
 
 #include "core/event/codec.hpp"
+#include "core/planted.hpp"
+#include "core/replay/snapshot.hpp"
 #include "store/require.hpp"
 #include "store/schema.hpp"
 
@@ -41,6 +43,13 @@ core::digest chain_mac(const core::hmac_key& chain, const core::digest& previous
       .update_sized(body)
       .update_sized(sealed)
       .finish();
+}
+
+std::string_view mac_body(core::event_type type, std::string_view body,
+                          const std::optional<core::digest>& dropped, core::digest& hash) noexcept {
+  if (!core::is_dropped_when_old(type)) return body;
+  hash = dropped ? *dropped : core::sha256(core::as_bytes(body));
+  return core::as_text(hash);
 }
 
 database::database(data_folder folder, const journal_options& options)
@@ -106,6 +115,8 @@ core::status database::open_to_read() {
 
 core::status database::configure() {
   if (const int rc = run(settings); rc != SQLITE_OK) return meaning_of(rc);
+  if (core::is_planted("fsync"))
+    if (const int rc = run("PRAGMA synchronous=OFF"); rc != SQLITE_OK) return meaning_of(rc);
   statement mode;
   if (const int rc = mode.prepare(handle_, "PRAGMA journal_mode", false); rc != SQLITE_OK)
     return meaning_of(rc);
@@ -165,7 +176,20 @@ core::status database::read_end() {
   } else if (rc != SQLITE_DONE) {
     return meaning_of(rc);
   }
+  if (auto read = read_cut(); !read) return read;
   committed_ = end_;
+  return core::nothing{};
+}
+
+/// Where retention cut the log; what it has cut may be all.
+core::status database::read_cut() {
+  const auto kept = meta_get(snapshot_key);
+  if (!kept) return kept.error();
+  if (!*kept) return core::nothing{};
+  const auto seal = core::parse_snapshot_seal(**kept);
+  if (!seal) return core::fail(core::error_code::STORE_INTEGRITY, {}, "snapshot");
+  cut_seq_ = seal->of.seq;
+  if (end_.seq < seal->of.seq) end_ = {seal->of.seq, seal->of.at_ms, seal->of.mac};
   return core::nothing{};
 }
 
@@ -198,8 +222,9 @@ int database::insert(const core::event& happened) {
   const auto sealed = core::as_bytes(happened.sealed);
   body_.clear();
   core::append_body(body_, happened, node_id_);
+  core::digest hash;
   const auto mac = chain_mac(chain_, end_.mac, happened.seq, happened.at_ms, type, subject,
-                             body_.view(), sealed);
+                             mac_body(happened.type(), body_.view(), std::nullopt, hash), sealed);
   auto& s = insert_event_;
   s.bind(1, happened.seq);
   s.bind(2, happened.at_ms);

@@ -12,6 +12,9 @@
 
 namespace portcullis::store {
 
+/// Of meta: the seal of the snapshot that stands for what was cut off.
+inline constexpr std::string_view snapshot_key = "snapshot";
+
 /// Where the log ends.
 struct log_end {
   std::uint64_t seq = 0;
@@ -40,6 +43,9 @@ class database {
   void rollback() noexcept;
   [[nodiscard]] core::status checkpoint(int mode);
   [[nodiscard]] core::status close();
+  /// Of a folder that was entered to import, see there.
+  [[nodiscard]] core::status put_in_place() { return folder_.put_in_place(); }
+  void discard() noexcept { folder_.discard(); }
 
   [[nodiscard]] core::result<std::optional<std::string>> meta_get(std::string_view key);
   [[nodiscard]] core::status meta_put(std::string_view key, std::string_view value);
@@ -48,6 +54,8 @@ class database {
   [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
   [[nodiscard]] const log_end& end() const noexcept { return end_; }
   [[nodiscard]] const log_end& committed() const noexcept { return committed_; }
+  [[nodiscard]] std::uint64_t cut_seq() const noexcept { return cut_seq_; }
+  void set_cut_seq(std::uint64_t seq) noexcept { cut_seq_ = seq; }
   [[nodiscard]] int wal_pages() const noexcept { return wal_pages_; }
   [[nodiscard]] const std::string& path() const noexcept { return folder_.database_path(); }
 
@@ -62,6 +70,7 @@ class database {
   [[nodiscard]] core::status check_keyring();
   [[nodiscard]] core::status clean_up();
   [[nodiscard]] core::status read_end();
+  [[nodiscard]] core::status read_cut();
   [[nodiscard]] int run(const char* sql) noexcept;
   [[nodiscard]] int insert(const core::event& happened);
 
@@ -78,6 +87,7 @@ class database {
   log_end end_, committed_;
   bool in_transaction_ = false;
   int version_ = 0;
+  std::uint64_t cut_seq_ = 0;
   int wal_pages_ = 0;
   std::optional<core::error> fatal_;
 };

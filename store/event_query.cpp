@@ -55,6 +55,7 @@ event_query::event_query(journal& log, event_filter filter, std::uint64_t until)
 core::result<progress> event_query::step() {
   auto& db = *log_->db_;
   if (db.fatal()) return *db.fatal();
+  scanned_ = std::max(scanned_, db.cut_seq());
   const auto committed = db.committed().seq;
   const auto until = until_ == 0 ? committed : std::min(until_, committed);
   if (!placed_ && filter_.from_ms && scanned_ < until)

@@ -40,6 +40,8 @@ const core::digest& journal::last_mac() const noexcept { return db_->end().mac; 
 std::uint64_t journal::committed_seq() const noexcept { return db_->committed().seq; }
 core::millis journal::committed_at_ms() const noexcept { return db_->committed().at_ms; }
 
+std::uint64_t journal::cut_seq() const noexcept { return db_->cut_seq(); }
+
 core::status journal::append(std::span<const core::event> events,
                              std::span<const core::user_row> users,
                              std::span<const std::uint64_t> purge_session_seqs,

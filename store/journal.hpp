@@ -35,11 +35,17 @@ using routing_set = std::bitset<256>;
 class database;  // the SQLite connection and its prepared statements; private to store
 
 /// The mac of a row: HMAC(chain key, previous mac, seq, at_ms, then sized: type, subject, body,
-/// sealed). The first row's previous mac is 32 zero bytes. An absent subject is an empty one.
+/// sealed). The first row's previous mac is 32 zero bytes. An absent subject is an empty one. Of
+/// events that are dropped when old `body` is the SHA-256 of what was written (mac_body()).
 [[nodiscard]] core::digest chain_mac(const core::hmac_key& chain, const core::digest& previous,
                                      std::uint64_t seq, core::millis at_ms, std::string_view type,
                                      core::byte_view subject, std::string_view body,
                                      core::byte_view sealed) noexcept;
+
+/// What stands for a row's body in its mac. `hash` holds it where it is not the body itself.
+[[nodiscard]] std::string_view mac_body(core::event_type type, std::string_view body,
+                                        const std::optional<core::digest>& dropped,
+                                        core::digest& hash) noexcept;
 
 /// Not thread-safe: all calls, and all calls on the readers made from it, come from one thread.
 /// Calls block on the disk.
@@ -65,6 +71,9 @@ class journal {
   /// Of the last event that is durable.
   [[nodiscard]] std::uint64_t committed_seq() const noexcept;
   [[nodiscard]] core::millis committed_at_ms() const noexcept;
+  /// The event after which the log begins: what came up to it was cut off by retention. 0: nothing
+  /// was.
+  [[nodiscard]] std::uint64_t cut_seq() const noexcept;
 
   /// Adds events and what follows from them to the open transaction (the first append begins it).
   /// All or nothing: after an error the transaction is as before this call, or, when
@@ -147,6 +156,8 @@ class journal {
   friend class event_query;
   friend class session_find;
   friend class backup;
+  friend class log_cutter;
+  friend class touch_dropper;
   journal();
   std::unique_ptr<database> db_;
 };

@@ -10,7 +10,8 @@ namespace {
 constexpr std::string_view event_columns =
     "SELECT seq,at_ms,type,subject,body,sealed,mac FROM events ";
 constexpr std::string_view user_columns =
-    "SELECT subject,lookup,tenant_id,ring_key,wrapped FROM users ";
+    "SELECT subject,lookup,tenant_id,ring_key,wrapped,id FROM users ";
+constexpr int user_id_column = 5;
 
 log_row row_of(const statement& from) {
   return {from.natural(0), from.integer(1), from.text(2), from.blob(3),
@@ -43,50 +44,137 @@ core::result<std::unique_ptr<log_file>> log_file::open(const std::string& data_d
 }
 
 core::status log_file::find_ends() {
-  for (auto* each : {&first_seq_, &last_seq_}) {
-    statement end;
-    const auto* sql =
-        each == &first_seq_ ? "SELECT min(seq) FROM events" : "SELECT max(seq) FROM events";
-    if (const int rc = end.prepare(db_->handle(), sql); rc != SQLITE_OK) return db_->failed(rc);
-    if (const int rc = end.step(); rc != SQLITE_ROW) return db_->failed(rc);
-    *each = end.natural(0);
+  const auto kept = meta(snapshot_key);
+  if (!kept) return kept.error();
+  if (*kept) {
+    cut_ = core::parse_snapshot_seal(**kept);
+    if (!cut_) return core::fail(core::error_code::STORE_INTEGRITY, {}, "snapshot");
   }
+  const auto find = [this](const char* sql, std::uint64_t& to) {
+    statement end;
+    int rc = end.prepare(db_->handle(), sql);
+    if (rc == SQLITE_OK) rc = end.step();
+    if (rc == SQLITE_ROW) to = end.natural(0);
+    return rc;
+  };
+  if (const int rc = find("SELECT min(seq) FROM events", first_seq_); rc != SQLITE_ROW) {
+    if (auto why = db_->failed(rc); why.code != core::error_code::STORE_INTEGRITY) return why;
+    first_seq_ = 1;
+  }
+  if (const int rc = find("SELECT max(seq) FROM events", last_seq_); rc != SQLITE_ROW) {
+    auto why = db_->failed(rc);
+    if (why.code != core::error_code::STORE_INTEGRITY || !find_end_before_damage()) return why;
+  }
+  if (!cut_) return core::nothing{};
+  // What is being cut off may still be there in part.
+  last_seq_ = std::max(last_seq_, cut_->of.seq);
+  first_seq_ = last_seq_ == cut_->of.seq ? 0 : cut_->of.seq + 1;
   return core::nothing{};
 }
+
+core::result<core::replayed_state> log_file::read_snapshot() {
+  const auto corrupt = core::fail(core::error_code::LOG_CORRUPT, {}, "snapshot");
+  statement rows;
+  int rc = rows.prepare(db_->handle(), "SELECT body FROM snapshot WHERE seq=?1 ORDER BY id", false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  rows.bind(1, cut_->of.seq);
+  core::snapshot_reader reader;
+  core::running_sha256 parts;
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    parts.add(rows.blob(0));
+    if (auto added = reader.add(core::as_text(rows.blob(0))); !added) return added.error();
+  }
+  if (rc != SQLITE_DONE) return db_->failed(rc);
+  auto state = reader.take();
+  if (parts.finish() != cut_->parts || state.digest() != cut_->state || state.seq() != cut_->of.seq)
+    return corrupt;
+  return state;
+}
+
+/// Every place past the end is looked for on the last page, which cannot be read. False: nothing
+/// can.
+bool log_file::find_end_before_damage() {
+  statement row;
+  if (row.prepare(db_->handle(),
+                  "SELECT seq FROM events WHERE seq<=?1 ORDER BY seq DESC LIMIT 1") != SQLITE_OK)
+    return false;
+  const auto has_row_until = [&](std::uint64_t seq) {
+    row.bind(1, seq);
+    const bool found = row.step() == SQLITE_ROW;
+    row.reset();
+    return found;
+  };
+  std::uint64_t low = 0;
+  for (std::uint64_t seq = 1; seq < std::uint64_t{1} << 62U; seq *= 2)
+    if (has_row_until(seq)) low = seq;
+  if (low == 0) return false;
+  last_seq_ = low * 2;
+  for (auto next = low; next != 0; next = next_readable(low + 1)) {
+    low = next;
+    for (auto high = last_seq_; high > low + 1;) {
+      const auto middle = low + (high - low) / 2;
+      (has_row_until(middle) ? low : high) = middle;
+    }
+  }
+  last_seq_ = low + 1;
+  end_damaged_ = true;
+  return true;
+}
+
+int log_file::schema() const noexcept { return db_->version(); }
 
 bool log_file::is_current() const noexcept { return db_->version() == schema_version(); }
 
 core::status log_file::read(std::uint64_t after, const row_reader& each) {
   statement rows;
   int rc =
-      rows.prepare(db_->handle(), std::string(event_columns) + "WHERE seq>?1 ORDER BY seq", false);
+      rows.prepare(db_->handle(), std::string(event_columns) + "WHERE seq>=?1 ORDER BY seq", false);
   if (rc != SQLITE_OK) return db_->failed(rc);
-  rows.bind(1, after);
+  rows.bind(1, after + 1);  // not the page of `after`, which may be a damaged one
   while ((rc = rows.step()) == SQLITE_ROW)
     if (!each(row_of(rows))) return core::nothing{};
   if (rc != SQLITE_DONE) return db_->failed(rc);
   return core::nothing{};
 }
 
-/// Damage is of whole pages: first near, then in strides that grow.
+/// Damage is of whole pages: first near, then in strides that grow, then back to where it ends.
 std::uint64_t log_file::next_readable(std::uint64_t from) {
-  for (std::uint64_t stride = 1; from <= last_seq_; from += stride, stride += stride / 4 + 1) {
+  const auto row_from = [this](std::uint64_t seq) -> std::optional<std::uint64_t> {
     statement row;
     if (row.prepare(db_->handle(),
                     std::string(event_columns) + "WHERE seq>=?1 ORDER BY seq LIMIT 1",
                     false) != SQLITE_OK)
-      return 0;
-    row.bind(1, from);
+      return std::nullopt;
+    row.bind(1, seq);
     const int rc = row.step();
     if (rc == SQLITE_ROW) return row.natural(0);
-    if (rc == SQLITE_DONE) return 0;
+    return rc == SQLITE_DONE ? std::optional<std::uint64_t>(0) : std::nullopt;
+  };
+  std::uint64_t damaged = from;  // the last place that was not readable
+  for (std::uint64_t stride = 1; from <= last_seq_; from += stride, stride += stride / 4 + 1) {
+    auto found = row_from(from);
+    if (!found) {
+      damaged = from;
+      continue;
+    }
+    for (auto high = from; high > damaged + 1;) {
+      const auto middle = damaged + (high - damaged) / 2;
+      if (const auto nearer = row_from(middle)) {
+        found = nearer;
+        high = middle;
+      } else {
+        damaged = middle;
+      }
+    }
+    return *found;
   }
   return 0;
 }
 
 core::result<std::uint64_t> log_file::seq_at(core::millis at_ms) {
   // at_ms never decreases with seq.
-  std::uint64_t low = first_seq_, high = last_seq_ + 1;  // the answer is before `high`
+  const auto begin = cut_ ? cut_->of.seq + 1 : first_seq_;
+  std::uint64_t low = begin, high = last_seq_ + 1;  // the answer is before `high`
   while (low < high) {
     const auto middle = low + (high - low) / 2;
     std::optional<core::millis> found;
@@ -100,7 +188,7 @@ core::result<std::uint64_t> log_file::seq_at(core::millis at_ms) {
     else
       high = middle;
   }
-  return low == first_seq_ ? 0 : low - 1;
+  return low == begin ? 0 : low - 1;
 }
 
 core::status log_file::load(load_visitor& visitor) {
@@ -112,12 +200,30 @@ core::status log_file::load_breakers(breaker_visitor& visitor) {
 }
 
 core::status log_file::read_users(const std::function<void(const user_line&)>& each) {
+  constexpr std::uint64_t widest_gap = std::uint64_t{1} << 40U;
+  constexpr std::uint64_t rows_of_a_page = 1'000;  // one by one, then in strides that grow
   statement rows;
-  int rc = rows.prepare(db_->handle(), std::string(user_columns) + "ORDER BY id", false);
-  if (rc != SQLITE_OK) return db_->failed(rc);
-  while ((rc = rows.step()) == SQLITE_ROW) each(user_of(rows));
-  if (rc != SQLITE_DONE) return db_->failed(rc);
-  return core::nothing{};
+  int rc =
+      rows.prepare(db_->handle(), std::string(user_columns) + "WHERE id>=?1 ORDER BY id", false);
+  std::uint64_t next = 1;
+  std::uint64_t stride = 0, failures = 0;  // past rows that cannot be read
+  do {
+    if (stride > 0) rows.reset();
+    next += stride;
+    rows.bind(1, next);
+    while (rc == SQLITE_OK && (rc = rows.step()) == SQLITE_ROW) {
+      each(user_of(rows));
+      next = rows.natural(user_id_column) + 1;
+      stride = failures = 0;
+      rc = SQLITE_OK;
+    }
+    if ((rc & 0xff) != SQLITE_CORRUPT) break;
+    if (stride == 0) each({{}, false});
+    stride = ++failures < rows_of_a_page ? 1 : stride + stride / 4 + 1;
+    rc = SQLITE_OK;
+  } while (stride < widest_gap);
+  if (rc == SQLITE_DONE) return core::nothing{};
+  return db_->failed(rc == SQLITE_OK ? SQLITE_CORRUPT : rc);
 }
 
 namespace {

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "core/crypto/hmac.hpp"
+#include "core/replay/snapshot.hpp"
 #include "store/journal.hpp"
 
 namespace portcullis::store {
@@ -37,9 +38,19 @@ class log_file {
   log_file(const log_file&) = delete;
   log_file& operator=(const log_file&) = delete;
 
-  /// Of the rows that are there; 0 for an empty log.
+  /// Of the rows that are there, after what was cut off; 0 for an empty log. Where the first rows
+  /// cannot be read, first_seq() is 1; where the last ones cannot, last_seq() is the first of them
+  /// and is_end_damaged() says so.
   [[nodiscard]] std::uint64_t first_seq() const noexcept { return first_seq_; }
   [[nodiscard]] std::uint64_t last_seq() const noexcept { return last_seq_; }
+  [[nodiscard]] bool is_end_damaged() const noexcept { return end_damaged_; }
+  /// What stands for the events that retention cut off; absent: it cut none.
+  [[nodiscard]] const std::optional<core::snapshot_seal>& cut() const noexcept { return cut_; }
+  /// The state that the snapshot holds. LOG_CORRUPT (rule "snapshot"): its parts are not what was
+  /// sealed, or are none.
+  [[nodiscard]] core::result<core::replayed_state> read_snapshot();
+  /// The file's, of its tables.
+  [[nodiscard]] int schema() const noexcept;
   /// Whether the file has the tables that this version reads a start from.
   [[nodiscard]] bool is_current() const noexcept;
 
@@ -55,6 +66,8 @@ class log_file {
   /// As journal::load(), of all routing bytes, and journal::load_breakers().
   [[nodiscard]] core::status load(load_visitor& visitor);
   [[nodiscard]] core::status load_breakers(breaker_visitor& visitor);
+  /// In their order. A line that is not good stands for all rows that cannot be read there. Errors:
+  /// STORE_INTEGRITY (nothing more can be read), STORE_UNAVAILABLE.
   [[nodiscard]] core::status read_users(const std::function<void(const user_line&)>& each);
   /// The row of the user with this look-up value; absent: unknown, or forgotten.
   [[nodiscard]] core::result<std::optional<core::user_row>> find_user(
@@ -68,8 +81,11 @@ class log_file {
  private:
   log_file();
   [[nodiscard]] core::status find_ends();
+  [[nodiscard]] bool find_end_before_damage();
   std::unique_ptr<database> db_;
   std::uint64_t first_seq_ = 0, last_seq_ = 0;
+  std::optional<core::snapshot_seal> cut_;
+  bool end_damaged_ = false;
 };
 
 }  // namespace portcullis::store

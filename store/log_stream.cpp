@@ -56,6 +56,15 @@ void add_row(block& to, const log_row& row) {
   to.bytes.append(core::as_text(row.mac));
 }
 
+std::optional<core::digest> dropped_of(const core::event& what) {
+  return std::visit(
+      [](const auto& body) -> std::optional<core::digest> {
+        if constexpr (requires { body.dropped; }) return body.dropped;
+        return std::nullopt;
+      },
+      what.body);
+}
+
 class block_decoder {
  public:
   block_decoder(block& what, const log_stream_options& options) : block_(what), options_(options) {}
@@ -98,11 +107,11 @@ class block_decoder {
     core::digest mac{};
     if (row.mac.size() != mac.size()) return fail(row.seq, kind::mac);
     std::copy(row.mac.begin(), row.mac.end(), mac.begin());
-    if (options_.chain != nullptr && chain_mac(*options_.chain, place_.mac, row.seq, row.at_ms,
-                                               row.type, row.subject, row.body, row.sealed) != mac)
-      return fail(row.seq, kind::mac);
     auto decoded = core::decode_body(row.seq, row.at_ms, row.type, row.subject, row.body,
                                      core::as_text(row.sealed));
+    if (options_.chain != nullptr &&
+        !is_chained(*options_.chain, place_.mac, row, decoded ? &*decoded : nullptr))
+      return fail(row.seq, kind::mac);
     if (!decoded) return fail(row.seq, kind::body, decoded.error());
     if (const auto* signed_here = std::get_if<core::checkpoint>(&decoded->body);
         signed_here != nullptr && options_.signer &&
@@ -121,6 +130,22 @@ class block_decoder {
 };
 
 }  // namespace
+
+bool is_chained(const core::hmac_key& chain, const core::digest& mac_before, const log_row& row,
+                const core::event* decoded) noexcept {
+  const auto has = [&](std::string_view body) {
+    const auto mac =
+        chain_mac(chain, mac_before, row.seq, row.at_ms, row.type, row.subject, body, row.sealed);
+    return std::equal(row.mac.begin(), row.mac.end(), mac.begin(), mac.end());
+  };
+  if (decoded != nullptr && core::is_dropped_when_old(decoded->type())) {
+    core::digest hash;
+    const auto dropped = dropped_of(*decoded);
+    if (has(mac_body(decoded->type(), row.body, dropped, hash))) return true;
+    if (dropped) return false;
+  }
+  return has(row.body);
+}
 
 std::string_view to_string(log_trouble::kind what) noexcept {
   switch (what) {
@@ -280,6 +305,16 @@ struct log_stream::pipeline {
   core::digest mac{};
   std::vector<std::thread> threads;
 };
+
+log_stream_options whole_log(const log_file& of) {
+  log_stream_options out;
+  out.mac_before = core::digest{};
+  if (of.cut()) {
+    out.after = of.cut()->of.seq;
+    out.mac_before = of.cut()->of.mac;
+  }
+  return out;
+}
 
 log_stream::log_stream(log_file& from, log_stream_options options)
     : pipeline_(std::make_unique<pipeline>(from, std::move(options))) {}

@@ -30,6 +30,12 @@ struct log_trouble {
 };
 [[nodiscard]] std::string_view to_string(log_trouble::kind what) noexcept;
 
+/// Whether the row's mac is the chain's, after a row with that mac. `decoded`: the row as an event;
+/// null where it is none. Rows of an earlier version have their whole body in the mac, whatever
+/// their type.
+[[nodiscard]] bool is_chained(const core::hmac_key& chain, const core::digest& mac_before,
+                              const log_row& row, const core::event* decoded) noexcept;
+
 struct log_stream_options {
   std::uint64_t after = 0;
   std::uint64_t until = ~std::uint64_t{0};
@@ -38,6 +44,9 @@ struct log_stream_options {
   std::optional<core::digest> mac_before;  // of the row `after`; absent: read from the log
   std::optional<core::digest> signer;      // set: checkpoints are checked
 };
+
+/// From where the log begins: after what retention cut off, or with its first event.
+[[nodiscard]] log_stream_options whole_log(const log_file& of);
 
 /// One thread at a time; the file is the stream's while it lives.
 class log_stream {

@@ -4,6 +4,7 @@
 #include "core/breaker/stored.hpp"
 #include "core/event/event.hpp"
 #include "core/result.hpp"
+#include "store/source_columns.hpp"
 #include "store/sqlite.hpp"
 
 namespace portcullis::store {
@@ -65,14 +66,6 @@ class projection {
       unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_, move_breaker_,
       override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_, forget_user_;
 };
-
-/// The column `counts` of breaker_sources: results, then durations, eight bytes each, low byte
-/// first. False: the bytes are not of that form.
-[[nodiscard]] std::vector<std::uint8_t> pack_counts(const core::breaker_source& of);
-[[nodiscard]] bool unpack_counts(core::byte_view from, core::breaker_source& to) noexcept;
-/// The column `gaps`: of each after and before, as above, then from and to, a byte each.
-[[nodiscard]] std::vector<std::uint8_t> pack_gaps(const core::breaker_source& of);
-[[nodiscard]] bool unpack_gaps(core::byte_view from, core::breaker_source& to);
 
 /// The column `fields`: the set, then the hashes of its members in order; empty for none.
 [[nodiscard]] std::size_t pack_fields(

@@ -93,7 +93,8 @@ restored_session session_of(const session_record& row) {
 core::result<core::replayed_state> restore_projections(log_file& from) {
   core::replayed_state out;
   core::millis at_ms = 0;
-  if (from.last_seq() > 0) {
+  if (from.cut()) at_ms = from.cut()->of.at_ms;
+  if (from.first_seq() > 0) {
     const auto read = from.read(from.last_seq() - 1, [&](const log_row& row) {
       at_ms = row.at_ms;
       return true;

@@ -52,8 +52,14 @@ CREATE TABLE breaker_sources(
   counts BLOB NOT NULL, gaps BLOB, PRIMARY KEY(service, breaker, source)) WITHOUT ROWID;
 )sql";
 
+// What retention leaves in the place of the events that it cut off, in parts, by the seq of the
+// last of them.
+constexpr const char* version_3 = R"sql(
+CREATE TABLE snapshot(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL);
+)sql";
+
 // Index i brings version i to i + 1. Only ever appended to.
-constexpr std::array migrations = {version_1, version_2};
+constexpr std::array migrations = {version_1, version_2, version_3};
 
 int run(sqlite3* db, const std::string& sql) {
   return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);

@@ -1,6 +1,8 @@
 #include "apps/log/policy.hpp"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "apps/config_loader.hpp"
 
@@ -33,6 +35,15 @@ void add_all(std::vector<core::config_entry>& to, std::vector<std::string> path,
   }
 }
 
+/// What a section has of its own: what is as in the general one follows that. `keep`: the member
+/// that is told in any case, so that the section is there.
+json own_part(const json& section, const json& general, const char* keep) {
+  json own = json::object();
+  for (const auto& [key, value] : section.items())
+    if (key == keep || !general.contains(key) || general[key] != value) own[key] = value;
+  return own;
+}
+
 std::vector<core::config_entry> entries_of(const json& policy) {
   // What a whole configuration needs beside a policy.
   std::vector<core::config_entry> out = {
@@ -42,15 +53,54 @@ std::vector<core::config_entry> entries_of(const json& policy) {
     const auto found = from.find(name);
     return found == from.end() ? json::object() : *found;
   };
-  add_all(out, {"session"}, part(policy, "session"));
+  const auto session = part(policy, "session");
+  add_all(out, {"session"}, session);
   add_all(out, {"lockout"}, part(policy, "lockout"));
-  for (const auto& [name, each] : part(policy, "tenant").items())
-    add_all(out, {"tenant", name, "session"}, each);
+  const auto tenants = part(policy, "tenant");
+  for (const auto& [name, each] : tenants.items())
+    add_all(out, {"tenant", name, "session"}, own_part(each, session, "rotation_grace_s"));
   const auto breakers = part(policy, "breaker");
-  add_all(out, {"breaker"}, part(breakers, "default"));
-  for (const auto& [pattern, each] : part(breakers, "patterns").items())
-    add_all(out, {"breaker", pattern}, each);
+  const auto general = part(breakers, "default");
+  add_all(out, {"breaker"}, general);
+  const auto patterns = part(breakers, "patterns");
+  for (const auto& [pattern, each] : patterns.items())
+    add_all(
+        out, {"breaker", pattern},
+        pattern == core::store_breaker_pattern ? each : own_part(each, general, "retire_after_s"));
   return out;
+}
+
+/// Values of the log that bound each other give way to those that are tried, as defaults do:
+/// nobody who shortens a session has to know the granularity.
+void give_way(std::vector<core::config_entry>& entries, std::size_t from_log) {
+  const auto last = [&](std::vector<std::string> path) -> core::config_entry* {
+    const auto found = std::find_if(entries.rbegin(), entries.rend(),
+                                    [&](const auto& each) { return each.path == path; });
+    return found == entries.rend() ? nullptr : &*found;
+  };
+  const auto bound = [&](std::vector<std::string> prefix, const char* what, const char* by,
+                         std::int64_t parts) {
+    const auto path = [&](const char* key) {
+      auto out = prefix;
+      out.emplace_back(key);
+      return out;
+    };
+    auto* value = last(path(what));
+    const auto* bounding = last(path(by));
+    if (bounding == nullptr) bounding = last({"session", by});
+    if (value == nullptr || bounding == nullptr || value >= &entries[from_log]) return;
+    auto* number = std::get_if<std::int64_t>(&value->value);
+    const auto* most = std::get_if<std::int64_t>(&bounding->value);
+    if (number != nullptr && most != nullptr) *number = std::min(*number, *most / parts);
+  };
+  std::set<std::vector<std::string>> prefixes;
+  for (const auto& each : entries)
+    if (each.path.size() > 1 && (each.path[0] == "session" || each.path[0] == "tenant"))
+      prefixes.emplace(each.path.begin(), each.path.end() - 1);
+  for (const auto& each : prefixes) {
+    bound(each, "idle_ttl_s", "absolute_ttl_s", 1);
+    bound(each, "touch_granularity_s", "idle_ttl_s", 2);
+  }
 }
 
 }  // namespace
@@ -64,6 +114,7 @@ std::optional<core::policy_book> parse_policy(const std::string& policy,
     return std::nullopt;
   }
   auto entries = entries_of(told);
+  const auto from_log = entries.size();
   std::vector<core::config_problem> problems;
   for (auto& each : flag_entries(sets, problems)) {
     const auto& section = each.path.front();
@@ -72,6 +123,7 @@ std::optional<core::policy_book> parse_policy(const std::string& policy,
                           "only session, tenant, lockout and breaker can be tried"});
     entries.push_back(std::move(each));
   }
+  if (entries.size() > from_log) give_way(entries, from_log);
   auto parsed = core::parse_config(entries);
   for (auto& each : parsed.problems) problems.push_back(std::move(each));
   for (const auto& each : problems) why += (why.empty() ? "" : "\n") + core::to_text(each);

@@ -2,6 +2,7 @@
 
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
@@ -25,30 +26,13 @@ std::string keys_path(const log_place_options& from) {
   return load_config({from.config, process_environment(), {}}).value.keys_path();
 }
 
-int open_keys(const log_place_options& from, log_source& to) {
-  const auto path = keys_path(from);
-  std::string why;
-  const auto text = read_secret(path, why);
-  if (!text) return complain(why + " (--keys-file names another)");
-  auto ring = core::parse_keyring(*text);
-  if (!ring) return complain(fmt::format("{}: is no key file ({})", path, ring.error().rule));
-  to.ring = std::move(*ring);
-  to.keys.emplace(*to.ring);
-  const auto check = to.file->meta("keyring_check");
-  if (!check) return complain(check.error(), from.data_dir);
-  const auto given = core::sha256(core::as_bytes(to.keys->check_value()));
-  if (*check && !core::equal_secrets(core::as_bytes(**check), given))
-    return complain(core::fail(core::error_code::KEYRING_MISMATCH), path);
-  return -1;
-}
-
 }  // namespace
 
-void add_log_place(CLI::App& command, log_place_options& to) {
+void add_log_place(CLI::App& command, log_place_options& to, bool required) {
   command
       .add_option("--data-dir", to.data_dir,
                   "The folder of a node that is stopped, or a backup in one")
-      ->required()
+      ->required(required)
       ->type_name("DIR");
   auto* file = command.add_option("--keys-file", to.keys_file,
                                   "Its key file (default: DIR/portcullis.keys)");
@@ -71,6 +55,27 @@ int complain(const core::error& why, const std::string& where) {
   return complain(fmt::format("{}: {} ({})", where, text, row.name));
 }
 
+int open_keys(const log_place_options& from, log_source& to) {
+  const auto path = keys_path(from);
+  std::string why;
+  const auto text = read_secret(path, why);
+  if (!text) return complain(why + " (--keys-file names another)");
+  auto ring = core::parse_keyring(*text);
+  if (!ring) return complain(fmt::format("{}: is no key file ({})", path, ring.error().rule));
+  to.ring = std::move(*ring);
+  to.keys.emplace(*to.ring);
+  return -1;
+}
+
+bool has_keys(const log_place_options& from) {
+  return !from.keys_file.empty() || !from.config.empty() ||
+         access(keys_path(from).c_str(), F_OK) == 0;
+}
+
+core::digest keyring_check(const log_source& of) {
+  return core::sha256(core::as_bytes(of.keys->check_value()));
+}
+
 int open_log(const log_place_options& from, bool needs_keys, log_source& to) {
   auto opened = store::log_file::open(from.data_dir);
   if (!opened) {
@@ -80,7 +85,13 @@ int open_log(const log_place_options& from, bool needs_keys, log_source& to) {
     return complain(opened.error(), from.data_dir);
   }
   to.file = std::move(*opened);
-  return needs_keys ? open_keys(from, to) : -1;
+  if (!needs_keys) return -1;
+  if (const int failed = open_keys(from, to); failed >= 0) return failed;
+  const auto check = to.file->meta("keyring_check");
+  if (!check) return complain(check.error(), from.data_dir);
+  if (*check && !core::equal_secrets(core::as_bytes(**check), keyring_check(to)))
+    return complain(core::fail(core::error_code::KEYRING_MISMATCH), keys_path(from));
+  return -1;
 }
 
 std::optional<log_moment> parse_moment(const std::string& text) {

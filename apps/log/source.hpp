@@ -17,7 +17,7 @@ struct log_place_options {
   std::string data_dir, keys_file, config;
 };
 /// --data-dir, --keys-file and --config.
-void add_log_place(CLI::App& command, log_place_options& to);
+void add_log_place(CLI::App& command, log_place_options& to, bool required = true);
 
 /// A log that is open, and keys that fit it.
 struct log_source {
@@ -28,6 +28,13 @@ struct log_source {
 /// Says on standard error what is wrong and returns the exit status, or -1 and fills `to`. Without
 /// `needs_keys` the key file is not looked for.
 [[nodiscard]] int open_log(const log_place_options& from, bool needs_keys, log_source& to);
+
+/// The key file alone, whatever store it is of. Otherwise as open_log().
+[[nodiscard]] int open_keys(const log_place_options& from, log_source& to);
+/// Whether the key file is one that was asked for, or lies where it is looked for by itself.
+[[nodiscard]] bool has_keys(const log_place_options& from);
+/// What a store keeps of its key file, to know it again.
+[[nodiscard]] core::digest keyring_check(const log_source& of);
 
 /// A place in the log as people name it: a seq, or a time (ISO 8601, UTC where no zone is given, or
 /// Unix milliseconds).

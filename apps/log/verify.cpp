@@ -144,9 +144,9 @@ class verifier {
   }
 
   void replay() {
-    store::log_stream_options options;
+    if (!begin()) return;
+    auto options = store::whole_log(*from_.file);
     options.chain = &from_.keys->chain();
-    options.mac_before = core::digest{};
     options.signer = from_.keys->checkpoints().verifier();
     store::log_stream events(*from_.file, options);
     for (auto some = events.next(); !some.empty(); some = events.next()) {
@@ -166,6 +166,23 @@ class verifier {
     find(events.trouble()->seq, sentence(*events.trouble()));
   }
 
+  /// Where retention cut the log, its snapshot stands, signed.
+  [[nodiscard]] bool begin() {
+    const auto& cut = from_.file->cut();
+    if (!cut) return true;
+    report_.last_seq = cut->of.seq;
+    report_.last_at_ms = cut->of.at_ms;
+    auto base = from_.file->read_snapshot();
+    if (core::is_signed(*cut, from_.keys->checkpoints().verifier()) && base) {
+      state_ = std::move(*base);
+      return true;
+    }
+    stream_failed_ = true;
+    find(cut->of.seq, base ? "the snapshot here was not signed by this node's key"
+                           : "the snapshot here is damaged");
+    return false;
+  }
+
   /// Each kept checkpoint names an event that was there with that mac.
   void check_ends() {
     for (const auto& each : kept_) {
@@ -178,7 +195,10 @@ class verifier {
                         each.of.seq));
         continue;
       }
+      // What was cut off cannot be compared any more.
+      if (const auto& cut = from_.file->cut(); cut && each.of.seq < cut->of.seq) continue;
       std::optional<core::digest> mac;
+      if (const auto& cut = from_.file->cut(); cut && each.of.seq == cut->of.seq) mac = cut->of.mac;
       const auto read = from_.file->read(each.of.seq - 1, [&](const store::log_row& row) {
         if (row.seq == each.of.seq && row.mac.size() == sizeof(core::digest))
           std::copy(row.mac.begin(), row.mac.end(), mac.emplace().begin());

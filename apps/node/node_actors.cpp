@@ -15,6 +15,12 @@
 
 namespace portcullis::apps {
 
+namespace {
+
+constexpr core::millis hour_ms = 3'600'000;
+
+}  // namespace
+
 [[noreturn]] void die(std::string_view why) {
   monitoring::log::write(core::log_level::error, monitoring::component::server,
                          "The node stops at once.", {{"reason", why}});
@@ -146,7 +152,8 @@ void node::spawn_actors() {
       actors::journal_actor_options{
           log_, static_cast<std::uint32_t>(hosts_.size()), buffered_random,
           [](const core::error&) { die("The journal's file has failed."); }, replay_ns_, &clock_,
-          keys_->checkpoints()});
+          keys_->checkpoints(), config_.store.touch_retention_h * hour_ms,
+          config_.store.event_retention_h * hour_ms});
   log_.reset();  // the journal's thread owns it from here on
   all_.log = system_->spawn(actors::log_behaviour);
   all_.sources = spawn_sources();

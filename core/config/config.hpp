@@ -97,6 +97,7 @@ struct config {
   struct {
     store_mode mode = store_mode::embedded;
     std::int64_t touch_retention_h = 24;
+    std::int64_t event_retention_h = 0;  // 0: for ever
     std::size_t journal_queue_events = core::limits::journal_queue_events_max;
   } store;
 

@@ -14,7 +14,6 @@ constexpr error_row rows[] = {
 };
 
 constexpr error_code reserved[] = {error_code::CERTIFICATE_REJECTED, error_code::BREAKER_OPEN,
-                                   error_code::EVENTS_CURSOR_EXPIRED,
                                    error_code::NODE_INCOMPATIBLE};
 
 }  // namespace

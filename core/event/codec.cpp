@@ -169,6 +169,27 @@ void append_body(byte_buffer& out, const event& happened, std::string_view node)
   out.append('}');
 }
 
+std::string drop_body(std::string_view body) {
+  simdjson::dom::parser parser;
+  simdjson::dom::object object;
+  std::string_view node, tenant_id;
+  if (parser.parse(body.data(), body.size(), true).get(object) != simdjson::SUCCESS ||
+      object["node"].get(node) != simdjson::SUCCESS ||
+      object["dropped"].error() == simdjson::SUCCESS)
+    return {};
+  byte_buffer out;
+  out.append("{\"node\":");
+  append_json_string(out, node);
+  if (object["tenant_id"].get(tenant_id) == simdjson::SUCCESS) {
+    append_key(out, "tenant_id");
+    append_json_string(out, tenant_id);
+  }
+  append_key(out, "dropped");
+  json_form::write_base64url(out, sha256(as_bytes(body)));
+  out.append('}');
+  return std::string(out.view());
+}
+
 void append_shown(byte_buffer& out, const event& happened, std::string_view node,
                   std::string_view user_id) {
   const auto type = happened.type();

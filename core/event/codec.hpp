@@ -28,6 +28,10 @@ void append_body(byte_buffer& out, const event& happened, std::string_view node)
                                         byte_view subject, std::string_view body,
                                         std::string_view sealed);
 
+/// What a stored body of an event that is dropped when old leaves: its node and tenant, and its own
+/// SHA-256. Empty: it was dropped already, or is none.
+[[nodiscard]] std::string drop_body(std::string_view body);
+
 /// Appends the public JSON object. `user_id` empty: left out.
 void append_shown(byte_buffer& out, const event& happened, std::string_view node,
                   std::string_view user_id);

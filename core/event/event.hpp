@@ -57,6 +57,8 @@ struct session_touched {  // one a commit, shard and tenant
     std::uint64_t session_seq = 0;  // not in the log
   };
   std::vector<touch> touches;
+  std::optional<digest> dropped =
+      std::nullopt;  // SHA-256 of the body that was here until it was old
 };
 struct session_rotated {
   id_hash id;           // the successor's
@@ -209,6 +211,7 @@ struct calls_tallied {
   };
   millis from_ms = 0;
   std::vector<tally> tallies;
+  std::optional<digest> dropped = std::nullopt;  // as in session_touched
 };
 
 /// All of a user's sessions are over, and the key that opens what the log keeps of the person is
@@ -304,6 +307,13 @@ struct event {
         return {};
       },
       what.body);
+}
+
+/// Whether such events lose their body when they are old (store.touch_retention_h): only what is
+/// shown of activity, and what-if, depend on it. Their macs are over the body's SHA-256, so that
+/// the chain stays whole.
+[[nodiscard]] constexpr bool is_dropped_when_old(event_type type) noexcept {
+  return type == event_type::session_touched || type == event_type::calls_tallied;
 }
 
 /// A user as the look-up table keeps it: the one thing that the log cannot rebuild.

@@ -76,9 +76,11 @@ inline constexpr auto fields_of<session_created> = std::make_tuple(
 
 template <>
 inline constexpr auto fields_of<session_touched> =
-    std::make_tuple(row("touches", &session_touched::touches, visibility::both, presence::always,
+    std::make_tuple(row("touches", &session_touched::touches, visibility::both, presence::given,
                         "stored: pairs of handle and last_seen_at_ms; shown: `handle`, or "
-                        "`handles` where there are several"));
+                        "`handles` where there are several"),
+                    row("dropped", &session_touched::dropped, visibility::stored, presence::given,
+                        "it was older than `store.touch_retention_h`: SHA-256 of what was here"));
 
 template <>
 inline constexpr auto fields_of<session_rotated> =
@@ -328,9 +330,11 @@ inline constexpr auto fields_of<checkpoint> =
 
 template <>
 inline constexpr auto fields_of<calls_tallied> = std::make_tuple(
-    row("from_ms", &calls_tallied::from_ms, visibility::both, presence::always, "calls since then"),
-    row("tallies", &calls_tallied::tallies, visibility::both, presence::always,
-        "of each breaker that was called: `[service, breaker, counts]`"));
+    row("from_ms", &calls_tallied::from_ms, visibility::both, presence::given, "calls since then"),
+    row("tallies", &calls_tallied::tallies, visibility::both, presence::given,
+        "of each breaker that was called: `[service, breaker, counts]`"),
+    row("dropped", &calls_tallied::dropped, visibility::stored, presence::given,
+        "as in `session_touched`"));
 
 /// Calls `each` with every row of a tuple of rows.
 template <class Rows, class Each>

@@ -39,6 +39,43 @@ TEST(policy_of_the_log, is_another_one_with_other_settings) {
   EXPECT_EQ(read->session.idle_ttl_s, 600);
 }
 
+TEST(policy_of_the_log, tenants_and_patterns_follow_what_is_tried_but_for_what_is_their_own) {
+  std::string why;
+  const auto read = parse_policy(core::to_json(a_policy()),
+                                 {"session.ip_binding=enforce", "session.ip_prefix_v4=30",
+                                  "breaker.failure_rate_threshold=0.75", "breaker.min_calls=50"},
+                                 why);
+  ASSERT_TRUE(read) << why;
+  EXPECT_EQ(read->of("a.b").ip_binding, core::ip_binding::enforce);
+  EXPECT_EQ(read->of("a.b").ip_prefix_v4, 24) << "its own";
+  const auto& payments = read->breakers.of({"payments", "default"});
+  EXPECT_EQ(payments.failure_rate_threshold, 0.75);
+  EXPECT_EQ(payments.min_calls, 5U) << "its own";
+}
+
+TEST(policy_of_the_log, a_pattern_that_is_as_the_default_still_stands_before_wider_ones) {
+  auto book = a_policy();
+  book.breakers.patterns["payments/a"] = book.breakers.fallback;
+  std::string why;
+  const auto read = parse_policy(core::to_json(book), {"breaker.min_calls=50"}, why);
+  ASSERT_TRUE(read) << why;
+  EXPECT_EQ(read->breakers.of({"payments", "a"}).min_calls, 50U);
+  EXPECT_EQ(read->breakers.of({"payments", "b"}).min_calls, 5U);
+}
+
+TEST(policy_of_the_log, times_that_bound_each_other_give_way_to_what_is_tried) {
+  std::string why;
+  const auto read =
+      parse_policy(core::to_json(core::policy_book{}), {"session.idle_ttl_s=60"}, why);
+  ASSERT_TRUE(read) << why;
+  EXPECT_EQ(read->session.touch_granularity_s, 30);
+  const auto shorter =
+      parse_policy(core::to_json(core::policy_book{}), {"session.absolute_ttl_s=40"}, why);
+  ASSERT_TRUE(shorter) << why;
+  EXPECT_EQ(shorter->session.idle_ttl_s, 40);
+  EXPECT_EQ(shorter->session.touch_granularity_s, 20);
+}
+
 TEST(policy_of_the_log, what_cannot_be_tried_is_refused_by_name) {
   std::string why;
   EXPECT_FALSE(parse_policy("", {"listen.rpc.address=1.2.3.4:5"}, why));

@@ -5,6 +5,7 @@
 
 #include "breakers.hpp"
 #include "core/error/catalogue.hpp"
+#include "history.hpp"
 
 namespace portcullis::e2e {
 namespace {
@@ -197,6 +198,39 @@ json of_the_third_rotation() {
   return error_in(client.call("admin.rotate_keys"));
 }
 
+/// A log that was cut three hours after it was signed.
+json of_a_cursor_that_is_too_old() {
+  server node({.set = {"store.event_retention_h=1"}, .own_clock = true});
+  {
+    auto client = node.connect();
+    create(client, "ada");
+  }
+  EXPECT_EQ(node.terminate(), 0);
+  boot_later(node, std::chrono::hours(3));
+  EXPECT_TRUE(node.start());
+  auto client = node.connect();
+  json told;
+  EXPECT_TRUE(eventually([&] {
+    create(client, "ada");
+    told = client.call("events.query", {{"after", "e1"}});
+    return told.contains("error");
+  }));
+  return error_in(told);
+}
+
+json of_an_event_that_was_overwritten() {
+  server node;
+  {
+    auto client = node.connect();
+    create(client, "ada");
+  }
+  EXPECT_EQ(node.terminate(), 0);
+  edit(node.data_dir(), "UPDATE events SET body='{}' WHERE seq=1");
+  EXPECT_TRUE(node.start());
+  auto client = node.connect();
+  return error_in(client.call("events.query"));
+}
+
 json over_the_http_limit() {
   server node({.set = {"listen.http.max_connections=1"}});
   line_client held(node.http_port);
@@ -346,6 +380,8 @@ const std::map<std::string, provocation>& provoked() {
          return asked({}, "events.unsubscribe", {{"subscription", "x"}});
        }},
       {"SUBSCRIPTION_LIMIT", of_too_many_subscriptions},
+      {"EVENTS_CURSOR_EXPIRED", of_a_cursor_that_is_too_old},
+      {"LOG_CORRUPT", of_an_event_that_was_overwritten},
       {"STORE_UNAVAILABLE", with_a_full_queue},
       {"STORE_TIMEOUT", of_a_reader_behind_the_disk},
       {"STORE_FULL",
@@ -374,10 +410,8 @@ const std::map<std::string, std::string> unprovoked{
     {"INTERNAL", "a defect of the server: none is known that can be asked for"},
     {"CERTIFICATE_REJECTED", "needs TLS listeners, a later issue"},
     {"BREAKER_OPEN", "for clients that wrap calls; the server never sends it"},
-    {"EVENTS_CURSOR_EXPIRED", "the embedded log keeps every event that a cursor can name"},
     {"SUBSCRIBER_TOO_SLOW",
      "needs a reader 100,000 events behind: tests/actors does it with fewer"},
-    {"LOG_CORRUPT", "of `portcullis verify`, a later issue"},
     {"STORE_INTEGRITY", "durability.a_forged_record_is_reported_and_never_accepted"},
     {"DATA_DIR_IN_USE",
      "refuses the start: durability.a_second_server_on_a_folder_is_refused_and_harms_nothing"},

@@ -71,6 +71,17 @@ line_client::line_client(line_client&& other) noexcept
       last_id_(other.last_id_),
       call_within_(other.call_within_) {}
 
+line_client& line_client::operator=(line_client&& other) noexcept {
+  close();
+  fd_ = std::exchange(other.fd_, -1);
+  over_ = other.over_;
+  received_ = std::move(other.received_);
+  kept_ = std::move(other.kept_);
+  last_id_ = other.last_id_;
+  call_within_ = other.call_within_;
+  return *this;
+}
+
 bool line_client::send(std::string_view bytes) {
   while (!bytes.empty()) {
     const auto sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);

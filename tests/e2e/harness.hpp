@@ -51,7 +51,7 @@ class line_client {
   explicit line_client(std::uint16_t port, const std::string& address = "127.0.0.1");
   ~line_client();
   line_client(line_client&& other) noexcept;
-  line_client& operator=(line_client&&) = delete;
+  line_client& operator=(line_client&& other) noexcept;
 
   /// All of `bytes`, or false where the peer has closed.
   bool send(std::string_view bytes);

@@ -5,6 +5,7 @@
 #include <fstream>
 #include <random>
 
+#include "history.hpp"
 #include "load.hpp"
 
 namespace portcullis::e2e {
@@ -13,92 +14,6 @@ namespace {
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::Not;
-
-std::string binary() { return PORTCULLIS_BINARY; }
-
-std::string last_line(const std::string& text) {
-  const auto end = text.find_last_not_of('\n');
-  if (end == std::string::npos) return {};
-  const auto begin = text.find_last_of('\n', end);
-  return text.substr(begin == std::string::npos ? 0 : begin + 1,
-                     end - (begin == std::string::npos ? 0 : begin + 1) + 1);
-}
-
-struct place {
-  std::uint64_t seq = 0;
-  std::string digest;
-};
-place digest_of(line_client& client) {
-  const auto info = client.result("server.info", {{"digest", true}});
-  return {info["seq"], info["digest"]};
-}
-
-/// The digest of a folder's log, up to `seq`.
-std::string replayed(const std::string& data_dir, std::uint64_t seq) {
-  const auto ran =
-      run(binary() + " replay --data-dir " + data_dir + " --until " + std::to_string(seq));
-  EXPECT_EQ(ran.status, 0) << ran.out;
-  return last_line(ran.out);
-}
-
-ran verify(const std::string& data_dir, const std::string& more = "") {
-  return run(binary() + " verify --data-dir " + data_dir + " " + more);
-}
-
-/// Runs SQL on a stopped node's file.
-void edit(const std::string& data_dir, const std::string& sql) {
-  sqlite3* db = nullptr;
-  ASSERT_EQ(sqlite3_open((data_dir + "/portcullis.db").c_str(), &db), SQLITE_OK);
-  char* why = nullptr;
-  EXPECT_EQ(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, &why), SQLITE_OK) << why;
-  sqlite3_free(why);
-  sqlite3_close(db);
-}
-
-/// Something of everything that leaves events.
-void live_a_little(line_client& client, const std::string& tenant, int round) {
-  const auto name = [&](const char* who) { return who + std::to_string(round); };
-  const auto in = [&](const std::string& who) { return user(who, tenant); };
-  const json data = {{"tenant_id", tenant}, {"data", {{"n", round}}}};
-  const auto a = create(client, name("ada"), data)["session_id"];
-  const auto b = create(client, name("ada"), data)["session_id"];
-  const auto c = create(client, name("bob"), data)["session_id"];
-  const auto d = create(client, name("cyd"), data)["session_id"];
-  const auto next = client.result("session.rotate", {{"session_id", a}, {"context", context()}});
-  validate(client, next["session_id"]);
-  client.result("session.rotate", {{"session_id", b}, {"context", context()}, {"grace", false}});
-  client.result("session.update",
-                {{"session_id", c}, {"context", context()}, {"data", {{"k", "v"}}}});
-  for (int i = 0; i < 3; ++i) validate(client, c, context("198.51.100.7"));
-  for (int i = 0; i < 12; ++i) validate(client, d, context("198.51.100.8"));
-  client.result("session.revoke", {{"session_id", c}});
-  validate(client, b);  // reuse: the session is revoked
-  if (round % 2 == 0) {
-    auto clear = in(name("cyd"));
-    clear["reason"] = "test";
-    client.result("lockout.clear", clear);
-    client.result("session.revoke_user", in(name("ada")));
-  }
-  if (round % 3 == 0) {
-    auto forget = in(name("bob"));
-    forget["reason"] = "asked for";
-    EXPECT_EQ(client.result("admin.forget", forget)["forgotten"], true);
-  }
-  if (round % 4 == 3) client.result("session.revoke_tenant", {{"tenant_id", tenant}});
-  const auto service = "svc" + std::to_string(round % 3);
-  for (int i = 0; i < 25; ++i)
-    client.result("breaker.report",
-                  {{"service", service}, {"outcome", "failure"}, {"duration_ms", 5}});
-  client.result("breaker.override", {{"service", service},
-                                     {"mode", round % 2 == 0 ? "forced_open" : "none"},
-                                     {"reason", "drill"}});
-  client.result("breaker.observe", {{"service", "watched"},
-                                    {"source", "app" + std::to_string(round % 2)},
-                                    {"source_epoch", 1},
-                                    {"seq", round + 1},
-                                    {"state", round % 2 == 0 ? "open" : "half_open"},
-                                    {"counts", {{"success", round}}}});
-}
 
 TEST(the_log, invariant_12_replay_gives_the_live_digest_on_one_shard_and_on_four) {
   for (const auto loops : {1, 4}) {
@@ -142,7 +57,7 @@ TEST(the_log, the_digest_is_the_same_after_what_has_ended_was_expired_evicted_an
   seen.push_back(digest_of(client));
   EXPECT_EQ(node.terminate(), 0);
   // Another boot's clock, past the tombstones.
-  node.step_clock(3600s);
+  boot_later(node, 3600s);
   ASSERT_TRUE(node.start());
   auto later = node.connect();
   create(later, "cyd");
@@ -428,6 +343,36 @@ TEST(forgetting, a_forgotten_user_is_revoked_unknown_and_gone_from_the_disk) {
       << "earlier states are as they were";
   EXPECT_EQ(replayed(node.data_dir(), after.seq), after.digest);
   EXPECT_EQ(verify(node.data_dir()).status, 0);
+}
+
+TEST(forgetting, works_on_a_stopped_node_too) {
+  server node;
+  json id;
+  {
+    auto client = node.connect();
+    id = create(client, "ada")["session_id"];
+    create(client, "bob");
+    validate(client, id, context("198.51.100.9"));
+  }
+  const auto forget = binary() + " forget --tenant acme --user ada --reason asked";
+  const auto in = forget + " --data-dir " + node.data_dir();
+  EXPECT_THAT(run(in).out, HasSubstr("DATA_DIR_IN_USE"));
+  ASSERT_EQ(node.terminate(), 0);
+  const auto done = run(in);
+  EXPECT_EQ(done.status, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("{\"forgotten\":true}"));
+  EXPECT_EQ(run(in).status, 1) << "nobody is left to be forgotten";
+  const auto checked = verify(node.data_dir());
+  EXPECT_EQ(checked.status, 0) << checked.out;
+  ASSERT_TRUE(node.start());
+  auto client = node.connect();
+  EXPECT_EQ(state_of(client, id), "revoked");
+  EXPECT_EQ(client.result("session.list", user("bob"))["sessions"].size(), 1U);
+  const auto live =
+      run(binary() + " forget --tenant acme --user bob --reason asked --address 127.0.0.1:" +
+          std::to_string(node.rpc_port));
+  EXPECT_EQ(live.status, 0) << live.out;
+  EXPECT_TRUE(client.result("session.list", user("bob"))["sessions"].empty());
 }
 
 TEST(forgetting, of_a_name_that_nobody_has_is_no_error_and_leaves_no_event) {

@@ -23,8 +23,12 @@ std::uint64_t first_broken_link(const std::string& database_path) {
   while (sqlite3_step(rows) == SQLITE_ROW && broken == 0) {
     ++seq;
     const auto subject = text(3), sealed = text(5);
+    core::digest hash;
+    const auto body = text(4);
+    const auto type = core::parse_event_type(text(2)).value_or(core::event_type::node_stopped);
     mac = chain_mac(chain_key(), mac, seq, sqlite3_column_int64(rows, 1), text(2),
-                    core::as_bytes(subject), text(4), core::as_bytes(sealed));
+                    core::as_bytes(subject), mac_body(type, body, std::nullopt, hash),
+                    core::as_bytes(sealed));
     if (static_cast<std::uint64_t>(sqlite3_column_int64(rows, 0)) != seq ||
         text(6) != core::as_text(mac))
       broken = seq;

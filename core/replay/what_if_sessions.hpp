@@ -1,0 +1,89 @@
+// The lives of the log's sessions in another world: other times to live, another cap, other
+// revocations by lockouts. docs/what_if.md has the rules.
+#pragma once
+#include <deque>
+#include <functional>
+#include <vector>
+
+#include "core/replay/state.hpp"
+#include "core/replay/what_if_report.hpp"
+#include "core/session/policy.hpp"
+#include "core/session/wheel.hpp"
+
+namespace portcullis::core {
+
+/// One thread. Tally and recorded state must outlive it.
+class what_if_sessions {
+ public:
+  what_if_sessions(what_if_tally& tally, const replayed_state& recorded)
+      : tally_(tally), recorded_(recorded) {}
+
+  /// After session_created was applied to the recorded state.
+  void created(const event& what, const session_created& body, const session_policy& recorded,
+               const session_policy& other);
+  /// A request that was good in the log. `locked`: the other world's user is locked out. `touches`:
+  /// it moved recorded activity.
+  void used(session_slot slot, millis at_ms, bool locked, bool touches);
+  /// The request of this time was good in the log and a failed attempt in the other world.
+  void failed(session_slot slot, millis at_ms);
+  /// A failed attempt of the log that was a good request in the other world.
+  void passed(session_slot slot, millis at_ms, const session_policy& other);
+  /// Somebody asked for an ended session of this user: the log does not say which.
+  void asked_for_ended(const subject_id& subject, millis at_ms);
+  [[nodiscard]] bool lives(session_slot slot, millis at_ms) const;
+
+  /// What ends it in both worlds: somebody asked for that.
+  void ended(session_slot slot, millis at_ms);
+  /// The log's world alone, after the event was applied. `cause`: expiry tells by itself.
+  void recorded_ended(session_slot slot, millis at_ms, std::string_view cause, bool approximate);
+  /// The other world alone.
+  void other_ended(session_slot slot, millis at_ms, std::string_view cause, bool approximate);
+
+  void advance(millis now_ms);
+  void finish(millis now_ms);
+
+ private:
+  enum class parting : std::uint8_t { none, pending, died, lived };
+  struct twin {
+    std::uint64_t seq = 0;  // of the session's creation: slots are used again
+    millis last_seen_ms = 0, absolute_ms = 0;
+    millis ended_ms = 0;  // 0: not ended
+    millis skip_ms = 0;   // activity of this time is of no good request
+    millis parted_ms = 0;
+    std::uint32_t idle_ttl_s = 0;
+    parting parted = parting::none;
+    bool in_use = false, counts = false;
+    [[nodiscard]] millis expires_ms() const noexcept {
+      return std::min(last_seen_ms + millis{idle_ttl_s} * 1000, absolute_ms);
+    }
+  };
+  /// An end in one world, a second before it is known whether it is one in the other world, too.
+  struct open_parting {
+    session_slot slot;
+    std::uint64_t seq, at_seq;
+    millis at_ms;
+    std::string_view cause;
+    bool died, approximate, counts;
+  };
+
+  [[nodiscard]] twin* find(session_slot slot);
+  [[nodiscard]] const twin* find(session_slot slot) const;
+  [[nodiscard]] bool lives(const twin& one, session_slot slot, millis at_ms) const;
+  [[nodiscard]] const std::string& tenant_of(session_slot slot) const;
+  void keep_to_cap(session_slot slot, millis at_ms, const session_policy& other);
+  void expire(session_slot slot, twin& one);
+  void watch(session_slot slot, const twin& one);
+  void part(session_slot slot, twin& one, bool died, millis at_ms, std::string_view cause,
+            bool approximate);
+  void settle(const open_parting& what);
+  void count_use(session_slot slot, twin& one);
+
+  what_if_tally& tally_;
+  const replayed_state& recorded_;
+  std::vector<twin> twins_;  // by slot of the recorded state
+  std::deque<open_parting> open_;
+  timer_wheel wheel_;  // those that may end earlier than in the log
+  millis now_ms_ = 0;
+};
+
+}  // namespace portcullis::core

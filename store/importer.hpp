@@ -1,0 +1,63 @@
+// Making a store out of what another one held: the log's rows as they are, and from them the tables
+// that a start needs. There is a store in the folder when all has gone well, and nothing before.
+#pragma once
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "core/breaker/observed.hpp"
+#include "core/crypto/hmac.hpp"
+#include "core/event/event.hpp"
+#include "core/replay/state.hpp"
+#include "core/result.hpp"
+#include "core/session/keyring.hpp"
+#include "store/log_stream.hpp"
+
+namespace portcullis::store {
+
+/// The schema of the stores that this version makes; an older one's rows can be imported.
+[[nodiscard]] int current_schema() noexcept;
+
+struct import_options {
+  std::string data_dir;  // made (0700) when it is not there
+  std::string node_id;
+  core::digest keyring_check{};              // as journal_options
+  const core::key_material* keys = nullptr;  // checks the chain; outlives the importer
+  /// The log is cut before its end: what sources of observed breakers reported was not kept of
+  /// then, and the states that the log tells of them stand in for it.
+  bool cut = false;
+};
+
+/// One thread; its calls block on the disk. The folder is locked, as by a running node, for as long
+/// as it lives. Memory is that of the state at the log's present place. After an error only the
+/// destructor may follow, which removes what was written.
+class importer {
+ public:
+  /// Errors: DATA_DIR_IN_USE, INVALID_PARAMS (rule "not_empty": there is a store already),
+  /// STORE_UNAVAILABLE, STORE_FULL.
+  [[nodiscard]] static core::result<std::unique_ptr<importer>> begin(const import_options& options);
+  ~importer();
+  importer(const importer&) = delete;
+  importer& operator=(const importer&) = delete;
+
+  /// Rows of `users`, in their order, and of `breaker_sources`: all before the first event (bug
+  /// otherwise). Errors: STORE_INTEGRITY (a subject is there twice), STORE_UNAVAILABLE, STORE_FULL.
+  [[nodiscard]] core::status add(const core::user_row& row);
+  [[nodiscard]] core::status add(const core::breaker_source_record& row);
+  /// The log's next row; the first is seq 1. Errors: LOG_CORRUPT (trouble() says what is wrong with
+  /// it), STORE_UNAVAILABLE, STORE_FULL.
+  [[nodiscard]] core::status add(const log_row& row);
+  [[nodiscard]] const std::optional<log_trouble>& trouble() const noexcept;
+  /// The log is whole: the store is durable, and where a node opens it, when this returns without
+  /// error. Errors: as add().
+  [[nodiscard]] core::status finish();
+  /// What the events so far have led to.
+  [[nodiscard]] const core::replayed_state& state() const noexcept;
+
+ private:
+  struct work;
+  explicit importer(std::unique_ptr<work> made);
+  std::unique_ptr<work> work_;
+};
+
+}  // namespace portcullis::store
