@@ -69,6 +69,7 @@ void flatten(const json& from, const std::string& path, std::map<std::string, st
 std::optional<log_outline> read_outline(store::log_file& from, std::string& why) {
   log_outline out;
   core::log_place before;
+  if (const auto& cut = from.cut()) before = cut->of;
   bool good = true;
   const auto read = from.read(0, [&](const store::log_row& row) {
     if (row.type == "node_started" || row.type == "config_reloaded")

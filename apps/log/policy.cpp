@@ -44,6 +44,15 @@ json own_part(const json& section, const json& general, const char* keep) {
   return own;
 }
 
+/// What the store's breaker has where nobody configures it, as the log writes it: a wait of half a
+/// second, which configuration, in whole seconds, cannot say.
+json store_breaker_defaults() {
+  core::policy_book book;
+  const std::string pattern(core::store_breaker_pattern);
+  book.breakers.patterns[pattern] = core::store_breaker_policy();
+  return json::parse(core::to_json(book))["breaker"]["patterns"][pattern];
+}
+
 std::vector<core::config_entry> entries_of(const json& policy) {
   // What a whole configuration needs beside a policy.
   std::vector<core::config_entry> out = {
@@ -66,7 +75,8 @@ std::vector<core::config_entry> entries_of(const json& policy) {
   for (const auto& [pattern, each] : patterns.items())
     add_all(
         out, {"breaker", pattern},
-        pattern == core::store_breaker_pattern ? each : own_part(each, general, "retire_after_s"));
+        own_part(each, pattern == core::store_breaker_pattern ? store_breaker_defaults() : general,
+                 "retire_after_s"));
   return out;
 }
 

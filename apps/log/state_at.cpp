@@ -64,12 +64,18 @@ const core::session_policy& policy_of(const moment_of_log& then, const core::use
   return then.policies.of(then.state.sessions().tenant(owner.tenant).name);
 }
 
-/// Address and user agent of its creation; nothing where its user is forgotten.
-void add_shown(ordered_json& to, log_source& from, std::uint64_t created_seq,
+/// Address and user agent of its creation; nothing where its user is forgotten, and the address
+/// alone, while it lives, where its creation was cut off.
+void add_shown(ordered_json& to, log_source& from, const core::session_record& s,
                const core::identity_ptr& who) {
+  if (who == nullptr) return;
   std::string why;
-  const auto made = read_event(*from.file, created_seq, why);
-  if (who == nullptr || !made) return;
+  const auto made = read_event(*from.file, s.seq, why);
+  if (!made) {
+    const auto ip = core::open_ip(*who, s.sealed_ip());
+    if (ip) to["ip"] = core::to_text(*ip);
+    return;
+  }
   const auto shown = core::open_shown(*who, made->what.sealed);
   if (!shown) return;
   to["ip"] = core::to_text(shown->ip);
@@ -101,7 +107,7 @@ std::optional<ordered_json> session_of(log_source& from, const moment_of_log& th
                    {"absolute_expires_at_ms", s.absolute_expires_at_ms},
                    {"version", s.version}};
   if (then.recent.lost_activity_at_ms() > s.last_seen_at_ms) out["activity_dropped"] = true;
-  add_shown(out, from, s.seq, who);
+  add_shown(out, from, s, who);
   if (*status == "live") out["bound_to"] = core::bound_to(s, policy_of(then, owner));
   if (s.extra && (s.extra->has_predecessor || !s.extra->old_ids.empty()))
     out["rotation"] = rotation_of(*s.extra);
@@ -268,8 +274,9 @@ std::optional<state_found> breaker_at(log_source& from, const std::string& servi
   told["state"] = std::string(core::to_string(state));
   told["base_state"] = std::string(core::to_string(hosted ? record.state : core::base_of(state)));
   told["epoch"] = record.epoch;
-  told["since_ms"] = hosted ? record.since_ms : shown.since_ms;
-  told["cause"] = std::string(core::to_string(hosted ? record.cause : shown.cause));
+  const bool known = !hosted && shown.since_ms > 0;  // else it began before the log does
+  told["since_ms"] = known ? shown.since_ms : record.since_ms;
+  told["cause"] = std::string(core::to_string(known ? shown.cause : record.cause));
   if (record.override_.mode != core::override_mode::none) {
     const auto& over = record.override_;
     auto& to = told["override"];
