@@ -20,7 +20,7 @@ struct cut_node {
   void make() {
     {
       auto client = node.connect();
-      kept_id = create(client, "kept", {{"data", {{"n", 1}}}})["session_id"];
+      kept_id = create(client, "kept", {{"tenant_id", "stays"}, {"data", {{"n", 1}}}})["session_id"];
       old = client.result("events.query", {{"limit", 1}})["cursor"];
       for (int round = 0; round < 4; ++round) live_a_little(client, "acme", round);
       before = digest_of(client);
