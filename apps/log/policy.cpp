@@ -44,6 +44,13 @@ json own_part(const json& section, const json& general, const char* keep) {
   return own;
 }
 
+/// That of the breaker before the store, where nobody configures it: parts of it cannot be.
+json stores_policy() {
+  core::policy_book book;
+  book.breakers.fallback = core::store_breaker_policy();
+  return json::parse(core::to_json(book))["breaker"]["default"];
+}
+
 std::vector<core::config_entry> entries_of(const json& policy) {
   // What a whole configuration needs beside a policy.
   std::vector<core::config_entry> out = {
@@ -63,10 +70,11 @@ std::vector<core::config_entry> entries_of(const json& policy) {
   const auto general = part(breakers, "default");
   add_all(out, {"breaker"}, general);
   const auto patterns = part(breakers, "patterns");
-  for (const auto& [pattern, each] : patterns.items())
-    add_all(
-        out, {"breaker", pattern},
-        pattern == core::store_breaker_pattern ? each : own_part(each, general, "retire_after_s"));
+  for (const auto& [pattern, each] : patterns.items()) {
+    const bool stores = pattern == core::store_breaker_pattern;
+    add_all(out, {"breaker", pattern},
+            own_part(each, stores ? stores_policy() : general, "retire_after_s"));
+  }
   return out;
 }
 
