@@ -150,10 +150,17 @@ class replay {
   }
 
   bool read(core::what_if& world) {
-    const auto all =
-        from_.file->last_seq() - std::min(from_.file->first_seq() - 1, from_.file->last_seq());
-    store::log_stream_options options;
-    options.mac_before = core::digest{};
+    const auto options = store::whole_log(*from_.file);
+    const auto all = from_.file->last_seq() - std::min(options.after, from_.file->last_seq());
+    if (const auto& cut = from_.file->cut()) {
+      auto base = from_.file->read_snapshot();
+      if (!base) {
+        result_.why = fmt::format("the snapshot at seq {} is damaged (LOG_CORRUPT)", cut->of.seq);
+        return false;
+      }
+      if (!change_policy(base->policy(), cut->of.seq, world)) return false;
+      world.begin(std::move(*base));
+    }
     store::log_stream events(*from_.file, options);
     for (auto some = events.next(); !some.empty(); some = events.next()) {
       for (const auto& each : some) {

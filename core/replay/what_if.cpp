@@ -19,6 +19,12 @@ void what_if::change_policies(policy_book recorded, policy_book other) {
   for (auto& each : blind_spots(recorded_book_, other_book_)) tally_.note(std::move(each));
 }
 
+void what_if::begin(replayed_state base) {
+  recorded_ = std::move(base);
+  sessions_.begin(recorded_book_, other_book_);
+  lockouts_.begin(recorded_.at_ms());
+}
+
 void what_if::apply(const event& what) {
   tally_.at(what.seq);
   sessions_.advance(what.at_ms);
@@ -26,10 +32,11 @@ void what_if::apply(const event& what) {
   switch (what.type()) {
     case event_type::session_created:
       recorded_.apply(what);
-      return sessions_.created(what, std::get<session_created>(what.body),
-                               recorded_book_.of(what.tenant_id), other_book_.of(what.tenant_id));
+      if (const auto slot = slot_of(what); slot != no_slot)
+        sessions_.created(slot, recorded_book_.of(what.tenant_id), other_book_.of(what.tenant_id));
+      return;
     case event_type::session_touched:
-      touched(std::get<session_touched>(what.body));
+      touched(what, std::get<session_touched>(what.body));
       break;
     case event_type::session_rotated:
     case event_type::session_updated:
@@ -77,7 +84,13 @@ bool what_if::locked(session_slot slot, millis at_ms) const {
   return both == nullptr || !both->whole.locked(at_ms);
 }
 
-void what_if::touched(const session_touched& body) {
+void what_if::touched(const event& what, const session_touched& body) {
+  if (body.dropped) {
+    sessions_.unknown_until(what.at_ms);
+    tally_.note(
+        "old records of activity are gone (store.touch_retention_h): idle times are as "
+        "recorded there");
+  }
   for (const auto& each : body.touches) {
     const auto slot = recorded_.sessions().find(each.handle);
     if (slot != no_slot)

@@ -25,6 +25,9 @@ class what_if {
 
   /// From the next event on: the policy that the log was written under, and the one to try.
   void change_policies(policy_book recorded, policy_book other);
+  /// Where the log's beginning was cut off: the state that stands in its place. After
+  /// change_policies(), before the first event. The two worlds part from here on.
+  void begin(replayed_state base);
   /// The next event of the log: each once, in the order of seq, from the log's first on. Cannot
   /// fail; what an event is about and the log does not have is taken as recorded.
   void apply(const event& what);
@@ -38,7 +41,7 @@ class what_if {
  private:
   void failed(const event& what, const validation_failed& body);
   void signalled(const event& what, const validation_signalled& body);
-  void touched(const session_touched& body);
+  void touched(const event& what, const session_touched& body);
   void used(const event& what, bool touches);
   void ended(const event& what);
   void revoke(const std::optional<session_handle>& whose, millis at_ms, const subject_id& subject);

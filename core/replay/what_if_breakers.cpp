@@ -69,7 +69,13 @@ what_if_breakers::tried& what_if_breakers::need(const std::string& service,
 void what_if_breakers::apply(const event& what) {
   const auto at_ms = what.decided_at_ms;
   if (const auto* of_calls = std::get_if<calls_tallied>(&what.body)) {
-    if (differ_) called(*of_calls, at_ms);
+    blind_ = of_calls->dropped.has_value();
+    if (blind_ && differ_)
+      tally_.note(
+          "old records of calls are gone (store.touch_retention_h): breakers are not tried "
+          "there");
+    else if (differ_)
+      called(*of_calls, at_ms);
   } else if (const auto* of_opening = std::get_if<breaker_opened>(&what.body)) {
     opened(*of_opening, at_ms);
   } else if (!differ_) {
@@ -92,7 +98,7 @@ void what_if_breakers::opened(const breaker_opened& what, millis at_ms) {
   auto& row = tally_.openings(what.service, at_ms);
   ++row.recorded;
   const breaker_name whose{what.service, what.breaker};
-  if (!differ_ || recorded_.of(whose) == other_.of(whose)) ++row.other;
+  if (!differ_ || blind_ || recorded_.of(whose) == other_.of(whose)) ++row.other;
 }
 
 void what_if_breakers::overrule(const std::string& service, const std::string& breaker,

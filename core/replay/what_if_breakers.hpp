@@ -36,6 +36,7 @@ class what_if_breakers {
   what_if_tally& tally_;
   breaker_book recorded_, other_;
   bool differ_ = false;
+  bool blind_ = false;  // the last record of calls has lost them: what opened is as recorded
   std::map<name, tried> all_;
 };
 

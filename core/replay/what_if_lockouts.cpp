@@ -38,6 +38,27 @@ void what_if_lockouts::change_policies(const lockout_policy& recorded,
   same_rules_ = same == recorded;
 }
 
+void what_if_lockouts::begin(millis at_ms) {
+  other_ = recorded_;
+  for (const auto& [subject, user] : other_.users()) {
+    if (!same_rules_) diverged_.insert(subject);
+    const auto lock = [&](const std::optional<short_hash>& source, const lockout_counter& counter) {
+      if (!counter.locked(at_ms)) return;
+      span known;
+      known.source = source;
+      known.from_ms = at_ms;
+      known.until_ms = counter.locked_until_ms;
+      known.met = true;  // begun before what is counted
+      spans_[subject].push_back(known);
+      known.of_other = true;
+      spans_[subject].push_back(known);
+      due_.emplace(known.until_ms + keep_ms, subject);
+    };
+    lock(std::nullopt, user.whole);
+    for (const auto& [source, counter] : user.sources) lock(source, counter);
+  }
+}
+
 void what_if_lockouts::note_offender(const event& what, const validation_failed& failed,
                                      const attempt& tried, bool fails) {
   auto& known = windows_[*what.subject];

@@ -26,6 +26,8 @@ class what_if_lockouts {
       : tally_(tally), recorded_(recorded), each_(std::move(each)) {}
   void change_policies(const lockout_policy& recorded, const lockout_policy& other);
 
+  /// The recorded counters are other ones: they are those of both worlds from here on.
+  void begin(millis at_ms);
   /// A counted mismatch of the log. `fails`: it is a failed attempt in the other world, too;
   /// `estimated`: that is not known for certain. The session that the lock revokes there, if any.
   std::optional<session_handle> attempted(const event& what, const validation_failed& failed,

@@ -24,7 +24,7 @@ const what_if_sessions::twin* what_if_sessions::find(session_slot slot) const {
 
 bool what_if_sessions::lives(const twin& one, session_slot slot, millis at_ms) const {
   const auto& sessions = recorded_.sessions();
-  return one.ended_ms == 0 && at_ms < one.expires_ms() && !sessions.outlived(sessions.at(slot));
+  return one.ended_ms == 0 && at_ms < expires_ms(one) && !sessions.outlived(sessions.at(slot));
 }
 
 bool what_if_sessions::lives(session_slot slot, millis at_ms) const {
@@ -37,10 +37,8 @@ const std::string& what_if_sessions::tenant_of(session_slot slot) const {
   return sessions.tenant(sessions.user(sessions.at(slot).user).tenant).name;
 }
 
-void what_if_sessions::created(const event& what, const session_created& body,
-                               const session_policy& recorded, const session_policy& other) {
-  const auto slot = what.handle ? recorded_.sessions().find(*what.handle) : no_slot;
-  if (slot == no_slot) return;
+what_if_sessions::twin& what_if_sessions::make(session_slot slot, const session_policy& recorded,
+                                               const session_policy& other) {
   if (slot >= twins_.size()) twins_.resize(slot + 1);
   // A time to live that is the policy's was not asked for: it is the other policy's there.
   const auto ttl = [](std::int64_t given, std::int64_t policy_s, std::int64_t other_s,
@@ -48,15 +46,35 @@ void what_if_sessions::created(const event& what, const session_created& body,
     if (policy_s == other_s) return given;
     return given >= policy_s * unit ? other_s * unit : std::min(given, other_s * unit);
   };
+  const auto& s = recorded_.sessions().at(slot);
   auto& one = twins_[slot] = {};
-  one.seq = recorded_.sessions().at(slot).seq;
-  one.last_seen_ms = what.decided_at_ms;
+  one.seq = s.seq;
+  one.last_seen_ms = s.last_seen_at_ms;
   one.idle_ttl_s =
-      static_cast<std::uint32_t>(ttl(body.idle_ttl_s, recorded.idle_ttl_s, other.idle_ttl_s, 1));
-  one.absolute_ms = what.decided_at_ms + ttl(body.absolute_expires_at_ms - what.decided_at_ms,
-                                             recorded.absolute_ttl_s, other.absolute_ttl_s, 1000);
-  watch(slot, one);
-  if (other.max_sessions_per_user > 0) keep_to_cap(slot, what.decided_at_ms, other);
+      static_cast<std::uint32_t>(ttl(s.idle_ttl_s, recorded.idle_ttl_s, other.idle_ttl_s, 1));
+  one.absolute_ms = s.created_at_ms + ttl(s.absolute_expires_at_ms - s.created_at_ms,
+                                          recorded.absolute_ttl_s, other.absolute_ttl_s, 1000);
+  return one;
+}
+
+void what_if_sessions::begin(const policy_book& recorded, const policy_book& other) {
+  now_ms_ = recorded_.at_ms();
+  for (session_slot slot = 0; slot < recorded_.sessions().slots_used(); ++slot) {
+    if (recorded_.sessions().at(slot).status != session_status::live) continue;
+    const auto& tenant = tenant_of(slot);
+    auto& one = make(slot, recorded.of(tenant), other.of(tenant));
+    if (one.expires_ms() <= now_ms_)
+      one.ended_ms = one.expires_ms();  // before what is counted
+    else
+      watch(slot, one);
+  }
+}
+
+void what_if_sessions::created(session_slot slot, const session_policy& recorded,
+                               const session_policy& other) {
+  watch(slot, make(slot, recorded, other));
+  if (other.max_sessions_per_user > 0)
+    keep_to_cap(slot, recorded_.sessions().at(slot).created_at_ms, other);
 }
 
 void what_if_sessions::keep_to_cap(session_slot slot, millis at_ms, const session_policy& other) {
@@ -71,9 +89,13 @@ void what_if_sessions::keep_to_cap(session_slot slot, millis at_ms, const sessio
 }
 
 /// Activity that is missing here may end it earlier than in the log.
-void what_if_sessions::watch(session_slot slot, const twin& one) {
-  if (one.ended_ms == 0 && one.expires_ms() < recorded_.sessions().at(slot).expires_at_ms())
-    wheel_.add(slot, one.expires_ms(), now_ms_);
+void what_if_sessions::watch(session_slot slot, twin& one) {
+  const bool earlier = one.expires_ms() < recorded_.sessions().at(slot).expires_at_ms();
+  if (one.ended_ms != 0 || one.watched || !earlier) return;
+  one.watched = true;
+  const bool unknown = one.last_seen_ms < unknown_until_ms_;  // then it is looked at again
+  const auto due_ms = unknown ? now_ms_ + millis{one.idle_ttl_s} * 1000 : one.expires_ms();
+  wheel_.add(slot, std::max(due_ms, now_ms_ + 1), now_ms_);
 }
 
 void what_if_sessions::expire(session_slot slot, twin& one) {
@@ -86,7 +108,7 @@ void what_if_sessions::used(session_slot slot, millis at_ms, bool locked, bool t
   auto* one = find(slot);
   if (one == nullptr || one->skip_ms == at_ms) return;  // counted already
   if (!lives(*one, slot, at_ms)) {
-    if (one->ended_ms == 0 && at_ms >= one->expires_ms()) expire(slot, *one);
+    if (one->ended_ms == 0 && at_ms >= expires_ms(*one)) expire(slot, *one);
     return count_use(slot, *one);
   }
   if (locked) {
@@ -99,6 +121,7 @@ void what_if_sessions::used(session_slot slot, millis at_ms, bool locked, bool t
     return;
   }
   if (touches) one->last_seen_ms = std::max(one->last_seen_ms, at_ms);
+  watch(slot, *one);
 }
 
 void what_if_sessions::failed(session_slot slot, millis at_ms) {
@@ -153,6 +176,10 @@ void what_if_sessions::recorded_ended(session_slot slot, millis at_ms, std::stri
   if (one == nullptr || !lives(*one, slot, at_ms)) return;
   const auto& s = recorded_.sessions().at(slot);
   const bool idle = cause.empty() && s.idle_expires_at_ms() < s.absolute_expires_at_ms;
+  if (idle && one->last_seen_ms < unknown_until_ms_) {
+    one->ended_ms = at_ms;
+    return;
+  }
   if (cause.empty()) cause = idle ? "idle" : "absolute";
   part(slot, *one, false, at_ms, cause, approximate || idle);
 }
@@ -201,8 +228,10 @@ void what_if_sessions::advance(millis now_ms) {
   now_ms_ = now_ms;
   wheel_.advance(now_ms, std::numeric_limits<std::size_t>::max(), [this](session_slot slot) {
     auto* one = find(slot);
-    if (one == nullptr || one->ended_ms != 0) return;
-    if (now_ms_ < one->expires_ms()) return watch(slot, *one);
+    if (one == nullptr) return;
+    one->watched = false;
+    if (one->ended_ms != 0) return;
+    if (now_ms_ < expires_ms(*one)) return watch(slot, *one);
     if (is_live(recorded_.sessions(), slot, one->expires_ms())) expire(slot, *one);
   });
   while (!open_.empty() && open_.front().at_ms + same_end_ms <= now_ms) {

@@ -7,7 +7,7 @@
 
 #include "core/replay/state.hpp"
 #include "core/replay/what_if_report.hpp"
-#include "core/session/policy.hpp"
+#include "core/session/policy_book.hpp"
 #include "core/session/wheel.hpp"
 
 namespace portcullis::core {
@@ -18,9 +18,12 @@ class what_if_sessions {
   what_if_sessions(what_if_tally& tally, const replayed_state& recorded)
       : tally_(tally), recorded_(recorded) {}
 
+  /// The recorded state is another one: what it has lives in both worlds from here on.
+  void begin(const policy_book& recorded, const policy_book& other);
   /// After session_created was applied to the recorded state.
-  void created(const event& what, const session_created& body, const session_policy& recorded,
-               const session_policy& other);
+  void created(session_slot slot, const session_policy& recorded, const session_policy& other);
+  /// Records of activity up to this time are gone: idle times until then are as recorded.
+  void unknown_until(millis at_ms) noexcept { unknown_until_ms_ = at_ms; }
   /// A request that was good in the log. `locked`: the other world's user is locked out. `touches`:
   /// it moved recorded activity.
   void used(session_slot slot, millis at_ms, bool locked, bool touches);
@@ -52,7 +55,7 @@ class what_if_sessions {
     millis parted_ms = 0;
     std::uint32_t idle_ttl_s = 0;
     parting parted = parting::none;
-    bool in_use = false, counts = false;
+    bool in_use = false, counts = false, watched = false;
     [[nodiscard]] millis expires_ms() const noexcept {
       return std::min(last_seen_ms + millis{idle_ttl_s} * 1000, absolute_ms);
     }
@@ -68,11 +71,15 @@ class what_if_sessions {
 
   [[nodiscard]] twin* find(session_slot slot);
   [[nodiscard]] const twin* find(session_slot slot) const;
+  twin& make(session_slot slot, const session_policy& recorded, const session_policy& other);
+  [[nodiscard]] millis expires_ms(const twin& one) const noexcept {
+    return one.last_seen_ms < unknown_until_ms_ ? one.absolute_ms : one.expires_ms();
+  }
   [[nodiscard]] bool lives(const twin& one, session_slot slot, millis at_ms) const;
   [[nodiscard]] const std::string& tenant_of(session_slot slot) const;
   void keep_to_cap(session_slot slot, millis at_ms, const session_policy& other);
   void expire(session_slot slot, twin& one);
-  void watch(session_slot slot, const twin& one);
+  void watch(session_slot slot, twin& one);
   void part(session_slot slot, twin& one, bool died, millis at_ms, std::string_view cause,
             bool approximate);
   void settle(const open_parting& what);
@@ -83,7 +90,7 @@ class what_if_sessions {
   std::vector<twin> twins_;  // by slot of the recorded state
   std::deque<open_parting> open_;
   timer_wheel wheel_;  // those that may end earlier than in the log
-  millis now_ms_ = 0;
+  millis now_ms_ = 0, unknown_until_ms_ = 0;
 };
 
 }  // namespace portcullis::core

@@ -102,7 +102,10 @@ class lived : public world {
     what_if_report report;
     std::vector<lock> locks;  // of the other world
   };
-  [[nodiscard]] tried try_policy(const policy_book& other, what_if_range range = {}) const {
+  /// `cut`: so many events are only there as the state that they gave. `forgetful`: what records of
+  /// activity said is gone.
+  [[nodiscard]] tried try_policy(const policy_book& other, what_if_range range = {},
+                                 std::size_t cut = 0, bool forgetful = false) const {
     tried out;
     what_if_options options;
     options.range = range;
@@ -116,7 +119,17 @@ class lived : public world {
     };
     what_if run(std::move(options));
     run.change_policies(policies, other);
-    for (const auto& each : log) run.apply(from_disk(each));
+    replayed_state base;
+    for (std::size_t i = 0; i < cut; ++i) base.apply(from_disk(log[i]));
+    if (cut > 0) run.begin(std::move(base));
+    for (std::size_t i = cut; i < log.size(); ++i) {
+      auto each = from_disk(log[i]);
+      if (auto* touched = std::get_if<session_touched>(&each.body); touched && forgetful) {
+        touched->touches.clear();
+        touched->dropped.emplace();
+      }
+      run.apply(each);
+    }
     out.report = run.finish();
     return out;
   }

@@ -127,6 +127,15 @@ TEST(what_if_breakers, more_calls_than_a_report_may_have_are_counted) {
   EXPECT_EQ(log.totals(), (breaker_openings{0, 1}));
 }
 
+TEST(what_if_breakers, where_the_calls_are_gone_what_opened_is_as_recorded) {
+  breaker_log log(failing_at(0.9));
+  calls_tallied gone;
+  gone.dropped.emplace();
+  log.tell(gone);
+  log.open();
+  EXPECT_EQ(log.totals(), (breaker_openings{1, 1}));
+}
+
 TEST(what_if_breakers, only_services_whose_policy_differs_are_tried) {
   breaker_book book;
   book.patterns["pay/*"] = failing_at(0.3).fallback;

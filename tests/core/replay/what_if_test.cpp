@@ -121,6 +121,19 @@ RC_GTEST_PROP(what_if, the_policy_of_the_log_gives_no_difference, ()) {
   RC_ASSERT(tried.locks == life.node.started);
 }
 
+RC_GTEST_PROP(what_if, nor_where_the_beginning_was_cut_off_or_activity_is_gone, ()) {
+  random_life life(any_policy());
+  const auto steps = *rc::gen::inRange(1, 120);
+  for (int i = 0; i < steps; ++i) life.step();
+  if (life.node.log.empty()) return;
+  const auto cut = *rc::gen::inRange<std::size_t>(0, life.node.log.size());
+  const bool forgetful = *rc::gen::arbitrary<bool>();
+  const auto tried = life.node.try_policy(life.node.policies, {}, cut, forgetful);
+  for (const auto& each : tried.report.examples)
+    RC_LOG() << to_string(each.what) << " of event " << each.seq << " (" << each.cause << ")\n";
+  RC_ASSERT(tried.report.rows.empty());
+}
+
 /// The same attempts under two policies.
 struct two_lives {
   two_lives(const policy_book& a, const policy_book& b) : recorded(a), other(b) {}
@@ -174,6 +187,7 @@ RC_GTEST_PROP(what_if, what_is_not_called_approximate_is_exactly_what_would_have
     both.validate(whose, *from[*rc::gen::inRange(0, 6)]);
     both.pass(*rc::gen::element<millis>(1, 900, 5'000, 40'000, 300'000));
   }
+  both.pass(2'000);  // what is gathered gets into the log
   const auto tried = both.recorded.try_policy(b);
   RC_CLASSIFY(tried.report.totals.approximate, "approximate");
   RC_CLASSIFY(!both.other.started.empty(), "with lockouts");
@@ -587,6 +601,34 @@ TEST(what_if, failed_attempts_that_pass_keep_a_session_alive) {
                               [](policy_book& book) { book.session.ip_binding = ip_binding::off; }))
           .report.totals.sessions.lived,
       1U);
+}
+
+TEST(what_if, sessions_and_counters_of_before_a_cut_are_in_both_worlds) {
+  lived node(with_threshold(10));
+  const auto s = node.sign_in();
+  fail(node, s.id, 4);
+  const auto cut = node.log.size();
+  fail(node, s.id, 2);
+  const auto report = node.try_policy(with_threshold(5), {}, cut).report;
+  EXPECT_EQ(report.totals.users.more, 1U);
+  node.pass(500'000);
+  (void)node.validate(s.id, home);
+  EXPECT_EQ(node.try_policy(idle(300), {}, cut).report.totals.sessions,
+            (session_difference{1, 1, 0, 0}));
+}
+
+TEST(what_if, where_activity_is_gone_idle_times_are_as_recorded_and_that_is_said) {
+  lived node(idle(900));
+  const auto s = node.sign_in();
+  for (int i = 0; i < 15; ++i) {
+    node.pass(200'000);
+    EXPECT_EQ(node.validate(s.id, home), verdict::valid);
+  }
+  node.update(s.id, "{}");
+  node.pass(1'000'000);
+  const auto report = node.try_policy(idle(300), {}, 0, true).report;
+  EXPECT_THAT(report.notes, Contains(HasSubstr("old records of activity are gone")));
+  EXPECT_EQ(report.totals.sessions.died_in_use, 0U);
 }
 
 // --- what is counted
