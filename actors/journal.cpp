@@ -6,6 +6,7 @@
 #include "actors/shards.hpp"
 #include "actors/stopwatch.hpp"
 #include "core/event/checkpoint.hpp"
+#include "core/planted.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
@@ -141,6 +142,7 @@ void journal_worker::flush() {
     queued_events_ -= queue_.front()->events.size();
     appended.push_back(std::move(queue_.front()));
     queue_.pop_front();
+    if (core::is_planted("early_ack")) acknowledge(std::exchange(appended, {}));
     if (events < core::limits::commit_events_max) continue;
     if (!commit(appended)) return;
     events = 0;

@@ -28,6 +28,7 @@ void add_docs(CLI::App& root, int& status);
 void add_breakers(CLI::App& root, int& status);
 void add_events(CLI::App& root, int& status);
 void add_replay(CLI::App& root, int& status);
+void add_forget(CLI::App& root, int& status);
 void add_checkpoint(CLI::App& root, int& status);
 void add_state(CLI::App& root, int& status);
 void add_explain(CLI::App& root, int& status);

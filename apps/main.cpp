@@ -51,6 +51,7 @@ int main(int argc, char** argv) {
     add_replay(root, status);
     add_state(root, status);
     add_explain(root, status);
+    add_forget(root, status);
     add_checkpoint(root, status);
     add_verify(root, status);
     add_what_if(root, status);

@@ -1,6 +1,7 @@
 #include "store/database.hpp"
 
 #include "core/event/codec.hpp"
+#include "core/planted.hpp"
 #include "core/replay/snapshot.hpp"
 #include "store/require.hpp"
 #include "store/schema.hpp"
@@ -114,6 +115,8 @@ core::status database::open_to_read() {
 
 core::status database::configure() {
   if (const int rc = run(settings); rc != SQLITE_OK) return meaning_of(rc);
+  if (core::is_planted("fsync"))
+    if (const int rc = run("PRAGMA synchronous=OFF"); rc != SQLITE_OK) return meaning_of(rc);
   statement mode;
   if (const int rc = mode.prepare(handle_, "PRAGMA journal_mode", false); rc != SQLITE_OK)
     return meaning_of(rc);

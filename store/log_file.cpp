@@ -254,6 +254,25 @@ core::result<std::optional<core::user_row>> log_file::find_user(const core::subj
   return find_row(*db_, "WHERE subject=?1", subject.bytes);
 }
 
+core::status log_file::read_found_by(const std::function<void(const found_by&)>& each) {
+  statement rows;
+  int rc = rows.prepare(db_->handle(),
+                        "SELECT seq,find_ip,find_user_agent,subject,tenant_id,sealed FROM sessions "
+                        "WHERE state=0 ORDER BY seq",
+                        false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    found_by one{rows.natural(0), rows.natural(1),
+                 rows.natural(2), {},
+                 rows.text(4),    core::as_text(rows.blob(5))};
+    if (!rows.read(3, one.subject.bytes))
+      return core::fail(core::error_code::STORE_INTEGRITY, {}, "sessions");
+    each(one);
+  }
+  if (rc != SQLITE_DONE) return db_->failed(rc);
+  return core::nothing{};
+}
+
 core::result<std::optional<std::string>> log_file::meta(std::string_view key) {
   statement row;
   if (const int rc = row.prepare(db_->handle(), "SELECT value FROM meta WHERE key=?1", false);

@@ -69,6 +69,13 @@ class log_file {
   /// In their order. A line that is not good stands for all rows that cannot be read there. Errors:
   /// STORE_INTEGRITY (nothing more can be read), STORE_UNAVAILABLE.
   [[nodiscard]] core::status read_users(const std::function<void(const user_line&)>& each);
+  /// What session.find compares, and what it shows, of a session that is live.
+  struct found_by {
+    std::uint64_t seq = 0, ip = 0, user_agent = 0;
+    core::subject_id subject;
+    std::string_view tenant_id, sealed;
+  };
+  [[nodiscard]] core::status read_found_by(const std::function<void(const found_by&)>& each);
   /// The row of the user with this look-up value; absent: unknown, or forgotten.
   [[nodiscard]] core::result<std::optional<core::user_row>> find_user(
       const core::byte_array<16>& lookup);

@@ -63,6 +63,15 @@ void add_changes(ordered_json& values, const log_outline& outline, std::uint64_t
   }
 }
 
+bool read_user(log_users& to, log_source& from, const std::optional<core::subject_id>& subject,
+               std::string& why) {
+  if (!subject) return true;
+  const auto read = to.read(*from.file, *subject);
+  if (!read)
+    why = fmt::format("the user cannot be read ({})", core::describe(read.error().code).name);
+  return bool(read);
+}
+
 std::optional<core::log_place> place_before(const log_outline& outline, std::uint64_t seq) {
   const auto found = outline.before_checkpoints.find(seq);
   return found == outline.before_checkpoints.end() ? std::nullopt : std::optional(found->second);
@@ -82,25 +91,24 @@ std::optional<explained_event> explain_event(log_source& from, std::uint64_t seq
                                              std::string& why) {
   const auto asked = read_event(*from.file, seq, why);
   if (!asked) return std::nullopt;
-  const auto outline = read_outline(*from.file, why);
+  auto outline = read_outline(*from.file, why);
   if (!outline) return std::nullopt;
   log_users users(*from.keys);
-  if (asked->what.subject)
-    if (const auto read = users.read(*from.file, *asked->what.subject); !read) {
-      why = fmt::format("the user cannot be read ({})", core::describe(read.error().code).name);
-      return std::nullopt;
-    }
+  if (!read_user(users, from, asked->what.subject, why)) return std::nullopt;
   core::replayed_state state;
   core::log_recent recent;
   core::past_events past(core::topic_of(asked->what));
   std::optional<core::explanation> how;
+  bool begun = false;
   const auto folded = fold_log(*from.file, {seq, {}}, state, [&](const core::event& each) {
+    if (!std::exchange(begun, true) && !begin_with(*outline, state, why)) return;
     if (each.seq == seq)
       how = core::explain({each, state, recent, outline->policies, users.opener(), &*from.keys,
                            place_before(*outline, seq), &past});
     recent.note(each, state);
     past.note(each);
   });
+  if (!why.empty()) return std::nullopt;
   if (!how) {
     why = folded.why.empty() ? fmt::format("the log has no seq {}", seq) : folded.why;
     return std::nullopt;
@@ -119,7 +127,7 @@ std::optional<explained_event> explain_event(log_source& from, std::uint64_t seq
 
 std::optional<explained_log> explain_all(log_source& from, const log_moment& until,
                                          std::string& why) {
-  const auto outline = read_outline(*from.file, why);
+  auto outline = read_outline(*from.file, why);
   if (!outline) return std::nullopt;
   log_users users(*from.keys);
   if (const auto read = users.read_all(*from.file); !read) {
@@ -131,6 +139,7 @@ std::optional<explained_log> explain_all(log_source& from, const log_moment& unt
   const auto open = users.opener();
   explained_log out;
   const auto folded = fold_log(*from.file, until, state, [&](const core::event& each) {
+    if (out.events == 0 && !begin_with(*outline, state, why)) return;
     const auto how = core::explain({each, state, recent, outline->policies, open, &*from.keys,
                                     place_before(*outline, each.seq), nullptr});
     ++out.events;
@@ -150,18 +159,18 @@ std::optional<explained_log> explain_all(log_source& from, const log_moment& unt
     }
     recent.note(each, state);
   });
-  if (!folded.why.empty()) {
-    why = folded.why;
-    return std::nullopt;
-  }
+  if (why.empty()) why = folded.why;
+  if (!why.empty()) return std::nullopt;
   return out;
 }
 
 std::optional<explained_validation> explain_handle(log_source& from,
                                                    const core::session_handle& handle,
                                                    const log_moment& at, std::string& why) {
-  const auto outline = read_outline(*from.file, why);
+  auto outline = read_outline(*from.file, why);
   if (!outline) return std::nullopt;
+  // Whose it is must be known before the log is folded, for the history of its user; of one made
+  // before the log begins the state says it.
   core::topic whose{{}, {}, handle, {}, {}};
   if (const auto made = find_creation(*from.file, handle, why)) {
     whose.subject = made->subject;
@@ -169,24 +178,34 @@ std::optional<explained_validation> explain_handle(log_source& from,
   } else if (!why.empty()) {
     return std::nullopt;
   }
-  log_users users(*from.keys);
-  if (whose.subject)
-    if (const auto read = users.read(*from.file, *whose.subject); !read) {
-      why = fmt::format("the user cannot be read ({})", core::describe(read.error().code).name);
-      return std::nullopt;
-    }
   core::replayed_state state;
-  core::past_events past(whose);
-  const auto folded =
-      fold_log(*from.file, at, state, [&](const core::event& each) { past.note(each); });
-  if (!folded.why.empty()) {
-    why = folded.why;
-    return std::nullopt;
-  }
+  core::log_recent recent;
+  std::optional<core::past_events> past;
+  const auto begin = [&] {
+    const auto& sessions = state.sessions();
+    if (const auto slot = sessions.find(handle); !whose.subject && slot != core::no_slot) {
+      const auto& owner = sessions.user(sessions.at(slot).user);
+      whose.subject = owner.subject;
+      whose.tenant_id = sessions.tenant(owner.tenant).name;
+    }
+    past.emplace(whose);
+    (void)begin_with(*outline, state, why);
+  };
+  const auto folded = fold_log(*from.file, at, state, [&](const core::event& each) {
+    if (!past) begin();
+    past->note(each);
+    recent.note(each, state);
+  });
+  if (!past) begin();
+  if (why.empty()) why = folded.why;
+  if (!why.empty()) return std::nullopt;
+  log_users users(*from.keys);
+  if (!read_user(users, from, whose.subject, why)) return std::nullopt;
   const auto at_ms = at.at_ms.value_or(state.at_ms());
   const auto open = users.opener();
-  const auto answer = core::explain_validation(
-      {handle, at_ms, state, policy_at(*outline, state.seq()), open, past});
+  const auto answer =
+      core::explain_validation({handle, at_ms, state, policy_at(*outline, state.seq()), open, *past,
+                                recent.lost_activity_at_ms()});
   explained_validation out;
   out.known = answer.known;
   out.told = {{"seq", state.seq()}, {"at_ms", at_ms}, {"handle", core::to_text(handle)}};
@@ -211,50 +230,70 @@ std::string text_of(const std::string& name, const ordered_json& value) {
   return value.is_string() ? value.get<std::string>() : value.dump();
 }
 
+class text_writer {
+ public:
+  void line(std::string_view name, std::string_view value) {
+    out_ += fmt::format("{:<9}{}\n", name, value);
+  }
+  [[nodiscard]] std::string take() { return std::move(out_); }
+
+ private:
+  std::string out_;
+};
+
+void write_event(text_writer& to, const ordered_json& told, const std::string& at) {
+  to.line("event", fmt::format("{} {} at {}", told["seq"].dump(), told.value("type", ""), at));
+  for (const auto& [name, value] : told["event"].items())
+    if (name != "seq" && name != "at_ms" && name != "type" && name != "policy" && name != "node" &&
+        name != "correlation_id")
+      to.line("", fmt::format("{}: {}", name, text_of(name, value)));
+}
+
+void write_answer(text_writer& to, const ordered_json& told, const std::string& at) {
+  to.line("session", told.value("handle", ""));
+  if (told.contains("user_id"))
+    to.line("user", told.value("tenant_id", "") + "/" + told.value("user_id", ""));
+  to.line("at", fmt::format("{} (seq {})", at, told["seq"].dump()));
+  auto answer = told.value("valid", false) ? std::string("valid") : told.value("reason", "");
+  if (told.contains("retry_after_ms"))
+    answer += fmt::format(", retry after {} ms", told["retry_after_ms"].dump());
+  to.line("answer", answer);
+}
+
+void write_agreement(text_writer& to, const ordered_json& told) {
+  const auto why = told.value("why", "");
+  if (!told.contains("agrees")) {
+    if (!why.empty()) to.line("open", why);
+    return;
+  }
+  const auto& agrees = told["agrees"];
+  to.line("agrees", agrees.is_null()     ? "not checkable: " + why
+                    : agrees.get<bool>() ? std::string("yes")
+                                         : "NO: " + why);
+}
+
 }  // namespace
 
 std::string explanation_text(const ordered_json& told) {
-  std::string out;
-  const auto line = [&](std::string_view name, std::string_view value) {
-    out += fmt::format("{:<9}{}\n", name, value);
-  };
+  text_writer out;
   const auto at = time_text(told.value("at_ms", core::millis{0}));
-  if (told.contains("event")) {
-    line("event", fmt::format("{} {} at {}", told["seq"].dump(), told.value("type", ""), at));
-    for (const auto& [name, value] : told["event"].items())
-      if (name != "seq" && name != "at_ms" && name != "type" && name != "policy" &&
-          name != "node" && name != "correlation_id")
-        line("", fmt::format("{}: {}", name, text_of(name, value)));
-  } else {
-    line("session", told.value("handle", ""));
-    if (told.contains("user_id"))
-      line("user", told.value("tenant_id", "") + "/" + told.value("user_id", ""));
-    line("at", fmt::format("{} (seq {})", at, told["seq"].dump()));
-    auto answer = told.value("valid", false) ? std::string("valid") : told.value("reason", "");
-    if (told.contains("retry_after_ms"))
-      answer += fmt::format(", retry after {} ms", told["retry_after_ms"].dump());
-    line("answer", answer);
-  }
-  line("rule", told.value("rule", ""));
+  if (told.contains("event"))
+    write_event(out, told, at);
+  else
+    write_answer(out, told, at);
+  out.line("rule", told.value("rule", ""));
   for (const auto& [name, value] : told["values"].items())
-    line("", fmt::format("{}: {}", name, text_of(name, value)));
+    out.line("", fmt::format("{}: {}", name, text_of(name, value)));
   bool first = true;
   for (const auto& each : told["because"]) {
     auto text = fmt::format("{} {} {}", each["seq"].dump(),
                             time_text(each["at_ms"].get<core::millis>()), each.value("type", ""));
     if (each.contains("text")) text += ": " + each.value("text", "");
-    line(first ? "because" : "", text);
+    out.line(first ? "because" : "", text);
     first = false;
   }
-  if (!told.contains("agrees")) {
-    if (told.contains("why")) line("open", told.value("why", ""));
-    return out;
-  }
-  const auto& agrees = told["agrees"];
-  line("agrees", agrees.is_null()     ? "not checkable: " + told.value("why", "")
-                 : agrees.get<bool>() ? std::string("yes")
-                                      : "NO: " + told.value("why", ""));
-  return out;
+  write_agreement(out, told);
+  return out.take();
 }
 
 }  // namespace portcullis::apps

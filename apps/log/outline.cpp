@@ -69,6 +69,7 @@ void flatten(const json& from, const std::string& path, std::map<std::string, st
 std::optional<log_outline> read_outline(store::log_file& from, std::string& why) {
   log_outline out;
   core::log_place before;
+  if (const auto& cut = from.cut()) before = cut->of;
   bool good = true;
   const auto read = from.read(0, [&](const store::log_row& row) {
     if (row.type == "node_started" || row.type == "config_reloaded")
@@ -87,6 +88,19 @@ std::optional<log_outline> read_outline(store::log_file& from, std::string& why)
     return std::nullopt;
   }
   return out;
+}
+
+bool begin_with(log_outline& to, const core::replayed_state& state, std::string& why) {
+  if (state.policy().empty()) return true;
+  std::string problem;
+  auto book = parse_policy(state.policy(), {}, problem);
+  if (!book) {
+    why = fmt::format("the policy of seq {} cannot be read: {}", state.seq(), problem);
+    return false;
+  }
+  to.policies.insert(to.policies.begin(), {state.seq(), state.at_ms(), true, std::move(*book)});
+  to.policy_texts.insert(to.policy_texts.begin(), state.policy());
+  return true;
 }
 
 std::optional<logged_event> read_event(store::log_file& from, std::uint64_t seq, std::string& why) {
@@ -109,7 +123,7 @@ std::optional<logged_event> read_event(store::log_file& from, std::uint64_t seq,
     return false;
   });
   if (!out && why.empty())
-    why = read ? fmt::format("the log has no seq {}: it was dropped", seq)
+    why = read ? fmt::format("the log has no seq {}: it begins at {}", seq, from.first_seq())
                : fmt::format("the log cannot be read at seq {} ({})", seq,
                              core::describe(read.error().code).name);
   return out;

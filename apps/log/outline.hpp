@@ -20,6 +20,9 @@ struct log_outline {
 /// One pass over the whole log, without decoding what is not asked for. Absent: `why`.
 [[nodiscard]] std::optional<log_outline> read_outline(store::log_file& from, std::string& why);
 
+/// Where the log begins with a state that has a policy already: adds that in front.
+[[nodiscard]] bool begin_with(log_outline& to, const core::replayed_state& state, std::string& why);
+
 /// An event of the log, and the node that wrote it.
 struct logged_event {
   core::event what;

@@ -44,11 +44,13 @@ json own_part(const json& section, const json& general, const char* keep) {
   return own;
 }
 
-/// That of the breaker before the store, where nobody configures it: parts of it cannot be.
-json stores_policy() {
+/// What the store's breaker has where nobody configures it, as the log writes it: a wait of half a
+/// second, which configuration, in whole seconds, cannot say.
+json store_breaker_defaults() {
   core::policy_book book;
-  book.breakers.fallback = core::store_breaker_policy();
-  return json::parse(core::to_json(book))["breaker"]["default"];
+  const std::string pattern(core::store_breaker_pattern);
+  book.breakers.patterns[pattern] = core::store_breaker_policy();
+  return json::parse(core::to_json(book))["breaker"]["patterns"][pattern];
 }
 
 std::vector<core::config_entry> entries_of(const json& policy) {
@@ -70,11 +72,11 @@ std::vector<core::config_entry> entries_of(const json& policy) {
   const auto general = part(breakers, "default");
   add_all(out, {"breaker"}, general);
   const auto patterns = part(breakers, "patterns");
-  for (const auto& [pattern, each] : patterns.items()) {
-    const bool stores = pattern == core::store_breaker_pattern;
-    add_all(out, {"breaker", pattern},
-            own_part(each, stores ? stores_policy() : general, "retire_after_s"));
-  }
+  for (const auto& [pattern, each] : patterns.items())
+    add_all(
+        out, {"breaker", pattern},
+        own_part(each, pattern == core::store_breaker_pattern ? store_breaker_defaults() : general,
+                 "retire_after_s"));
   return out;
 }
 

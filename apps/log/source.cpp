@@ -28,11 +28,11 @@ std::string keys_path(const log_place_options& from) {
 
 }  // namespace
 
-void add_log_place(CLI::App& command, log_place_options& to) {
+void add_log_place(CLI::App& command, log_place_options& to, bool required) {
   command
       .add_option("--data-dir", to.data_dir,
                   "The folder of a node that is stopped, or a backup in one")
-      ->required()
+      ->required(required)
       ->type_name("DIR");
   auto* file = command.add_option("--keys-file", to.keys_file,
                                   "Its key file (default: DIR/portcullis.keys)");

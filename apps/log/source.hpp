@@ -17,7 +17,7 @@ struct log_place_options {
   std::string data_dir, keys_file, config;
 };
 /// --data-dir, --keys-file and --config.
-void add_log_place(CLI::App& command, log_place_options& to);
+void add_log_place(CLI::App& command, log_place_options& to, bool required = true);
 
 /// A log that is open, and keys that fit it.
 struct log_source {

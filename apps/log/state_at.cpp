@@ -19,11 +19,15 @@ struct moment_of_log {
   core::policy_book policies;
   ordered_json policy;  // as the log has it
   millis at_ms = 0;
+  core::log_recent recent;
 };
 
 bool fold_to(log_source& from, const log_moment& at, moment_of_log& to, std::string& why,
              const std::function<void(const core::event&)>& each = nullptr) {
-  const auto folded = fold_log(*from.file, at, to.state, each);
+  const auto folded = fold_log(*from.file, at, to.state, [&](const core::event& what) {
+    if (each) each(what);
+    to.recent.note(what, to.state);
+  });
   why = folded.why;
   if (!why.empty()) return false;
   to.at_ms = at.at_ms.value_or(to.state.at_ms());
@@ -60,12 +64,18 @@ const core::session_policy& policy_of(const moment_of_log& then, const core::use
   return then.policies.of(then.state.sessions().tenant(owner.tenant).name);
 }
 
-/// Address and user agent of its creation; nothing where its user is forgotten.
-void add_shown(ordered_json& to, log_source& from, std::uint64_t created_seq,
+/// Address and user agent of its creation; nothing where its user is forgotten, and the address
+/// alone, while it lives, where its creation was cut off.
+void add_shown(ordered_json& to, log_source& from, const core::session_record& s,
                const core::identity_ptr& who) {
+  if (who == nullptr) return;
   std::string why;
-  const auto made = read_event(*from.file, created_seq, why);
-  if (who == nullptr || !made) return;
+  const auto made = read_event(*from.file, s.seq, why);
+  if (!made) {
+    const auto ip = core::open_ip(*who, s.sealed_ip());
+    if (ip) to["ip"] = core::to_text(*ip);
+    return;
+  }
   const auto shown = core::open_shown(*who, made->what.sealed);
   if (!shown) return;
   to["ip"] = core::to_text(shown->ip);
@@ -96,7 +106,8 @@ std::optional<ordered_json> session_of(log_source& from, const moment_of_log& th
                    {"idle_expires_at_ms", s.idle_expires_at_ms()},
                    {"absolute_expires_at_ms", s.absolute_expires_at_ms},
                    {"version", s.version}};
-  add_shown(out, from, s.seq, who);
+  if (then.recent.lost_activity_at_ms() > s.last_seen_at_ms) out["activity_dropped"] = true;
+  add_shown(out, from, s, who);
   if (*status == "live") out["bound_to"] = core::bound_to(s, policy_of(then, owner));
   if (s.extra && (s.extra->has_predecessor || !s.extra->old_ids.empty()))
     out["rotation"] = rotation_of(*s.extra);
@@ -263,8 +274,9 @@ std::optional<state_found> breaker_at(log_source& from, const std::string& servi
   told["state"] = std::string(core::to_string(state));
   told["base_state"] = std::string(core::to_string(hosted ? record.state : core::base_of(state)));
   told["epoch"] = record.epoch;
-  told["since_ms"] = hosted ? record.since_ms : shown.since_ms;
-  told["cause"] = std::string(core::to_string(hosted ? record.cause : shown.cause));
+  const bool known = !hosted && shown.since_ms > 0;  // else it began before the log does
+  told["since_ms"] = known ? shown.since_ms : record.since_ms;
+  told["cause"] = std::string(core::to_string(known ? shown.cause : record.cause));
   if (record.override_.mode != core::override_mode::none) {
     const auto& over = record.override_;
     auto& to = told["override"];
@@ -296,7 +308,10 @@ void add_sessions(std::string& out, const ordered_json& sessions) {
     };
     line("created",
          fmt::format("{} (seq {})", at_text(s, "created_at_ms"), s["created_seq"].dump()));
-    line("last seen", at_text(s, "last_seen_at_ms"));
+    line("last seen",
+         at_text(s, "last_seen_at_ms") + (s.value("activity_dropped", false)
+                                              ? ", or later: activity that is old was dropped"
+                                              : ""));
     line("expires",
          fmt::format("{} (idle {}, absolute {})", at_text(s, "expires_at_ms"),
                      at_text(s, "idle_expires_at_ms"), at_text(s, "absolute_expires_at_ms")));

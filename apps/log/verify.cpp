@@ -1,5 +1,7 @@
 #include "apps/log/verify.hpp"
 
+#include "apps/log/verify_rows.hpp"
+
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -154,13 +156,13 @@ class verifier {
         if (report_.events++ == 0) report_.first_seq = each.seq;
         if (each.type() == core::event_type::checkpoint) ++report_.checkpoints;
         last_.note(each);
+        rows_.note(each);
         check_owner(each);
         state_.apply(each);
         report_.last_seq = each.seq;
         report_.last_at_ms = each.at_ms;
       }
     }
-    last_mac_ = events.mac();
     if (!events.trouble()) return;
     stream_failed_ = true;
     find(events.trouble()->seq, sentence(*events.trouble()));
@@ -219,6 +221,8 @@ class verifier {
     compare_lockouts(*restored);
     compare_tenants(*restored);
     compare_breakers(*restored);
+    rows_.check(from_, *restored, state_, users_,
+                [this](std::uint64_t seq, std::string what) { find(seq, std::move(what)); });
     if (report_.findings.empty() && restored->digest() != state_.digest())
       find(report_.last_seq, "the projections are not what the log gives");
   }
@@ -282,8 +286,7 @@ class verifier {
   void compare_breakers(const core::replayed_state& restored) {
     const auto breakers_of = [](const core::replayed_state& state) {
       std::map<core::breaker_standings::name, std::string> out;
-      for (const auto& [name, each] : state.breakers().all())
-        out.emplace(name, core::canonical(each).bytes);
+      for (const auto& [name, each] : state.breakers().all()) out.emplace(name, whole_record(each));
       return out;
     };
     if (const auto name = first_difference(breakers_of(restored), breakers_of(state_))) {
@@ -299,7 +302,7 @@ class verifier {
   verify_report report_;
   core::replayed_state state_;
   last_seqs last_;
-  core::digest last_mac_{};
+  row_checker rows_;
   std::map<core::subject_id, core::identity_ptr> users_;
   std::set<core::subject_id> checked_;
   std::string file_trouble_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/planted.hpp"
+
 namespace portcullis::core {
 namespace {
 
@@ -169,7 +171,8 @@ attempt_judged decide_attempt(const lockout_state& state, const attempt& what,
   } else {
     out.number = whole.number;
     out.window_ends_at_ms = whole.window_ends_at_ms;
-    if (whole.number >= policy.threshold) out.locks_until_ms = lock_ends_ms;
+    const auto threshold = policy.threshold + (is_planted("threshold") ? 1 : 0);
+    if (whole.number >= threshold) out.locks_until_ms = lock_ends_ms;
   }
   if (out.locks_until_ms > 0 && policy.revoke_offending) out.revoke = worst(user, what);
   return out;

@@ -60,8 +60,8 @@ explanation judge_under(const policy_book& policies, const explain_input& in) {
 /// in any order.
 std::vector<const logged_policy*> policies_for(const explain_input& in) {
   const auto after =
-      std::find_if(in.policies.begin(), in.policies.end(),
-                   [&](const logged_policy& each) { return each.seq >= in.what.seq; });
+      std::lower_bound(in.policies.begin(), in.policies.end(), in.what.seq,
+                       [](const logged_policy& each, std::uint64_t seq) { return each.seq < seq; });
   std::vector<const logged_policy*> out;
   static const logged_policy defaults;
   out.push_back(after == in.policies.begin() ? &defaults : &*(after - 1));
@@ -93,6 +93,7 @@ bool tenant_just_revoked(const judged_event& e) {
 void expect_live(reasoning& r, const judged_event& e, session_slot slot) {
   const auto found = over_because(e.sessions, slot, e.decided_at_ms);
   if (found == verdict::valid) return;
+  if (is_doubtful(e, slot)) return r.leave_open(activity_lost);
   if (found == verdict::revoked && e.sessions.at(slot).status == session_status::live &&
       tenant_just_revoked(e))
     return r.value("tenant", std::string("revoked while this was on its way to the log"));
@@ -107,12 +108,21 @@ void expect_generation(reasoning& r, const judged_event& e, std::uint64_t record
   r.disagree(fmt::format("tenant_generation {}", recorded), fmt::format("{}", now));
 }
 
-std::vector<session_slot> live_sessions(const judged_event& e, user_slot user) {
-  std::vector<session_slot> live;
-  if (user == no_slot) return live;
-  for (const auto slot : e.in.before.sessions_of(user))
-    if (is_live(e.sessions, slot, e.decided_at_ms)) live.push_back(slot);
-  return live;
+bool is_doubtful(const judged_event& e, session_slot slot) {
+  const auto& s = e.sessions.at(slot);
+  return s.status == session_status::live && !e.sessions.outlived(s) &&
+         e.decided_at_ms >= s.idle_expires_at_ms() && e.decided_at_ms < s.absolute_expires_at_ms &&
+         e.in.recent.lost_activity_at_ms() > s.last_seen_at_ms;
+}
+
+users_sessions live_sessions(const judged_event& e, user_slot user) {
+  users_sessions out;
+  if (user == no_slot) return out;
+  for (const auto slot : e.in.before.sessions_of(user)) {
+    if (is_live(e.sessions, slot, e.decided_at_ms)) out.live.push_back(slot);
+    out.doubtful += is_doubtful(e, slot) ? 1 : 0;
+  }
+  return out;
 }
 
 bool open_address(reasoning& r, const judged_event& e, session_slot slot, const identity_ptr& who) {

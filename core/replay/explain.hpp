@@ -68,7 +68,8 @@ struct validation_question {
   replayed_state& then;
   const policy_book& policies;
   const identity_opener& open;
-  const past_events& past;  // of this handle and its user
+  const past_events& past;         // of this handle and its user
+  millis lost_activity_at_ms = 0;  // log_recent's
 };
 struct answered_validation {
   bool known = true;                     // false: no such session by then, or forgotten by then

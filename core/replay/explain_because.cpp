@@ -130,10 +130,12 @@ std::vector<past_event> what_led_to(const event& what, const past_events& past) 
       out.add(past.policy());
       break;
     default:  // NOLINT: of one session, or of one breaker
-      if (what.handle)
+      if (what.handle) {
         add_session(out, past, what.handle);
-      else if (!service_of(what).empty())
+      } else if (!service_of(what).empty()) {
         out.last(6, [](const past_event& each) { return each.type != event_type::calls_tallied; });
+        out.add(past.policy());
+      }
       break;
   }
   return out.take();

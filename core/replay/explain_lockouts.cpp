@@ -105,10 +105,17 @@ void counted(reasoning& r, const judged_event& e, const validation_failed& body)
 /// Whether this source of the user was locked out then. A lock is heard of a little after it began.
 bool was_locked(const judged_event& e, const std::optional<short_hash>& source, millis at_ms) {
   const auto& spans = e.in.recent.locks(*e.what.subject);
-  return std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
-    const bool his = !span.source || !source || *span.source == *source;
-    return his && at_ms >= span.from_ms - apart_ms && at_ms < span.until_ms;
-  });
+  if (std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
+        const bool his = !span.source || !source || *span.source == *source;
+        return his && at_ms >= span.from_ms - apart_ms && at_ms < span.until_ms;
+      }))
+    return true;
+  // One that began before the log does.
+  const auto* user = e.lockouts.find(*e.what.subject);
+  if (user == nullptr || !spans.empty()) return false;
+  if (at_ms < user->whole.locked_until_ms) return true;
+  const auto own = source ? user->sources.find(*source) : user->sources.end();
+  return own != user->sources.end() && at_ms < own->second.locked_until_ms;
 }
 
 /// Whether a session of the user was answered so.
@@ -206,7 +213,12 @@ void on(reasoning& r, const judged_event& e, const lockout_started& body) {
       "The attempt that reaches the threshold in its window starts a lock of duration_s: of the "
       "user, or with scope user_source of the source that failed.");
   const auto* last = e.what.subject ? e.in.recent.last_attempt(*e.what.subject) : nullptr;
-  if (last == nullptr) return r.disagree("a lock", "no attempt that counted before it");
+  if (last == nullptr) {
+    const auto* user = e.what.subject ? e.lockouts.find(*e.what.subject) : nullptr;
+    if (user != nullptr && user->whole.failed_attempts > 0)
+      return r.leave_open("the attempt that started it is before the log begins");
+    return r.disagree("a lock", "no attempt that counted before it");
+  }
   lockout_state then;
   then.need(*e.what.subject) = last->before;
   const auto& policy = e.policies.lockout;

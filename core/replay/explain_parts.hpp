@@ -84,8 +84,17 @@ void expect_live(reasoning& r, const judged_event& e, session_slot slot);
 /// heard of it.
 [[nodiscard]] bool tenant_just_revoked(const judged_event& e);
 void expect_generation(reasoning& r, const judged_event& e, std::uint64_t recorded);
-/// The user's sessions that lived, by creation.
-[[nodiscard]] std::vector<session_slot> live_sessions(const judged_event& e, user_slot user);
+/// Whether it is over only for want of activity, of which the log has dropped what is old: it may
+/// have lived.
+[[nodiscard]] bool is_doubtful(const judged_event& e, session_slot slot);
+inline constexpr std::string_view activity_lost =
+    "activity is not kept for long: whether the session was used meanwhile is not in the log";
+/// The user's sessions, by creation: those that lived, and how many may have.
+struct users_sessions {
+  std::vector<session_slot> live;
+  std::size_t doubtful = 0;
+};
+[[nodiscard]] users_sessions live_sessions(const judged_event& e, user_slot user);
 /// False, and left open, where the session's address cannot be opened any more.
 bool open_address(reasoning& r, const judged_event& e, session_slot slot, const identity_ptr& who);
 

@@ -40,7 +40,7 @@ void on(reasoning& r, const judged_event& e, const session_created& body) {
   expect_generation(r, e, body.tenant_generation);
   if (e.sessions.find(*e.what.handle) != no_slot)
     r.disagree("a new handle", "one that is another session's");
-  const auto live = live_sessions(e, e.sessions.find_user(*e.what.subject)).size();
+  const auto live = live_sessions(e, e.sessions.find_user(*e.what.subject)).live.size();
   r.value("live_sessions", live);
   r.value("max_sessions_per_user", policy.max_sessions_per_user);
   if (policy.max_sessions_per_user > 0 && live >= policy.max_sessions_per_user)
@@ -52,6 +52,7 @@ void on(reasoning& r, const judged_event& e, const session_touched& body) {
   r.rule(
       "Recorded activity moves when it is newer by touch_granularity_s, or by half the session's "
       "idle time to live where that is shorter.");
+  if (body.touches.empty()) return r.leave_open("this activity was dropped: it is old");
   r.value("sessions", body.touches.size());
   for (const auto& each : body.touches) {
     const auto slot = e.sessions.find(each.handle);
@@ -144,7 +145,7 @@ void users_sessions_revoked(reasoning& r, const judged_event& e, std::uint64_t r
                             std::uint64_t generation, session_slot except) {
   expect_generation(r, e, generation);
   const auto user = e.what.subject ? e.sessions.find_user(*e.what.subject) : no_slot;
-  auto live = live_sessions(e, user);
+  auto [live, doubtful] = live_sessions(e, user);
   if (except != no_slot && e.sessions.at(except).user != user)
     r.disagree("an exception", "another user's session");
   std::erase(live, except);
@@ -152,6 +153,10 @@ void users_sessions_revoked(reasoning& r, const judged_event& e, std::uint64_t r
   if (tenant != no_slot && generation < e.sessions.tenant(tenant).generation) {
     r.value("count", recorded);
     return r.leave_open("the tenant was revoked while the sessions were counted");
+  }
+  if (doubtful > 0 && recorded >= live.size() && recorded <= live.size() + doubtful) {
+    r.value("count", recorded);
+    return r.leave_open(activity_lost);
   }
   r.expect("count", recorded, std::uint64_t{live.size()});
 }
@@ -218,6 +223,9 @@ void on(reasoning& r, const judged_event& e, const session_expired& body) {
   r.value("decided_at_ms", e.decided_at_ms);
   if (s.status == session_status::live && e.sessions.outlived(s) && tenant_just_revoked(e))
     return r.leave_open("the tenant was revoked at the same time");
+  if (s.status == session_status::live && !e.sessions.outlived(s) &&
+      e.in.recent.lost_activity_at_ms() > s.last_seen_at_ms)
+    return r.leave_open(activity_lost);
   const auto found = sweep(e.sessions, slot, e.decided_at_ms);
   if (found.what == swept::action::expire)
     r.expect("kind", body.kind, found.kind);
@@ -235,13 +243,14 @@ void on(reasoning& r, const judged_event& e, const session_evicted&) {
   if (slot == no_slot) return;
   expect_live(r, e, slot);
   const auto& policy = e.policies.of(e.what.tenant_id);
-  const auto live = live_sessions(e, e.sessions.at(slot).user);
+  const auto [live, doubtful] = live_sessions(e, e.sessions.at(slot).user);
   r.value("live_sessions", live.size());
   r.value("max_sessions_per_user", policy.max_sessions_per_user);
   r.value("on_cap", cap_action_names[static_cast<std::size_t>(policy.on_cap)]);
   if (policy.max_sessions_per_user == 0 || policy.on_cap != cap_action::evict_oldest)
     return r.disagree("an eviction", "none: the policy evicts nobody");
   if (!r.agrees() || live.empty() || tenant_just_revoked(e)) return;
+  if (doubtful > 0) return r.leave_open(activity_lost);
   if (live.size() < policy.max_sessions_per_user)
     return r.disagree("an eviction", "none: there is room for one more");
   if (live.front() != slot)

@@ -126,6 +126,9 @@ answered_validation explain_validation(const validation_question& asked) {
     const auto* user = asked.then.lockouts().find(state.user(s.user).subject);
     if (found != verdict::valid) {
       over(r, out, state, slot, found);
+      if (found == verdict::expired && s.status == session_status::live &&
+          asked.at_ms < s.absolute_expires_at_ms && asked.lost_activity_at_ms > s.last_seen_at_ms)
+        r.leave_open(explaining::activity_lost);
     } else if (const auto until_ms = locked_until(r, user, asked.at_ms); until_ms > 0) {
       out.reason = invalid_reason::locked_out;
       out.retry_after_ms = until_ms - asked.at_ms;

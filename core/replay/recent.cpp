@@ -6,6 +6,9 @@ namespace portcullis::core {
 
 void log_recent::note(const event& what, const replayed_state& before) {
   if (what.subject) note_lockout(what, before);
+  if (const auto* touched = std::get_if<session_touched>(&what.body);
+      touched != nullptr && touched->touches.empty())
+    lost_activity_at_ms_ = what.at_ms;
   note_sessions(what);
   if (what.at_ms - swept_at_ms_ >= kept_ms) forget_old(what.at_ms, before);
 }

@@ -46,6 +46,9 @@ class log_recent {
   /// more than kept_ms ago.
   [[nodiscard]] std::uint64_t changes(const std::string& tenant, millis since_ms) const;
   [[nodiscard]] const std::optional<rekeying>& last_rekeying() const noexcept { return rekeying_; }
+  /// When sessions were last used that the log does not name any more: such records are dropped
+  /// when they are old. 0: it has all.
+  [[nodiscard]] millis lost_activity_at_ms() const noexcept { return lost_activity_at_ms_; }
 
   static constexpr millis kept_ms = 60'000;
 
@@ -65,6 +68,7 @@ class log_recent {
   std::deque<change> changes_;
   std::optional<rekeying> rekeying_;
   millis swept_at_ms_ = 0;
+  millis lost_activity_at_ms_ = 0;
 };
 
 }  // namespace portcullis::core

@@ -29,6 +29,20 @@ TEST(policy_of_the_log, comes_back_as_it_was) {
   EXPECT_EQ(core::to_json(*read), core::to_json(book));
 }
 
+TEST(policy_of_the_log, comes_back_with_the_stores_breaker_as_every_node_tells_it) {
+  auto book = a_policy();
+  const std::string store(core::store_breaker_pattern);
+  book.breakers.patterns[store] = core::store_breaker_policy();
+  std::string why;
+  auto read = parse_policy(core::to_json(book), {}, why);
+  ASSERT_TRUE(read) << why;
+  EXPECT_EQ(core::to_json(*read), core::to_json(book));
+  book.breakers.patterns[store].open_wait_ms = 2'000;
+  read = parse_policy(core::to_json(book), {}, why);
+  ASSERT_TRUE(read) << why;
+  EXPECT_EQ(core::to_json(*read), core::to_json(book));
+}
+
 TEST(policy_of_the_log, is_another_one_with_other_settings) {
   std::string why;
   const auto read = parse_policy(core::to_json(a_policy()),

@@ -206,7 +206,7 @@ json of_a_cursor_that_is_too_old() {
     create(client, "ada");
   }
   EXPECT_EQ(node.terminate(), 0);
-  node.step_clock(std::chrono::hours(3));
+  boot_later(node, std::chrono::hours(3));
   EXPECT_TRUE(node.start());
   auto client = node.connect();
   json told;

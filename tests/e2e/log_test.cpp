@@ -57,7 +57,7 @@ TEST(the_log, the_digest_is_the_same_after_what_has_ended_was_expired_evicted_an
   seen.push_back(digest_of(client));
   EXPECT_EQ(node.terminate(), 0);
   // Another boot's clock, past the tombstones.
-  node.step_clock(3600s);
+  boot_later(node, 3600s);
   ASSERT_TRUE(node.start());
   auto later = node.connect();
   create(later, "cyd");
@@ -343,6 +343,36 @@ TEST(forgetting, a_forgotten_user_is_revoked_unknown_and_gone_from_the_disk) {
       << "earlier states are as they were";
   EXPECT_EQ(replayed(node.data_dir(), after.seq), after.digest);
   EXPECT_EQ(verify(node.data_dir()).status, 0);
+}
+
+TEST(forgetting, works_on_a_stopped_node_too) {
+  server node;
+  json id;
+  {
+    auto client = node.connect();
+    id = create(client, "ada")["session_id"];
+    create(client, "bob");
+    validate(client, id, context("198.51.100.9"));
+  }
+  const auto forget = binary() + " forget --tenant acme --user ada --reason asked";
+  const auto in = forget + " --data-dir " + node.data_dir();
+  EXPECT_THAT(run(in).out, HasSubstr("DATA_DIR_IN_USE"));
+  ASSERT_EQ(node.terminate(), 0);
+  const auto done = run(in);
+  EXPECT_EQ(done.status, 0) << done.out;
+  EXPECT_THAT(done.out, HasSubstr("{\"forgotten\":true}"));
+  EXPECT_EQ(run(in).status, 1) << "nobody is left to be forgotten";
+  const auto checked = verify(node.data_dir());
+  EXPECT_EQ(checked.status, 0) << checked.out;
+  ASSERT_TRUE(node.start());
+  auto client = node.connect();
+  EXPECT_EQ(state_of(client, id), "revoked");
+  EXPECT_EQ(client.result("session.list", user("bob"))["sessions"].size(), 1U);
+  const auto live =
+      run(binary() + " forget --tenant acme --user bob --reason asked --address 127.0.0.1:" +
+          std::to_string(node.rpc_port));
+  EXPECT_EQ(live.status, 0) << live.out;
+  EXPECT_TRUE(client.result("session.list", user("bob"))["sessions"].empty());
 }
 
 TEST(forgetting, of_a_name_that_nobody_has_is_no_error_and_leaves_no_event) {

@@ -20,13 +20,13 @@ struct cut_node {
   void make() {
     {
       auto client = node.connect();
-      kept_id = create(client, "kept", {{"data", {{"n", 1}}}})["session_id"];
+      kept_id = create(client, "kept", {{"tenant_id", "stays"}, {"data", {{"n", 1}}}})["session_id"];
       old = client.result("events.query", {{"limit", 1}})["cursor"];
       for (int round = 0; round < 4; ++round) live_a_little(client, "acme", round);
       before = digest_of(client);
     }
     ASSERT_EQ(node.terminate(), 0);
-    node.step_clock(std::chrono::hours(3));
+    boot_later(node, std::chrono::hours(3));
     ASSERT_TRUE(node.start()) << node.log();
     auto client = node.connect();
     create(client, "later");
@@ -98,7 +98,7 @@ TEST(retention_of_events, kill_9_while_it_cuts_leaves_a_log_that_is_whole) {
       live_a_little(client, "acme", round);
     }
     ASSERT_EQ(node.terminate(), 0);
-    node.step_clock(std::chrono::hours(3));
+    boot_later(node, std::chrono::hours(3));
     ASSERT_TRUE(node.start());
     {
       auto client = node.connect();
@@ -128,7 +128,7 @@ TEST(retention_of_events, records_of_activity_stay_empty_and_are_told_of_no_more
     }));
   }
   ASSERT_EQ(node.terminate(), 0);
-  node.step_clock(std::chrono::hours(3));
+  boot_later(node, std::chrono::hours(3));
   ASSERT_TRUE(node.start());
   auto client = node.connect();
   create(client, "bob");

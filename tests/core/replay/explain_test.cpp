@@ -34,6 +34,12 @@ class an_explanation : public testing::Test {
     EXPECT_THAT(found.why, HasSubstr("the log says")) << how;
     EXPECT_THAT(found.why, HasSubstr("the rules give")) << how;
   }
+  /// A count that no session of the user explains.
+  void altered_to_no(std::size_t index) {
+    const auto found =
+        of(index, [](event& what) { std::get<session_revoked>(what.body).count = 7; });
+    EXPECT_EQ(found.agrees, agreement::no);
+  }
   std::size_t last(event_type type) {
     for (std::size_t i = w.log.size(); i-- > 0;)
       if (w.log[i].type() == type) return i;
@@ -271,11 +277,12 @@ TEST_F(an_explanation, of_a_lock_runs_its_last_attempt_again_and_lists_those_tha
   EXPECT_EQ(of(at - 1, [&](event& what) { what.body = w.log[at].body; }).agrees, agreement::no)
       << "an attempt earlier there was none";
 
-  w.now_ms += 900'000;
+  w.now_ms += 920'000;
+  all.apply(w.tenant_revocation("other"));  // replay forgets what is over; not the lock, yet
   all.end_locks(w.user());
   const auto ended = last(event_type::lockout_ended);
   EXPECT_EQ(of(ended).agrees, agreement::yes) << of(ended).why;
-  EXPECT_EQ(of(ended, [](event& what) { what.decided_at_ms -= 1'000; }).agrees, agreement::no);
+  EXPECT_EQ(of(ended, [](event& what) { what.decided_at_ms -= 21'000; }).agrees, agreement::no);
   EXPECT_EQ(of(ended, [](event& what) { std::get<lockout_ended>(what.body).source = short_hash{}; })
                 .agrees,
             agreement::no);
@@ -338,6 +345,25 @@ TEST_F(an_explanation, of_failures_that_were_counted_together_knows_locks_and_en
   EXPECT_EQ(value(of(cleared), "actor"), "root");
   all.apply(all.about_user(w.user(), lockout_cleared{"again"}));
   EXPECT_EQ(of(last(event_type::lockout_cleared)).agrees, agreement::no);
+}
+
+TEST_F(an_explanation, of_what_depends_on_activity_that_was_dropped_is_left_open) {
+  const auto s = w.create();
+  w.now_ms += 600'000;
+  (void)w.use(s.id);
+  w.now_ms += 600'000;
+  w.update(s.id, "{}");
+  w.now_ms += 1;
+  w.revoke_user(w.user());
+  const auto updated = last(event_type::session_updated);
+  EXPECT_EQ(of(updated).agrees, agreement::yes) << of(updated).why;
+  std::get<session_touched>(w.log[last(event_type::session_touched)].body).touches.clear();
+  EXPECT_EQ(of(updated).agrees, agreement::not_checkable);
+  EXPECT_EQ(of(last(event_type::session_revoked)).agrees, agreement::yes) << "the update is kept";
+  w.log[updated].body = session_touched{};
+  const auto found = of(last(event_type::session_revoked));
+  EXPECT_EQ(found.agrees, agreement::not_checkable) << found.why;
+  altered_to_no(last(event_type::session_revoked));
 }
 
 TEST_F(an_explanation, of_a_signal_knows_which_fields_are_listened_to) {
