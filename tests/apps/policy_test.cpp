@@ -77,16 +77,6 @@ TEST(policy_of_the_log, a_pattern_that_is_as_the_default_still_stands_before_wid
   EXPECT_EQ(read->breakers.of({"payments", "b"}).min_calls, 5U);
 }
 
-TEST(policy_of_the_log, is_read_as_a_node_writes_it_with_the_breaker_before_its_store) {
-  auto book = a_policy();
-  book.breakers.patterns.emplace(core::store_breaker_pattern, core::store_breaker_policy());
-  std::string why;
-  const auto read = parse_policy(core::to_json(book), {"breaker.min_calls=50"}, why);
-  ASSERT_TRUE(read) << why;
-  EXPECT_EQ(read->breakers.of({core::own_service, core::store_breaker}),
-            core::store_breaker_policy());
-}
-
 TEST(policy_of_the_log, times_that_bound_each_other_give_way_to_what_is_tried) {
   std::string why;
   const auto read =
