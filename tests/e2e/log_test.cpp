@@ -94,6 +94,49 @@ TEST(the_log, kill_9_under_load_leaves_a_whole_chain_and_the_same_digest) {
   }
 }
 
+TEST(the_log, an_attacker_without_a_valid_id_adds_a_bounded_number_of_events_a_second) {
+  // What core/limits.hpp has: different failures told in a second, and one bucket for each reason.
+  constexpr std::size_t told_a_second_max = 4'096 + 6;
+  constexpr std::size_t requests = 30'000;
+  server node({.set = {"limits.in_flight_per_connection=1024"}});
+  const auto begun = clock::now();
+  std::jthread asking([&] {
+    auto mine = node.connect();
+    std::size_t answered = 0;
+    for (std::size_t at = 0; at < requests;) {
+      std::string some;
+      const auto end = std::min(requests, at + 500);
+      const auto sent = end - at;
+      for (; at < end; ++at) {
+        const auto number = std::to_string(at);
+        const auto source = "10." + std::to_string(at / 65'536) + "." +
+                            std::to_string(at / 256 % 256) + "." + std::to_string(at % 256);
+        some += R"({"jsonrpc":"2.0","id":1,"method":"session.validate","params":{"session_id":")" +
+                std::string(64 - number.size(), '0') + number + R"(","context":{"ip":")" + source +
+                "\"}}}\n";
+      }
+      ASSERT_TRUE(mine.send(some));
+      for (std::size_t i = 0; i < sent; ++i) answered += mine.line().has_value();
+    }
+    EXPECT_EQ(answered, requests) << "each from an address of its own";
+  });
+  asking.join();
+  auto client = node.connect();
+  std::size_t told = 0, counted = 0;
+  ASSERT_TRUE(eventually([&] {
+    told = counted = 0;
+    for (const auto& each : events(client, {{"types", {"validation_failed"}}, {"limit", 1000}})) {
+      ++told;
+      counted += each["count"].get<std::size_t>();
+    }
+    return counted == requests;
+  })) << counted;
+  const auto seconds = static_cast<std::size_t>(
+      std::chrono::duration_cast<std::chrono::seconds>(clock::now() - begun).count());
+  EXPECT_LE(told, told_a_second_max * (seconds + 2));
+  EXPECT_LT(told, requests) << "they are not told one by one";
+}
+
 TEST(the_log, a_digest_is_for_administrators_and_waits_for_what_was_sent_before) {
   server node;
   auto client = node.connect();
