@@ -142,6 +142,7 @@ TEST_F(what_if, addresses_are_opened_and_compared_again_but_for_who_is_forgotten
 TEST_F(what_if, only_what_is_between_two_places_of_the_log_is_counted) {
   begin();
   fail(create(*client, "ada")["session_id"], 5);
+  EXPECT_EQ(events_at_least(*client, 5, {{"types", {"validation_failed"}}}).size(), 5U);
   const auto seq = client->result("server.info")["seq"].get<std::uint64_t>();
   const auto at_ms = now_ms() + 10;
   ASSERT_TRUE(eventually([&] { return now_ms() > at_ms + 10; }));
