@@ -60,5 +60,27 @@ TEST_F(the_sample, what_readme_shows_of_it_is_what_it_is) {
   EXPECT_THAT(readme, HasSubstr(ask("verify").out));
 }
 
+/// A folder that an earlier version left: its log, its tables, its key file.
+TEST(earlier_versions, a_log_of_schema_2_is_replayed_as_it_is_and_goes_on_with_this_version) {
+  server node({.start = false});
+  std::filesystem::copy(
+      PORTCULLIS_SOURCE_DIR "/tests/e2e/golden/schema_2", node.data_dir(),
+      std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
+  const auto before = run(binary() + " replay --data-dir " + node.data_dir());
+  EXPECT_EQ(before.status, 0) << before.out;
+  EXPECT_EQ(last_line(before.out),
+            "7c236c9b5aa8c60ad5ef62316976143bd89c6c77e053f4cb4a5ebb5fa034ca93");
+  EXPECT_THAT(verify(node.data_dir()).out, HasSubstr("start the node once"));
+  const auto explained = run(binary() + " explain --all --data-dir " + node.data_dir());
+  EXPECT_EQ(explained.status, 0) << explained.out;
+  ASSERT_TRUE(node.start()) << node.log();
+  auto client = node.connect();
+  EXPECT_EQ(client.result("breaker.status", {{"service", "pay"}})["state"], "forced_open");
+  create(client, "new");
+  ASSERT_EQ(node.terminate(), 0);
+  const auto after = verify(node.data_dir());
+  EXPECT_EQ(after.status, 0) << after.out;
+}
+
 }  // namespace
 }  // namespace portcullis::e2e
