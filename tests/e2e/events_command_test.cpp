@@ -186,7 +186,8 @@ TEST_F(events_tail, says_what_stands_in_its_way) {
 
 TEST(events_tail_with_a_token, logs_in_and_a_wrong_one_ends_it) {
   const auto right = make_token("observer"), wrong = make_token("nobody");
-  server node({.config = token_toml(right, "watcher", "observer"),
+  server node({.set = {"server.environment=development"},
+               .config = token_toml(right, "watcher", "observer"),
                .open = false,
                .listen = address_of(unused_port())});
   const auto file = node.folder().write("token", right.text + "\n");

@@ -20,7 +20,8 @@ struct cut_node {
   void make() {
     {
       auto client = node.connect();
-      kept_id = create(client, "kept", {{"tenant_id", "stays"}, {"data", {{"n", 1}}}})["session_id"];
+      kept_id =
+          create(client, "kept", {{"tenant_id", "stays"}, {"data", {{"n", 1}}}})["session_id"];
       old = client.result("events.query", {{"limit", 1}})["cursor"];
       for (int round = 0; round < 4; ++round) live_a_little(client, "acme", round);
       before = digest_of(client);
@@ -94,7 +95,8 @@ TEST(retention_of_events, kill_9_while_it_cuts_leaves_a_log_that_is_whole) {
                  .own_clock = true});
     {
       auto client = node.connect();
-      for (int i = 0; i < 300; ++i) create(client, "u" + std::to_string(i));
+      for (int i = 0; i < 300; ++i)
+        create(client, "u" + std::to_string(i), {{"tenant_id", "stays"}});
       live_a_little(client, "acme", round);
     }
     ASSERT_EQ(node.terminate(), 0);
@@ -109,7 +111,7 @@ TEST(retention_of_events, kill_9_while_it_cuts_leaves_a_log_that_is_whole) {
     EXPECT_EQ(checked.status, 0) << checked.out;
     ASSERT_TRUE(node.start());
     auto client = node.connect();
-    EXPECT_EQ(client.result("session.list", user("u0"))["sessions"].size(), 1U);
+    EXPECT_EQ(client.result("session.list", user("u0", "stays"))["sessions"].size(), 1U);
     if (HasFailure()) break;
   }
 }
