@@ -71,6 +71,31 @@ TEST(what_if, refusals_of_sources_that_never_failed_are_taken_as_good_requests) 
   EXPECT_TRUE(report.totals.approximate);
 }
 
+TEST(what_if, refusals_of_sources_that_failed_in_an_earlier_window_are_too) {
+  const auto short_window = [](std::uint32_t threshold) {
+    auto book = with_threshold(threshold);
+    book.lockout.window_s = 20;
+    return book;
+  };
+  lived node(short_window(3));
+  const auto s = node.sign_in();
+  fail(node, s.id, 1, elsewhere, 21'000);
+  fail(node, s.id, 3);
+  fail(node, s.id, 5, elsewhere);
+  EXPECT_EQ(node.try_policy(short_window(4)).report.totals.users, (lockout_difference{1, 0, 0, 1}));
+}
+
+TEST(what_if, refusals_of_sources_whose_failures_pass_in_the_other_world_are_too) {
+  lived node(with_threshold(3));
+  const auto s = node.sign_in();
+  fail(node, s.id, 3 + 4);
+  const auto report =
+      node.try_policy(changed(with_threshold(4),
+                              [](policy_book& book) { book.session.ip_binding = ip_binding::off; }))
+          .report;
+  EXPECT_EQ(report.totals.users, (lockout_difference{1, 0, 0, 1}));
+}
+
 TEST(what_if, many_refusals_of_one_second_are_bounded_work) {
   lived node(with_threshold(3));
   const auto s = node.sign_in();
