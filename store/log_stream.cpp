@@ -13,7 +13,7 @@
 namespace portcullis::store {
 namespace {
 
-constexpr std::size_t rows_a_block = 512, bytes_a_block = 1U << 20U;
+constexpr std::size_t rows_a_block = 2'048, bytes_a_block = 2U << 20U;
 constexpr std::size_t blocks_max = 8;
 
 /// Rows as they were read: their texts stand one after the other in `bytes`.

@@ -122,7 +122,9 @@ void make_body(event& to, std::size_t type, std::index_sequence<I...>) {
 
 // The key's text ends at its quote, and the buffer is padded past any name of ours.
 bool is_key(const char* raw, std::string_view name) noexcept {
-  return std::memcmp(raw, name.data(), name.size()) == 0 && raw[name.size()] == '"';
+  // Most names that are tried are of fields that are not there, and differ in their first letter.
+  return raw[0] == name[0] && std::memcmp(raw, name.data(), name.size()) == 0 &&
+         raw[name.size()] == '"';
 }
 
 bool read_object(ondemand::object object, std::span<const reader> readers, event& to) {

@@ -143,6 +143,8 @@ class maker {
     body.expires_at_ms = now_ms_ + body.idle_ttl_s * 1000;
     body.fields = core::hash_fields(*who.who, seen);
     body.ip = core::seal_ip(*who.who, handle, seen.ip);
+    body.find_ip = keys_.find_tag(who.tenant, core::as_text(seen.ip.bytes));
+    body.find_user_agent = keys_.find_tag(who.tenant, seen.fields[0]);
     what.handle = handle;
     what.sealed = core::seal_shown(*who.who, seen.ip, seen.fields[0], random_);
     who.sessions.push_back({handle, seq_ + 1, now_ms_, body.absolute_expires_at_ms});
