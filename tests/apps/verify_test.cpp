@@ -142,7 +142,7 @@ TEST_F(a_folder, a_bit_that_flipped_anywhere_is_found_or_changes_nothing) {
   const auto whole = content();
   ASSERT_GT(original.size(), 60'000U);
   const bool all = std::getenv("PORTCULLIS_LONG_TESTS") != nullptr;
-  const std::size_t stride = all ? 1 : 89;  // a prime: every kind of place
+  const std::size_t stride = all ? 7 : 89;  // primes: every kind of place
   std::size_t found = 0, named = 0, harmless = 0;
   for (std::size_t at = 0; at < original.size(); at += stride) {
     auto bytes = original;
