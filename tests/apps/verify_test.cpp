@@ -46,7 +46,8 @@ class a_folder : public testing::Test {
     ASSERT_TRUE(log);
     for (int i = 0; i < 40; ++i) {
       w.now_ms += 1'000;
-      auto command = w.creation("user" + std::to_string(i % 7));
+      const auto name = "user" + std::to_string(i % 7);
+      auto command = w.creation(name);
       const auto data = "{\"n\":" + std::to_string(i) + "}";
       command.data = data;
       const auto s = w.create(command);
