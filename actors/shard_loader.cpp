@@ -14,13 +14,11 @@ namespace portcullis::actors {
 namespace {
 
 struct loaded_session : store::restored_session {
-  std::string tenant_id;  // only of one whose user may not be there
+  std::string tenant_id;  // for one whose user is forgotten
 };
 
 loaded_session loaded_of(const store::session_record& row) {
-  loaded_session out{store::session_of(row), {}};
-  if (out.record.status != core::session_status::live) out.tenant_id = row.tenant_id;
-  return out;
+  return {store::session_of(row), std::string(row.tenant_id)};
 }
 
 /// A user's row in the file is no shorter; what a damaged one promises is not believed.

@@ -418,6 +418,29 @@ TEST(forgetting, works_on_a_stopped_node_too) {
   EXPECT_TRUE(client.result("session.list", user("bob"))["sessions"].empty());
 }
 
+// The user's row is gone, the session's is not marked as ended: its tenant's revocation ended it.
+// The loader gave it to a tenant without a name, where it was live again.
+TEST(forgetting, of_a_user_whose_tenant_was_revoked_before_brings_no_session_back) {
+  server node;
+  json id;
+  {
+    auto client = node.connect();
+    id = create(client, "ada")["session_id"];
+    client.result("session.revoke_tenant", {{"tenant_id", "acme"}});
+    auto params = user("ada");
+    params["reason"] = "asked for";
+    EXPECT_EQ(client.result("admin.forget", params)["forgotten"], true);
+  }
+  ASSERT_EQ(node.terminate(), 0);
+  ASSERT_TRUE(node.start());
+  auto client = node.connect();
+  EXPECT_EQ(state_of(client, id), "revoked");
+  EXPECT_EQ(client.result("session.stats")["live"], 0);
+  const auto end = digest_of(client);
+  node.kill_at_once();
+  EXPECT_EQ(replayed(node.data_dir(), end.seq), end.digest);
+}
+
 TEST(forgetting, of_a_name_that_nobody_has_is_no_error_and_leaves_no_event) {
   server node;
   auto client = node.connect();
