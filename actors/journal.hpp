@@ -18,7 +18,7 @@ struct journal_actor_options {
   core::random_source random;
   std::function<void(const core::error&)> fatal;  // an IO error: the process must stop (hazards H9)
   std::uint64_t replay_ns = 0;
-  core::clock* clock = nullptr;  // may be null without a signer
+  core::clock* clock = nullptr;                            // may be null without a signer
   std::optional<core::signing_key> signer = std::nullopt;  // absent: no checkpoints, no retention
   core::millis touches_kept_ms = 0, events_kept_ms = 0;    // 0: for ever
 };
@@ -90,7 +90,9 @@ class journal_worker {
   core::millis checkpoint_at_ms_ = 0;
   bool retaining_ = false;
   core::millis retained_at_ms_ = 0;
-  bool traces_left_ = false;  // of a forgotten user, in the write-ahead log
+  // Of a forgotten user, in the write-ahead log; at the start, too: the process before may have
+  // died between the commit and the erasing.
+  bool traces_left_ = true;
   core::error trouble_;
   std::deque<read_job> jobs_;
   monitoring::journal_tallies tallies_;

@@ -388,6 +388,20 @@ TEST(forgetting, a_forgotten_user_is_revoked_unknown_and_gone_from_the_disk) {
   EXPECT_EQ(verify(node.data_dir()).status, 0);
 }
 
+TEST(forgetting, a_start_erases_what_a_kill_between_commit_and_erasing_left_behind) {
+  server node;
+  {
+    auto client = node.connect();
+    for (int i = 0; i < 20; ++i) create(client, "ada");
+  }
+  node.kill_at_once();
+  const auto log = node.data_dir() + "/portcullis.db-wal";
+  ASSERT_GT(std::filesystem::file_size(log), 0U);
+  ASSERT_TRUE(node.start());
+  EXPECT_TRUE(eventually([&] { return std::filesystem::file_size(log) == 0; }))
+      << "with the first commit";
+}
+
 TEST(forgetting, works_on_a_stopped_node_too) {
   server node;
   json id;
