@@ -1,9 +1,13 @@
-// Gathers failures that are not single events: one event a second, user (or none), source and
+// Gathers failures that are not single events: one event a window, user (or none), source and
 // reason, with exact counts. Past a bound everything further goes to one bucket without a source.
+// What a window gathered leaves in slices: thousands of events in one turn would make every request
+// beside them wait.
 #pragma once
+#include <cstring>
+#include <deque>
 #include <map>
 #include <optional>
-#include <tuple>
+#include <unordered_map>
 
 #include "core/limits.hpp"
 #include "core/session/state.hpp"
@@ -24,17 +28,24 @@ class coalescer {
     }
     count(found == failures_.end() ? failures_[exact] : found->second, now_ms, correlation_id);
   }
-  [[nodiscard]] bool empty() const noexcept { return failures_.empty() && overflow_.empty(); }
-
-  /// Calls emit(user, source or none, validation_failed, correlation id) for each and starts anew.
-  template <class Emit>
-  void flush(Emit&& emit) {
-    for (const auto& [which, seen] : failures_)
-      emit(which.user, std::optional(which.source), which.reason, seen);
-    for (const auto& [reason, seen] : overflow_)
-      emit(core::no_slot, std::optional<core::short_hash>(), reason, seen);
+  /// Ends the window: what it gathered waits to leave, behind what waits already.
+  void close_window() {
+    for (auto& [which, seen] : failures_)
+      closed_.push_back({which.user, which.source, which.reason, std::move(seen)});
+    for (auto& [reason, seen] : overflow_)
+      closed_.push_back({core::no_slot, std::nullopt, reason, std::move(seen)});
     failures_.clear();
     overflow_.clear();
+  }
+  [[nodiscard]] bool has_closed() const noexcept { return !closed_.empty(); }
+
+  /// Calls emit(user, source or none, reason, tally) for `most` of what waits to leave.
+  template <class Emit>
+  void emit(std::size_t most, Emit&& emit) {
+    for (; most > 0 && !closed_.empty(); --most, closed_.pop_front()) {
+      const auto& [user, source, reason, seen] = closed_.front();
+      emit(user, source, reason, seen);
+    }
   }
 
   struct tally {
@@ -48,7 +59,21 @@ class coalescer {
     core::user_slot user;
     core::short_hash source;
     core::invalid_reason reason;
-    friend auto operator<=>(const key&, const key&) = default;
+    friend bool operator==(const key&, const key&) = default;
+  };
+  struct key_hash {
+    std::size_t operator()(const key& of) const noexcept {
+      std::size_t hash = 0;  // a source is a keyed hash: as good as random
+      std::memcpy(&hash, of.source.data(), sizeof hash);
+      return hash ^ (std::size_t{of.user} * 0x9E3779B97F4A7C15U) ^
+             static_cast<std::size_t>(of.reason);
+    }
+  };
+  struct closed {
+    core::user_slot user;
+    std::optional<core::short_hash> source;
+    core::invalid_reason reason;
+    tally seen;
   };
   template <class CorrelationId>
   static void count(tally& seen, core::millis now_ms, const CorrelationId& correlation_id) {
@@ -58,8 +83,9 @@ class coalescer {
     }
     seen.last_at_ms = now_ms;
   }
-  std::map<key, tally> failures_;
+  std::unordered_map<key, tally, key_hash> failures_;
   std::map<core::invalid_reason, tally> overflow_;
+  std::deque<closed> closed_;
 };
 
 }  // namespace portcullis::actors

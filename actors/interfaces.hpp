@@ -70,6 +70,7 @@ using session_actor =
                      fn<void(lockout_answer)>,    // a user's counters
                      fn<void(lock_changed)>,      // a lock ended, or one is told at the start
                      fn<void(flush_atom)>,        // to itself: hands on what is to be committed
+                     fn<void(slice_atom)>,        // to itself: more of the coalesced failures
                      fn<tenant_answer(tenant_question)>,         // how many of a tenant live here
                      fn<tenant_answer(tenant_revoked)>,          // a tenant's sessions are over
                      fn<sessions_described(describe_sessions)>,  // completes rows that the store

@@ -22,6 +22,7 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
       [&state](lockout_answer& answer) { state.on(answer); },
       [&state](lock_changed& change) { state.on(change); },
       [&state](flush_atom) { state.flush(); },
+      [&state](slice_atom) { state.go_on_with_failures(); },
       [&state](tenant_question& question) { return state.on(question); },
       [&state](tenant_revoked& order) { return state.on(order); },
       [&state](describe_sessions& question) { return state.on(question); },

@@ -63,6 +63,7 @@ class session_shard {
   void on(wire_session& peers);
   void tick();
   void flush();
+  void go_on_with_failures();
   void finish();
   static constexpr const char* name = "session";
 
@@ -168,7 +169,7 @@ class session_shard {
   void answer(const inbound& request, const core::reply& reply);
   void fail(const inbound& request, core::error why);
   void flush_soon();
-  void log_failures();
+  void log_failures(std::size_t most);
   [[nodiscard]] core::decision_input input() const;
   [[nodiscard]] std::string correlation_of(const inbound& request);
   [[nodiscard]] bool refuses_durable(const inbound& request);
@@ -194,6 +195,7 @@ class session_shard {
   core::timer_wheel wheel_;
   coalescer failures_;
   core::millis coalesced_at_ms_ = 0;
+  bool slice_sent_ = false;  // to itself, for the rest of what was coalesced
   std::unordered_map<core::user_slot, hold> holds_;
   std::unordered_map<core::user_slot, core::user_row> unsaved_users_;
   std::map<core::tenant_slot, std::vector<core::session_touched::touch>> touched_;

@@ -1,6 +1,7 @@
 // How the session actor's turn goes: which requests wait for which, how answers leave, what time
 // brings.
 #include <algorithm>
+#include <limits>
 
 #include "actors/session.hpp"
 
@@ -119,8 +120,11 @@ void session_shard::tick() {
   keep_log_time();
   if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
     coalesced_at_ms_ = now_ms_;
-    log_failures();
+    failures_.close_window();
+    log_failures(core::limits::coalesce_slice_events);
     std::erase_if(limited_sources_, [this](const auto& entry) { return entry.second <= now_ms_; });
+  } else if (failures_.has_closed() && !slice_sent_) {
+    log_failures(core::limits::coalesce_slice_events);  // what standing still held up
   }
   flush();
 }
@@ -137,9 +141,10 @@ void session_shard::keep_log_time() {
   self_->send(peers_.journal, log_time{now_ms_});
 }
 
-void session_shard::log_failures() {
-  failures_.flush([this](core::user_slot user, std::optional<core::short_hash> source,
-                         core::invalid_reason reason, const coalescer::tally& seen) {
+/// The next failures of closed windows; the rest goes on in a while.
+void session_shard::log_failures(std::size_t most) {
+  failures_.emit(most, [this](core::user_slot user, const std::optional<core::short_hash>& source,
+                              core::invalid_reason reason, const coalescer::tally& seen) {
     core::event what;
     what.at_ms = what.decided_at_ms = now_ms_;
     what.correlation_id = seen.correlation_id;
@@ -158,10 +163,23 @@ void session_shard::log_failures() {
     what.body = body;
     outbox_->add(std::move(what));
   });
+  if (!failures_.has_closed() || slice_sent_) return;
+  slice_sent_ = true;
+  self_->delayed_send(self_, std::chrono::milliseconds(core::limits::coalesce_slice_ms),
+                      slice_atom::value);
+}
+
+void session_shard::go_on_with_failures() {
+  slice_sent_ = false;
+  if (still_) return;  // the next tick that does anything goes on
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  log_failures(core::limits::coalesce_slice_events);
+  flush();
 }
 
 void session_shard::finish() {
-  log_failures();
+  failures_.close_window();
+  log_failures(std::numeric_limits<std::size_t>::max());
   flush();
 }
 

@@ -66,6 +66,10 @@ inline constexpr std::size_t expiries_per_tick_max = 1'024;
 // Coalescing of failures and signals, a shard.
 inline constexpr std::size_t coalesce_entries_max = 4'096;
 inline constexpr std::int64_t coalesce_window_ms = 1'000;
+// What a window gathered becomes events in slices, so that no request waits for all of them:
+// 6,400 a second, more than a window holds.
+inline constexpr std::size_t coalesce_slice_events = 64;
+inline constexpr std::int64_t coalesce_slice_ms = 10;
 inline constexpr std::size_t limited_sources_max = 4'096;
 inline constexpr std::size_t source_counters_max = 65'536;
 inline constexpr std::size_t source_ids_max = 1'048'576;  // of all sources; past it: not counted

@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <chrono>
 #include <memory>
+#include <queue>
 
 namespace portcullis::apps {
 namespace {
@@ -16,18 +17,19 @@ namespace {
 struct connection {
   int fd = -1;
   bool waits_to_write = false;
-  std::size_t awaited = 0;  // replies still to come of what was written last
-  std::size_t written = 0;  // requests written last
-  std::uint64_t sent_at_ns = 0;
+  std::size_t awaited = 0;      // replies still to come of what was written last
+  std::size_t written = 0;      // requests written last
+  std::uint64_t due_at_ns = 0;  // when what was written last was to be written
   core::byte_buffer out;
   core::byte_buffer rest;  // the start of a reply whose end has not come
 };
 
 class load_loop {
  public:
-  load_loop(const std::vector<int>& descriptors, std::size_t depth, bench_script& script,
+  load_loop(const std::vector<int>& descriptors, const bench_pace& pace, bench_script& script,
             const bench_window& window, std::atomic<std::uint64_t>& replies)
-      : depth_(depth),
+      : depth_(pace.depth),
+        step_ns_(pace.rate > 0 ? static_cast<double>(pace.depth) * 1e9 / pace.rate : 0),
         script_(script),
         window_(window),
         replies_(replies),
@@ -48,13 +50,18 @@ class load_loop {
   load_loop& operator=(const load_loop&) = delete;
 
   bench_outcome run() {
-    for (auto& each : connections_) say(each, monotonic_ns());
+    const auto begun = monotonic_ns();
+    for (std::size_t i = 0; i < connections_.size(); ++i)
+      ask(connections_[i], begun + static_cast<std::uint64_t>(step_ns_ * static_cast<double>(i)));
     std::array<epoll_event, 512> events;
-    while (busy_ > 0) {
+    while (busy_ > 0 || !resting_.empty()) {
       const auto now = monotonic_ns();
       if (now >= window_.until_ns) break;
+      for (; !resting_.empty() && resting_.top()->due_at_ns <= now; resting_.pop())
+        if (resting_.top()->fd >= 0) say(*resting_.top());
+      const auto patience = patience_of(now);
       const int ready =
-          epoll_wait(epoll_, events.data(), static_cast<int>(events.size()), timeout_ms(now));
+          epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), &patience, nullptr);
       for (int i = 0; i < ready; ++i) {
         auto& each = *static_cast<connection*>(events[static_cast<std::size_t>(i)].data.ptr);
         const auto what = events[static_cast<std::size_t>(i)].events;
@@ -68,16 +75,27 @@ class load_loop {
  private:
   static constexpr std::size_t block_bytes = 256 * 1024;
 
-  [[nodiscard]] int timeout_ms(std::uint64_t now) const {
-    return static_cast<int>(
-        std::min<std::uint64_t>((window_.until_ns - now) / 1'000'000 + 1, 1'000));
+  /// How long to wait for replies: until the window's end or until the next connection is due.
+  [[nodiscard]] timespec patience_of(std::uint64_t now) const {
+    auto until = std::min(window_.until_ns, now + 1'000'000'000);
+    if (!resting_.empty()) until = std::min(until, resting_.top()->due_at_ns);
+    const auto ns = until > now ? until - now : 0;
+    return {static_cast<time_t>(ns / 1'000'000'000), static_cast<long>(ns % 1'000'000'000)};
   }
 
-  void say(connection& to, std::uint64_t now) {
+  /// Says the next requests of a connection when they are due: at once without a rate.
+  void ask(connection& to, std::uint64_t due_at_ns) {
+    to.due_at_ns = due_at_ns;
+    if (step_ns_ > 0)
+      resting_.push(&to);
+    else
+      say(to);
+  }
+
+  void say(connection& to) {
     to.written = 0;
     while (to.written < depth_ && script_.append(to.out)) ++to.written;
     to.awaited = to.written;
-    to.sent_at_ns = now;
     if (to.written == 0) return;
     ++busy_;
     flush(to);
@@ -131,9 +149,11 @@ class load_loop {
     }
     from.awaited -= std::min<std::size_t>(from.awaited, heard.replies);
     if (from.awaited > 0) return;
-    if (counts) outcome_.latencies.add(now - from.sent_at_ns, from.written);
+    if (counts) outcome_.latencies.add(now - from.due_at_ns, from.written);
     --busy_;
-    if (now < window_.until_ns) say(from, now);
+    const auto turn =
+        static_cast<std::uint64_t>(step_ns_ * static_cast<double>(connections_.size()));
+    if (now < window_.until_ns) ask(from, step_ns_ > 0 ? from.due_at_ns + turn : now);
   }
 
   void lose(connection& which) {
@@ -145,6 +165,7 @@ class load_loop {
   }
 
   std::size_t depth_;
+  double step_ns_;  // between one connection's requests and the next's; 0: no rate is kept
   bench_script& script_;
   const bench_window& window_;
   std::atomic<std::uint64_t>& replies_;
@@ -152,6 +173,12 @@ class load_loop {
   std::vector<connection> connections_;
   std::unique_ptr<char[]> block_;
   std::size_t busy_ = 0;  // connections that await replies
+  struct later {
+    bool operator()(const connection* a, const connection* b) const {
+      return a->due_at_ns > b->due_at_ns;
+    }
+  };
+  std::priority_queue<connection*, std::vector<connection*>, later> resting_;  // not due yet
   bench_outcome outcome_;
 };
 
@@ -163,9 +190,10 @@ std::uint64_t monotonic_ns() noexcept {
                                         .count());
 }
 
-bench_outcome run_loop(const std::vector<int>& descriptors, std::size_t depth, bench_script& script,
-                       const bench_window& window, std::atomic<std::uint64_t>& replies) {
-  return load_loop(descriptors, depth, script, window, replies).run();
+bench_outcome run_loop(const std::vector<int>& descriptors, const bench_pace& pace,
+                       bench_script& script, const bench_window& window,
+                       std::atomic<std::uint64_t>& replies) {
+  return load_loop(descriptors, pace, script, window, replies).run();
 }
 
 }  // namespace portcullis::apps

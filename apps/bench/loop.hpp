@@ -26,10 +26,18 @@ struct bench_outcome {
   std::uint64_t lost_connections = 0;
 };
 
+struct bench_pace {
+  std::size_t depth = 1;  // requests that a connection writes at once, before it awaits the replies
+  /// Requests per second over all connections, in even steps; 0: each connection as fast as it is
+  /// answered. A connection whose replies are late catches up, and its latencies count from the
+  /// time at which the requests were due: a server that stalls does not hide it by being asked less
+  /// (Tene, "How NOT to Measure Latency").
+  double rate = 0;
+};
+
 /// Drives `script` over the connected, blocking descriptors, which it makes non-blocking and leaves
-/// open. Each connection has `depth` requests written at once, then awaits all their replies.
-/// `replies` is counted up as they come.
-[[nodiscard]] bench_outcome run_loop(const std::vector<int>& descriptors, std::size_t depth,
+/// open. `replies` is counted up as they come.
+[[nodiscard]] bench_outcome run_loop(const std::vector<int>& descriptors, const bench_pace& pace,
                                      bench_script& script, const bench_window& window,
                                      std::atomic<std::uint64_t>& replies);
 

@@ -120,7 +120,7 @@ class bench_run {
 
   /// Runs one script a thread, each with its share of the connections.
   bench_outcome run_threads(
-      std::size_t depth, const bench_window& window,
+      const bench_pace& pace, const bench_window& window,
       const std::function<std::unique_ptr<bench_script>(std::size_t)>& script_of,
       const std::function<void()>& meanwhile) {
     std::vector<bench_outcome> outcomes(threads());
@@ -132,7 +132,9 @@ class bench_run {
           for (std::size_t c = i; c < connections_.descriptors.size(); c += threads())
             own.push_back(connections_.descriptors[c]);
           const auto script = script_of(i);
-          outcomes[i] = run_loop(own, depth, *script, window, replies_);
+          const auto share = static_cast<double>(own.size()) /
+                             static_cast<double>(connections_.descriptors.size());
+          outcomes[i] = run_loop(own, {pace.depth, pace.rate * share}, *script, window, replies_);
         });
       meanwhile();
     }
@@ -153,7 +155,7 @@ class bench_run {
     if (!options_.redis) ids_.resize(options_.sessions);
     if (options_.sessions == 0) return true;
     const auto outcome = run_threads(
-        fill_depth, {},
+        {fill_depth}, {},
         [&](std::size_t i) {
           return options_.redis ? redis_fill(options_.sessions, i, threads(), options_.redis_index)
                                 : rpc_fill(ids_, i, threads());
@@ -206,7 +208,7 @@ class bench_run {
     for (const auto& [kind, weight] : options_.mix) mix.push_back({kind, weight});
     measured result;
     result.all = run_threads(
-        options_.depth, window,
+        {options_.depth, options_.rate}, window,
         [&](std::size_t i) {
           const auto seed = now + i;
           return options_.redis

@@ -13,6 +13,7 @@ struct bench_options {
   std::string token_file, ids_file;
   std::size_t connections = 50, depth = 1, threads = 1, sessions = 10'000;
   double seconds = 5, warmup_s = 1;
+  double rate = 0;  // requests per second over all connections; 0: as fast as they are answered
   std::vector<std::pair<std::string, unsigned>> mix = {{"validate", 100}};
   bool redis = false, redis_index = false, json = false;
   std::string redis_command = "get";

@@ -66,6 +66,13 @@ void add_bench(CLI::App& root, int& status) {
                    "How long to measure; 0 only makes the sessions")
       ->check(CLI::Range(0.0, 86'400.0))
       ->capture_default_str();
+  command
+      ->add_option(
+          "--rate", run_options.rate,
+          "Requests per second over all connections, in even steps; latencies then count from "
+          "when requests were due. 0: as fast as they are answered")
+      ->check(CLI::Range(0.0, 1e8))
+      ->capture_default_str();
   command->add_option("--warmup", run_options.warmup_s, "Seconds before measuring")
       ->check(CLI::Range(0.0, 3'600.0))
       ->capture_default_str();

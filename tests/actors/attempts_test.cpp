@@ -1,4 +1,6 @@
 // Failed attempts from the outside of a shard: counted exactly, locked out, coalesced, signalled.
+#include <fmt/format.h>
+
 #include "fixture.hpp"
 
 #include <set>
@@ -216,6 +218,27 @@ TEST(failures_that_are_not_counted, are_one_event_a_second_with_exact_counts) {
   EXPECT_EQ(w.events(event_type::validation_failed).size(), 3U);
 }
 
+TEST(failures_that_are_not_counted, of_many_sources_become_events_in_slices) {
+  constexpr auto slice = core::limits::coalesce_slice_events;
+  shard_world w;
+  w.start();
+  auto unknown = w.made("alice").id;
+  unknown.bytes[9] ^= 1;
+  for (unsigned i = 0; i < 5 * slice; ++i)
+    w.alone(w.validate(unknown, fmt::format("198.51.{}.{}", i / 200, i % 200 + 1).c_str()));
+  std::size_t batches = 0, events = 0, most = 0;
+  for (int i = 0; i < 40; ++i) {
+    w.pass(50);
+    const auto all = w.events(event_type::validation_failed).size();
+    most = std::max(most, all - events);
+    batches += all > events;
+    events = all;
+  }
+  EXPECT_EQ(events, 5 * slice);
+  EXPECT_EQ(most, slice) << "50 ms are one slice when time goes on in steps of 50 ms";
+  EXPECT_EQ(batches, 5U);
+}
+
 TEST(failures_that_are_not_counted, past_the_bound_share_one_bucket_without_a_source) {
   coalescer c;
   core::short_hash source{};
@@ -225,18 +248,25 @@ TEST(failures_that_are_not_counted, past_the_bound_share_one_bucket_without_a_so
     c.add(core::no_slot, source, invalid_reason::not_found, 1000 + i, [] { return "second"; });
   }
   std::uint64_t all = 0, overflow = 0, entries = 0;
-  c.flush([&](core::user_slot, const std::optional<core::short_hash>& from, invalid_reason,
-              const coalescer::tally& seen) {
+  const auto seen_one = [&](core::user_slot, const std::optional<core::short_hash>& from,
+                            invalid_reason, const coalescer::tally& seen) {
     ++entries;
     all += seen.count;
     if (!from) overflow += seen.count;
     EXPECT_EQ(seen.correlation_id, "first");
     EXPECT_LE(seen.first_at_ms, seen.last_at_ms);
-  });
+  };
+  c.emit(1, seen_one);
+  EXPECT_EQ(entries, 0U) << "its window is not over";
+  c.close_window();
+  c.emit(1, seen_one);
+  EXPECT_EQ(entries, 1U);
+  c.add(core::no_slot, source, invalid_reason::not_found, 9000, [] { return "of the next"; });
+  c.emit(2 * core::limits::coalesce_entries_max, seen_one);
   EXPECT_EQ(all, 2 * (core::limits::coalesce_entries_max + 10));
   EXPECT_EQ(overflow, 20U);
   EXPECT_EQ(entries, core::limits::coalesce_entries_max + 1);
-  EXPECT_TRUE(c.empty());
+  EXPECT_FALSE(c.has_closed());
 }
 
 TEST(unknown_ids, are_told_to_the_sources_only_when_their_threshold_is_on) {

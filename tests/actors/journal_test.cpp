@@ -59,6 +59,7 @@ class journal_world : public virtual_loop {
               [this](store_state_changed& change) { states.push_back(std::move(change)); },
               [](wire_session&) {},
               [](flush_atom) {},
+              [](slice_atom) {},
               [](crash_atom) {},
               [](tick_atom) {},
               [](stop_atom) { return true; }};

@@ -201,13 +201,42 @@ TEST(bench_loop, every_request_gets_its_reply_however_the_bytes_are_cut) {
     const auto peer = echo(pair[1], piece);
     lines_script script(1000);
     std::atomic<std::uint64_t> replies{0};
-    const auto outcome = run_loop({pair[0]}, 7, script, {}, replies);
+    const auto outcome = run_loop({pair[0]}, {7}, script, {}, replies);
     EXPECT_EQ(outcome.tally.replies, 1000U);
     EXPECT_EQ(outcome.latencies.count(), 1000U);
     EXPECT_EQ(replies.load(), 1000U);
     EXPECT_EQ(outcome.lost_connections, 0U);
     close(pair[0]);
   }
+}
+
+TEST(bench_loop, a_rate_is_not_exceeded) {
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  const auto peer = echo(pair[1], 4096);
+  lines_script script(50);
+  std::atomic<std::uint64_t> replies{0};
+  const auto begun = monotonic_ns();
+  const auto outcome = run_loop({pair[0]}, {5, 1'000}, script, {}, replies);
+  EXPECT_EQ(outcome.tally.replies, 50U);
+  EXPECT_GE(monotonic_ns() - begun,
+            45'000'000U);  // the tenth five are due after nine steps of 5 ms
+  close(pair[0]);
+}
+
+TEST(bench_loop, at_a_rate_latencies_count_from_when_requests_were_due) {
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  std::jthread peer([fd = pair[1]] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // a stall, then quick answers
+    echo(fd, 4096).join();
+  });
+  lines_script script(20);
+  std::atomic<std::uint64_t> replies{0};
+  const auto outcome = run_loop({pair[0]}, {1, 1'000}, script, {}, replies);
+  EXPECT_EQ(outcome.latencies.count(), 20U);
+  EXPECT_GE(outcome.latencies.quantile(0), 75'000'000U);  // the last was due after 19 ms
+  close(pair[0]);
 }
 
 TEST(bench_loop, a_connection_that_is_lost_is_counted_and_the_others_go_on) {
@@ -218,7 +247,7 @@ TEST(bench_loop, a_connection_that_is_lost_is_counted_and_the_others_go_on) {
   const auto peer = echo(good[1], 4096);
   lines_script script(100);
   std::atomic<std::uint64_t> replies{0};
-  const auto outcome = run_loop({good[0], bad[0]}, 1, script, {}, replies);
+  const auto outcome = run_loop({good[0], bad[0]}, {1}, script, {}, replies);
   EXPECT_EQ(outcome.lost_connections, 1U);
   EXPECT_EQ(outcome.tally.replies, 99U);
   close(good[0]);
