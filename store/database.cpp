@@ -89,7 +89,7 @@ core::status database::open() {
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   for (auto step :
-       {&database::configure, &database::check_keyring, &database::clean_up, &database::read_end})
+       {&database::configure, &database::read_end, &database::check_keyring, &database::clean_up})
     if (auto done = (this->*step)(); !done) return done;
   return core::nothing{};
 }
@@ -148,16 +148,19 @@ core::status database::configure() {
 }
 
 core::status database::check_keyring() {
-  const auto kept = meta_get("keyring_check");
+  const auto kept = meta_get(keyring_check_key);
   if (!kept) return kept.error();
   const auto given = core::as_text(keyring_check_);
   if (*kept && !core::equal_secrets(core::as_bytes(**kept), keyring_check_))
     return core::fail(core::error_code::KEYRING_MISMATCH);
+  // It was kept before the first event: somebody took it away, and any key file would do.
+  if (!*kept && end_.seq > 0)
+    return core::fail(core::error_code::STORE_INTEGRITY, {}, keyring_check_key);
   const auto node = meta_get("node_id");
   if (!node) return node.error();
   if (*kept && *node == node_id_) return core::nothing{};
   if (auto begun = begin(); !begun) return begun;
-  if (auto put = meta_put("keyring_check", given); !put) return put;
+  if (auto put = meta_put(keyring_check_key, given); !put) return put;
   if (auto put = meta_put("node_id", node_id_); !put) return put;
   return commit();
 }

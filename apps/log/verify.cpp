@@ -1,16 +1,14 @@
 #include "apps/log/verify.hpp"
 
-#include "apps/log/verify_rows.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
-#include <set>
 #include <sstream>
-#include <unordered_map>
 
+#include "apps/log/verify_rows.hpp"
+#include "apps/log/verify_users.hpp"
 #include "store/log_stream.hpp"
 #include "store/restore.hpp"
 
@@ -77,17 +75,22 @@ class last_seqs {
 class verifier {
  public:
   verifier(log_source& from, const std::vector<exported_checkpoint>& kept)
-      : from_(from), kept_(kept) {}
+      : from_(from),
+        kept_(kept),
+        users_([this](std::uint64_t seq, std::string what) { find(seq, std::move(what)); }) {}
 
   verify_report run() {
     std::string why;
     if (!from_.file->integrity_check(why))
       file_trouble_ = fmt::format("the file is damaged: {}", why);
     check_signatures();
-    read_users();
+    check_meta();
+    users_.read(from_);
+    report_.users = users_.rows();
     replay();
     check_ends();
     if (!stream_failed_) {
+      users_.finish();
       compare_projections();
       report_.digest = state_.digest();
     }
@@ -111,38 +114,11 @@ class verifier {
         find(each.of.seq + 1, "the checkpoint given was not signed by this node's key");
   }
 
-  void read_users() {
-    std::set<core::subject_id> subjects;
-    std::set<core::byte_array<16>> lookups;
-    std::uint64_t line = 0;
-    const auto read = from_.file->read_users([&](const store::user_line& row) {
-      ++line;
-      ++report_.users;
-      const auto who = core::open_user(row.row, *from_.keys);
-      const auto wrong = [&](const char* what) {
-        find(0, fmt::format("users, row {}: {}", line, what));
-      };
-      if (!row.good) return wrong("is damaged");
-      if (!who) return wrong("cannot be opened with the key file");
-      if (from_.keys->lookup(row.row.tenant_id, who->user_id) != row.row.lookup)
-        return wrong("its look-up value is another user's");
-      if (from_.keys->routing_byte(row.row.tenant_id, who->user_id) != row.row.subject.bytes[0] ||
-          !subjects.insert(row.row.subject).second)
-        return wrong("its subject is another user's");
-      if (!lookups.insert(row.row.lookup).second) return wrong("is there twice");
-      users_.emplace(row.row.subject, who);
-    });
-    if (!read) find(0, "the table of users is damaged");
-  }
-
-  /// A session's address opens under its user's key alone: rows of users that were exchanged show.
-  void check_owner(const core::event& what) {
-    const auto* created = std::get_if<core::session_created>(&what.body);
-    if (created == nullptr || !what.subject || created->ip.empty()) return;
-    const auto found = users_.find(*what.subject);
-    if (found == users_.end() || !checked_.insert(*what.subject).second) return;
-    if (!core::open_ip(*found->second, created->ip))
-      find(what.seq, "users: the key kept for this session's user does not open it");
+  /// Without it any key file would be taken for the store's.
+  void check_meta() {
+    const auto check = from_.file->meta(store::keyring_check_key);
+    if (check && !*check && from_.file->last_seq() > 0)
+      find(0, "meta: keyring_check, by which a start knows its key file, is not there");
   }
 
   void replay() {
@@ -157,7 +133,7 @@ class verifier {
         if (each.type() == core::event_type::checkpoint) ++report_.checkpoints;
         last_.note(each);
         rows_.note(each);
-        check_owner(each);
+        users_.note(each);
         state_.apply(each);
         report_.last_seq = each.seq;
         report_.last_at_ms = each.at_ms;
@@ -177,6 +153,7 @@ class verifier {
     auto base = from_.file->read_snapshot();
     if (core::is_signed(*cut, from_.keys->checkpoints().verifier()) && base) {
       state_ = std::move(*base);
+      users_.begin(state_);
       return true;
     }
     stream_failed_ = true;
@@ -221,7 +198,7 @@ class verifier {
     compare_lockouts(*restored);
     compare_tenants(*restored);
     compare_breakers(*restored);
-    rows_.check(from_, *restored, state_, users_,
+    rows_.check(from_, *restored, state_, users_.opened(),
                 [this](std::uint64_t seq, std::string what) { find(seq, std::move(what)); });
     if (report_.findings.empty() && restored->digest() != state_.digest())
       find(report_.last_seq, "the projections are not what the log gives");
@@ -303,8 +280,7 @@ class verifier {
   core::replayed_state state_;
   last_seqs last_;
   row_checker rows_;
-  std::map<core::subject_id, core::identity_ptr> users_;
-  std::set<core::subject_id> checked_;
+  user_checker users_;
   std::string file_trouble_;
   bool stream_failed_ = false;
 };
