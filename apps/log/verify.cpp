@@ -123,6 +123,7 @@ class verifier {
 
   void replay() {
     if (!begin()) return;
+    if (from_.file->is_current()) rows_.begin(from_);
     auto options = store::whole_log(*from_.file);
     options.chain = &from_.keys->chain();
     options.signer = from_.keys->checkpoints().verifier();

@@ -80,6 +80,14 @@ TEST_F(users_of_a_log, a_session_of_a_revoked_tenant_needs_no_row_of_a_user_who_
   expect_whole();
 }
 
+TEST_F(users_of_a_log, what_is_sealed_for_another_session_of_the_same_user_is_found) {
+  (void)w.create("ada");
+  (void)w.create("ada");
+  sign();
+  edit("UPDATE sessions SET sealed=(SELECT sealed FROM sessions WHERE seq=1) WHERE seq=2");
+  expect_wrong(2, "sealed");
+}
+
 TEST_F(users_of_a_log, what_the_key_file_is_known_by_must_be_there) {
   (void)w.create("ada");
   commit();
