@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <sstream>
 
 #include "apps/log/verify_rows.hpp"
 #include "apps/log/verify_users.hpp"
@@ -165,29 +163,43 @@ class verifier {
 
   /// Each kept checkpoint names an event that was there with that mac.
   void check_ends() {
+    const auto& cut = from_.file->cut();
+    if (cut) report_.begins_after = cut->of;
     for (const auto& each : kept_) {
-      if (stream_failed_ && each.of.seq > report_.last_seq) continue;  // the first fault is named
-      if (each.of.seq > report_.last_seq) {
-        find(
-            report_.last_seq + 1,
-            fmt::format("the log ends here, the checkpoint given was made at {}: its tail was cut, "
-                        "or an older copy was put in its place",
-                        each.of.seq));
-        continue;
-      }
-      // What was cut off cannot be compared any more.
-      if (const auto& cut = from_.file->cut(); cut && each.of.seq < cut->of.seq) continue;
-      std::optional<core::digest> mac;
-      if (const auto& cut = from_.file->cut(); cut && each.of.seq == cut->of.seq) mac = cut->of.mac;
-      const auto read = from_.file->read(each.of.seq - 1, [&](const store::log_row& row) {
-        if (row.seq == each.of.seq && row.mac.size() == sizeof(core::digest))
-          std::copy(row.mac.begin(), row.mac.end(), mac.emplace().begin());
-        return false;
-      });
-      if (!read || mac != each.of.mac)
-        find(each.of.seq,
-             "the checkpoint given is of another log: what came before was written anew");
+      if (cut && each.of.seq < cut->of.seq)
+        ++report_.too_old;
+      else
+        check_end(each);
     }
+    // A log that was written anew from a snapshot later than all of them would pass otherwise.
+    if (report_.too_old > 0 && report_.too_old == kept_.size())
+      find(0, fmt::format("none of the {} checkpoints given can be compared: the log begins at "
+                          "seq {}, {}; give a later one",
+                          kept_.size(), cut->of.seq + 1, time_text(cut->of.at_ms)));
+  }
+
+  void check_end(const exported_checkpoint& kept) {
+    if (kept.of.seq > report_.last_seq) {
+      // The first fault is named.
+      if (!stream_failed_)
+        find(report_.last_seq + 1,
+             fmt::format("the log ends here, the checkpoint given was made at {}: its tail was "
+                         "cut, or an older copy was put in its place",
+                         kept.of.seq));
+      return;
+    }
+    std::optional<core::digest> mac;
+    if (const auto& cut = from_.file->cut(); cut && kept.of.seq == cut->of.seq) mac = cut->of.mac;
+    const auto read = from_.file->read(kept.of.seq - 1, [&](const store::log_row& row) {
+      if (row.seq == kept.of.seq && row.mac.size() == sizeof(core::digest))
+        std::copy(row.mac.begin(), row.mac.end(), mac.emplace().begin());
+      return false;
+    });
+    ++report_.compared;
+    report_.last_compared_seq = kept.of.seq;
+    if (!read || mac != kept.of.mac)
+      find(kept.of.seq,
+           "the checkpoint given is of another log: what came before was written anew");
   }
 
   void compare_projections() {
@@ -286,52 +298,7 @@ class verifier {
   bool stream_failed_ = false;
 };
 
-template <std::size_t N>
-bool read_bytes(const nlohmann::json& from, const char* name, core::byte_array<N>& to) {
-  const auto found = from.find(name);
-  return found != from.end() && found->is_string() &&
-         core::from_base64url(found->get<std::string>(), to);
-}
-
 }  // namespace
-
-std::optional<std::vector<exported_checkpoint>> read_checkpoints(const std::string& text,
-                                                                 std::string& why) {
-  std::vector<exported_checkpoint> out;
-  std::istringstream lines(text);
-  std::uint64_t number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (!json.is_object()) {
-      why = fmt::format("line {} is no JSON object", number);
-      return std::nullopt;
-    }
-    if (json.value("type", std::string("checkpoint")) != "checkpoint") continue;
-    exported_checkpoint one;
-    const auto seq = json.find("seq");
-    const auto of_at = json.find("of_at_ms");
-    const bool whole = seq != json.end() && seq->is_number_unsigned() && of_at != json.end() &&
-                       of_at->is_number_integer() && read_bytes(json, "mac", one.what.mac) &&
-                       read_bytes(json, "signer", one.what.signer) &&
-                       read_bytes(json, "signature", one.what.signature);
-    if (!whole || seq->get<std::uint64_t>() == 0) {
-      why = fmt::format("line {} is no checkpoint", number);
-      return std::nullopt;
-    }
-    one.what.of_at_ms = of_at->get<core::millis>();
-    one.of = {seq->get<std::uint64_t>() - 1, of_at->get<core::millis>(), one.what.mac};
-    out.push_back(one);
-  }
-  if (out.empty()) {
-    why = "there is no checkpoint in it";
-    return std::nullopt;
-  }
-  std::sort(out.begin(), out.end(),
-            [](const auto& a, const auto& b) { return a.of.seq < b.of.seq; });
-  return out;
-}
 
 verify_report verify_log(log_source& from, const std::vector<exported_checkpoint>& kept) {
   return verifier(from, kept).run();
