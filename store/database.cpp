@@ -24,6 +24,14 @@ PRAGMA trusted_schema=OFF;
 PRAGMA secure_delete=ON;
 )sql";
 
+/// What the file defines beside tables is not this program's, and would run in it: a trigger could
+/// keep the key of a user who is forgotten.
+void defend(sqlite3* db) noexcept {
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
+}
+
 int note_wal_pages(void* to, sqlite3*, const char*, int pages) {
   *static_cast<int*>(to) = pages;
   return SQLITE_OK;
@@ -87,9 +95,9 @@ core::status database::open() {
   if (rc != SQLITE_OK) return meaning_of(rc);
   // Destroyed without close() leaves the log as a crash would; close() checkpoints by itself.
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  defend(handle_);
   for (auto step :
-       {&database::configure, &database::check_keyring, &database::clean_up, &database::read_end})
+       {&database::configure, &database::read_end, &database::check_keyring, &database::clean_up})
     if (auto done = (this->*step)(); !done) return done;
   return core::nothing{};
 }
@@ -100,7 +108,7 @@ core::status database::open_to_read() {
   int rc = sqlite3_open_v2(path().c_str(), &handle_, flags | SQLITE_OPEN_READWRITE, nullptr);
   if (rc != SQLITE_OK) return meaning_of(rc);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  defend(handle_);
   // Exclusive: the log's index is in memory, no file is made for it.
   rc =
       run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;"
@@ -148,16 +156,19 @@ core::status database::configure() {
 }
 
 core::status database::check_keyring() {
-  const auto kept = meta_get("keyring_check");
+  const auto kept = meta_get(keyring_check_key);
   if (!kept) return kept.error();
   const auto given = core::as_text(keyring_check_);
   if (*kept && !core::equal_secrets(core::as_bytes(**kept), keyring_check_))
     return core::fail(core::error_code::KEYRING_MISMATCH);
+  // It was kept before the first event: somebody took it away, and any key file would do.
+  if (!*kept && end_.seq > 0)
+    return core::fail(core::error_code::STORE_INTEGRITY, {}, keyring_check_key);
   const auto node = meta_get("node_id");
   if (!node) return node.error();
   if (*kept && *node == node_id_) return core::nothing{};
   if (auto begun = begin(); !begun) return begun;
-  if (auto put = meta_put("keyring_check", given); !put) return put;
+  if (auto put = meta_put(keyring_check_key, given); !put) return put;
   if (auto put = meta_put("node_id", node_id_); !put) return put;
   return commit();
 }

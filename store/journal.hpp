@@ -32,6 +32,9 @@ using routing_set = std::bitset<256>;
 /// Whether the journal is dead after this error: what is on the disk is not known any more.
 [[nodiscard]] bool is_fatal(const core::error& why) noexcept;
 
+/// Of meta: journal_options::keyring_check.
+inline constexpr std::string_view keyring_check_key = "keyring_check";
+
 class database;  // the SQLite connection and its prepared statements; private to store
 
 /// The mac of a row: HMAC(chain key, previous mac, seq, at_ms, then sized: type, subject, body,
@@ -58,7 +61,8 @@ class journal {
   /// older schema up to date. Errors: DATA_DIR_IN_USE (another process; known at once, and free
   /// again when that process dies), KEYRING_MISMATCH, SCHEMA_TOO_NEW, STORE_UNAVAILABLE (rule
   /// "data_dir": it cannot be made or entered; rule "open" or "io_error"), STORE_INTEGRITY (not a
-  /// journal, or damaged), STORE_FULL.
+  /// journal, or damaged; rule keyring_check_key: a log without what its key file is known by),
+  /// STORE_FULL.
   [[nodiscard]] static core::result<std::unique_ptr<journal>> open(const journal_options& options);
   ~journal();  // without close(): like a crash after the last commit, which is no harm
   journal(const journal&) = delete;
@@ -111,8 +115,8 @@ class journal {
   /// Tenants always come all. Not within a transaction (bug). Errors: STORE_INTEGRITY (a row is not
   /// what this program writes), STORE_UNAVAILABLE.
   [[nodiscard]] core::status load(const routing_set& routing, load_visitor& visitor);
-  /// The same, and leaves nothing in the write-ahead log, so that what was deleted is gone from the
-  /// disk (deleted rows are overwritten). Errors: as checkpoint().
+  /// As checkpoint(), and leaves nothing in the write-ahead log, so that what was deleted is gone
+  /// from the disk (deleted rows are overwritten). Errors: as checkpoint().
   [[nodiscard]] core::status truncate_log();
 
   /// The tenants alone. Otherwise as load().

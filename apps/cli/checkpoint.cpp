@@ -2,12 +2,12 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cstdio>
-#include <fstream>
+#include <algorithm>
 #include <memory>
 
 #include "apps/commands.hpp"
 #include "apps/log/source.hpp"
+#include "apps/log/text_file.hpp"
 #include "core/event/checkpoint.hpp"
 #include "core/event/codec.hpp"
 
@@ -19,18 +19,30 @@ struct checkpoint_options {
   std::string out;
 };
 
+/// The last event that there is, or that was cut off; the exit status, or -1.
+int find_end(store::log_file& from, const std::string& data_dir, core::log_place& end) {
+  if (from.last_seq() == 0) return complain(data_dir + ": the log is empty");
+  if (from.cut()) end = from.cut()->of;
+  if (end.seq == from.last_seq()) return -1;
+  bool good = false;
+  const auto read = from.read(from.last_seq() - 1, [&](const store::log_row& row) {
+    end = {row.seq, row.at_ms, {}};
+    good = row.mac.size() == end.mac.size();
+    if (good) std::copy(row.mac.begin(), row.mac.end(), end.mac.begin());
+    return false;
+  });
+  if (!read) return complain(read.error(), data_dir);
+  if (good) return -1;
+  return complain(fmt::format("{}: the log is damaged at seq {} (LOG_CORRUPT); verify says more",
+                              data_dir, from.last_seq()));
+}
+
 int run_checkpoint(const checkpoint_options& given) {
   log_source from;
   if (const int failed = open_log(given.place, true, from); failed >= 0) return failed;
-  if (from.file->last_seq() == 0) return complain(given.place.data_dir + ": the log is empty");
   core::log_place end;
-  const auto read = from.file->read(from.file->last_seq() - 1, [&](const store::log_row& row) {
-    end = {row.seq, row.at_ms, {}};
-    if (row.mac.size() == end.mac.size())
-      std::copy(row.mac.begin(), row.mac.end(), end.mac.begin());
-    return false;
-  });
-  if (!read) return complain(read.error(), given.place.data_dir);
+  if (const int failed = find_end(*from.file, given.place.data_dir, end); failed >= 0)
+    return failed;
   const auto node = from.file->meta("node_id");
   core::event what;
   what.seq = end.seq + 1;  // as if the node had written it
@@ -39,14 +51,11 @@ int run_checkpoint(const checkpoint_options& given) {
   core::byte_buffer line;
   core::append_shown(line, what, node && *node ? **node : "", {});
   line.append('\n');
-  if (given.out.empty()) {
-    std::fwrite(line.data(), 1, line.size(), stdout);
-    return exit_ok;
-  }
-  std::ofstream file(given.out, std::ios::binary | std::ios::trunc);
-  file.write(line.data(), static_cast<std::streamsize>(line.size()));
-  file.close();
-  if (!file) return complain(given.out + ": cannot be written");
+  std::string why;
+  const auto out = text_sink::open(given.out, false, why);
+  if (!out) return complain(why);
+  // The one that was kept before is there until this one is durable.
+  if (!out->write(line.view()) || !out->close()) return complain(out->why());
   return exit_ok;
 }
 

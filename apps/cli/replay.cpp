@@ -6,7 +6,6 @@
 #include <cstdio>
 #include <memory>
 
-#include "apps/cli/secret_file.hpp"
 #include "apps/commands.hpp"
 #include "apps/log/fold.hpp"
 #include "apps/log/verify.hpp"
@@ -57,10 +56,8 @@ int run_verify(const verify_options& given) {
   std::vector<exported_checkpoint> kept;
   if (!given.checkpoint.empty()) {
     std::string why;
-    const auto text = read_secret(given.checkpoint, why);
-    if (!text) return complain(why);
-    auto read = read_checkpoints(*text, why);
-    if (!read) return complain(fmt::format("{}: {}", given.checkpoint, why));
+    auto read = read_checkpoints(given.checkpoint, why);
+    if (!read) return complain(why);
     kept = std::move(*read);
   }
   log_source from;
@@ -78,9 +75,12 @@ int run_verify(const verify_options& given) {
       fmt::print("wrong: {}\n", each.what);
   }
   if (!report.findings.empty()) return exit_failed;
-  if (!kept.empty())
-    fmt::print("the log goes on from {} checkpoint{} given, the last at {}\n", kept.size(),
-               kept.size() == 1 ? "" : "s", kept.back().of.seq);
+  if (report.too_old > 0)
+    fmt::print("{} of the checkpoints given cannot be compared: the log begins at seq {}, {}\n",
+               report.too_old, report.begins_after.seq + 1, time_text(report.begins_after.at_ms));
+  if (report.compared > 0)
+    fmt::print("the log goes on from {} checkpoint{} given, the last at {}\n", report.compared,
+               report.compared == 1 ? "" : "s", report.last_compared_seq);
   fmt::print("chain, projections and users are whole\n{}\n", core::to_hex(report.digest));
   return exit_ok;
 }
@@ -105,9 +105,10 @@ void add_verify(CLI::App& root, int& status) {
       "full replay; exit 1 when anything is wrong, and name the first wrong event");
   add_log_place(*command, given->place);
   command
-      ->add_option("--checkpoint", given->checkpoint,
-                   "Checkpoints kept elsewhere, one a line: they show a log that was cut or "
-                   "rolled back")
+      ->add_option(
+          "--checkpoint", given->checkpoint,
+          "Checkpoints kept elsewhere, one a line, or an export, plain or gzip: they show a "
+          "log that was cut, rolled back or written anew")
       ->type_name("FILE");
   command->callback([given, &status] { status = run_verify(*given); });
 }

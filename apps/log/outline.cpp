@@ -55,6 +55,9 @@ bool add_policy(log_outline& to, const store::log_row& row, std::string& why) {
   return true;
 }
 
+/// The seq after which rows mean something: what was cut off may still be there in part.
+std::uint64_t cut_seq(const store::log_file& of) { return of.cut() ? of.cut()->of.seq : 0; }
+
 void flatten(const json& from, const std::string& path, std::map<std::string, std::string>& to) {
   if (!from.is_object()) {
     to[path] = from.dump();
@@ -71,7 +74,7 @@ std::optional<log_outline> read_outline(store::log_file& from, std::string& why)
   core::log_place before;
   if (const auto& cut = from.cut()) before = cut->of;
   bool good = true;
-  const auto read = from.read(0, [&](const store::log_row& row) {
+  const auto read = from.read(cut_seq(from), [&](const store::log_row& row) {
     if (row.type == "node_started" || row.type == "config_reloaded")
       good = add_policy(out, row, why);
     else if (row.type == "checkpoint")
@@ -105,6 +108,10 @@ bool begin_with(log_outline& to, const core::replayed_state& state, std::string&
 
 std::optional<logged_event> read_event(store::log_file& from, std::uint64_t seq, std::string& why) {
   std::optional<logged_event> out;
+  if (const auto cut = cut_seq(from); cut > 0 && seq <= cut) {
+    why = fmt::format("the log has no seq {}: it begins at {}", seq, cut + 1);
+    return out;
+  }
   if (seq == 0 || seq > from.last_seq()) {
     why = from.last_seq() == 0
               ? std::string("the log is empty")
@@ -133,7 +140,7 @@ std::optional<core::event> find_creation(store::log_file& from, const core::sess
                                          std::string& why) {
   const auto text = core::to_text(handle);
   std::optional<core::event> out;
-  const auto read = from.read(0, [&](const store::log_row& row) {
+  const auto read = from.read(cut_seq(from), [&](const store::log_row& row) {
     // Its text is in few other rows: decoding all would take many times as long.
     if (row.type != "session_created" || row.body.find(text) == std::string_view::npos) return true;
     auto what = decode(row);

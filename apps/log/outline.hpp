@@ -17,7 +17,8 @@ struct log_outline {
   std::vector<std::string> policy_texts;                        // of each, JSON
   std::map<std::uint64_t, core::log_place> before_checkpoints;  // by the checkpoint's seq
 };
-/// One pass over the whole log, without decoding what is not asked for. Absent: `why`.
+/// One pass over the log, from where it begins, without decoding what is not asked for. Absent:
+/// `why`.
 [[nodiscard]] std::optional<log_outline> read_outline(store::log_file& from, std::string& why);
 
 /// Where the log begins with a state that has a policy already: adds that in front.

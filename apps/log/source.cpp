@@ -87,7 +87,7 @@ int open_log(const log_place_options& from, bool needs_keys, log_source& to) {
   to.file = std::move(*opened);
   if (!needs_keys) return -1;
   if (const int failed = open_keys(from, to); failed >= 0) return failed;
-  const auto check = to.file->meta("keyring_check");
+  const auto check = to.file->meta(store::keyring_check_key);
   if (!check) return complain(check.error(), from.data_dir);
   if (*check && !core::equal_secrets(core::as_bytes(**check), keyring_check(to)))
     return complain(core::fail(core::error_code::KEYRING_MISMATCH), keys_path(from));

@@ -129,8 +129,10 @@ line_source::~line_source() {
   if (fd_ > STDIN_FILENO) ::close(fd_);
 }
 
-std::unique_ptr<line_source> line_source::open(const std::string& path, std::string& why) {
+std::unique_ptr<line_source> line_source::open(const std::string& path, std::string& why,
+                                               last_line last) {
   std::unique_ptr<line_source> made(new line_source);
+  made->last_ = last;
   made->fd_ = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (made->fd_ < 0) {
     why = because(path);
@@ -218,6 +220,10 @@ std::optional<std::string_view> line_source::next() {
     }
     if (more()) continue;
     if (!why_.empty() || text_.empty()) return std::nullopt;
+    if (last_ == last_line::may_lack_lf) {
+      text_ += '\n';
+      continue;
+    }
     ++number_;
     why_ = "ends in the middle: the file was cut";
     return std::nullopt;

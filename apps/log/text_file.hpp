@@ -42,13 +42,17 @@ class line_source {
   /// Past the end of each line there may be read (and not used), as simdjson does.
   static constexpr std::size_t padding = 64;
 
+  /// Whether a last line without LF is one, or the sign of a file that was cut.
+  enum class last_line : std::uint8_t { has_lf, may_lack_lf };
+
   /// `path` "-": standard input.
-  [[nodiscard]] static std::unique_ptr<line_source> open(const std::string& path, std::string& why);
+  [[nodiscard]] static std::unique_ptr<line_source> open(const std::string& path, std::string& why,
+                                                         last_line last = last_line::has_lf);
   ~line_source();
   line_source(const line_source&) = delete;
   line_source& operator=(const line_source&) = delete;
   /// The next line without its LF, good until the next call. Absent: the end, or why() is not
-  /// empty: it cannot be read, a line is longer than line_bytes_max, or the last one has no LF.
+  /// empty: it cannot be read, a line is longer than line_bytes_max, or the last one lacks its LF.
   [[nodiscard]] std::optional<std::string_view> next();
   /// Of the last line; from 1.
   [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
@@ -65,6 +69,7 @@ class line_source {
   std::size_t begin_ = 0, searched_ = 0, at_ = 0;  // of text_; at_: of block_
   std::unique_ptr<inflater> inflater_;
   bool started_ = false;
+  last_line last_ = last_line::has_lf;
   int fd_ = -1;
   std::uint64_t number_ = 0;
 };

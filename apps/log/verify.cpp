@@ -1,16 +1,12 @@
 #include "apps/log/verify.hpp"
 
-#include "apps/log/verify_rows.hpp"
-
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
-#include <nlohmann/json.hpp>
-#include <set>
-#include <sstream>
-#include <unordered_map>
 
+#include "apps/log/verify_rows.hpp"
+#include "apps/log/verify_users.hpp"
 #include "store/log_stream.hpp"
 #include "store/restore.hpp"
 
@@ -77,17 +73,23 @@ class last_seqs {
 class verifier {
  public:
   verifier(log_source& from, const std::vector<exported_checkpoint>& kept)
-      : from_(from), kept_(kept) {}
+      : from_(from),
+        kept_(kept),
+        users_([this](std::uint64_t seq, std::string what) { find(seq, std::move(what)); }) {}
 
   verify_report run() {
     std::string why;
     if (!from_.file->integrity_check(why))
       file_trouble_ = fmt::format("the file is damaged: {}", why);
     check_signatures();
-    read_users();
+    check_schema();
+    check_meta();
+    users_.read(from_);
+    report_.users = users_.rows();
     replay();
     check_ends();
     if (!stream_failed_) {
+      users_.finish();
       compare_projections();
       report_.digest = state_.digest();
     }
@@ -111,42 +113,23 @@ class verifier {
         find(each.of.seq + 1, "the checkpoint given was not signed by this node's key");
   }
 
-  void read_users() {
-    std::set<core::subject_id> subjects;
-    std::set<core::byte_array<16>> lookups;
-    std::uint64_t line = 0;
-    const auto read = from_.file->read_users([&](const store::user_line& row) {
-      ++line;
-      ++report_.users;
-      const auto who = core::open_user(row.row, *from_.keys);
-      const auto wrong = [&](const char* what) {
-        find(0, fmt::format("users, row {}: {}", line, what));
-      };
-      if (!row.good) return wrong("is damaged");
-      if (!who) return wrong("cannot be opened with the key file");
-      if (from_.keys->lookup(row.row.tenant_id, who->user_id) != row.row.lookup)
-        return wrong("its look-up value is another user's");
-      if (from_.keys->routing_byte(row.row.tenant_id, who->user_id) != row.row.subject.bytes[0] ||
-          !subjects.insert(row.row.subject).second)
-        return wrong("its subject is another user's");
-      if (!lookups.insert(row.row.lookup).second) return wrong("is there twice");
-      users_.emplace(row.row.subject, who);
-    });
-    if (!read) find(0, "the table of users is damaged");
+  /// What was defined beside the tables, or otherwise, is no event and no row.
+  void check_schema() {
+    const auto differences = from_.file->schema_differences();
+    if (!differences) return find(0, "the file's schema cannot be read");
+    for (const auto& each : *differences) find(0, "the file's schema: " + each);
   }
 
-  /// A session's address opens under its user's key alone: rows of users that were exchanged show.
-  void check_owner(const core::event& what) {
-    const auto* created = std::get_if<core::session_created>(&what.body);
-    if (created == nullptr || !what.subject || created->ip.empty()) return;
-    const auto found = users_.find(*what.subject);
-    if (found == users_.end() || !checked_.insert(*what.subject).second) return;
-    if (!core::open_ip(*found->second, created->ip))
-      find(what.seq, "users: the key kept for this session's user does not open it");
+  /// Without it any key file would be taken for the store's.
+  void check_meta() {
+    const auto check = from_.file->meta(store::keyring_check_key);
+    if (check && !*check && from_.file->last_seq() > 0)
+      find(0, "meta: keyring_check, by which a start knows its key file, is not there");
   }
 
   void replay() {
     if (!begin()) return;
+    if (from_.file->is_current()) rows_.begin(from_);
     auto options = store::whole_log(*from_.file);
     options.chain = &from_.keys->chain();
     options.signer = from_.keys->checkpoints().verifier();
@@ -157,7 +140,7 @@ class verifier {
         if (each.type() == core::event_type::checkpoint) ++report_.checkpoints;
         last_.note(each);
         rows_.note(each);
-        check_owner(each);
+        users_.note(each);
         state_.apply(each);
         report_.last_seq = each.seq;
         report_.last_at_ms = each.at_ms;
@@ -177,6 +160,7 @@ class verifier {
     auto base = from_.file->read_snapshot();
     if (core::is_signed(*cut, from_.keys->checkpoints().verifier()) && base) {
       state_ = std::move(*base);
+      users_.begin(state_);
       return true;
     }
     stream_failed_ = true;
@@ -187,29 +171,43 @@ class verifier {
 
   /// Each kept checkpoint names an event that was there with that mac.
   void check_ends() {
+    const auto& cut = from_.file->cut();
+    if (cut) report_.begins_after = cut->of;
     for (const auto& each : kept_) {
-      if (stream_failed_ && each.of.seq > report_.last_seq) continue;  // the first fault is named
-      if (each.of.seq > report_.last_seq) {
-        find(
-            report_.last_seq + 1,
-            fmt::format("the log ends here, the checkpoint given was made at {}: its tail was cut, "
-                        "or an older copy was put in its place",
-                        each.of.seq));
-        continue;
-      }
-      // What was cut off cannot be compared any more.
-      if (const auto& cut = from_.file->cut(); cut && each.of.seq < cut->of.seq) continue;
-      std::optional<core::digest> mac;
-      if (const auto& cut = from_.file->cut(); cut && each.of.seq == cut->of.seq) mac = cut->of.mac;
-      const auto read = from_.file->read(each.of.seq - 1, [&](const store::log_row& row) {
-        if (row.seq == each.of.seq && row.mac.size() == sizeof(core::digest))
-          std::copy(row.mac.begin(), row.mac.end(), mac.emplace().begin());
-        return false;
-      });
-      if (!read || mac != each.of.mac)
-        find(each.of.seq,
-             "the checkpoint given is of another log: what came before was written anew");
+      if (cut && each.of.seq < cut->of.seq)
+        ++report_.too_old;
+      else
+        check_end(each);
     }
+    // A log that was written anew from a snapshot later than all of them would pass otherwise.
+    if (report_.too_old > 0 && report_.too_old == kept_.size())
+      find(0, fmt::format("none of the {} checkpoints given can be compared: the log begins at "
+                          "seq {}, {}; give a later one",
+                          kept_.size(), cut->of.seq + 1, time_text(cut->of.at_ms)));
+  }
+
+  void check_end(const exported_checkpoint& kept) {
+    if (kept.of.seq > report_.last_seq) {
+      // The first fault is named.
+      if (!stream_failed_)
+        find(report_.last_seq + 1,
+             fmt::format("the log ends here, the checkpoint given was made at {}: its tail was "
+                         "cut, or an older copy was put in its place",
+                         kept.of.seq));
+      return;
+    }
+    std::optional<core::digest> mac;
+    if (const auto& cut = from_.file->cut(); cut && kept.of.seq == cut->of.seq) mac = cut->of.mac;
+    const auto read = from_.file->read(kept.of.seq - 1, [&](const store::log_row& row) {
+      if (row.seq == kept.of.seq && row.mac.size() == sizeof(core::digest))
+        std::copy(row.mac.begin(), row.mac.end(), mac.emplace().begin());
+      return false;
+    });
+    ++report_.compared;
+    report_.last_compared_seq = kept.of.seq;
+    if (!read || mac != kept.of.mac)
+      find(kept.of.seq,
+           "the checkpoint given is of another log: what came before was written anew");
   }
 
   void compare_projections() {
@@ -221,7 +219,7 @@ class verifier {
     compare_lockouts(*restored);
     compare_tenants(*restored);
     compare_breakers(*restored);
-    rows_.check(from_, *restored, state_, users_,
+    rows_.check(from_, *restored, state_, users_.opened(),
                 [this](std::uint64_t seq, std::string what) { find(seq, std::move(what)); });
     if (report_.findings.empty() && restored->digest() != state_.digest())
       find(report_.last_seq, "the projections are not what the log gives");
@@ -303,58 +301,12 @@ class verifier {
   core::replayed_state state_;
   last_seqs last_;
   row_checker rows_;
-  std::map<core::subject_id, core::identity_ptr> users_;
-  std::set<core::subject_id> checked_;
+  user_checker users_;
   std::string file_trouble_;
   bool stream_failed_ = false;
 };
 
-template <std::size_t N>
-bool read_bytes(const nlohmann::json& from, const char* name, core::byte_array<N>& to) {
-  const auto found = from.find(name);
-  return found != from.end() && found->is_string() &&
-         core::from_base64url(found->get<std::string>(), to);
-}
-
 }  // namespace
-
-std::optional<std::vector<exported_checkpoint>> read_checkpoints(const std::string& text,
-                                                                 std::string& why) {
-  std::vector<exported_checkpoint> out;
-  std::istringstream lines(text);
-  std::uint64_t number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const auto json = nlohmann::json::parse(line, nullptr, false);
-    if (!json.is_object()) {
-      why = fmt::format("line {} is no JSON object", number);
-      return std::nullopt;
-    }
-    if (json.value("type", std::string("checkpoint")) != "checkpoint") continue;
-    exported_checkpoint one;
-    const auto seq = json.find("seq");
-    const auto of_at = json.find("of_at_ms");
-    const bool whole = seq != json.end() && seq->is_number_unsigned() && of_at != json.end() &&
-                       of_at->is_number_integer() && read_bytes(json, "mac", one.what.mac) &&
-                       read_bytes(json, "signer", one.what.signer) &&
-                       read_bytes(json, "signature", one.what.signature);
-    if (!whole || seq->get<std::uint64_t>() == 0) {
-      why = fmt::format("line {} is no checkpoint", number);
-      return std::nullopt;
-    }
-    one.what.of_at_ms = of_at->get<core::millis>();
-    one.of = {seq->get<std::uint64_t>() - 1, of_at->get<core::millis>(), one.what.mac};
-    out.push_back(one);
-  }
-  if (out.empty()) {
-    why = "there is no checkpoint in it";
-    return std::nullopt;
-  }
-  std::sort(out.begin(), out.end(),
-            [](const auto& a, const auto& b) { return a.of.seq < b.of.seq; });
-  return out;
-}
 
 verify_report verify_log(log_source& from, const std::vector<exported_checkpoint>& kept) {
   return verifier(from, kept).run();

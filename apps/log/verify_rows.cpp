@@ -2,13 +2,27 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 namespace portcullis::apps {
 
+void row_checker::begin(log_source& from) {
+  if (const auto& cut = from.file->cut()) unknown_until_ms_ = cut->of.at_ms;
+  const auto read = from.file->read_found_by([this](const store::log_file::found_by& row) {
+    sealed_.emplace(row.seq, core::sha256(core::as_bytes(row.sealed)));
+  });
+  static_cast<void>(read);  // check() reads it again, and tells
+}
+
 void row_checker::note(const core::event& what) {
-  if (what.type() == core::event_type::session_created)
-    sealed_[what.seq] = core::sha256(core::as_bytes(what.sealed));
-  if (const auto* touched = std::get_if<core::session_touched>(&what.body))
-    activity_dropped_ = activity_dropped_ || touched->dropped.has_value();
+  if (what.type() == core::event_type::session_created) {
+    const auto row = sealed_.find(what.seq);
+    if (row == sealed_.end()) return;
+    if (core::sha256(core::as_bytes(what.sealed)) != row->second) wrong_sealed_.insert(what.seq);
+    sealed_.erase(row);
+  } else if (const auto* touched = std::get_if<core::session_touched>(&what.body)) {
+    if (touched->dropped) unknown_until_ms_ = std::max(unknown_until_ms_, what.at_ms);
+  }
 }
 
 void row_checker::check(log_source& from, const core::replayed_state& restored,
@@ -32,8 +46,10 @@ void row_checker::check_session(const core::replayed_state& restored,
          fmt::format("sessions: {} of the session created here is not what the log gives", column));
   };
   if (row.tenant_generation != s.tenant_generation) wrong("tenant_generation");
-  // Between a cut and its records of activity the snapshot has what was known.
-  if (!activity_dropped_ && row.last_seen_at_ms != s.last_seen_at_ms) wrong("last_seen_at_ms");
+  // What was dropped, here or before the log was cut, may have been later than what is known.
+  if (row.last_seen_at_ms < s.last_seen_at_ms ||
+      (row.last_seen_at_ms > s.last_seen_at_ms && row.last_seen_at_ms > unknown_until_ms_))
+    wrong("last_seen_at_ms");
   if (row.status == core::session_status::live && row.sealed_ip() != s.sealed_ip()) wrong("ip");
 }
 
@@ -45,9 +61,7 @@ void row_checker::check_found_by(log_source& from, const users_by_subject& users
            fmt::format("sessions: {} of the session created here is not what the log gives",
                        column));
     };
-    const auto known = sealed_.find(row.seq);
-    if (known != sealed_.end() && core::sha256(core::as_bytes(row.sealed)) != known->second)
-      wrong("sealed");
+    if (wrong_sealed_.contains(row.seq)) wrong("sealed");
     const auto who = users.find(row.subject);
     if (who == users.end()) return;
     const auto shown = core::open_shown(*who->second, row.sealed);

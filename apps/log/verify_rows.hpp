@@ -3,6 +3,7 @@
 #pragma once
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 
@@ -16,6 +17,8 @@ class row_checker {
   using find_function = std::function<void(std::uint64_t seq, std::string what)>;
   using users_by_subject = std::map<core::subject_id, core::identity_ptr>;
 
+  /// First. What is kept of the rows until their events come is as much as the live sessions.
+  void begin(log_source& from);
   /// Each event of the log, in order.
   void note(const core::event& what);
   /// `restored`: the tables; `replayed`: the log.
@@ -29,8 +32,9 @@ class row_checker {
   void check_found_by(log_source& from, const users_by_subject& users,
                       const find_function& find) const;
 
-  std::unordered_map<std::uint64_t, core::digest> sealed_;  // of session_created, by seq
-  bool activity_dropped_ = false;  // what was recorded of it is not known any more
+  std::unordered_map<std::uint64_t, core::digest> sealed_;  // of rows whose event has not come
+  std::set<std::uint64_t> wrong_sealed_;
+  core::millis unknown_until_ms_ = 0;  // of activity up to then not all is in the log
 };
 
 /// A breaker's record as its row has it, all of it.

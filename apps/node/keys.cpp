@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "apps/cli/secret_file.hpp"
+#include "store/journal.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -112,6 +113,9 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
 
 std::string_view why_not_opened(const core::error& why) noexcept {
   if (why.rule == "data_dir") return "The folder cannot be made, entered or written to.";
+  if (why.rule == store::keyring_check_key)
+    return "keyring_check, by which the key file is known, was deleted from portcullis.db: restore "
+           "a copy that has it.";
   if (why.code == core::error_code::STORE_INTEGRITY)
     return "portcullis.db is damaged, or is no store of Portcullis.";
   return core::describe(why.code).message;

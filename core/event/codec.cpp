@@ -107,11 +107,29 @@ constexpr bool names_are_unique() {
   return readers_of<Body>.size() <= 32;
 }
 
+template <class Body>
+constexpr std::uint32_t bit_of(std::string_view name) {
+  for (std::size_t i = 0; i < readers_of<Body>.size(); ++i)
+    if (readers_of<Body>[i].name == name) return std::uint32_t{1} << i;
+  return 0;
+}
+
+// `dropped`: its bit, where the type has it, and those of what drop_body() leaves.
+struct object_form {
+  std::span<const reader> readers;
+  std::uint32_t dropped = 0, left_when_dropped = 0;
+};
+
+template <class Body>
+constexpr object_form form_of = {
+    readers_of<Body>, bit_of<Body>("dropped"),
+    bit_of<Body>("node") | bit_of<Body>("tenant_id") | bit_of<Body>("dropped")};
+
 template <std::size_t... I>
 constexpr auto make_reader_table(std::index_sequence<I...>) {
   static_assert((names_are_unique<std::variant_alternative_t<I, event_body>>() && ...));
-  return std::array<std::span<const reader>, sizeof...(I)>{
-      readers_of<std::variant_alternative_t<I, event_body>>...};
+  return std::array<object_form, sizeof...(I)>{
+      form_of<std::variant_alternative_t<I, event_body>>...};
 }
 constexpr auto reader_table = make_reader_table(std::make_index_sequence<event_type_count>{});
 
@@ -127,7 +145,8 @@ bool is_key(const char* raw, std::string_view name) noexcept {
          raw[name.size()] == '"';
 }
 
-bool read_object(ondemand::object object, std::span<const reader> readers, event& to) {
+bool read_object(ondemand::object object, const object_form& form, event& to) {
+  const auto readers = form.readers;
   std::uint32_t seen = 0;
   std::size_t next = 0;
   for (auto entry : object) {
@@ -146,7 +165,9 @@ bool read_object(ondemand::object object, std::span<const reader> readers, event
   }
   for (std::size_t i = 0; i < readers.size(); ++i)
     if (readers[i].required && (seen >> i & 1U) == 0) return false;
-  return true;
+  // The mac has the hash of what was dropped and nothing of what stands beside it now: that may be
+  // anything.
+  return (seen & form.dropped) == 0 || (seen & ~form.left_when_dropped) == 0;
 }
 
 }  // namespace

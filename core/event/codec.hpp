@@ -22,14 +22,14 @@ void append_body(byte_buffer& out, const event& happened, std::string_view node)
 
 /// A stored row back to the event it was made from: decided_at_ms is filled in, session_created's
 /// session_seq is its seq; user_id, other session_seqs, find_* and ip_plain are not in the log.
-/// LOG_CORRUPT (rule: the column): anything that append_body does not write, but for the order of
-/// fields. Absent subject: an empty one.
+/// LOG_CORRUPT (rule: the column): anything that append_body or drop_body does not write, but for
+/// the order of fields. Absent subject: an empty one.
 [[nodiscard]] result<event> decode_body(std::uint64_t seq, millis at_ms, std::string_view type,
                                         byte_view subject, std::string_view body,
                                         std::string_view sealed);
 
-/// What a stored body of an event that is dropped when old leaves: its node and tenant, and its own
-/// SHA-256. Empty: it was dropped already, or is none.
+/// What a stored body of an event that is dropped when old leaves: its node and tenant, which no
+/// mac covers any more, and its own SHA-256. Empty: it was dropped already, or is none.
 [[nodiscard]] std::string drop_body(std::string_view body);
 
 /// Appends the public JSON object. `user_id` empty: left out.

@@ -198,6 +198,27 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+// The mac has nothing of a dropped body but its hash: what stood beside that was believed.
+TEST(event_codec_regression, beside_what_was_dropped_there_is_nothing_but_node_and_tenant) {
+  const std::string hash = R"("dropped":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")";
+  const auto read = [](event_type type, const std::string& body) {
+    return static_cast<bool>(decode_body(9, 1'790'000'000'000, to_string(type), {}, body, ""));
+  };
+  for (const auto type : {event_type::session_touched, event_type::calls_tallied}) {
+    auto what = samples::whole(type);
+    EXPECT_TRUE(read(type, drop_body(encode_body(what, node))));
+    EXPECT_TRUE(read(type, R"({"node":"n",)" + hash + "}"));
+    EXPECT_TRUE(read(type, R"({"node":"n","tenant_id":"t",)" + hash + "}"));
+    for (const char* more :
+         {R"("touches":[["s_AQIDBAUGBwgJCgsMDQ4PEA",1]])", R"("touches":[])", R"("from_ms":1)",
+          R"("tallies":[["s","b",{"failure":9}]])", R"("handle":"s_AQIDBAUGBwgJCgsMDQ4PEA")",
+          R"("correlation_id":"c")", R"("actor":"a")", R"("decided_at_ms":1)"}) {
+      EXPECT_FALSE(read(type, R"({"node":"n",)" + hash + "," + more + "}")) << more;
+      EXPECT_FALSE(read(type, R"({"node":"n",)" + std::string(more) + "," + hash + "}")) << more;
+    }
+  }
+}
+
 TEST(event_types, names_and_types_are_one_to_one) {
   for (const auto type : all_types()) EXPECT_EQ(parse_event_type(to_string(type)), type);
   EXPECT_EQ(parse_event_type("user_forgotten"), event_type::user_forgotten);
