@@ -187,13 +187,14 @@ bool importer::work::complete(core::event& what) const {
     const auto slot = sessions.find(handle);
     return slot == core::no_slot ? 0 : sessions.at(slot).seq;
   };
-  const auto live_seqs = [&](const std::optional<core::session_handle>& except) {
+  const auto live_seqs = [&](const std::optional<core::session_handle>& except, bool outlived) {
     std::vector<std::uint64_t> out;
     const auto owner = what.subject ? sessions.find_user(*what.subject) : core::no_slot;
     if (owner == core::no_slot) return out;
     for (const auto slot : state.sessions_of(owner)) {
       const auto& s = sessions.at(slot);
-      if (s.status == core::session_status::live && !sessions.outlived(s) && s.handle != except)
+      if (s.status == core::session_status::live && (outlived || !sessions.outlived(s)) &&
+          s.handle != except)
         out.push_back(s.seq);
     }
     return out;
@@ -205,9 +206,9 @@ bool importer::work::complete(core::event& what) const {
     std::erase_if(touched->touches, [](const auto& each) { return each.session_seq == 0; });
   } else if (auto* revoked = std::get_if<core::session_revoked>(&what.body)) {
     if (revoked->scope == core::revoke_scope::user)
-      revoked->session_seqs = live_seqs(revoked->except_handle);
+      revoked->session_seqs = live_seqs(revoked->except_handle, false);
   } else if (auto* forgotten = std::get_if<core::user_forgotten>(&what.body)) {
-    forgotten->session_seqs = live_seqs(std::nullopt);
+    forgotten->session_seqs = live_seqs(std::nullopt, true);
   }
   return what.session_seq != 0 || !is_about_a_session(what);
 }
