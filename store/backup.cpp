@@ -20,11 +20,6 @@ core::error copy_failed(int rc, unsigned line = __builtin_LINE()) noexcept {
   return core::fail(core::error_code::STORE_UNAVAILABLE, {}, "backup", -1, __FILE__, line);
 }
 
-std::string folder_of(const std::string& path) {
-  const auto slash = path.find_last_of('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
-
 }  // namespace
 
 struct backup::state {

@@ -23,10 +23,7 @@ core::error unusable(unsigned line = __builtin_LINE()) noexcept {
 // What SQLite makes of a database: the file, and what may stand beside it.
 constexpr std::array endings = {"", "-wal", "-shm", "-journal"};
 
-std::string folder_of(const std::string& path) {
-  const auto slash = path.find_last_of('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
+constexpr const char* import_ending = ".import";
 
 // Made here, so that it never exists with wider access; SQLite gives its log the same mode. False:
 // errno says why.
@@ -88,6 +85,8 @@ core::result<data_folder> data_folder::lock(const std::string& path) {
 core::result<data_folder> data_folder::enter(const std::string& path) {
   auto made = lock(path);
   if (!made) return made;
+  // Of an import that was interrupted: a copy of users and events that nobody would ever remove.
+  remove_database(made->database_path_ + import_ending);
   if (!make_file(made->database_path_)) return unusable();
   return made;
 }
@@ -101,7 +100,7 @@ core::result<data_folder> data_folder::enter_to_import(const std::string& path) 
     if (stat((made->place_ + ending).c_str(), &info) == 0 && info.st_size > 0)
       return core::fail(core::error_code::INVALID_PARAMS, "data_dir", "not_empty");
   }
-  made->database_path_ += ".import";
+  made->database_path_ += import_ending;
   remove_database(made->database_path_);  // of an import that was interrupted
   if (!make_file(made->database_path_)) return unusable();
   return made;

@@ -10,8 +10,8 @@ namespace portcullis::store {
 /// it ends.
 class data_folder {
  public:
-  /// Makes the folder (0700) where it is missing, locks it, and makes the empty database file
-  /// (0600) where it is missing. Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule "data_dir"),
+  /// Makes the folder (0700) where it is missing, locks it, makes the empty database file (0600)
+  /// where it is missing, and removes what an import that was killed left. Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule "data_dir"),
   /// STORE_FULL.
   [[nodiscard]] static core::result<data_folder> enter(const std::string& path);
   /// Locks a folder that has a database file, and makes nothing but the lock's file (on a medium

@@ -430,6 +430,17 @@ TEST_F(events_copy, an_import_that_was_killed_leaves_no_store_and_can_be_repeate
   EXPECT_EQ(replayed(copy, end.seq), end.digest);
 }
 
+/// Import refused the folder from then on, so the copy stayed, and forgetting did not reach it.
+TEST(events_copy_of_a_server, what_a_killed_import_left_goes_when_a_server_starts_there) {
+  server node({.start = false});
+  std::filesystem::create_directories(node.data_dir());
+  for (const char* ending : {"", "-journal"})
+    std::ofstream(node.data_dir() + "/portcullis.db.import" + ending) << "users and events";
+  ASSERT_TRUE(node.start()) << node.log();
+  for (const char* ending : {"", "-journal"})
+    EXPECT_FALSE(std::filesystem::exists(node.data_dir() + "/portcullis.db.import" + ending));
+}
+
 TEST(events_copy_of_a_cut_log, has_the_state_of_its_source_serves_explains_and_exports_the_same) {
   cut_node source;
   source.make();
