@@ -2,9 +2,11 @@
 // each way in which the lines of its snapshot can be wrong is told, and leaves nothing behind.
 #include "apps/log/export.hpp"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -390,6 +392,27 @@ TEST_F(a_cut_log, activity_whose_record_was_emptied_and_then_cut_off_is_kept) {
   EXPECT_THAT(seen, HasSubstr("|90000|"));
   ASSERT_EQ(imported(exported(source)).status, 0);
   EXPECT_EQ(column(copy, sql), seen);
+}
+
+/// It had all users' wrapped keys, and the mode that it was found with.
+TEST_F(a_cut_log, an_export_trusts_no_file_that_is_there_before_it) {
+  live(0);
+  close();
+  const auto out = folder.path() + "/out", elsewhere = folder.path() + "/elsewhere";
+  std::ofstream(out + ".partial") << "what an export left that was killed";
+  chmod((out + ".partial").c_str(), 0644);
+  const int held = ::open((out + ".partial").c_str(), O_RDONLY | O_CLOEXEC);
+  const auto text = exported(source);
+  struct stat info {};
+  ASSERT_EQ(stat(out.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  ASSERT_EQ(fstat(held, &info), 0);
+  EXPECT_EQ(info.st_size, 35) << "who held it open reads nothing";
+  ::close(held);
+  std::ofstream(elsewhere) << "as it was";
+  ASSERT_EQ(symlink(elsewhere.c_str(), (out + ".partial").c_str()), 0);
+  EXPECT_EQ(exported(source), text);
+  EXPECT_EQ(read_file(elsewhere), "as it was");
 }
 
 /// The lines of an export of a log that was cut, one by one in hand.
