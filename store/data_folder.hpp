@@ -11,8 +11,8 @@ namespace portcullis::store {
 class data_folder {
  public:
   /// Makes the folder (0700) where it is missing, locks it, makes the empty database file (0600)
-  /// where it is missing, and removes what an import that was killed left. Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule "data_dir"),
-  /// STORE_FULL.
+  /// where it is missing, and removes what an import that was killed left. Errors: DATA_DIR_IN_USE,
+  /// STORE_UNAVAILABLE (rule "data_dir"), STORE_FULL.
   [[nodiscard]] static core::result<data_folder> enter(const std::string& path);
   /// Locks a folder that has a database file, and makes nothing but the lock's file (on a medium
   /// that cannot be written to, not even that). Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule

@@ -50,6 +50,10 @@ class database {
   [[nodiscard]] core::result<std::optional<std::string>> meta_get(std::string_view key);
   [[nodiscard]] core::status meta_put(std::string_view key, std::string_view value);
 
+  /// As projection::note_user().
+  void note_user(std::uint64_t id, const core::subject_id& subject) {
+    projection_.note_user(id, subject);
+  }
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_; }
   [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
   [[nodiscard]] const log_end& end() const noexcept { return end_; }
