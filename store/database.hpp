@@ -22,6 +22,16 @@ struct log_end {
   core::digest mac{};
 };
 
+/// Counters whose window was over at the log's last event; locks end by an event.
+inline constexpr const char* prune_lockouts =
+    "DELETE FROM lockouts WHERE locked_until_ms=0 AND"
+    " window_ends_at_ms<=ifnull((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1),0);";
+
+/// The last event at or before a time, of those after `low` up to `high`; `low`: none. at_ms never
+/// decreases with seq. SQLITE_OK or an error.
+[[nodiscard]] int last_seq_at(sqlite3* db, core::millis at_ms, std::uint64_t low,
+                              std::uint64_t high, std::uint64_t& found);
+
 class database {
  public:
   database(data_folder folder, const journal_options& options);

@@ -27,12 +27,9 @@ constexpr const char* settings =
 // Sources come before the events, one of which may retire a breaker that has had its name.
 constexpr const char* hold_sources =
     "CREATE TABLE import_sources AS SELECT * FROM breaker_sources;DELETE FROM breaker_sources;";
-// The last: as at every start of a node.
 constexpr const char* settle =
     "INSERT OR REPLACE INTO breaker_sources SELECT * FROM import_sources;"
-    "DROP TABLE import_sources;DROP INDEX import_users;"
-    "DELETE FROM lockouts WHERE locked_until_ms=0 AND"
-    " window_ends_at_ms<=ifnull((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1),0);";
+    "DROP TABLE import_sources;DROP INDEX import_users;";
 
 /// Whether the projection needs to know which session it is about.
 bool is_about_a_session(const core::event& what) noexcept {
@@ -465,6 +462,7 @@ core::status importer::finish() {
   if (w.options.cut)
     if (auto stood = w.stand_in_for_sources(); !stood) return stood;
   if (auto settled = w.run(settle); !settled) return settled;
+  if (auto pruned = w.run(prune_lockouts); !pruned) return pruned;  // as at every start of a node
   if (auto kept = w.db.commit(); !kept) return kept;
   if (auto placed = w.db.put_in_place(); !placed) return placed;
   w.done = true;

@@ -189,23 +189,11 @@ std::uint64_t log_file::next_readable(std::uint64_t from) {
 }
 
 core::result<std::uint64_t> log_file::seq_at(core::millis at_ms) {
-  // at_ms never decreases with seq.
-  const auto begin = cut_ ? cut_->of.seq + 1 : first_seq_;
-  std::uint64_t low = begin, high = last_seq_ + 1;  // the answer is before `high`
-  while (low < high) {
-    const auto middle = low + (high - low) / 2;
-    std::optional<core::millis> found;
-    const auto read = this->read(middle - 1, [&](const log_row& row) {
-      found = row.at_ms;
-      return false;
-    });
-    if (!read) return read.error();
-    if (found && *found <= at_ms)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low == begin ? 0 : low - 1;
+  const auto before = cut_ ? cut_->of.seq : first_seq_ == 0 ? 0 : first_seq_ - 1;
+  std::uint64_t found = 0;
+  if (const int rc = last_seq_at(db_->handle(), at_ms, before, last_seq_, found); rc != SQLITE_OK)
+    return db_->failed(rc);
+  return found == before ? 0 : found;
 }
 
 core::status log_file::load(load_visitor& visitor) {
