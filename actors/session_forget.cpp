@@ -24,6 +24,11 @@ void session_shard::forget_listed(core::user_slot user, const user_looked_up& li
   for (const auto slot : live_of(listed.sessions))
     body.session_seqs.push_back(state_->at(slot).seq);
   body.count = body.session_seqs.size();
+  // What the tenant's revocation ended is over, but its row still has all that is to be forgotten.
+  for (const auto slot : listed.sessions)
+    if (const auto& s = state_->at(slot);
+        s.status == core::session_status::live && state_->outlived(s))
+      body.session_seqs.push_back(s.seq);
   body.tenant_generation = state_->tenant(state_->user(user).tenant).generation;
   auto what = about_user(user, current.request);
   what.body = std::move(body);

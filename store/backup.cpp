@@ -1,8 +1,10 @@
 #include <fcntl.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdio>
 
 #include "store/database.hpp"
 #include "store/readers.hpp"
@@ -20,9 +22,31 @@ core::error copy_failed(int rc, unsigned line = __builtin_LINE()) noexcept {
   return core::fail(core::error_code::STORE_UNAVAILABLE, {}, "backup", -1, __FILE__, line);
 }
 
-std::string folder_of(const std::string& path) {
-  const auto slash = path.find_last_of('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+core::error refused(std::string_view rule) {
+  return core::fail(core::error_code::INVALID_PARAMS, "path", rule);
+}
+
+void remove_copy(const std::string& path) noexcept {
+  unlink(path.c_str());
+  unlink((path + "-journal").c_str());
+}
+
+// A backup that goes on holds its file; what one left that was killed, nobody does.
+bool is_held(const std::string& path) noexcept {
+  const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+  if (file < 0) return false;
+  const bool held = flock(file, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK;
+  ::close(file);
+  return held;
+}
+
+// Never over what is there. False: errno says why.
+bool rename_to_new(const std::string& from, const std::string& to) noexcept {
+  if (renameat2(AT_FDCWD, from.c_str(), AT_FDCWD, to.c_str(), RENAME_NOREPLACE) == 0) return true;
+  // Not all file systems can; then a second name does it.
+  if (errno != EINVAL || link(from.c_str(), to.c_str()) != 0) return false;
+  unlink(from.c_str());
+  return true;
 }
 
 }  // namespace
@@ -30,7 +54,7 @@ std::string folder_of(const std::string& path) {
 struct backup::state {
   journal* log = nullptr;
   database* from = nullptr;
-  std::string path;
+  std::string path, place;  // where the copy is, and where it is to be
   int file = -1;
   unsigned slices = 0;
   sqlite3* copy = nullptr;
@@ -42,9 +66,7 @@ struct backup::state {
     if (work != nullptr) sqlite3_backup_finish(work);
     sqlite3_close(copy);
     if (file >= 0) ::close(file);
-    if (done) return;
-    unlink(path.c_str());
-    unlink((path + "-journal").c_str());
+    if (!done) remove_copy(path);
   }
 };
 
@@ -56,17 +78,22 @@ std::uint64_t backup::bytes() const noexcept { return state_->bytes; }
 core::result<std::unique_ptr<backup>> backup::begin(journal& log, std::string path) {
   auto& db = *log.db_;
   if (db.fatal()) return *db.fatal();
-  // O_EXCL: whatever is there, also a dangling link, is refused, never written to.
-  const int file = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-  if (file < 0)
-    return core::fail(core::error_code::INVALID_PARAMS, "path",
-                      errno == EEXIST ? "exists" : "unusable");
+  const auto partial = path + ".partial";
+  // Whatever is there, also a dangling link, is refused, never written to.
+  struct stat there {};
+  if (lstat(path.c_str(), &there) == 0 || is_held(partial)) return refused("exists");
+  remove_copy(partial);
+  const int file =
+      ::open(partial.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file < 0) return refused(errno == EEXIST ? "exists" : "unusable");
   fchmod(file, 0600);
+  flock(file, LOCK_EX | LOCK_NB);
   auto made = std::make_unique<state>();
   made->file = file;
   made->log = &log;
   made->from = &db;
-  made->path = std::move(path);
+  made->path = partial;
+  made->place = std::move(path);
   constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   int rc = sqlite3_open_v2(made->path.c_str(), &made->copy, flags, nullptr);
   // Not a database anyone else sees before it is whole and fsynced: no journal, one fsync at the
@@ -109,8 +136,11 @@ core::result<progress> backup::step() {
   if (const int closed = sqlite3_close(std::exchange(s.copy, nullptr)); closed != SQLITE_OK)
     return copy_failed(closed);
   struct stat info {};
-  if (fsync(s.file) != 0 || !sync_folder(folder_of(s.path)) || stat(s.path.c_str(), &info) != 0)
-    return copy_failed(SQLITE_IOERR);
+  if (fsync(s.file) != 0 || fstat(s.file, &info) != 0) return copy_failed(SQLITE_IOERR);
+  if (!rename_to_new(s.path, s.place))
+    return errno == EEXIST ? refused("exists") : copy_failed(SQLITE_IOERR);
+  s.path = s.place;
+  if (!sync_folder(folder_of(s.path))) return copy_failed(SQLITE_IOERR);
   s.bytes = static_cast<std::uint64_t>(info.st_size);
   s.done = true;
   return progress::done;

@@ -23,10 +23,7 @@ core::error unusable(unsigned line = __builtin_LINE()) noexcept {
 // What SQLite makes of a database: the file, and what may stand beside it.
 constexpr std::array endings = {"", "-wal", "-shm", "-journal"};
 
-std::string folder_of(const std::string& path) {
-  const auto slash = path.find_last_of('/');
-  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
-}
+constexpr const char* import_ending = ".import";
 
 // Made here, so that it never exists with wider access; SQLite gives its log the same mode. False:
 // errno says why.
@@ -40,14 +37,29 @@ bool make_file(const std::string& path) noexcept {
   return narrowed;
 }
 
-// Like mkdir -p: missing parents get the same mode. False: errno says why.
-bool make_folder(const std::string& path) noexcept {
-  if (mkdir(path.c_str(), 0700) == 0) return sync_folder(folder_of(path));
+// Like mkdir -p: missing parents get the same mode. False: errno says why. `made`: it was not
+// there.
+bool make_folder(const std::string& path, bool& made) noexcept {
+  made = mkdir(path.c_str(), 0700) == 0;
+  if (made) return sync_folder(folder_of(path));
   if (errno == EEXIST) return true;
   if (errno != ENOENT) return false;
   const auto slash = path.find_last_of('/');
   if (slash == std::string::npos || slash == 0) return false;
-  return make_folder(path.substr(0, slash)) && make_folder(path);
+  return make_folder(path.substr(0, slash), made) && make_folder(path, made);
+}
+
+// Whether the lock's file is the one that a next process would lock: a folder that was made for an
+// import that failed is removed with it.
+bool is_at(int file, const std::string& path) noexcept {
+  struct stat here {
+  }, there{};
+  return fstat(file, &here) == 0 && stat(path.c_str(), &there) == 0 &&
+         here.st_dev == there.st_dev && here.st_ino == there.st_ino;
+}
+
+void remove_database(const std::string& path) noexcept {
+  for (const auto* ending : endings) unlink((path + ending).c_str());
 }
 
 }  // namespace
@@ -56,16 +68,16 @@ bool make_folder(const std::string& path) noexcept {
 core::result<data_folder> data_folder::lock(const std::string& path) {
   auto trimmed = path;
   while (trimmed.size() > 1 && trimmed.back() == '/') trimmed.pop_back();
-  if (trimmed.empty() || !make_folder(trimmed)) return unusable();
-
   data_folder made;
-  made.lock_ = ::open((trimmed + "/portcullis.lock").c_str(),
-                      O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (trimmed.empty() || !make_folder(trimmed, made.made_)) return unusable();
+  const auto lock_path = trimmed + "/portcullis.lock";
+  made.lock_ = ::open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (made.lock_ < 0) return unusable();
   if (flock(made.lock_, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EWOULDBLOCK) return core::fail(core::error_code::DATA_DIR_IN_USE);
     return unusable();
   }
+  if (!is_at(made.lock_, lock_path)) return core::fail(core::error_code::DATA_DIR_IN_USE);
   made.database_path_ = trimmed + "/portcullis.db";
   return made;
 }
@@ -73,6 +85,8 @@ core::result<data_folder> data_folder::lock(const std::string& path) {
 core::result<data_folder> data_folder::enter(const std::string& path) {
   auto made = lock(path);
   if (!made) return made;
+  // Of an import that was interrupted: a copy of users and events that nobody would ever remove.
+  remove_database(made->database_path_ + import_ending);
   if (!make_file(made->database_path_)) return unusable();
   return made;
 }
@@ -86,8 +100,8 @@ core::result<data_folder> data_folder::enter_to_import(const std::string& path) 
     if (stat((made->place_ + ending).c_str(), &info) == 0 && info.st_size > 0)
       return core::fail(core::error_code::INVALID_PARAMS, "data_dir", "not_empty");
   }
-  made->database_path_ += ".import";
-  made->discard();  // of an import that was interrupted
+  made->database_path_ += import_ending;
+  remove_database(made->database_path_);  // of an import that was interrupted
   if (!make_file(made->database_path_)) return unusable();
   return made;
 }
@@ -108,7 +122,11 @@ core::status data_folder::put_in_place() {
 
 void data_folder::discard() noexcept {
   if (place_.empty()) return;
-  for (const auto* ending : endings) unlink((database_path_ + ending).c_str());
+  remove_database(database_path_);
+  if (!made_) return;
+  const auto folder = folder_of(database_path_);
+  unlink((folder + "/portcullis.lock").c_str());
+  rmdir(folder.c_str());
 }
 
 core::result<data_folder> data_folder::enter_to_read(const std::string& path) {
@@ -139,7 +157,8 @@ bool data_folder::in_use(const std::string& path) {
 data_folder::data_folder(data_folder&& other) noexcept
     : lock_(std::exchange(other.lock_, -1)),
       database_path_(std::move(other.database_path_)),
-      place_(std::move(other.place_)) {}
+      place_(std::move(other.place_)),
+      made_(other.made_) {}
 
 data_folder::~data_folder() {
   if (lock_ >= 0) ::close(lock_);

@@ -10,9 +10,9 @@ namespace portcullis::store {
 /// it ends.
 class data_folder {
  public:
-  /// Makes the folder (0700) where it is missing, locks it, and makes the empty database file
-  /// (0600) where it is missing. Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule "data_dir"),
-  /// STORE_FULL.
+  /// Makes the folder (0700) where it is missing, locks it, makes the empty database file (0600)
+  /// where it is missing, and removes what an import that was killed left. Errors: DATA_DIR_IN_USE,
+  /// STORE_UNAVAILABLE (rule "data_dir"), STORE_FULL.
   [[nodiscard]] static core::result<data_folder> enter(const std::string& path);
   /// Locks a folder that has a database file, and makes nothing but the lock's file (on a medium
   /// that cannot be written to, not even that). Errors: DATA_DIR_IN_USE, STORE_UNAVAILABLE (rule
@@ -25,7 +25,8 @@ class data_folder {
   /// Of such a folder: the database, which nobody has open for writing any more, is durable and in
   /// the place where a node opens it. Errors: as enter().
   [[nodiscard]] core::status put_in_place();
-  /// Of such a folder: removes the database, unless it was put in place.
+  /// Of such a folder: removes the database, and the folder itself where it was made for it, unless
+  /// it was put in place.
   void discard() noexcept;
   /// Whether another process holds the folder now. False where there is none.
   [[nodiscard]] static bool in_use(const std::string& path);
@@ -41,6 +42,7 @@ class data_folder {
   int lock_ = -1;
   std::string database_path_;
   std::string place_;  // set: where the database is to be put
+  bool made_ = false;  // the folder, by this one
 };
 
 }  // namespace portcullis::store

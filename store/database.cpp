@@ -60,6 +60,29 @@ std::string_view mac_body(core::event_type type, std::string_view body,
   return core::as_text(hash);
 }
 
+int last_seq_at(sqlite3* db, core::millis at_ms, std::uint64_t low, std::uint64_t high,
+                std::uint64_t& found) {
+  statement row;
+  // Not the page of what is before, which may be a damaged one.
+  if (const int rc =
+          row.prepare(db, "SELECT at_ms FROM events WHERE seq>=?1 ORDER BY seq LIMIT 1", false);
+      rc != SQLITE_OK)
+    return rc;
+  while (low < high) {
+    const auto middle = low + (high - low) / 2;
+    const resetting at_end(row);
+    row.bind(1, middle + 1);
+    const int rc = row.step();
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
+    if (rc == SQLITE_ROW && row.integer(0) <= at_ms)
+      low = middle + 1;
+    else
+      high = middle;
+  }
+  found = low;
+  return SQLITE_OK;
+}
+
 database::database(data_folder folder, const journal_options& options)
     : folder_(std::move(folder)),
       node_id_(options.node_id),
@@ -204,13 +227,8 @@ core::status database::read_cut() {
   return core::nothing{};
 }
 
-// Counters whose window is over; locks end by an event.
 core::status database::clean_up() {
-  const int rc =
-      run("BEGIN IMMEDIATE;"
-          "DELETE FROM lockouts WHERE locked_until_ms=0 AND"
-          " window_ends_at_ms<=ifnull((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1),0);"
-          "COMMIT;");
+  const int rc = run((std::string("BEGIN IMMEDIATE;") + prune_lockouts + "COMMIT;").c_str());
   if (rc == SQLITE_OK) return core::nothing{};
   in_transaction_ = true;
   const auto why = meaning_of(rc);

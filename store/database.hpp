@@ -22,6 +22,16 @@ struct log_end {
   core::digest mac{};
 };
 
+/// Counters whose window was over at the log's last event; locks end by an event.
+inline constexpr const char* prune_lockouts =
+    "DELETE FROM lockouts WHERE locked_until_ms=0 AND"
+    " window_ends_at_ms<=ifnull((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1),0);";
+
+/// The last event at or before a time, of those after `low` up to `high`; `low`: none. at_ms never
+/// decreases with seq. SQLITE_OK or an error.
+[[nodiscard]] int last_seq_at(sqlite3* db, core::millis at_ms, std::uint64_t low,
+                              std::uint64_t high, std::uint64_t& found);
+
 class database {
  public:
   database(data_folder folder, const journal_options& options);
@@ -50,6 +60,10 @@ class database {
   [[nodiscard]] core::result<std::optional<std::string>> meta_get(std::string_view key);
   [[nodiscard]] core::status meta_put(std::string_view key, std::string_view value);
 
+  /// As projection::note_user().
+  void note_user(std::uint64_t id, const core::subject_id& subject) {
+    projection_.note_user(id, subject);
+  }
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_; }
   [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
   [[nodiscard]] const log_end& end() const noexcept { return end_; }

@@ -25,28 +25,6 @@ bool passes_body(const event_filter& filter, const core::event& row) {
                      [&](const auto& one) { return one.handle == *filter.handle; });
 }
 
-// The last seq before the first event at or after `from_ms`: at_ms never decreases with seq.
-int seq_before(sqlite3* db, core::millis from_ms, std::uint64_t low, std::uint64_t high,
-               std::uint64_t& found) {
-  statement row;
-  if (const int rc = row.prepare(db, "SELECT at_ms FROM events WHERE seq>?1 ORDER BY seq LIMIT 1");
-      rc != SQLITE_OK)
-    return rc;
-  while (low < high) {
-    const auto middle = low + (high - low) / 2;
-    const resetting at_end(row);
-    row.bind(1, middle);
-    const int rc = row.step();
-    if (rc != SQLITE_ROW && rc != SQLITE_DONE) return rc;
-    if (rc == SQLITE_ROW && row.integer(0) < from_ms)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  found = low;
-  return SQLITE_OK;
-}
-
 }  // namespace
 
 event_query::event_query(journal& log, event_filter filter, std::uint64_t until)
@@ -59,7 +37,7 @@ core::result<progress> event_query::step() {
   const auto committed = db.committed().seq;
   const auto until = until_ == 0 ? committed : std::min(until_, committed);
   if (!placed_ && filter_.from_ms && scanned_ < until)
-    if (const int rc = seq_before(db.handle(), *filter_.from_ms, scanned_, until, scanned_);
+    if (const int rc = last_seq_at(db.handle(), *filter_.from_ms - 1, scanned_, until, scanned_);
         rc != SQLITE_OK)
       return db.failed(rc);
   placed_ = true;

@@ -10,6 +10,7 @@
 #include "store/database.hpp"
 #include "store/require.hpp"
 #include "store/schema.hpp"
+#include "store/snapshot_rows.hpp"
 
 namespace portcullis::store {
 namespace {
@@ -26,12 +27,9 @@ constexpr const char* settings =
 // Sources come before the events, one of which may retire a breaker that has had its name.
 constexpr const char* hold_sources =
     "CREATE TABLE import_sources AS SELECT * FROM breaker_sources;DELETE FROM breaker_sources;";
-// The last: as at every start of a node.
 constexpr const char* settle =
     "INSERT OR REPLACE INTO breaker_sources SELECT * FROM import_sources;"
-    "DROP TABLE import_sources;DROP INDEX import_users;"
-    "DELETE FROM lockouts WHERE locked_until_ms=0 AND"
-    " window_ends_at_ms<=ifnull((SELECT at_ms FROM events ORDER BY seq DESC LIMIT 1),0);";
+    "DROP TABLE import_sources;DROP INDEX import_users;";
 
 /// Whether the projection needs to know which session it is about.
 bool is_about_a_session(const core::event& what) noexcept {
@@ -106,6 +104,10 @@ struct importer::work {
     return core::fail(core::error_code::LOG_CORRUPT);
   }
   core::status take(const log_row& row);
+  core::status take_part(std::string_view part);
+  core::status end_snapshot();
+  core::status take(const untold_session& row);
+  core::result<bool> was_session(std::uint64_t seq);
   int insert(const log_row& row);
   bool complete(core::event& what) const;
   core::status purge();
@@ -115,13 +117,17 @@ struct importer::work {
   import_options options;
   database db;
   projection rows;
-  statement insert_event;
+  statement insert_event, insert_part, put_seen, put_sealed, find_session;
   core::replayed_state state;
+  std::optional<core::snapshot_seal> base;
+  core::running_sha256 parts;
+  std::vector<std::uint64_t> base_sessions;  // sorted
+  std::uint64_t parts_left = 0, last_untold = 0;
   std::priority_queue<purge_candidate, std::vector<purge_candidate>, std::greater<>> ending;
   log_end end;
   std::optional<log_trouble> trouble;
   std::uint64_t in_transaction = 0;
-  bool events_began = false, done = false;
+  bool events_began = false, events_ended = false, done = false;
 };
 
 core::status importer::work::open() {
@@ -134,6 +140,17 @@ core::status importer::work::open() {
     rc = insert_event.prepare(
         db.handle(),
         "INSERT INTO events(seq,at_ms,type,subject,body,sealed,mac) VALUES(?1,?2,?3,?4,?5,?6,?7)");
+  if (rc == SQLITE_OK)
+    rc = insert_part.prepare(db.handle(), "INSERT INTO snapshot(seq,body) VALUES(?1,?2)");
+  if (rc == SQLITE_OK)
+    rc = put_seen.prepare(
+        db.handle(), "UPDATE sessions SET last_seen_at_ms=max(last_seen_at_ms,?2) WHERE seq=?1");
+  if (rc == SQLITE_OK)
+    rc = put_sealed.prepare(db.handle(), "UPDATE sessions SET sealed=?2 WHERE seq=?1");
+  if (rc == SQLITE_OK)
+    rc = find_session.prepare(db.handle(),
+                              "SELECT s.state,s.created_at_ms,s.sealed,u.ring_key,u.wrapped FROM "
+                              "sessions s LEFT JOIN users u ON u.subject=s.subject WHERE s.seq=?1");
   if (rc != SQLITE_OK) return db.failed(rc);
   return db.begin();
 }
@@ -167,13 +184,14 @@ bool importer::work::complete(core::event& what) const {
     const auto slot = sessions.find(handle);
     return slot == core::no_slot ? 0 : sessions.at(slot).seq;
   };
-  const auto live_seqs = [&](const std::optional<core::session_handle>& except) {
+  const auto live_seqs = [&](const std::optional<core::session_handle>& except, bool outlived) {
     std::vector<std::uint64_t> out;
     const auto owner = what.subject ? sessions.find_user(*what.subject) : core::no_slot;
     if (owner == core::no_slot) return out;
     for (const auto slot : state.sessions_of(owner)) {
       const auto& s = sessions.at(slot);
-      if (s.status == core::session_status::live && !sessions.outlived(s) && s.handle != except)
+      if (s.status == core::session_status::live && (outlived || !sessions.outlived(s)) &&
+          s.handle != except)
         out.push_back(s.seq);
     }
     return out;
@@ -185,15 +203,17 @@ bool importer::work::complete(core::event& what) const {
     std::erase_if(touched->touches, [](const auto& each) { return each.session_seq == 0; });
   } else if (auto* revoked = std::get_if<core::session_revoked>(&what.body)) {
     if (revoked->scope == core::revoke_scope::user)
-      revoked->session_seqs = live_seqs(revoked->except_handle);
+      revoked->session_seqs = live_seqs(revoked->except_handle, false);
   } else if (auto* forgotten = std::get_if<core::user_forgotten>(&what.body)) {
-    forgotten->session_seqs = live_seqs(std::nullopt);
+    forgotten->session_seqs = live_seqs(std::nullopt, true);
   }
   return what.session_seq != 0 || !is_about_a_session(what);
 }
 
 core::status importer::work::take(const log_row& row) {
   using kind = log_trouble::kind;
+  require(parts_left == 0, "events come after all of the snapshot");
+  require(!events_ended, "what the log does not tell comes after the events");
   if (row.seq != end.seq + 1) return fail(end.seq + 1, kind::missing);
   if (row.at_ms < end.at_ms) return fail(row.seq, kind::time);
   auto decoded = core::decode_body(row.seq, row.at_ms, row.type, row.subject, row.body,
@@ -219,6 +239,94 @@ core::status importer::work::take(const log_row& row) {
   return after_row(rc);
 }
 
+core::status importer::work::take_part(std::string_view part) {
+  require(parts_left > 0, "a snapshot has as many parts as it said");
+  parts.add(core::as_bytes(part));
+  insert_part.bind(1, base->of.seq);
+  insert_part.bind_blob(2, core::as_bytes(part));
+  if (auto kept = after_row(insert_part.run()); !kept) return kept;
+  return --parts_left == 0 ? end_snapshot() : core::nothing{};
+}
+
+/// Nothing is read out of the parts before they are known to be those that this node's key sealed.
+core::status importer::work::end_snapshot() {
+  const auto corrupt = [](std::string_view rule) {
+    return core::fail(core::error_code::LOG_CORRUPT, {}, rule);
+  };
+  if (parts.finish() != base->parts) return corrupt("parts");
+  statement kept;
+  int rc = kept.prepare(db.handle(), "SELECT body FROM snapshot ORDER BY id", false);
+  if (rc != SQLITE_OK) return db.failed(rc);
+  core::snapshot_reader reader;
+  while ((rc = kept.step()) == SQLITE_ROW)
+    if (auto added = reader.add(core::as_text(kept.blob(0))); !added) return added;
+  if (rc != SQLITE_DONE) return db.failed(rc);
+  state = reader.take();
+  if (state.seq() != base->of.seq || state.digest() != base->state) return corrupt("state");
+  if (auto put = db.meta_put(snapshot_key, core::to_bytes(*base)); !put) return put;
+  if (auto put = put_rows(db, state); !put) return put;
+  const auto& sessions = state.sessions();
+  for (core::session_slot slot = 0; slot < sessions.slots_used(); ++slot)
+    if (const auto& each = sessions.at(slot); each.status != core::session_status::none) {
+      base_sessions.push_back(each.seq);
+      ending.push(
+          {each.absolute_expires_at_ms + core::limits::tombstone_keep_ms, each.seq, each.handle});
+    }
+  std::sort(base_sessions.begin(), base_sessions.end());
+  end = {base->of.seq, base->of.at_ms, base->of.mac};
+  return core::nothing{};
+}
+
+/// Whether a session of this seq was ever there, though replay has forgotten it.
+core::result<bool> importer::work::was_session(std::uint64_t seq) {
+  if (std::binary_search(base_sessions.begin(), base_sessions.end(), seq)) return true;
+  statement row;
+  int rc = row.prepare(db.handle(), "SELECT 1 FROM events WHERE seq=?1 AND type='session_created'",
+                       false);
+  if (rc != SQLITE_OK) return db.failed(rc);
+  row.bind(1, seq);
+  rc = row.step();
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return db.failed(rc);
+  return rc == SQLITE_ROW;
+}
+
+core::status importer::work::take(const untold_session& row) {
+  const auto wrong = [](std::string_view rule) {
+    return core::fail(core::error_code::LOG_CORRUPT, {}, rule);
+  };
+  events_ended = true;
+  if (row.seq <= std::exchange(last_untold, row.seq)) return wrong("order");
+  auto& s = find_session;
+  const resetting at_end(s);
+  s.bind(1, row.seq);
+  const int rc = s.step();
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return db.failed(rc);
+  if (rc == SQLITE_DONE || s.integer(0) != 0) {  // it is over: nothing to know of it any more
+    const auto known = rc == SQLITE_ROW ? core::result<bool>(true) : was_session(row.seq);
+    if (!known) return known.error();
+    return *known ? core::status(core::nothing{}) : wrong("session");
+  }
+  const auto created_at_ms = s.integer(1);
+  const bool has_sealed = !s.is_null(2);
+  const auto who = row.sealed.empty() || s.is_null(4)
+                       ? nullptr
+                       : core::open_user(static_cast<std::uint32_t>(s.natural(3)),
+                                         core::as_text(s.blob(4)), *options.keys);
+  s.reset();
+  if (!row.sealed.empty()) {
+    if (has_sealed || (who && !core::open_shown(*who, row.sealed))) return wrong("sealed");
+    put_sealed.bind(1, row.seq);
+    put_sealed.bind_blob(2, core::as_bytes(row.sealed));
+    if (const int put = put_sealed.run(); put != SQLITE_OK) return db.failed(put);
+  }
+  if (row.last_seen_at_ms == 0) return after_row(SQLITE_OK);
+  if (row.last_seen_at_ms <= created_at_ms || row.last_seen_at_ms > end.at_ms)
+    return wrong("last_seen_at_ms");
+  put_seen.bind(1, row.seq);
+  put_seen.bind(2, row.last_seen_at_ms);
+  return after_row(put_seen.run());
+}
+
 /// A session's row goes when replay has forgotten the session.
 core::status importer::work::purge() {
   while (!ending.empty() && ending.top().end_ms <= state.at_ms()) {
@@ -235,10 +343,12 @@ core::status importer::work::purge() {
 }
 
 /// What session.find compares is not in the log: made again from what is sealed there, as far as
-/// the user's key opens it.
+/// the user's key opens it. Where that was cut off and lost with a session that has ended since,
+/// the address is left.
 core::status importer::work::tag_sessions() {
   struct tags {
     std::uint64_t seq = 0, ip = 0, user_agent = 0;
+    std::string sealed;
   };
   statement live, put;
   int rc = live.prepare(db.handle(),
@@ -246,7 +356,9 @@ core::status importer::work::tag_sessions() {
                         "s CROSS JOIN users u ON u.subject=s.subject WHERE s.seq>?1 AND s.state=0 "
                         "ORDER BY s.seq LIMIT ?2");
   if (rc == SQLITE_OK)
-    rc = put.prepare(db.handle(), "UPDATE sessions SET find_ip=?2,find_user_agent=?3 WHERE seq=?1");
+    rc = put.prepare(db.handle(),
+                     "UPDATE sessions SET find_ip=?2,find_user_agent=?3,sealed=ifnull(?4,sealed) "
+                     "WHERE seq=?1");
   if (rc != SQLITE_OK) return db.failed(rc);
   std::vector<tags> batch;
   std::uint64_t after = 0;
@@ -257,12 +369,14 @@ core::status importer::work::tag_sessions() {
     while ((rc = live.step()) == SQLITE_ROW) {
       after = live.natural(0);
       const auto tenant = live.text(1);
-      auto& made = batch.emplace_back(tags{after, 0, 0});
+      auto& made = batch.emplace_back(tags{after, 0, 0, {}});
       const auto who = core::open_user(static_cast<std::uint32_t>(live.natural(4)),
                                        core::as_text(live.blob(5)), *options.keys);
       if (!who) continue;
-      if (const auto ip = core::open_ip(*who, core::as_text(live.blob(2))))
+      if (const auto ip = core::open_ip(*who, core::as_text(live.blob(2)))) {
         made.ip = options.keys->find_tag(tenant, core::as_text(ip->bytes));
+        if (live.is_null(3)) made.sealed = core::seal_shown(*who, *ip, {}, options.random);
+      }
       if (const auto shown = core::open_shown(*who, core::as_text(live.blob(3)));
           shown && !shown->user_agent.empty())
         made.user_agent = options.keys->find_tag(tenant, shown->user_agent);
@@ -273,6 +387,7 @@ core::status importer::work::tag_sessions() {
       put.bind(1, each.seq);
       put.bind(2, each.ip);
       put.bind(3, each.user_agent);
+      put.bind_blob(4, core::as_bytes(each.sealed));
       if (rc = put.run(); rc != SQLITE_OK) return db.failed(rc);
     }
   } while (!batch.empty());
@@ -309,7 +424,10 @@ core::result<std::unique_ptr<importer>> importer::begin(const import_options& op
 
 core::status importer::add(const core::user_row& row) {
   require(!work_->events_began, "users come before events");
-  return work_->after_row(work_->rows.add_user(row));
+  const int rc = work_->rows.add_user(row);
+  if ((rc & 0xff) == SQLITE_CONSTRAINT)
+    return core::fail(core::error_code::STORE_INTEGRITY, {}, "twice");
+  return work_->after_row(rc);
 }
 
 core::status importer::add(const core::breaker_source_record& row) {
@@ -317,13 +435,26 @@ core::status importer::add(const core::breaker_source_record& row) {
   return work_->after_row(work_->rows.put_source(row));
 }
 
+core::status importer::begin_snapshot(const core::snapshot_seal& seal, std::uint64_t parts) {
+  auto& w = *work_;
+  require(!w.events_began && !w.base, "one snapshot, before the events");
+  if (!core::is_signed(seal, w.options.keys->checkpoints().verifier()))
+    return core::fail(core::error_code::LOG_CORRUPT, {}, "signature");
+  w.base = seal;
+  w.parts_left = parts;
+  return parts == 0 ? w.end_snapshot() : core::nothing{};
+}
+
+core::status importer::add_part(std::string_view part) { return work_->take_part(part); }
 core::status importer::add(const log_row& row) { return work_->take(row); }
+core::status importer::add(const untold_session& row) { return work_->take(row); }
 
 const std::optional<log_trouble>& importer::trouble() const noexcept { return work_->trouble; }
 const core::replayed_state& importer::state() const noexcept { return work_->state; }
 
 core::status importer::finish() {
   auto& w = *work_;
+  require(w.parts_left == 0, "a snapshot has as many parts as it said");
   if (!w.events_began)
     if (auto held = w.run(hold_sources); !held) return held;
   if (auto purged = w.purge(); !purged) return purged;
@@ -331,6 +462,7 @@ core::status importer::finish() {
   if (w.options.cut)
     if (auto stood = w.stand_in_for_sources(); !stood) return stood;
   if (auto settled = w.run(settle); !settled) return settled;
+  if (auto pruned = w.run(prune_lockouts); !pruned) return pruned;  // as at every start of a node
   if (auto kept = w.db.commit(); !kept) return kept;
   if (auto placed = w.db.put_in_place(); !placed) return placed;
   w.done = true;

@@ -103,12 +103,13 @@ core::status load_users(database& db, const routing_set& routing, load_visitor& 
   if (const int rc = last.step(); rc != SQLITE_ROW) return db.failed(rc);
   visitor.expect_users(last.natural(0));
   statement rows;
-  int rc = rows.prepare(db.handle(),
-                        "SELECT subject,lookup,tenant_id,ring_key,wrapped FROM users ORDER BY id");
+  int rc = rows.prepare(
+      db.handle(), "SELECT subject,lookup,tenant_id,ring_key,wrapped,id FROM users ORDER BY id");
   if (rc != SQLITE_OK) return db.failed(rc);
   core::user_row row;
   while ((rc = rows.step()) == SQLITE_ROW) {
     if (!rows.read(0, row.subject.bytes) || !rows.read(1, row.lookup)) return damaged("users");
+    db.note_user(rows.natural(5), row.subject);
     if (!routing.test(row.subject.bytes[0])) continue;
     row.tenant_id = rows.text(2);
     row.ring_key = static_cast<std::uint32_t>(rows.natural(3));

@@ -72,19 +72,36 @@ core::status log_file::find_ends() {
   return core::nothing{};
 }
 
-core::result<core::replayed_state> log_file::read_snapshot() {
-  const auto corrupt = core::fail(core::error_code::LOG_CORRUPT, {}, "snapshot");
+core::status log_file::read_parts(const std::function<void(std::string_view)>& each) {
   statement rows;
   int rc = rows.prepare(db_->handle(), "SELECT body FROM snapshot WHERE seq=?1 ORDER BY id", false);
   if (rc != SQLITE_OK) return db_->failed(rc);
   rows.bind(1, cut_->of.seq);
+  while ((rc = rows.step()) == SQLITE_ROW) each(core::as_text(rows.blob(0)));
+  if (rc != SQLITE_DONE) return db_->failed(rc);
+  return core::nothing{};
+}
+
+core::result<std::uint64_t> log_file::count_parts() {
+  statement row;
+  int rc = row.prepare(db_->handle(), "SELECT count(*) FROM snapshot WHERE seq=?1", false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  row.bind(1, cut_->of.seq);
+  if (rc = row.step(); rc != SQLITE_ROW) return db_->failed(rc);
+  return row.natural(0);
+}
+
+core::result<core::replayed_state> log_file::read_snapshot() {
+  const auto corrupt = core::fail(core::error_code::LOG_CORRUPT, {}, "snapshot");
   core::snapshot_reader reader;
   core::running_sha256 parts;
-  while ((rc = rows.step()) == SQLITE_ROW) {
-    parts.add(rows.blob(0));
-    if (auto added = reader.add(core::as_text(rows.blob(0))); !added) return added.error();
-  }
-  if (rc != SQLITE_DONE) return db_->failed(rc);
+  core::status went = core::nothing{};
+  const auto read = read_parts([&](std::string_view part) {
+    parts.add(core::as_bytes(part));
+    if (went) went = reader.add(part);
+  });
+  if (!read) return read.error();
+  if (!went) return went.error();
   auto state = reader.take();
   if (parts.finish() != cut_->parts || state.digest() != cut_->state || state.seq() != cut_->of.seq)
     return corrupt;
@@ -172,23 +189,11 @@ std::uint64_t log_file::next_readable(std::uint64_t from) {
 }
 
 core::result<std::uint64_t> log_file::seq_at(core::millis at_ms) {
-  // at_ms never decreases with seq.
-  const auto begin = cut_ ? cut_->of.seq + 1 : first_seq_;
-  std::uint64_t low = begin, high = last_seq_ + 1;  // the answer is before `high`
-  while (low < high) {
-    const auto middle = low + (high - low) / 2;
-    std::optional<core::millis> found;
-    const auto read = this->read(middle - 1, [&](const log_row& row) {
-      found = row.at_ms;
-      return false;
-    });
-    if (!read) return read.error();
-    if (found && *found <= at_ms)
-      low = middle + 1;
-    else
-      high = middle;
-  }
-  return low == begin ? 0 : low - 1;
+  const auto before = cut_ ? cut_->of.seq : first_seq_ == 0 ? 0 : first_seq_ - 1;
+  std::uint64_t found = 0;
+  if (const int rc = last_seq_at(db_->handle(), at_ms, before, last_seq_, found); rc != SQLITE_OK)
+    return db_->failed(rc);
+  return found == before ? 0 : found;
 }
 
 core::status log_file::load(load_visitor& visitor) {
@@ -268,6 +273,27 @@ core::status log_file::read_found_by(const std::function<void(const found_by&)>&
     if (!rows.read(3, one.subject.bytes))
       return core::fail(core::error_code::STORE_INTEGRITY, {}, "sessions");
     each(one);
+  }
+  if (rc != SQLITE_DONE) return db_->failed(rc);
+  return core::nothing{};
+}
+
+core::status log_file::read_untold(std::uint64_t until, core::millis dropped_ms,
+                                   const std::function<void(const untold_session&)>& each) {
+  const auto cut_seq = cut_ ? cut_->of.seq : 0;
+  statement rows;
+  int rc = rows.prepare(db_->handle(),
+                        "SELECT seq,created_at_ms,last_seen_at_ms,sealed FROM sessions WHERE "
+                        "state=0 AND seq<=?1 ORDER BY seq",
+                        false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  rows.bind(1, until);
+  while ((rc = rows.step()) == SQLITE_ROW) {
+    untold_session one{rows.natural(0), rows.integer(2), {}};
+    if (one.last_seen_at_ms <= rows.integer(1) || one.last_seen_at_ms > dropped_ms)
+      one.last_seen_at_ms = 0;
+    if (one.seq <= cut_seq) one.sealed = core::as_text(rows.blob(3));
+    if (one.last_seen_at_ms != 0 || !one.sealed.empty()) each(one);
   }
   if (rc != SQLITE_DONE) return db_->failed(rc);
   return core::nothing{};

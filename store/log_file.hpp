@@ -28,6 +28,13 @@ struct user_line {
   bool good = true;  // false: damaged
 };
 
+/// What the row of a session that lives has, and the log, or its snapshot, does not tell any more.
+struct untold_session {
+  std::uint64_t seq = 0;
+  core::millis last_seen_at_ms = 0;  // 0: the log tells it
+  std::string_view sealed;           // of its creation, which was cut off; empty: it was not
+};
+
 /// One thread. The folder is locked, as by a running node, for as long as it lives.
 class log_file {
  public:
@@ -50,6 +57,10 @@ class log_file {
   /// The state that the snapshot holds. LOG_CORRUPT (rule "snapshot"): its parts are not what was
   /// sealed, or are none.
   [[nodiscard]] core::result<core::replayed_state> read_snapshot();
+  /// The snapshot's parts as they are, unchecked, and how many there are. Errors: STORE_INTEGRITY,
+  /// STORE_UNAVAILABLE.
+  [[nodiscard]] core::status read_parts(const std::function<void(std::string_view)>& each);
+  [[nodiscard]] core::result<std::uint64_t> count_parts();
   /// The file's, of its tables.
   [[nodiscard]] int schema() const noexcept;
   /// Whether the file has the tables that this version reads a start from.
@@ -77,6 +88,10 @@ class log_file {
     std::string_view tenant_id, sealed;
   };
   [[nodiscard]] core::status read_found_by(const std::function<void(const found_by&)>& each);
+  /// By seq, of the sessions created up to `until`. What was used until `dropped_ms` may have been
+  /// told by a record of activity that was emptied since. Errors: as read_users().
+  [[nodiscard]] core::status read_untold(std::uint64_t until, core::millis dropped_ms,
+                                         const std::function<void(const untold_session&)>& each);
   /// The row of the user with this look-up value; absent: unknown, or forgotten.
   [[nodiscard]] core::result<std::optional<core::user_row>> find_user(
       const core::byte_array<16>& lookup);

@@ -1,5 +1,7 @@
 #include "store/projection.hpp"
 
+#include <algorithm>
+
 #include "core/limits.hpp"
 #include "store/records.hpp"
 #include "store/require.hpp"
@@ -28,6 +30,17 @@ std::uint64_t session_of(const core::event& what) noexcept {
   require(what.session_seq != 0, "an event about a session carries its creation seq");
   return what.session_seq;
 }
+
+/// Bytes are random; the first one routes.
+std::uint32_t tag_of(core::byte_view subject) noexcept {
+  std::uint32_t tag = 0;
+  if (subject.size() >= sizeof tag)
+    std::memcpy(&tag, subject.data() + subject.size() - sizeof tag, sizeof tag);
+  return tag;
+}
+
+// Ids have gaps where users were forgotten; what a damaged row says is not believed.
+constexpr std::uint64_t id_gap_max = 1'000'000;
 
 }  // namespace
 
@@ -59,6 +72,7 @@ bool unpack_fields(core::byte_view from, core::field_hashes& out) noexcept {
 }
 
 int projection::prepare(sqlite3* db) {
+  db_ = db;
   struct {
     statement* to;
     std::string_view sql;
@@ -138,6 +152,7 @@ int projection::prepare(sqlite3* db) {
        "seen,state,open_since_ms,last_report_at_ms,counts,gaps) "
        "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11)"},
       {&forget_user_, "DELETE FROM users WHERE subject=?1"},
+      {&forget_user_at_, "DELETE FROM users WHERE subject=?1 AND id=?2"},
       {&drop_source_, "DELETE FROM breaker_sources WHERE service=?1 AND breaker=?2 AND source=?3"},
   };
   for (const auto& one : all)
@@ -156,7 +171,28 @@ int projection::add_user(const core::user_row& user) {
   s.bind_text(3, user.tenant_id);
   s.bind(4, user.ring_key);
   s.bind_blob(5, core::as_bytes(user.wrapped));
-  return s.run();
+  const int rc = s.run();
+  if (rc == SQLITE_OK)
+    note_user(static_cast<std::uint64_t>(sqlite3_last_insert_rowid(db_)), user.subject);
+  return rc;
+}
+
+void projection::note_user(std::uint64_t id, const core::subject_id& subject) {
+  if (id > user_tags_.size() + id_gap_max) return;
+  if (id >= user_tags_.size()) user_tags_.resize(id + 1);
+  user_tags_[id] = tag_of(subject.bytes);
+}
+
+int projection::forget_row(core::byte_view subject) {
+  auto at = user_tags_.begin();
+  while ((at = std::find(at, user_tags_.end(), tag_of(subject))) != user_tags_.end()) {
+    forget_user_at_.bind_blob(1, subject);
+    forget_user_at_.bind(2, static_cast<std::uint64_t>(at++ - user_tags_.begin()));
+    if (const int rc = forget_user_at_.run(); rc != SQLITE_OK) return rc;
+    if (sqlite3_changes(db_) > 0) return SQLITE_OK;
+  }
+  forget_user_.bind_blob(1, subject);
+  return forget_user_.run();
 }
 
 int projection::purge_session(std::uint64_t seq) {
@@ -320,11 +356,9 @@ int projection::on(const core::event& what, const core::user_forgotten& body) {
     if (const int rc = end_session(session, what, static_cast<int>(session_state::revoked));
         rc != SQLITE_OK)
       return rc;
-  for (auto* each : {&clear_locks_, &forget_user_}) {
-    each->bind_blob(1, subject_of(what));
-    if (const int rc = each->run(); rc != SQLITE_OK) return rc;
-  }
-  return SQLITE_OK;
+  clear_locks_.bind_blob(1, subject_of(what));
+  if (const int rc = clear_locks_.run(); rc != SQLITE_OK) return rc;
+  return forget_row(subject_of(what));
 }
 
 int projection::end_session(std::uint64_t session, const core::event& what, int state) {

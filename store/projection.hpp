@@ -1,6 +1,8 @@
 // What follows from each event in the tables that a start reads: one function an alternative.
 // Private to store.
 #pragma once
+#include <vector>
+
 #include "core/breaker/stored.hpp"
 #include "core/event/event.hpp"
 #include "core/result.hpp"
@@ -17,6 +19,9 @@ class projection {
   /// SQLITE_OK or an error.
   [[nodiscard]] int apply(const core::event& happened);
   [[nodiscard]] int add_user(const core::user_row& user);
+  /// Where the row of a user is, from whoever reads all of them. Forgetting a user that nobody has
+  /// told of reads the whole table: there is no index, which each new user would pay for.
+  void note_user(std::uint64_t id, const core::subject_id& subject);
   [[nodiscard]] int purge_session(std::uint64_t seq);
   [[nodiscard]] int put_source(const core::breaker_source_record& row);
 
@@ -57,6 +62,7 @@ class projection {
   int on(const core::event&, const core::store_recovered&) { return SQLITE_OK; }
   int on(const core::event&, const core::auth_failed&) { return SQLITE_OK; }
 
+  int forget_row(core::byte_view subject);
   int move_breaker(const core::event& what);
   int end_session(std::uint64_t session, const core::event& what, int state);
   int revoke_tenant(const core::event& what, const core::session_revoked& body);
@@ -64,7 +70,10 @@ class projection {
   statement insert_session_, touch_, retire_predecessor_, retire_current_, end_graces_, rotate_,
       trim_retired_, successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_,
       unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_, move_breaker_,
-      override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_, forget_user_;
+      override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_, forget_user_,
+      forget_user_at_;
+  std::vector<std::uint32_t> user_tags_;  // of subjects, by the row's id
+  sqlite3* db_ = nullptr;
 };
 
 /// The column `fields`: the set, then the hashes of its members in order; empty for none.

@@ -80,7 +80,9 @@ class session_find {
 };
 
 /// A copy of the whole journal as of one commit, while the journal goes on. The copy (0600) opens
-/// with the sqlite3 shell. Destroyed before done: the copy is removed.
+/// with the sqlite3 shell. It has its name when it is whole; before, it is "<path>.partial", and
+/// what is there of a backup that was killed is replaced. Destroyed before done: the copy is
+/// removed.
 class backup {
  public:
   /// Errors: INVALID_PARAMS (field "path": rule "exists", or "unusable" when it cannot be made),
@@ -91,8 +93,9 @@ class backup {
   backup& operator=(const backup&) = delete;
 
   /// done: file and folder are fsynced; seq() and bytes() are valid. `more` within a transaction
-  /// copies nothing. Errors: STORE_FULL (no space for the copy), STORE_UNAVAILABLE (rule "backup":
-  /// writing the copy failed; rule "io_error": the journal's own file, fatal).
+  /// copies nothing. Errors: INVALID_PARAMS (as begin(): something has the name now), STORE_FULL
+  /// (no space for the copy), STORE_UNAVAILABLE (rule "backup": writing the copy failed; rule
+  /// "io_error": the journal's own file, fatal).
   [[nodiscard]] core::result<progress> step();
   [[nodiscard]] std::uint64_t seq() const noexcept;
   [[nodiscard]] std::uint64_t bytes() const noexcept;

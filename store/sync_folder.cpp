@@ -9,6 +9,11 @@
 
 namespace portcullis::store {
 
+std::string folder_of(const std::string& path) {
+  const auto slash = path.find_last_of('/');
+  return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
+}
+
 bool sync_folder(const std::string& path) noexcept {
   if (core::is_planted("flush")) return true;
   const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

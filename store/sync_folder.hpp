@@ -4,6 +4,8 @@
 
 namespace portcullis::store {
 
+/// The folder that a file is in.
+[[nodiscard]] std::string folder_of(const std::string& path);
 /// Makes a folder's entries durable (fsync). False: errno says why.
 [[nodiscard]] bool sync_folder(const std::string& path) noexcept;
 

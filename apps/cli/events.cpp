@@ -93,8 +93,11 @@ void add_export(CLI::App& events, int& status) {
   add_log_place(*command, given->place);
   command->add_option("--out", given->out, "A file (default: standard output)")->type_name("FILE");
   command->add_flag("--gzip", given->gzip, "Compressed");
-  command->add_flag("--shown", given->shown,
-                    "Events as events.query shows them, for other tools: no import reads it");
+  auto* shown =
+      command->add_flag("--shown", given->shown,
+                        "Events as events.query shows them, for other tools: no import reads it");
+  for (const char* each : {"--keys-file", "--config"})  // which open nothing else
+    command->get_option(each)->needs(shown);
   command->add_option("--after", given->after, "Only events after this sequence number")
       ->type_name("SEQ");
   command

@@ -64,6 +64,11 @@ void add_forget(CLI::App& root, int& status) {
       "--data-dir on a stopped one");
   add_server_options(*command, given->server);
   add_log_place(*command, given->place, false);
+  // What is meant for one of the two would be ignored with the other, and another user forgotten.
+  auto* folder = command->get_option("--data-dir");
+  for (const char* each : {"--keys-file", "--config"}) command->get_option(each)->needs(folder);
+  for (const char* each : {"--address", "--token-file", "--timeout"})
+    folder->excludes(command->get_option(each));
   command->add_option("--tenant", given->order.tenant_id, "The user's tenant")->required();
   command->add_option("--user", given->order.user_id, "The user's id")->required();
   command->add_option("--reason", given->order.reason, "Why; stays in the log")->required();

@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
-#include <filesystem>
 
 #include "store/sync_folder.hpp"
 
@@ -33,9 +32,7 @@ bool write_all(int fd, std::string_view text) {
 }
 
 void sync_folder_of(const std::string& file) {
-  const auto folder = std::filesystem::path(file).parent_path();
-  // Best effort: some file systems cannot.
-  (void)store::sync_folder(folder.empty() ? "." : folder.string());
+  (void)store::sync_folder(store::folder_of(file));  // best effort: some file systems cannot
 }
 
 }  // namespace

@@ -25,28 +25,37 @@ struct subject_hash {
   }
 };
 
+// In the body of a record of activity that was emptied, and in no other one's.
+constexpr std::string_view dropped = R"("dropped":)";
+const auto touched = core::to_string(core::event_type::session_touched);
+
 class exporter final : private store::breaker_visitor {
  public:
   exporter(const export_options& given, log_source& from, text_sink& to)
       : given_(given), until_(given.until), from_(from), file_(*from.file), to_(to) {
     // A damaged row in the way of the search: then each row is asked for its time.
     if (!until_.at_ms) return;
-    if (const auto last = file_.seq_at(*until_.at_ms)) until_ = {*last, std::nullopt};
+    if (const auto last = file_.seq_at(*until_.at_ms))
+      until_ = {std::max(*last, file_.cut() ? file_.cut()->of.seq : 0), std::nullopt};
   }
 
   int run() {
     const auto node = file_.meta("node_id");
     if (node && *node) node_id_ = **node;
-    expected_ = std::max(given_.after + 1, file_.first_seq());
+    const auto begin = file_.cut() ? file_.cut()->of.seq + 1 : file_.first_seq();
+    expected_ = std::max(given_.after + 1, begin);
+    whole_ = expected_ <= std::max<std::uint64_t>(begin, 1);
     if (given_.shown) {
       read_names();
     } else {
       write_header();
       write_users();
       if (!is_cut()) write_sources();
+      if (whole_ && file_.cut()) write_snapshot();
     }
     write_events();
     if (!given_.shown) {
+      if (whole_) write_untold();
       line_.clear();
       append_trailer(line_, told_);
       to_.write(line_.view());
@@ -103,6 +112,37 @@ class exporter final : private store::breaker_visitor {
     to_.write(line_.view());
   }
 
+  void write_snapshot() {
+    const auto& seal = *file_.cut();
+    dropped_ms_ = seal.of.at_ms;
+    told_.last_seq = seal.of.seq;
+    const auto count = file_.count_parts();
+    line_.clear();
+    append_seal(line_, seal, count ? *count : 0);
+    to_.write(line_.view());
+    core::running_sha256 sum;
+    std::uint64_t number = 0;
+    const auto read = file_.read_parts([&](std::string_view part) {
+      sum.add(core::as_bytes(part));
+      line_.clear();
+      append_part(line_, ++number, part);
+      to_.write(line_.view());
+    });
+    if (!read || sum.finish() != seal.parts)
+      lost("snapshot", "its parts are not those that were sealed");
+  }
+
+  void write_untold() {
+    const auto read =
+        file_.read_untold(told_.last_seq, dropped_ms_, [&](const store::untold_session& each) {
+          ++told_.sessions;
+          line_.clear();
+          append_untold(line_, each);
+          to_.write(line_.view());
+        });
+    if (!read) lost("sessions", fmt::format("cannot be read after row {}", told_.sessions));
+  }
+
   void lost(const char* table, const std::string& how) {
     fmt::print(stderr, "portcullis: the table {}: {}\n", table, how);
     if (told_.damaged.empty() || told_.damaged.back() != table) told_.damaged.emplace_back(table);
@@ -156,6 +196,8 @@ class exporter final : private store::breaker_visitor {
     }
     ++told_.events;
     told_.last_seq = row.seq;
+    if (row.type == touched && row.body.find(dropped) != std::string_view::npos)
+      dropped_ms_ = row.at_ms;
     return to_.write(line_.view());
   }
 
@@ -196,7 +238,9 @@ class exporter final : private store::breaker_visitor {
   export_trailer told_;
   std::unordered_map<core::subject_id, std::string, subject_hash> names_;
   std::string node_id_;
-  std::uint64_t expected_ = 1;  // the next seq
+  std::uint64_t expected_ = 1;   // the next seq
+  core::millis dropped_ms_ = 0;  // records of activity up to then may have been emptied
+  bool whole_ = true;            // from the log's beginning on
   bool store_lost_ = false;
 };
 
@@ -210,6 +254,11 @@ int export_log(const export_options& given) {
     fmt::print(stderr, "portcullis: without a key file users have no names (--keys-file)\n");
   if (given.until.seq && *given.until.seq > from.file->last_seq())
     return complain(fmt::format("the log ends at seq {}", from.file->last_seq()));
+  if (const auto& cut = from.file->cut();
+      cut && ((given.until.seq && *given.until.seq < cut->of.seq) ||
+              (given.until.at_ms && *given.until.at_ms < cut->of.at_ms)))
+    return complain(fmt::format("the log begins at seq {}, {}: what came before was cut off",
+                                cut->of.seq, time_text(cut->of.at_ms)));
   if (given.gzip && given.out.empty() && isatty(STDOUT_FILENO) != 0)
     return complain("a terminal does not show gzip: --out FILE, or into a pipe");
   std::string why;

@@ -54,6 +54,9 @@ class object_writer {
   bool first_ = true;
 };
 
+/// Of a part, on one line.
+constexpr std::size_t piece_bytes = 1024 * 1024;
+
 /// Whether the text is a JSON object that fits on a line. Everything is looked at.
 bool is_object_of_a_line(std::string_view text) {
   if (std::any_of(text.begin(), text.end(), [](unsigned char c) { return c < 0x20; })) return false;
@@ -104,6 +107,34 @@ void append_source(core::byte_buffer& out, const core::breaker_source_record& wh
   to.end();
 }
 
+void append_seal(core::byte_buffer& out, const core::snapshot_seal& what, std::uint64_t parts) {
+  object_writer to(out);
+  to.bytes("snapshot", core::as_bytes(core::to_bytes(what)));
+  to.number("parts", parts);
+  to.end();
+}
+
+void append_part(core::byte_buffer& out, std::uint64_t number, std::string_view bytes) {
+  do {
+    const auto piece = bytes.substr(0, piece_bytes);
+    bytes.remove_prefix(piece.size());
+    object_writer to(out);
+    to.number("part", number);
+    to.bytes("bytes", core::as_bytes(piece));
+    if (!bytes.empty()) to.raw("more", "true");
+    to.end();
+  } while (!bytes.empty());
+}
+
+void append_untold(core::byte_buffer& out, const store::untold_session& what) {
+  object_writer to(out);
+  to.text("table", "sessions");
+  to.number("created_seq", what.seq);
+  if (what.last_seen_at_ms != 0) to.number("last_seen_at_ms", what.last_seen_at_ms);
+  if (!what.sealed.empty()) to.bytes("sealed", core::as_bytes(what.sealed));
+  to.end();
+}
+
 bool append_event(core::byte_buffer& out, const store::log_row& what) {
   const bool whole = core::parse_event_type(what.type) && what.mac.size() == sizeof(core::digest) &&
                      is_object_of_a_line(what.body);
@@ -131,6 +162,7 @@ void append_trailer(core::byte_buffer& out, const export_trailer& what) {
   to.number("users", what.users);
   to.number("breaker_sources", what.breaker_sources);
   to.number("events", what.events);
+  if (what.sessions > 0) to.number("sessions", what.sessions);
   to.number("last_seq", what.last_seq);
   to.raw("missing", "[" + missing + "]");
   to.raw("damaged", "[" + damaged + "]");
@@ -265,12 +297,41 @@ exported_event read_event(object_reader& from) {
   return out;
 }
 
+exported_seal read_seal(object_reader& from) {
+  exported_seal out;
+  std::string bytes;
+  from.bytes("snapshot", bytes);
+  from.number("parts", out.parts);
+  const auto seal = core::parse_snapshot_seal(bytes);
+  from.keep("snapshot", seal.has_value());
+  if (seal) out.what = *seal;
+  return out;
+}
+
+exported_part read_part(object_reader& from) {
+  exported_part out;
+  from.number("part", out.number);
+  from.bytes("bytes", out.bytes);
+  out.more = from.has("more");
+  return out;
+}
+
+exported_session read_session(object_reader& from) {
+  exported_session out;
+  from.number("created_seq", out.seq);
+  if (from.has("last_seen_at_ms")) from.number("last_seen_at_ms", out.last_seen_at_ms);
+  if (from.has("sealed")) from.bytes("sealed", out.sealed);
+  from.keep("last_seen_at_ms", out.last_seen_at_ms >= 0);
+  return out;
+}
+
 /// Which seqs are missing is for people: import only asks whether any are.
 export_trailer read_trailer(ondemand::object& object, object_reader& from) {
   export_trailer out;
   from.number("users", out.users);
   from.number("breaker_sources", out.breaker_sources);
   from.number("events", out.events);
+  if (from.has("sessions")) from.number("sessions", out.sessions);
   from.number("last_seq", out.last_seq);
   ondemand::array gaps, tables;
   from.keep("missing",
@@ -320,7 +381,14 @@ std::optional<export_line> export_reader::read(std::string_view line, std::strin
     what = "table row";
     if (table == "users") out = read_user(from);
     if (table == "breaker_sources") out = read_source(from);
+    if (table == "sessions") out = read_session(from);
     from.keep("table", out.has_value());
+  } else if (from.has("snapshot")) {
+    what = "snapshot";
+    out = read_seal(from);
+  } else if (from.has("part")) {
+    what = "part of a snapshot";
+    out = read_part(from);
   } else if (from.has("end")) {
     what = "trailer";
     out = read_trailer(object, from);

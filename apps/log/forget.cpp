@@ -45,7 +45,11 @@ std::vector<core::event> decide(const core::replayed_state& state, const forget_
     body.tenant_generation = sessions.tenant(sessions.user(user).tenant).generation;
     for (const auto slot : state.sessions_of(user)) {
       const auto& s = sessions.at(slot);
-      if (s.status != core::session_status::live || sessions.outlived(s)) continue;
+      if (s.status != core::session_status::live) continue;
+      if (sessions.outlived(s)) {  // over, but its row still has all that is to be forgotten
+        body.session_seqs.push_back(s.seq);
+        continue;
+      }
       if (const auto found = core::sweep(sessions, slot, now_ms);
           found.what == core::swept::action::expire) {
         auto& what = events.emplace_back(about(order, subject, now_ms));
@@ -55,9 +59,9 @@ std::vector<core::event> decide(const core::replayed_state& state, const forget_
         continue;
       }
       body.session_seqs.push_back(s.seq);
+      ++body.count;
     }
   }
-  body.count = body.session_seqs.size();
   auto& what = events.emplace_back(about(order, subject, now_ms));
   what.actor = "portcullis forget";
   what.body = std::move(body);
@@ -93,7 +97,7 @@ int forget_in(const log_place_options& place, const forget_order& order, bool& f
   options.data_dir = place.data_dir;
   options.node_id = whom->node_id;
   options.chain = from.keys->chain();
-  options.keyring_check = core::sha256(core::as_bytes(from.keys->check_value()));
+  options.keyring_check = keyring_check(from);
   auto log = store::journal::open(options);
   if (!log) return complain(log.error(), place.data_dir);
   auto seq = (*log)->last_seq();

@@ -7,6 +7,7 @@
 #include "apps/commands.hpp"
 #include "apps/log/export_form.hpp"
 #include "apps/log/text_file.hpp"
+#include "apps/node/keys.hpp"
 #include "store/importer.hpp"
 
 namespace portcullis::apps {
@@ -32,6 +33,25 @@ std::string sentence(const store::log_trouble& what) {
   }
   return fmt::format("seq {} is damaged", what.seq);
 }
+
+/// Of what an importer refuses by a rule; empty: it is no such thing.
+std::string sentence(const core::error& why) {
+  using code = core::error_code;
+  if (why.code == code::STORE_INTEGRITY && why.rule == "twice") return "the user is there twice";
+  if (why.code != code::LOG_CORRUPT) return {};
+  if (why.rule == "signature") return "the snapshot was not signed by this node's key";
+  if (why.rule == "parts") return "the parts of the snapshot are not those that were sealed";
+  if (why.rule == "state" || why.rule == "snapshot")
+    return "the state that the snapshot holds is not the one that was sealed";
+  if (why.rule == "order") return "does not come in the order of sessions, or is there twice";
+  if (why.rule == "session") return "is about no session of the log";
+  if (why.rule == "sealed") return "\"sealed\" is not what belongs to this session";
+  if (why.rule == "last_seen_at_ms")
+    return "\"last_seen_at_ms\" is not between the session's creation and the log's end";
+  return {};
+}
+
+constexpr std::size_t part_bytes_max = 1'000'000'000;  // as large as a row of the store may be
 
 class import_run {
  public:
@@ -85,11 +105,6 @@ class import_run {
     if (header->version != export_version)
       return wrong(fmt::format("is an export of version {}; this program reads {}", header->version,
                                export_version));
-    if (header->first_seq > 1)
-      return wrong(
-          fmt::format("the export begins at seq {}; only a whole log, from seq 1, can be "
-                      "imported",
-                      header->first_seq));
     if (header->schema > store::current_schema())
       return wrong("was made by a newer version (SCHEMA_TOO_NEW)");
     if (header->keyring_check != keyring_check(keys_))
@@ -100,6 +115,8 @@ class import_run {
     options.keyring_check = header->keyring_check;
     options.keys = &*keys_.keys;
     options.cut = header->cut;
+    options.random = buffered_random;
+    first_seq_ = header->first_seq;
     auto begun = store::importer::begin(options);
     if (!begun && begun.error().rule == "not_empty")
       return complain(
@@ -113,29 +130,73 @@ class import_run {
 
   int refused(const core::error& why) {
     if (const auto& trouble = to_->trouble()) return wrong(sentence(*trouble));
-    if (why.code == core::error_code::STORE_INTEGRITY) return wrong("the user is there twice");
+    if (const auto text = sentence(why); !text.empty()) return wrong(text);
     return complain(why, given_.place.data_dir);
   }
 
   int take(const export_header&) { return wrong("is a second header"); }
-  int take(const core::user_row& row) {
+  template <class Row>
+  int add_table_row(const Row& row, std::uint64_t& count) {
     if (events_ > 0) return wrong("is a table row after the first event");
-    ++users_;
+    if (has_snapshot_) return wrong("is a table row after the snapshot");
+    ++count;
     const auto added = to_->add(row);
     return added ? -1 : refused(added.error());
   }
-  int take(const core::breaker_source_record& row) {
-    if (events_ > 0) return wrong("is a table row after the first event");
-    ++sources_;
-    const auto added = to_->add(row);
+  int take(const core::user_row& row) { return add_table_row(row, users_); }
+  int take(const core::breaker_source_record& row) { return add_table_row(row, sources_); }
+
+  int take(const exported_seal& row) {
+    if (has_snapshot_) return wrong("is a second snapshot");
+    if (events_ > 0) return wrong("is a snapshot after the first event");
+    if (row.what.of.seq + 1 != first_seq_)
+      return wrong(fmt::format("is a snapshot of seq {}; the export begins at seq {}",
+                               row.what.of.seq, first_seq_));
+    has_snapshot_ = true;
+    parts_ = row.parts;
+    const auto begun = to_->begin_snapshot(row.what, row.parts);
+    return begun ? -1 : refused(begun.error());
+  }
+  int take(const exported_part& row) {
+    if (part_ == parts_)
+      return wrong(has_snapshot_ ? "is a part that the snapshot does not have"
+                                 : "is a part of no snapshot");
+    if (row.number != part_ + 1)
+      return wrong(
+          fmt::format("is part {} of the snapshot, where part {} comes", row.number, part_ + 1));
+    if (row.bytes.empty()) return wrong("is an empty part");
+    piece_ += row.bytes;
+    if (piece_.size() > part_bytes_max) return wrong("is a part of more than 1 GB");
+    if (row.more) return -1;
+    ++part_;
+    const auto added = to_->add_part(piece_);
+    piece_.clear();
     return added ? -1 : refused(added.error());
+  }
+  /// What comes next is no part: all have to be there.
+  int end_snapshot() {
+    if (part_ < parts_)
+      return wrong(
+          fmt::format("part {} of the snapshot, which has {}, is missing", part_ + 1, parts_));
+    if (has_snapshot_ || first_seq_ <= 1) return -1;
+    return wrong(fmt::format("the export begins at seq {}, and has no snapshot of what was before",
+                             first_seq_));
   }
   int take(const exported_event& row) {
+    if (const int failed = end_snapshot(); failed >= 0) return failed;
+    if (sessions_ > 0) return wrong("is an event after the rows of sessions");
     ++events_;
     const auto added = to_->add(row.row());
     return added ? -1 : refused(added.error());
   }
+  int take(const exported_session& row) {
+    if (const int failed = end_snapshot(); failed >= 0) return failed;
+    ++sessions_;
+    const auto added = to_->add(store::untold_session{row.seq, row.last_seen_at_ms, row.sealed});
+    return added ? -1 : refused(added.error());
+  }
   int take(const export_trailer& row) {
+    if (const int failed = end_snapshot(); failed >= 0) return failed;
     if (!row.damaged.empty())
       return wrong(fmt::format("the export lacks rows of the table {}, which was damaged",
                                row.damaged.front()));
@@ -145,6 +206,9 @@ class import_run {
           fmt::format("the export had {} users, {} sources of breakers and {} events; "
                       "here are {}, {} and {}",
                       row.users, row.breaker_sources, row.events, users_, sources_, events_));
+    if (row.sessions != sessions_)
+      return wrong(
+          fmt::format("the export had {} rows of sessions; here are {}", row.sessions, sessions_));
     trailer_ = true;
     return -1;
   }
@@ -170,8 +234,10 @@ class import_run {
   std::unique_ptr<line_source> lines_;
   export_reader reader_;
   std::unique_ptr<store::importer> to_;
-  std::uint64_t users_ = 0, sources_ = 0, events_ = 0;
-  bool trailer_ = false;
+  std::string piece_;  // what came of the snapshot's next part
+  std::uint64_t users_ = 0, sources_ = 0, events_ = 0, sessions_ = 0;
+  std::uint64_t first_seq_ = 1, part_ = 0, parts_ = 0;
+  bool has_snapshot_ = false, trailer_ = false;
 };
 
 }  // namespace

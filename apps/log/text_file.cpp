@@ -8,7 +8,6 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
 #include <utility>
 
 #include "store/sync_folder.hpp"
@@ -48,7 +47,10 @@ std::unique_ptr<text_sink> text_sink::open(const std::string& path, bool gzip, s
     // What is no file, such as a pipe or /dev/null, is written to as it is.
     const bool special = stat(path.c_str(), &info) == 0 && !S_ISREG(info.st_mode);
     const auto fresh = special ? path : path + ".partial";
-    made->fd_ = ::open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    // Whatever else is there, of an export that was killed or of somebody else, is not written to.
+    if (!special) unlink(fresh.c_str());
+    const int flags = special ? O_WRONLY : O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW;
+    made->fd_ = ::open(fresh.c_str(), flags | O_CLOEXEC, 0600);
     if (made->fd_ < 0) {
       why = because(fresh);
       return nullptr;
@@ -111,8 +113,7 @@ bool text_sink::close() {
   if (fresh_.empty()) return true;
   if (fsync(fd_) != 0 || rename(fresh_.c_str(), path_.c_str()) != 0) return fail();
   fresh_.clear();
-  const auto folder = std::filesystem::path(path_).parent_path();
-  (void)store::sync_folder(folder.empty() ? "." : folder.string());  // some file systems cannot
+  (void)store::sync_folder(store::folder_of(path_));  // some file systems cannot
   return true;
 }
 

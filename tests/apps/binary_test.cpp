@@ -399,5 +399,19 @@ TEST_F(binary, the_bash_completion_completes) {
   EXPECT_EQ(complete("portcullis call --address x session.val", 4), "session.validate ");
 }
 
+/// `forget --keys-file K` acted on the server at 127.0.0.1.
+TEST_F(binary, an_option_that_would_be_ignored_is_wrong_usage) {
+  const std::string whom = " --tenant t --user u --reason r";
+  for (const auto* each :
+       {"forget --keys-file k", "forget --config c", "forget --data-dir d --address 127.0.0.1:1",
+        "forget --data-dir d --token-file t", "forget --data-dir d --timeout 1"})
+    EXPECT_EQ(run(each + whom).status, 64) << each;
+  for (const auto* each :
+       {"events export --data-dir d --keys-file k", "events export --data-dir d --config c"})
+    EXPECT_EQ(run(each).status, 64) << each;
+  EXPECT_EQ(run("forget --data-dir /nowhere --keys-file k" + whom).status, 1);
+  EXPECT_EQ(run("events export --data-dir /nowhere --shown --keys-file k").status, 1);
+}
+
 }  // namespace
 }  // namespace portcullis::apps

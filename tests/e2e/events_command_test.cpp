@@ -355,6 +355,31 @@ TEST_F(events_query, pages_through_the_whole_log_and_stops_at_the_limit) {
   EXPECT_EQ(rows({"--types", "session_created", "--after", cursor}).size(), 1'100U);
 }
 
+/// Each page had more events than the one before, and a query without a limit never ended.
+TEST(events_query_of_a_script, ends_where_the_log_ended_when_it_began) {
+  const auto page = [](int from, int to) {
+    json events = json::array();
+    for (int seq = from; seq <= to; ++seq)
+      events.push_back({{"seq", seq}, {"at_ms", 1}, {"type", "node_stopped"}});
+    return json{{"jsonrpc", "2.0"},
+                {"id", 1},
+                {"result", {{"events", events}, {"cursor", "e" + std::to_string(to)}}}}
+               .dump() +
+           "\n";
+  };
+  const auto info = json{{"jsonrpc", "2.0"}, {"id", 1}, {"result", {{"seq", 5}}}}.dump() + "\n";
+  scripted_server script({{{"events.query", page(1, 2)},
+                           {"server.info", info},
+                           {"\"after\":\"e2\"", page(3, 4)},
+                           {"\"after\":\"e4\"", page(5, 8)}}});
+  running query(events_words("query", script.port, {}), running::to::pipe);
+  std::vector<int> seqs;
+  for (auto line = query.line(); !line.empty(); line = query.line())
+    if (is_event(line)) seqs.push_back(json::parse(line)["seq"]);
+  EXPECT_EQ(query.end(), 0);
+  EXPECT_EQ(seqs, (std::vector{1, 2, 3, 4, 5}));
+}
+
 TEST_F(events_query, filters_by_everything_that_it_names) {
   const auto a = create(client, "ada");
   const auto b = create(client, "bob");

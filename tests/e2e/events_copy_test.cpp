@@ -430,5 +430,67 @@ TEST_F(events_copy, an_import_that_was_killed_leaves_no_store_and_can_be_repeate
   EXPECT_EQ(replayed(copy, end.seq), end.digest);
 }
 
+/// Import refused the folder from then on, so the copy stayed, and forgetting did not reach it.
+TEST(events_copy_of_a_server, what_a_killed_import_left_goes_when_a_server_starts_there) {
+  server node({.start = false});
+  std::filesystem::create_directories(node.data_dir());
+  for (const char* ending : {"", "-journal"})
+    std::ofstream(node.data_dir() + "/portcullis.db.import" + ending) << "users and events";
+  ASSERT_TRUE(node.start()) << node.log();
+  for (const char* ending : {"", "-journal"})
+    EXPECT_FALSE(std::filesystem::exists(node.data_dir() + "/portcullis.db.import" + ending));
+}
+
+TEST(events_copy_of_a_cut_log, has_the_state_of_its_source_serves_explains_and_exports_the_same) {
+  cut_node source;
+  source.make();
+  auto& node = source.node;
+  place end;
+  json find = {{"tenant_id", "stays"}, {"ip", "192.0.2.1"}};
+  json found;
+  {
+    auto client = node.connect();
+    live_a_little(client, "acme", 5);
+    found = client.result("session.find", find);
+    ASSERT_EQ(found["sessions"].size(), 1U);
+    end = digest_of(client);
+  }
+  node.kill_at_once();
+  const auto copy = node.folder().file("copy");
+  const auto keys = " --keys-file " + node.data_dir() + "/portcullis.keys";
+  const auto first = node.folder().file("first.ndjson"), again = node.folder().file("again.ndjson");
+  const auto out =
+      run(binary() + " events export --data-dir " + node.data_dir() + " --out " + first);
+  ASSERT_EQ(out.status, 0) << out.out;
+  const auto in = run(binary() + " events import --in " + first + " --data-dir " + copy + keys);
+  ASSERT_EQ(in.status, 0) << in.out;
+  EXPECT_EQ(last_line(in.out), replayed(node.data_dir(), end.seq));
+  EXPECT_EQ(replayed(copy, end.seq), end.digest);
+  const auto checked = run(binary() + " verify --data-dir " + copy + keys);
+  EXPECT_EQ(checked.status, 0) << checked.out;
+  ASSERT_EQ(run(binary() + " events export --data-dir " + copy + " --out " + again).status, 0);
+  EXPECT_TRUE(bytes_of(first) == bytes_of(again));
+
+  std::filesystem::copy(node.data_dir() + "/portcullis.keys", copy + "/portcullis.keys");
+  for (const auto* command : {" explain --all", " state --user stays/kept"}) {
+    const auto of_source = run(binary() + command + " --data-dir " + node.data_dir());
+    const auto of_copy = run(binary() + command + " --data-dir " + copy);
+    EXPECT_EQ(of_copy.status, 0) << of_copy.out;
+    EXPECT_EQ(of_copy.out, of_source.out);
+  }
+  server other({.set = {"store.event_retention_h=1", "session.idle_ttl_s=86400",
+                        "session.absolute_ttl_s=864000"},
+                .data_dir = copy});
+  auto client = other.connect();
+  EXPECT_EQ(client.result("session.find", find)["sessions"], found["sessions"])
+      << "address and user agent, too";
+  EXPECT_EQ(validate(client, source.kept_id)["data"]["n"], 1) << "created in an event that is gone";
+  create(client, "next");
+  const auto now = digest_of(client);
+  other.kill_at_once();
+  EXPECT_EQ(replayed(copy, now.seq), now.digest);
+  EXPECT_EQ(verify(copy).status, 0);
+}
+
 }  // namespace
 }  // namespace portcullis::e2e

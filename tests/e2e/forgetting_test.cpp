@@ -21,6 +21,19 @@ std::string folder_bytes(const std::string& data_dir) {
   return all;
 }
 
+/// The one value of a stopped node's file that the query gives.
+std::int64_t number(const std::string& data_dir, const std::string& sql) {
+  sqlite3* db = nullptr;
+  EXPECT_EQ(sqlite3_open((data_dir + "/portcullis.db").c_str(), &db), SQLITE_OK);
+  sqlite3_stmt* query = nullptr;
+  EXPECT_EQ(sqlite3_prepare_v2(db, sql.c_str(), -1, &query, nullptr), SQLITE_OK) << sql;
+  EXPECT_EQ(sqlite3_step(query), SQLITE_ROW);
+  const auto out = sqlite3_column_int64(query, 0);
+  sqlite3_finalize(query);
+  sqlite3_close(db);
+  return out;
+}
+
 TEST(forgetting, a_forgotten_user_is_revoked_unknown_and_gone_from_the_disk) {
   server node;
   auto client = node.connect();
@@ -147,6 +160,51 @@ TEST(forgetting, of_a_user_whose_tenant_was_revoked_before_brings_no_session_bac
   const auto end = digest_of(client);
   node.kill_at_once();
   EXPECT_EQ(replayed(node.data_dir(), end.seq), end.digest);
+}
+
+/// The rows that a tenant's revocation had ended kept tags of address and user agent, which the key
+/// file tests, for hours.
+TEST(forgetting, empties_the_rows_of_sessions_that_a_tenant_s_revocation_ended) {
+  server node;
+  place end;
+  {
+    auto client = node.connect();
+    for (const char* who : {"ada", "bob"}) create(client, who, {{"data", {{"a", 1}}}});
+    client.result("session.revoke_tenant", {{"tenant_id", "acme"}});
+    create(client, "ada");
+    auto params = user("ada");
+    params["reason"] = "asked for";
+    EXPECT_EQ(client.result("admin.forget", params)["forgotten"], true);
+    const auto told = events(client, {{"types", {"user_forgotten"}}});
+    ASSERT_EQ(told.size(), 1U);
+    EXPECT_EQ(told[0]["count"], 1) << "the tenant's revocation had counted the other";
+    EXPECT_EQ(client.result("session.stats")["live"], 0);
+    end = digest_of(client);
+  }
+  node.kill_at_once();
+  EXPECT_EQ(replayed(node.data_dir(), end.seq), end.digest);
+  EXPECT_EQ(verify(node.data_dir()).status, 0);
+  // And on the stopped node.
+  const auto left =
+      "SELECT count(*) FROM sessions WHERE find_ip<>0 OR find_user_agent<>0 OR ip IS NOT NULL OR "
+      "sealed IS NOT NULL OR data IS NOT NULL OR fields IS NOT NULL";
+  EXPECT_EQ(number(node.data_dir(), left), 1) << "bob's";
+  EXPECT_EQ(run(binary() + " forget --tenant acme --user bob --reason asked --data-dir " +
+                node.data_dir())
+                .status,
+            0);
+  EXPECT_EQ(number(node.data_dir(), left), 0);
+  EXPECT_EQ(verify(node.data_dir()).status, 0);
+  // An import does the same.
+  const auto copy = node.folder().file("copy");
+  const auto done = run(binary() + " events export --data-dir " + node.data_dir() + " | " +
+                        binary() + " events import --in - --data-dir " + copy + " --keys-file " +
+                        node.data_dir() + "/portcullis.keys");
+  EXPECT_EQ(done.status, 0) << done.out;
+  EXPECT_EQ(number(copy, left), 0);
+  ASSERT_TRUE(node.start());
+  auto client = node.connect();
+  EXPECT_EQ(client.result("session.stats")["live"], 0);
 }
 
 TEST(forgetting, of_a_name_that_nobody_has_is_no_error_and_leaves_no_event) {

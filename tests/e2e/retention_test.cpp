@@ -8,36 +8,6 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-/// A node whose log was cut at its first stop: `old` is a cursor from before.
-struct cut_node {
-  server node{{.set = {"store.event_retention_h=1", "store.touch_retention_h=1",
-                       "session.idle_ttl_s=86400", "session.absolute_ttl_s=864000"},
-               .own_clock = true}};
-  std::string old;
-  json kept_id;
-  place before;
-
-  void make() {
-    {
-      auto client = node.connect();
-      kept_id =
-          create(client, "kept", {{"tenant_id", "stays"}, {"data", {{"n", 1}}}})["session_id"];
-      old = client.result("events.query", {{"limit", 1}})["cursor"];
-      for (int round = 0; round < 4; ++round) live_a_little(client, "acme", round);
-      before = digest_of(client);
-    }
-    ASSERT_EQ(node.terminate(), 0);
-    boot_later(node, std::chrono::hours(3));
-    ASSERT_TRUE(node.start()) << node.log();
-    auto client = node.connect();
-    create(client, "later");
-    ASSERT_TRUE(eventually([&] {
-      create(client, "more");
-      return client.error("events.query", {{"after", old}}) == "EVENTS_CURSOR_EXPIRED";
-    }));
-  }
-};
-
 TEST(retention_of_events, old_events_are_cut_off_and_the_state_stays) {
   cut_node cut;
   cut.make();

@@ -1,6 +1,9 @@
-#include "journal_fixture.hpp"
+#include <sqlite3.h>
 
 #include "core/limits.hpp"
+#include "journal_fixture.hpp"
+#include "store/projection.hpp"
+#include "store/schema.hpp"
 
 namespace portcullis::store {
 namespace {
@@ -307,6 +310,56 @@ TEST_F(projection_test, only_the_routing_bytes_asked_for_are_loaded) {
   EXPECT_EQ(part.users.size(), 1U);
   EXPECT_EQ(part.lockouts.size(), 1U);
   EXPECT_EQ(load(routing_set().set(3)).lockouts.size(), 0U);
+}
+
+/// The table has no index by subject: with a million users the journal stood still for 80 ms.
+TEST(forgetting_a_user, reads_one_row_and_not_the_table) {
+  sqlite3* db = nullptr;
+  ASSERT_EQ(sqlite3_open(":memory:", &db), SQLITE_OK);
+  ASSERT_TRUE(migrate(db));
+  {
+    projection rows;
+    ASSERT_EQ(rows.prepare(db), SQLITE_OK);
+    for (std::uint64_t i = 1; i <= 5'000; ++i)
+      ASSERT_EQ(rows.add_user(event_maker::user(i)), SQLITE_OK);
+    event_maker make;
+    const auto forget = [&](std::uint64_t user) {
+      auto what = make.about(core::user_forgotten{});
+      what.subject = event_maker::subject(user);
+      int hundreds = 0;  // of the database's steps
+      sqlite3_progress_handler(
+          db, 100, [](void* to) { return ++*static_cast<int*>(to), 0; }, &hundreds);
+      EXPECT_EQ(rows.apply(what), SQLITE_OK);
+      sqlite3_progress_handler(db, 0, nullptr, nullptr);
+      return hundreds;
+    };
+    const auto left = [&] {
+      statement count;
+      EXPECT_EQ(count.prepare(db, "SELECT count(*) FROM users"), SQLITE_OK);
+      EXPECT_EQ(count.step(), SQLITE_ROW);
+      return count.integer(0);
+    };
+    EXPECT_LE(forget(4'900), 1);
+    EXPECT_LE(forget(5'000), 1);
+    EXPECT_EQ(left(), 4'998);
+    EXPECT_GT(forget(9'999), 10) << "who is not there is looked for everywhere";
+    // The last id is given again.
+    ASSERT_EQ(rows.add_user(event_maker::user(6'000)), SQLITE_OK);
+    EXPECT_LE(forget(6'000), 1);
+    EXPECT_EQ(left(), 4'998);
+    // Whoever reads the table tells a projection that did not write it.
+    projection other;
+    ASSERT_EQ(other.prepare(db), SQLITE_OK);
+    other.note_user(17, event_maker::subject(17));
+    other.note_user(1'000'000'000'000, event_maker::subject(18));
+    for (const std::uint64_t user : {17, 18, 19}) {
+      auto what = make.about(core::user_forgotten{});
+      what.subject = event_maker::subject(user);
+      EXPECT_EQ(other.apply(what), SQLITE_OK);
+    }
+    EXPECT_EQ(left(), 4'995) << "known or not, it is found";
+  }
+  sqlite3_close(db);
 }
 
 }  // namespace

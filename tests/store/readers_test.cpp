@@ -3,7 +3,9 @@
 #include <sqlite3.h>
 #include <sys/stat.h>
 
+#include <fstream>
 #include "../core/event/body_text.hpp"
+
 #include "journal_fixture.hpp"
 
 namespace portcullis::store {
@@ -218,6 +220,44 @@ TEST_F(readers_test, a_backup_overwrites_nothing_and_leaves_nothing_half_done) {
   const auto nowhere = backup::begin(*log, folder.path() + "/missing/copy.db");
   ASSERT_FALSE(nowhere);
   EXPECT_EQ(nowhere.error().rule, "unusable");
+}
+
+/// Half of a file stood under the backup's name, and another try was refused.
+TEST_F(readers_test,
+       a_backup_has_its_name_when_it_is_whole_and_what_a_killed_one_left_is_replaced) {
+  for (int i = 0; i < 200; ++i) commit_session();
+  const auto path = folder.path() + "/copy.db";
+  std::ofstream(path + ".partial") << "of a backup that was killed";
+  auto begun = backup::begin(*log, path);
+  ASSERT_TRUE(begun);
+  for (;;) {
+    EXPECT_FALSE(std::filesystem::exists(path));
+    const auto went = (*begun)->step();
+    ASSERT_TRUE(went);
+    if (*went == progress::done) break;
+  }
+  EXPECT_EQ(std::filesystem::file_size(path), (*begun)->bytes());
+  EXPECT_FALSE(std::filesystem::exists(path + ".partial"));
+  EXPECT_FALSE(backup::begin(*log, path));
+}
+
+TEST_F(readers_test, a_file_that_comes_while_a_backup_goes_on_is_left_as_it_is) {
+  for (int i = 0; i < 200; ++i) commit_session();
+  const auto path = folder.path() + "/copy.db";
+  {
+    auto begun = backup::begin(*log, path);
+    ASSERT_TRUE(begun);
+    std::ofstream(path) << "another's";
+    for (;;) {
+      const auto went = (*begun)->step();
+      if (went && *went == progress::more) continue;
+      ASSERT_FALSE(went);
+      EXPECT_EQ(went.error().rule, "exists");
+      break;
+    }
+  }
+  EXPECT_EQ(std::filesystem::file_size(path), 9U);
+  EXPECT_FALSE(std::filesystem::exists(path + ".partial"));
 }
 
 }  // namespace

@@ -1,0 +1,572 @@
+// A log that retention has cut, as lines and as a store again: the same state, the same bytes; and
+// each way in which the lines of its snapshot can be wrong is told, and leaves nothing behind.
+#include "apps/log/export.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "../core/session/world.hpp"
+#include "../store/journal_fixture.hpp"
+#include "apps/log/import.hpp"
+#include "apps/log/verify.hpp"
+#include "store/retention.hpp"
+
+namespace portcullis::apps {
+namespace {
+
+using core::millis;
+using nlohmann::json;
+using testing::HasSubstr;
+
+constexpr millis hour_ms = 3'600'000;
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> out;
+  std::istringstream all(text);
+  for (std::string line; std::getline(all, line);) out.push_back(line);
+  return out;
+}
+
+struct said {
+  int status = -1;
+  std::string text;  // on standard error and output
+};
+
+class a_cut_log : public testing::Test {
+ protected:
+  a_cut_log() : source(folder.path() + "/source"), copy(folder.path() + "/copy") {
+    place.data_dir = source;
+    place.keys_file = folder.path() + "/keys";
+    std::ofstream(place.keys_file) << core::serialize(w.ring);
+    chmod(place.keys_file.c_str(), 0600);
+    open();
+  }
+
+  void open() {
+    store::journal_options options;
+    options.data_dir = source;
+    options.node_id = "node-1";
+    options.chain = w.keys.chain();
+    options.keyring_check = core::sha256(core::as_bytes(w.keys.check_value()));
+    auto opened = store::journal::open(options);
+    ASSERT_TRUE(opened);
+    log = std::move(*opened);
+  }
+  void commit() {
+    const std::vector<core::event> events(w.log.begin() + static_cast<std::ptrdiff_t>(taken),
+                                          w.log.end());
+    const std::vector<core::user_row> users(
+        w.rows.begin() + static_cast<std::ptrdiff_t>(users_taken), w.rows.end());
+    taken = w.log.size();
+    users_taken = w.rows.size();
+    ASSERT_TRUE(log->append(events, users));
+    ASSERT_TRUE(log->commit());
+  }
+  void sign() {
+    core::event what;
+    what.decided_at_ms = w.now_ms;
+    what.body = core::make_checkpoint({log->last_seq(), log->last_at_ms(), log->last_mac()},
+                                      w.keys.checkpoints());
+    w.apply(std::move(what));
+    commit();
+  }
+  core::event of_nobody(core::event_body body) {
+    core::event what;
+    what.decided_at_ms = w.now_ms;
+    what.body = std::move(body);
+    return what;
+  }
+  core::event failure(const core::session_handle& handle) {
+    auto what = core::about(w.state, w.state.find(handle), w.now_ms);
+    core::validation_failed failed;
+    failed.reason = core::invalid_reason::ip_mismatch;
+    failed.attempt = 3;
+    failed.user_attempt = 4;
+    failed.counted_for_source = true;
+    failed.source = core::short_hash{3};
+    failed.window_ends_at_ms = failed.user_window_ends_at_ms = w.now_ms + 100 * hour_ms;
+    what.body = failed;
+    return what;
+  }
+
+  /// A little of everything that a snapshot holds, and a checkpoint.
+  void live(int round) {
+    for (int i = 0; i < 24; ++i) {
+      w.now_ms += 1'000;
+      auto command = w.creation("user" + std::to_string(i % 7), i % 4 == 0 ? "acme" : "other");
+      const auto data = "{\"n\":" + std::to_string(i) + "}";
+      command.data = data;
+      const auto s = w.create(command);
+      last = s;
+      if (i % 3 == 0) last.id = w.rotate(s.id, i % 2 == 0);
+      if (i % 5 == 0) w.revoke(s.handle);
+      if (i % 6 == 0) w.apply(failure(s.handle));
+      w.now_ms += 90'000;
+      if (i % 5 != 0) (void)w.use(last.id);
+    }
+    core::breaker_opened opened;
+    opened.service = "mail" + std::to_string(9 - round);
+    opened.breaker = "default";
+    opened.epoch = 2;
+    w.apply(of_nobody(opened));
+    core::breaker_override_set set;
+    set.service = opened.service;
+    set.breaker = "other";
+    set.epoch = 2;
+    set.mode = core::override_mode::forced_open;
+    set.reason = "drill";
+    auto forced = of_nobody(set);
+    forced.actor = "ops";
+    w.apply(std::move(forced));
+    if (round % 2 == 1) w.apply(w.tenant_revocation("acme"));
+    commit();
+    sign();
+  }
+  void cut() {
+    store::log_cutter work(*log, w.keys.checkpoints(), w.now_ms);
+    for (;;) {
+      const auto went = work.step();
+      ASSERT_TRUE(went);
+      if (*went == store::progress::done) return;
+    }
+  }
+  void drop_activity() {
+    store::touch_dropper work(*log, w.now_ms);
+    for (;;) {
+      const auto went = work.step();
+      ASSERT_TRUE(went);
+      if (*went == store::progress::done) return;
+    }
+  }
+  void close() {
+    ASSERT_TRUE(log->close());
+    log.reset();
+  }
+
+  template <class Run>
+  static said run(Run&& what) {
+    testing::internal::CaptureStderr();
+    testing::internal::CaptureStdout();
+    said out;
+    out.status = what();
+    std::fflush(stdout);
+    out.text = testing::internal::GetCapturedStderr() + testing::internal::GetCapturedStdout();
+    return out;
+  }
+  std::string exported(const std::string& of, std::uint64_t after = 0,
+                       std::optional<std::uint64_t> until = {}) {
+    export_options given;
+    given.place = place;
+    given.place.data_dir = of;
+    given.out = folder.path() + "/out";
+    given.after = after;
+    given.until.seq = until;
+    const auto done = run([&] { return export_log(given); });
+    EXPECT_EQ(done.status, 0) << done.text;
+    EXPECT_EQ(done.text, "");
+    return read_file(given.out);
+  }
+  said imported(const std::string& text) {
+    import_log_options given;
+    given.place = place;
+    given.place.data_dir = copy;
+    given.in = folder.path() + "/in";
+    std::ofstream(given.in, std::ios::binary) << text;
+    return run([&] { return import_log(given); });
+  }
+  core::digest verified(const std::string& data_dir) {
+    log_source from;
+    auto at = place;
+    at.data_dir = data_dir;
+    EXPECT_EQ(open_log(at, true, from), -1);
+    const auto report = verify_log(from, {});
+    for (const auto& each : report.findings) ADD_FAILURE() << each.seq << " " << each.what;
+    return report.digest;
+  }
+  static std::string column(const std::string& data_dir, const std::string& sql) {
+    sqlite3* db = nullptr;
+    EXPECT_EQ(sqlite3_open((data_dir + "/portcullis.db").c_str(), &db), SQLITE_OK);
+    std::string out;
+    const int rc = sqlite3_exec(
+        db, sql.c_str(),
+        [](void* to, int count, char** values, char**) {
+          for (int i = 0; i < count; ++i)
+            *static_cast<std::string*>(to) += std::string(values[i] ? values[i] : "-") + "|";
+          *static_cast<std::string*>(to) += "\n";
+          return 0;
+        },
+        &out, nullptr);
+    EXPECT_EQ(rc, SQLITE_OK) << sqlite3_errmsg(db);
+    sqlite3_close(db);
+    return out;
+  }
+  template <std::size_t N>
+  static std::string column_hex(const core::byte_array<N>& bytes) {
+    auto out = core::to_hex(bytes);
+    for (auto& each : out) each = static_cast<char>(std::toupper(static_cast<unsigned char>(each)));
+    return out;
+  }
+  void expect_same_store() {
+    const auto first = exported(source);
+    const auto done = imported(first);
+    ASSERT_EQ(done.status, 0) << done.text;
+    EXPECT_EQ(verified(copy), verified(source));
+    EXPECT_TRUE(exported(copy) == first) << "exported again it is the same";
+    for (const char* sql :
+         {"SELECT seq,hex(subject),tenant_id,hex(handle),hex(id),ring_key,created_at_ms,"
+          "last_seen_at_ms,absolute_expires_at_ms,idle_ttl_s,version,state,tenant_generation,"
+          "find_ip,find_user_agent,hex(ip),hex(sealed),hex(data),hex(predecessor),"
+          "predecessor_ring_key,hex(nonce),grace_ends_at_ms,rotation_ring_key,"
+          "iif(predecessor IS NULL,0,successor_used) "
+          "FROM sessions ORDER BY seq",
+          "SELECT session_seq,hex(id),grace_ends_at_ms FROM retired_ids ORDER BY "
+          "session_seq,place",
+          "SELECT hex(subject),hex(source),failed_attempts,window_ends_at_ms,locked_until_ms FROM "
+          "lockouts ORDER BY 1,2",
+          "SELECT * FROM tenants", "SELECT * FROM breakers ORDER BY id",
+          "SELECT seq,hex(body) FROM snapshot ORDER BY id"})
+      EXPECT_EQ(column(copy, sql), column(source, sql)) << sql;
+  }
+
+  /// The import is refused with a sentence that has `why`, and leaves no folder.
+  void expect_refused(const std::vector<std::string>& lines, const std::string& why) {
+    std::string all;
+    for (const auto& each : lines) all += each + "\n";
+    const auto tried = imported(all);
+    EXPECT_EQ(tried.status, 1) << why;
+    EXPECT_THAT(tried.text, HasSubstr(why));
+    EXPECT_FALSE(std::filesystem::exists(copy)) << why;
+  }
+  static std::size_t first_with(const std::vector<std::string>& lines, const std::string& begin) {
+    for (std::size_t i = 0; i < lines.size(); ++i)
+      if (lines[i].starts_with(begin)) return i;
+    ADD_FAILURE() << begin;
+    return 0;
+  }
+
+  store::temporary_folder folder;
+  std::string source, copy;
+  log_place_options place;
+  core::world w;
+  core::world::made last;
+  std::unique_ptr<store::journal> log;
+  std::size_t taken = 0, users_taken = 0;
+};
+
+TEST_F(a_cut_log, becomes_the_same_store_again) {
+  live(0);
+  live(1);
+  cut();
+  live(2);
+  live(3);
+  close();
+  expect_same_store();
+}
+
+TEST_F(a_cut_log, that_was_cut_to_its_very_end_has_a_snapshot_and_lacks_nothing) {
+  live(0);
+  cut();
+  const auto end = log->last_seq();
+  close();
+  const auto all = lines_of(exported(source));
+  const auto trailer = json::parse(all.back());
+  EXPECT_EQ(trailer["events"], 0);
+  EXPECT_EQ(trailer["missing"], json::array());
+  EXPECT_EQ(trailer["last_seq"], end);
+  EXPECT_EQ(json::parse(all.front())["first_seq"], end + 1);
+  expect_same_store();
+}
+
+TEST_F(a_cut_log, the_store_that_is_made_of_it_goes_on) {
+  live(0);
+  cut();
+  live(1);
+  close();
+  ASSERT_EQ(imported(exported(source)).status, 0);
+  std::filesystem::rename(source, folder.path() + "/old");
+  std::filesystem::rename(copy, source);
+  open();
+  EXPECT_EQ(log->last_seq(), w.seq);
+  (void)w.use(last.id);
+  (void)w.rotate(last.id);
+  live(2);
+  cut();
+  live(3);
+  close();
+  verified(source);
+  std::filesystem::remove_all(copy);
+  expect_same_store();
+}
+
+TEST_F(a_cut_log, a_snapshot_of_more_than_one_part_and_line_comes_whole) {
+  for (int i = 0; i < 3'000; ++i) {
+    auto command = w.creation("u" + std::to_string(i % 50));
+    const std::string data(1'000, 'x');
+    command.data = data;
+    (void)w.create(command);
+  }
+  core::config_reloaded reloaded;
+  reloaded.policy = "{\"x\":\"" + std::string(2'500'000, 'y') + "\"}";
+  w.apply(of_nobody(reloaded));
+  commit();
+  sign();
+  cut();
+  close();
+  const auto all = lines_of(exported(source));
+  const auto seal = json::parse(all[first_with(all, "{\"snapshot\"")]);
+  EXPECT_GT(seal["parts"], 5);
+  EXPECT_THAT(all[first_with(all, "{\"part\":1")], HasSubstr("\"more\":true"))
+      << "the policy does not fit on a line";
+  expect_same_store();
+}
+
+TEST_F(a_cut_log, until_a_moment_after_the_cut_it_is_the_store_of_then) {
+  live(0);
+  cut();
+  const auto then = log->last_seq();
+  w.revoke(last.handle);  // it lived then; what lists showed of it is gone
+  live(1);
+  close();
+  const auto done = imported(exported(source, 0, then));
+  ASSERT_EQ(done.status, 0) << done.text;
+  verified(copy);
+  EXPECT_EQ(column(copy, "SELECT count(*) FROM events"), "0|\n");
+  export_options early;
+  early.place = place;
+  early.until.seq = then - 1;
+  const auto refused = run([&] { return export_log(early); });
+  EXPECT_EQ(refused.status, 1);
+  EXPECT_THAT(refused.text, HasSubstr("what came before was cut off"));
+}
+
+TEST_F(a_cut_log, from_the_middle_on_it_has_no_snapshot) {
+  live(0);
+  cut();
+  const auto begin = log->last_seq();
+  live(1);
+  close();
+  EXPECT_THAT(exported(source, begin), HasSubstr("{\"snapshot\""));
+  const auto middle = exported(source, begin + 1);
+  EXPECT_THAT(middle, testing::Not(HasSubstr("{\"snapshot\"")));
+  EXPECT_THAT(middle, testing::Not(HasSubstr("\"table\":\"sessions\"")));
+  expect_refused(lines_of(middle), "and has no snapshot");
+}
+
+/// The copy had the session's creation for its last use, and it was idle at the first one.
+TEST_F(a_cut_log, activity_that_the_log_does_not_tell_any_more_is_kept) {
+  live(0);
+  w.now_ms += hour_ms / 6;
+  (void)w.use(last.id);
+  commit();
+  const auto sql = "SELECT last_seen_at_ms FROM sessions WHERE hex(handle)='" +
+                   column_hex(last.handle.bytes) + "'";
+  const auto seen_at = std::to_string(w.now_ms) + "|\n";
+  drop_activity();
+  w.now_ms += hour_ms;
+  live(1);
+  close();
+  ASSERT_EQ(column(source, sql), seen_at);
+  expect_same_store();
+  EXPECT_EQ(column(copy, sql), seen_at);
+}
+
+TEST_F(a_cut_log, activity_whose_record_was_emptied_and_then_cut_off_is_kept) {
+  live(0);
+  drop_activity();
+  w.now_ms += hour_ms;
+  cut();
+  close();
+  const auto sql = "SELECT seq,last_seen_at_ms-created_at_ms FROM sessions WHERE state=0";
+  const auto seen = column(source, sql);
+  EXPECT_THAT(seen, HasSubstr("|90000|"));
+  ASSERT_EQ(imported(exported(source)).status, 0);
+  EXPECT_EQ(column(copy, sql), seen);
+}
+
+/// It had all users' wrapped keys, and the mode that it was found with.
+TEST_F(a_cut_log, an_export_trusts_no_file_that_is_there_before_it) {
+  live(0);
+  close();
+  const auto out = folder.path() + "/out", elsewhere = folder.path() + "/elsewhere";
+  std::ofstream(out + ".partial") << "what an export left that was killed";
+  chmod((out + ".partial").c_str(), 0644);
+  const int held = ::open((out + ".partial").c_str(), O_RDONLY | O_CLOEXEC);
+  const auto text = exported(source);
+  struct stat info {};
+  ASSERT_EQ(stat(out.c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0600U);
+  ASSERT_EQ(fstat(held, &info), 0);
+  EXPECT_EQ(info.st_size, 35) << "who held it open reads nothing";
+  ::close(held);
+  std::ofstream(elsewhere) << "as it was";
+  ASSERT_EQ(symlink(elsewhere.c_str(), (out + ".partial").c_str()), 0);
+  EXPECT_EQ(exported(source), text);
+  EXPECT_EQ(read_file(elsewhere), "as it was");
+}
+
+/// The lines of an export of a log that was cut, one by one in hand.
+class damaged_lines : public a_cut_log {
+ protected:
+  void SetUp() override {
+    live(0);
+    drop_activity();
+    cut();
+    live(1);
+    close();
+    all = lines_of(exported(source));
+    seal = first_with(all, "{\"snapshot\"");
+    event = first_with(all, "{\"seq\"");
+    row = first_with(all, "{\"table\":\"sessions\"");
+    ASSERT_EQ(event, seal + 3) << "a seal and two parts";
+    ASSERT_EQ(imported(exported(source)).status, 0);
+    std::filesystem::remove_all(copy);
+  }
+  [[nodiscard]] std::vector<std::string> without(std::size_t from, std::size_t count = 1) const {
+    auto out = all;
+    out.erase(out.begin() + static_cast<std::ptrdiff_t>(from),
+              out.begin() + static_cast<std::ptrdiff_t>(from + count));
+    return out;
+  }
+  [[nodiscard]] std::vector<std::string> with(std::size_t before, const std::string& line) const {
+    auto out = all;
+    out.insert(out.begin() + static_cast<std::ptrdiff_t>(before), line);
+    return out;
+  }
+  [[nodiscard]] std::vector<std::string> swapped(std::size_t a, std::size_t b) const {
+    auto out = all;
+    std::swap(out[a], out[b]);
+    return out;
+  }
+  [[nodiscard]] std::vector<std::string> changed(std::size_t line, const char* member,
+                                                 const json& to) const {
+    auto out = all;
+    auto what = nlohmann::ordered_json::parse(out[line]);
+    what[member] = to;
+    out[line] = what.dump();
+    return out;
+  }
+  /// A bit of the bytes of `member`.
+  [[nodiscard]] std::vector<std::string> flipped(std::size_t line, const char* member,
+                                                 std::size_t at) const {
+    auto bytes = *core::from_base64url(json::parse(all[line])[member].get<std::string>());
+    bytes.at(at) = static_cast<char>(bytes.at(at) ^ 1);
+    return changed(line, member, core::to_base64url(core::as_bytes(bytes)));
+  }
+  [[nodiscard]] core::snapshot_seal sealed() const {
+    return *core::parse_snapshot_seal(
+        *core::from_base64url(json::parse(all[seal])["snapshot"].get<std::string>()));
+  }
+  [[nodiscard]] std::string line_of(const core::snapshot_seal& what) const {
+    return core::to_base64url(core::as_bytes(core::to_bytes(what)));
+  }
+
+  std::vector<std::string> all;
+  std::size_t seal = 0, event = 0, row = 0;  // the first of each
+};
+
+TEST_F(damaged_lines, what_is_missing_is_named) {
+  expect_refused(without(seal), "is a part of no snapshot");
+  expect_refused(without(seal, 3), "and has no snapshot of what was before");
+  expect_refused(without(seal + 1), "is part 2 of the snapshot, where part 1 comes");
+  expect_refused(without(seal + 2), "part 2 of the snapshot, which has 2, is missing");
+  expect_refused(without(seal + 1, 2), "part 1 of the snapshot, which has 2, is missing");
+  expect_refused(without(row), "rows of sessions; here are");
+  auto cut = all;
+  cut.resize(seal + 2);
+  expect_refused(cut, "ends before its trailer");
+}
+
+TEST_F(damaged_lines, what_is_in_another_place_is_named) {
+  expect_refused(swapped(seal, seal + 1), "is a part of no snapshot");
+  expect_refused(swapped(seal + 1, seal + 2), "is part 2 of the snapshot, where part 1 comes");
+  expect_refused(swapped(seal + 2, event), "part 2 of the snapshot, which has 2, is missing");
+  expect_refused(swapped(seal - 1, seal + 2), "is a part of no snapshot");
+  expect_refused(swapped(seal - 1, seal), "is a table row after the snapshot");
+  expect_refused(swapped(row, row - 1), "is an event after the rows of sessions");
+  expect_refused(swapped(row, row + 1), "does not come in the order of sessions");
+}
+
+TEST_F(damaged_lines, what_is_there_twice_is_named) {
+  expect_refused(with(seal + 1, all[seal]), "is a second snapshot");
+  expect_refused(with(event, all[seal]), "is a second snapshot");
+  expect_refused(with(event + 1, all[seal]), "is a second snapshot");
+  expect_refused(with(seal + 1, all[seal + 1]), "is part 1 of the snapshot, where part 2 comes");
+  expect_refused(with(event, all[seal + 2]), "is a part that the snapshot does not have");
+  expect_refused(with(event + 1, all[seal + 2]), "is a part that the snapshot does not have");
+  expect_refused(with(row, all[row]), "is there twice");
+  expect_refused(with(2, all[1]), "the user is there twice");
+}
+
+TEST_F(damaged_lines, what_was_changed_is_named) {
+  expect_refused(flipped(seal, "snapshot", 0), "is no snapshot: \"snapshot\"");
+  expect_refused(flipped(seal, "snapshot", 22), "is a snapshot of seq");
+  const auto size =
+      core::from_base64url(json::parse(all[seal])["snapshot"].get<std::string>())->size();
+  for (std::size_t at = 22 + 8; at < size; at += 16)
+    expect_refused(flipped(seal, "snapshot", at), "was not signed by this node's key");
+  expect_refused(changed(seal, "snapshot", "QUJD"), "is no snapshot: \"snapshot\"");
+  expect_refused(changed(seal, "parts", -1), "is no snapshot: \"parts\"");
+  expect_refused(changed(seal, "parts", 0), "the parts of the snapshot are not those");
+  expect_refused(changed(seal, "parts", 1), "the parts of the snapshot are not those");
+  expect_refused(changed(seal, "parts", 3), "part 3 of the snapshot, which has 3, is missing");
+  for (const auto part : {seal + 1, seal + 2}) {
+    expect_refused(flipped(part, "bytes", 40), "the parts of the snapshot are not those");
+    expect_refused(changed(part, "bytes", "?"), "is no part of a snapshot: \"bytes\"");
+    expect_refused(changed(part, "bytes", ""), "is an empty part");
+    expect_refused(changed(part, "more", true), "of the snapshot");
+  }
+  expect_refused(changed(0, "first_seq", 7), "; the export begins at seq 7");
+  expect_refused(flipped(row, "sealed", 20), "\"sealed\" is not what belongs to this session");
+  expect_refused(changed(row, "created_seq", 2), "is about no session of the log");
+  expect_refused(changed(row, "last_seen_at_ms", 1), "is not between");
+  expect_refused(changed(row, "last_seen_at_ms", w.now_ms + 1), "is not between");
+  expect_refused(changed(row, "last_seen_at_ms", -1), "\"last_seen_at_ms\" is missing or");
+}
+
+/// Signed by the right key, and wrong all the same.
+TEST_F(damaged_lines, what_does_not_hold_what_was_sealed_is_named) {
+  const auto& by = w.keys.checkpoints();
+  const auto right = sealed();
+  auto state = right.state;
+  state[0] ^= 1;
+  expect_refused(
+      changed(seal, "snapshot", line_of(core::seal_snapshot(right.of, right.parts, state, by))),
+      "the state that the snapshot holds is not the one that was sealed");
+  const auto garbage = core::sha256(core::as_bytes("ABC"));
+  all = without(seal + 2);
+  all = changed(seal + 1, "bytes", "QUJD");
+  all = changed(seal, "parts", 1);
+  expect_refused(
+      changed(seal, "snapshot", line_of(core::seal_snapshot(right.of, garbage, right.state, by))),
+      "the state that the snapshot holds is not the one that was sealed");
+  core::keyring other = core::generate_keyring(core::counted_random(9), 1);
+  expect_refused(changed(seal, "snapshot",
+                         line_of(core::seal_snapshot(right.of, garbage, right.state,
+                                                     core::key_material(other).checkpoints()))),
+                 "was not signed by this node's key");
+}
+
+TEST_F(damaged_lines, a_part_that_is_lost_in_the_source_is_told_and_no_import_takes_it) {
+  column(source, "DELETE FROM snapshot WHERE id=(SELECT max(id) FROM snapshot)");
+  export_options given;
+  given.place = place;
+  given.out = folder.path() + "/out";
+  const auto done = run([&] { return export_log(given); });
+  EXPECT_EQ(done.status, 1);
+  EXPECT_THAT(done.text, HasSubstr("the table snapshot: its parts are not those"));
+  expect_refused(lines_of(read_file(given.out)), "the parts of the snapshot are not those");
+}
+
+}  // namespace
+}  // namespace portcullis::apps
