@@ -105,17 +105,17 @@ void counted(reasoning& r, const judged_event& e, const validation_failed& body)
 /// Whether this source of the user was locked out then. A lock is heard of a little after it began.
 bool was_locked(const judged_event& e, const std::optional<short_hash>& source, millis at_ms) {
   const auto& spans = e.in.recent.locks(*e.what.subject);
-  if (std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
-        const bool his = !span.source || !source || *span.source == *source;
-        return his && at_ms >= span.from_ms - apart_ms && at_ms < span.until_ms;
-      }))
-    return true;
-  // One that began before the log does.
-  const auto* user = e.lockouts.find(*e.what.subject);
-  if (user == nullptr || !spans.empty()) return false;
-  if (at_ms < user->whole.locked_until_ms) return true;
-  const auto own = source ? user->sources.find(*source) : user->sources.end();
-  return own != user->sources.end() && at_ms < own->second.locked_until_ms;
+  return std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
+    const bool his = !span.source || !source || *span.source == *source;
+    return his && at_ms >= span.from_ms - apart_ms && at_ms < span.until_ms;
+  });
+}
+
+void expect_locked(reasoning& r, const judged_event& e, const std::optional<short_hash>& source,
+                   millis at_ms, std::string_view which) {
+  if (was_locked(e, source, at_ms)) return;
+  if (!e.in.recent.knows_since(at_ms - apart_ms)) return r.leave_open(before_the_log);
+  r.disagree("locked_out", fmt::format("no lock at the {}", which));
 }
 
 /// Whether a session of the user was answered so.
@@ -153,9 +153,8 @@ void coalesced(reasoning& r, const judged_event& e, const validation_failed& bod
   switch (body.reason) {
     case invalid_reason::locked_out:
       r.rule("While a user, or this source of the user, is locked out, nothing is compared.");
-      if (!was_locked(e, body.source, first_ms)) r.disagree("locked_out", "no lock at the first");
-      if (!was_locked(e, body.source, last_ms)) r.disagree("locked_out", "no lock at the last");
-      return;
+      expect_locked(r, e, body.source, first_ms, "first");
+      return expect_locked(r, e, body.source, last_ms, "last");
     case invalid_reason::ip_mismatch:
     case invalid_reason::fingerprint_mismatch:
       r.rule("The same failing context of a session counts once in repeat_collapse_s.");

@@ -4,6 +4,23 @@
 
 namespace portcullis::core {
 
+void log_recent::begin(const replayed_state& state) {
+  begins_at_ms_ = lost_activity_at_ms_ = state.at_ms();
+  for (const auto& [subject, user] : state.lockouts().users()) {
+    auto& spans = locks_[subject];
+    if (user.whole.locked_until_ms > 0)
+      spans.push_back({std::nullopt, 0, user.whole.locked_until_ms, state.seq()});
+    for (const auto& [source, counter] : user.sources)
+      if (counter.locked_until_ms > 0)
+        spans.push_back({source, 0, counter.locked_until_ms, state.seq()});
+    if (spans.empty()) locks_.erase(subject);
+  }
+  const auto& sessions = state.sessions();
+  for (tenant_slot slot = 0; slot < sessions.tenant_count(); ++slot)
+    if (const auto& tenant = sessions.tenant(slot); tenant.generation > 0)
+      revocations_[tenant.name] = {state.seq(), state.at_ms()};  // at the latest
+}
+
 void log_recent::note(const event& what, const replayed_state& before) {
   if (what.subject) note_lockout(what, before);
   if (const auto* touched = std::get_if<session_touched>(&what.body);

@@ -34,6 +34,10 @@ class log_recent {
     id_hash before;
   };
 
+  /// Where the log begins with a state, its older part cut off: before the first event. The locks
+  /// that the state has began some time before; what is over is not known any more, nor is activity
+  /// that was dropped before the cut.
+  void begin(const replayed_state& state);
   /// Each event of the log, in order, before it is applied to `before`.
   void note(const event& what, const replayed_state& before);
 
@@ -46,6 +50,8 @@ class log_recent {
   /// more than kept_ms ago.
   [[nodiscard]] std::uint64_t changes(const std::string& tenant, millis since_ms) const;
   [[nodiscard]] const std::optional<rekeying>& last_rekeying() const noexcept { return rekeying_; }
+  /// Whether the log has all that happened from then on.
+  [[nodiscard]] bool knows_since(millis at_ms) const noexcept { return at_ms >= begins_at_ms_; }
   /// When sessions were last used that the log does not name any more: such records are dropped
   /// when they are old. 0: it has all.
   [[nodiscard]] millis lost_activity_at_ms() const noexcept { return lost_activity_at_ms_; }
@@ -67,6 +73,7 @@ class log_recent {
   std::map<std::string, revocation> revocations_;
   std::deque<change> changes_;
   std::optional<rekeying> rekeying_;
+  millis begins_at_ms_ = 0;
   millis swept_at_ms_ = 0;
   millis lost_activity_at_ms_ = 0;
 };

@@ -75,7 +75,10 @@ class lived : public world {
 
   void clear(std::string_view name) {
     const auto whose = user(name);
-    auto what = of_user(state.user(whose).subject);
+    const auto subject = state.user(whose).subject;
+    const auto was = status_of(locks, &subject, policies.lockout, now_ms);
+    if (!was.locked && was.failed_attempts == 0) return;
+    auto what = of_user(subject);
     what.body = lockout_cleared{"test"};
     locks.apply(what);
     apply(std::move(what));
@@ -109,28 +112,33 @@ class lived : public world {
     tried out;
     what_if_options options;
     options.range = range;
-    options.who = [this](const subject_id& subject) -> identity_ptr {
-      for (const auto& row : rows)
-        if (row.subject == subject && !gone.contains(subject)) return open_user(row, keys);
-      return nullptr;
-    };
+    options.who = [this](const subject_id& subject) { return who(subject); };
     options.each_lockout = [&](const other_lockout& each) {
       out.locks.push_back({names.at(each.subject), each.source, each.from_ms, each.until_ms});
     };
     what_if run(std::move(options));
     run.change_policies(policies, other);
     replayed_state base;
-    for (std::size_t i = 0; i < cut; ++i) base.apply(from_disk(log[i]));
+    for (std::size_t i = 0; i < cut; ++i) base.apply(kept(log[i], forgetful));
     if (cut > 0) run.begin(std::move(base));
-    for (std::size_t i = cut; i < log.size(); ++i) {
-      auto each = from_disk(log[i]);
-      if (auto* touched = std::get_if<session_touched>(&each.body); touched && forgetful) {
-        touched->touches.clear();
-        touched->dropped.emplace();
-      }
-      run.apply(each);
-    }
+    for (std::size_t i = cut; i < log.size(); ++i) run.apply(kept(log[i], forgetful));
     out.report = run.finish();
+    return out;
+  }
+
+  /// Null: nobody's, or forgotten by now.
+  [[nodiscard]] identity_ptr who(const subject_id& subject) const {
+    for (const auto& row : rows)
+      if (row.subject == subject && !gone.contains(subject)) return open_user(row, keys);
+    return nullptr;
+  }
+  /// An event as it comes back from the disk. `forgetful`: of activity nothing is left.
+  [[nodiscard]] static event kept(const event& what, bool forgetful) {
+    auto out = from_disk(what);
+    if (auto* touched = std::get_if<session_touched>(&out.body); touched && forgetful) {
+      touched->touches.clear();
+      touched->dropped.emplace();
+    }
     return out;
   }
 
@@ -216,7 +224,10 @@ class lived : public world {
   }
   void begin_lock(const judgement& judged, const attempt& what, const attempt_judged& counted) {
     auto begun = of_user(what.subject);
-    lockout_started body{counted.locks_until_ms, counted.number, {}};
+    const bool whole_user =
+        !counted.locks_source_only && policies.lockout.scope == lockout_scope::user_source;
+    lockout_started body{
+        counted.locks_until_ms, whole_user ? counted.user_number : counted.number, {}};
     if (counted.locks_source_only) body.source = what.source;
     begun.body = body;
     locks.apply(begun);
