@@ -2,6 +2,7 @@
 // something that is over, and what happened so shortly before that whoever decided may not have
 // heard of it. Bounded by what is counted against somebody now, and by time.
 #pragma once
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <string>
@@ -24,6 +25,10 @@ class log_recent {
     std::optional<short_hash> source;
     millis from_ms = 0, until_ms = 0;
     std::uint64_t seq = 0;
+    std::optional<millis> cleared_at_ms = std::nullopt;  // or forgotten
+    [[nodiscard]] millis ended_ms() const noexcept {
+      return cleared_at_ms ? std::min(*cleared_at_ms, until_ms) : until_ms;
+    }
   };
   struct revocation {
     std::uint64_t seq = 0;
