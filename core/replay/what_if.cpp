@@ -21,6 +21,7 @@ void what_if::change_policies(policy_book recorded, policy_book other) {
 
 void what_if::begin(replayed_state base) {
   recorded_ = std::move(base);
+  activity_is_gone(recorded_.at_ms());  // it was, where it was old, before the cut
   sessions_.begin(recorded_book_, other_book_);
   lockouts_.begin(recorded_.at_ms());
 }
@@ -84,13 +85,15 @@ bool what_if::locked(session_slot slot, millis at_ms) const {
   return both == nullptr || !both->whole.locked(at_ms);
 }
 
+void what_if::activity_is_gone(millis until_ms) {
+  sessions_.unknown_until(until_ms);
+  tally_.note(
+      "old records of activity are gone (store.touch_retention_h): idle times are as "
+      "recorded there");
+}
+
 void what_if::touched(const event& what, const session_touched& body) {
-  if (body.dropped) {
-    sessions_.unknown_until(what.at_ms);
-    tally_.note(
-        "old records of activity are gone (store.touch_retention_h): idle times are as "
-        "recorded there");
-  }
+  if (body.dropped) activity_is_gone(what.at_ms);
   for (const auto& each : body.touches) {
     const auto slot = recorded_.sessions().find(each.handle);
     if (slot != no_slot)
@@ -162,7 +165,8 @@ void what_if::ended(const event& what) {
     return sessions_.recorded_ended(slot, std::min(expired_ms, at_ms), {}, false);
   }
   if (what.type() == event_type::session_evicted)
-    return sessions_.recorded_ended(slot, at_ms, "cap", false);
+    return sessions_.evicted(slot, at_ms, recorded_book_.of(what.tenant_id),
+                             other_book_.of(what.tenant_id));
   const auto* revoked = std::get_if<session_revoked>(&what.body);
   const bool by_lockout = revoked != nullptr && revoked->scope == revoke_scope::session &&
                           revoked->reason == "lockout" && what.actor.empty();

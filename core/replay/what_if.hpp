@@ -41,6 +41,7 @@ class what_if {
  private:
   void failed(const event& what, const validation_failed& body);
   void signalled(const event& what, const validation_signalled& body);
+  void activity_is_gone(millis until_ms);
   void touched(const event& what, const session_touched& body);
   void used(const event& what, bool touches);
   void ended(const event& what);

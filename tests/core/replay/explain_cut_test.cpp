@@ -12,11 +12,12 @@ namespace {
 
 using testing::HasSubstr;
 
-/// The log of a node from the event at `cut` on, explained one by one.
+/// The log of a node from the event at `cut` on, explained one by one. Records of activity before
+/// `gone` are empty.
 struct cut_log {
-  explicit cut_log(const lived& of, std::size_t cut, bool forgetful = true)
-      : node(of), policies{{0, 0, true, of.policies}}, next(cut) {
-    for (std::size_t i = 0; i < cut; ++i) state.apply(node.kept(node.log[i], forgetful));
+  cut_log(const lived& of, std::size_t cut, std::size_t gone_before)
+      : node(of), policies{{0, 0, true, of.policies}}, next(cut), gone(gone_before) {
+    for (std::size_t i = 0; i < cut; ++i) state.apply(lived::kept(node.log[i], i < gone));
     if (cut > 0) recent.begin(state);
   }
   explanation explain(const event& what) {
@@ -25,7 +26,8 @@ struct cut_log {
   }
   /// Of the next event.
   explanation step() {
-    const auto what = from_disk(node.log[next++]);
+    const auto what = lived::kept(node.log[next], next < gone);
+    ++next;
     auto how = explain(what);
     recent.note(what, state);
     state.apply(what);
@@ -41,7 +43,7 @@ struct cut_log {
 
   const lived& node;
   std::vector<logged_policy> policies;
-  std::size_t next;
+  std::size_t next, gone;
   replayed_state state;
   log_recent recent;
 };
@@ -56,7 +58,7 @@ TEST(explain_cut, a_session_in_use_whose_activity_is_gone_is_not_called_over) {
   const auto cut = node.log.size();
   node.update(s.id, "{}");
   node.revoke(s.handle);
-  cut_log log(node, cut);
+  cut_log log(node, cut, cut);
   const auto updated = log.step_to(event_type::session_updated);
   EXPECT_EQ(updated.agrees, agreement::not_checkable) << updated.why;
   EXPECT_THAT(updated.why, HasSubstr("activity is not kept for long"));
@@ -87,7 +89,7 @@ TEST(explain_cut, a_lock_from_before_the_cut_is_known_when_it_is_over) {
   fail(node, s.id, 2);
   const auto cut = node.log.size();
   fail_until_the_lock_ends(node, s.id);
-  cut_log log(node, cut);
+  cut_log log(node, cut, cut);
   EXPECT_EQ(log.step_to(event_type::lockout_ended).agrees, agreement::yes);
   const auto failed = log.step_to(event_type::validation_failed);
   EXPECT_EQ(failed.agrees, agreement::yes) << failed.why;
@@ -101,7 +103,7 @@ TEST(explain_cut, a_source_locked_from_before_the_cut_is_so_whatever_other_sourc
   fail(node, s.id, 2, elsewhere);
   EXPECT_EQ(node.validate(s.id, abroad), verdict::locked);
   node.pass(2'000);
-  cut_log log(node, cut);
+  cut_log log(node, cut, cut);
   EXPECT_EQ(log.step_to(event_type::lockout_started).agrees, agreement::yes);
   const auto failed = log.step_to(event_type::validation_failed);
   EXPECT_EQ(failed.agrees, agreement::yes) << failed.why;
@@ -114,7 +116,7 @@ TEST(explain_cut, a_lock_that_was_over_before_the_cut_is_left_open) {
   fail_until_the_lock_ends(node, s.id);
   std::size_t cut = 0;
   while (node.log[cut].type() != event_type::lockout_ended) ++cut;
-  cut_log log(node, cut + 1);
+  cut_log log(node, cut + 1, 0);
   const auto failed = log.step_to(event_type::validation_failed);
   EXPECT_EQ(failed.agrees, agreement::not_checkable);
   EXPECT_THAT(failed.why, HasSubstr("before the log begins"));
@@ -126,7 +128,7 @@ RC_GTEST_PROP(explain_cut, no_event_of_any_history_disagrees, ()) {
   for (int i = 0; i < steps; ++i) life.step();
   if (life.node.log.empty()) return;
   cut_log log(life.node, *rc::gen::inRange<std::size_t>(0, life.node.log.size()),
-              *rc::gen::arbitrary<bool>());
+              *rc::gen::inRange<std::size_t>(0, life.node.log.size()));
   while (log.next < life.node.log.size()) {
     const auto& what = life.node.log[log.next];
     const auto how = log.step();

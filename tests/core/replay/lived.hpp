@@ -54,8 +54,8 @@ class lived : public world {
     const auto judged = world::judge(id, presented, source_locked);
     switch (judged.verdict) {
       case verdict::valid:
+        signal(judged, source);  // activity is told at a turn's end
         (void)use(id, presented);
-        signal(judged, source);
         break;
       case verdict::ip_mismatch:
       case verdict::fingerprint_mismatch:
@@ -105,10 +105,10 @@ class lived : public world {
     what_if_report report;
     std::vector<lock> locks;  // of the other world
   };
-  /// `cut`: so many events are only there as the state that they gave. `forgetful`: what records of
-  /// activity said is gone.
+  /// `cut`: so many events are only there as the state that they gave. `emptied`: what records of
+  /// activity among the first so many said.
   [[nodiscard]] tried try_policy(const policy_book& other, what_if_range range = {},
-                                 std::size_t cut = 0, bool forgetful = false) const {
+                                 std::size_t cut = 0, std::size_t emptied = 0) const {
     tried out;
     what_if_options options;
     options.range = range;
@@ -119,9 +119,9 @@ class lived : public world {
     what_if run(std::move(options));
     run.change_policies(policies, other);
     replayed_state base;
-    for (std::size_t i = 0; i < cut; ++i) base.apply(kept(log[i], forgetful));
+    for (std::size_t i = 0; i < cut; ++i) base.apply(kept(log[i], i < emptied));
     if (cut > 0) run.begin(std::move(base));
-    for (std::size_t i = cut; i < log.size(); ++i) run.apply(kept(log[i], forgetful));
+    for (std::size_t i = cut; i < log.size(); ++i) run.apply(kept(log[i], i < emptied));
     out.report = run.finish();
     return out;
   }
@@ -132,10 +132,10 @@ class lived : public world {
       if (row.subject == subject && !gone.contains(subject)) return open_user(row, keys);
     return nullptr;
   }
-  /// An event as it comes back from the disk. `forgetful`: of activity nothing is left.
-  [[nodiscard]] static event kept(const event& what, bool forgetful) {
+  /// An event as it comes back from the disk. `emptied`: of activity nothing is left.
+  [[nodiscard]] static event kept(const event& what, bool emptied) {
     auto out = from_disk(what);
-    if (auto* touched = std::get_if<session_touched>(&out.body); touched && forgetful) {
+    if (auto* touched = std::get_if<session_touched>(&out.body); touched && emptied) {
       touched->touches.clear();
       touched->dropped.emplace();
     }

@@ -21,16 +21,13 @@ RC_GTEST_PROP(what_if, the_policy_of_the_log_gives_no_difference, ()) {
 }
 
 RC_GTEST_PROP(what_if, nor_where_the_beginning_was_cut_off_or_activity_is_gone, ()) {
-  const bool forgetful = *rc::gen::arbitrary<bool>();
-  auto policy = any_policy();
-  // Whom a cap evicts depends on who is idle, up to the sweep that tells: seconds later, here.
-  if (forgetful) policy.session.max_sessions_per_user = 0;
-  random_life life(policy);
+  random_life life(any_policy());
   const auto steps = *rc::gen::inRange(1, 120);
   for (int i = 0; i < steps; ++i) life.step();
   if (life.node.log.empty()) return;
   const auto cut = *rc::gen::inRange<std::size_t>(0, life.node.log.size());
-  const auto tried = life.node.try_policy(life.node.policies, {}, cut, forgetful);
+  const auto gone = *rc::gen::inRange<std::size_t>(0, life.node.log.size() + 1);
+  const auto tried = life.node.try_policy(life.node.policies, {}, cut, gone);
   for (const auto& each : tried.report.examples)
     RC_LOG() << to_string(each.what) << " of event " << each.seq << " (" << each.cause << ")\n";
   RC_ASSERT(tried.report.rows.empty());
