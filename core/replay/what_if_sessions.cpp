@@ -134,7 +134,7 @@ void what_if_sessions::used(session_slot slot, millis at_ms, bool locked, bool t
   if (one == nullptr || one->skip_ms == at_ms) return;  // counted already
   if (!lives(*one, slot, at_ms)) {
     if (one->ended_ms == 0 && at_ms >= expires_ms(*one)) expire(slot, *one);
-    return count_use(slot, *one);
+    return count_use(slot, *one, at_ms);
   }
   if (locked) {
     one->skip_ms = at_ms;
@@ -172,14 +172,18 @@ void what_if_sessions::asked_for_ended(const subject_id& subject, millis at_ms) 
     if (one == nullptr || one->in_use || !lives(*one, slot, at_ms)) continue;
     const bool over = one->parted == parting::lived || one->parted == parting::pending;
     if (!over || recorded_.sessions().at(slot).status == session_status::live) continue;
-    return count_use(slot, *one);
+    return count_use(slot, *one, at_ms);
   }
 }
 
 /// It is used after the worlds parted; told once a session.
-void what_if_sessions::count_use(session_slot slot, twin& one) {
-  if (std::exchange(one.in_use, true) || !one.counts) return;
-  if (one.parted != parting::died && one.parted != parting::lived) return;  // settle() will
+void what_if_sessions::count_use(session_slot slot, twin& one, millis at_ms) {
+  if (!tally_.counts(at_ms) || std::exchange(one.in_use, true) || !one.counts) return;
+  if (one.parted == parting::died || one.parted == parting::lived)  // else settle() will
+    tell_use(slot, one);
+}
+
+void what_if_sessions::tell_use(session_slot slot, const twin& one) {
   auto& row = tally_.row(tenant_of(slot), one.parted_ms);
   if (one.parted == parting::died) {
     ++row.sessions.died_in_use;
@@ -246,7 +250,7 @@ void what_if_sessions::settle(const open_parting& what) {
       {what.died ? what_if_example::kind::session_died : what_if_example::kind::session_lived,
        tenant, recorded_.sessions().user(s.user).subject, s.handle, what.at_ms, what.at_seq,
        what.cause, false, what.approximate});
-  if (std::exchange(one->in_use, false)) count_use(what.slot, *one);
+  if (one->in_use) tell_use(what.slot, *one);
 }
 
 void what_if_sessions::advance(millis now_ms) {
@@ -264,6 +268,10 @@ void what_if_sessions::advance(millis now_ms) {
     open_.pop_front();
     settle(what);
   }
+}
+
+bool what_if_sessions::settled() const noexcept {
+  return std::none_of(open_.begin(), open_.end(), [](const auto& each) { return each.counts; });
 }
 
 void what_if_sessions::finish(millis now_ms) {

@@ -48,6 +48,8 @@ class what_if_sessions {
   void other_ended(session_slot slot, millis at_ms, std::string_view cause, bool approximate);
 
   void advance(millis now_ms);
+  /// Whether no session is left that ended where it counts, and that may have ended in both worlds.
+  [[nodiscard]] bool settled() const noexcept;
   void finish(millis now_ms);
 
  private:
@@ -96,7 +98,8 @@ class what_if_sessions {
   void part(session_slot slot, twin& one, bool died, millis at_ms, std::string_view cause,
             bool approximate);
   void settle(const open_parting& what);
-  void count_use(session_slot slot, twin& one);
+  void count_use(session_slot slot, twin& one, millis at_ms);
+  void tell_use(session_slot slot, const twin& one);
 
   what_if_tally& tally_;
   const replayed_state& recorded_;

@@ -106,9 +106,10 @@ class lived : public world {
     std::vector<lock> locks;  // of the other world
   };
   /// `cut`: so many events are only there as the state that they gave. `emptied`: what records of
-  /// activity among the first so many said.
+  /// activity among the first so many said. `to_the_end`: though the range is settled before.
   [[nodiscard]] tried try_policy(const policy_book& other, what_if_range range = {},
-                                 std::size_t cut = 0, std::size_t emptied = 0) const {
+                                 std::size_t cut = 0, std::size_t emptied = 0,
+                                 bool to_the_end = false) const {
     tried out;
     what_if_options options;
     options.range = range;
@@ -121,7 +122,11 @@ class lived : public world {
     replayed_state base;
     for (std::size_t i = 0; i < cut; ++i) base.apply(kept(log[i], i < emptied));
     if (cut > 0) run.begin(std::move(base));
-    for (std::size_t i = cut; i < log.size(); ++i) run.apply(kept(log[i], i < emptied));
+    for (std::size_t i = cut; i < log.size(); ++i) {
+      const bool past = log[i].seq > range.to_seq || log[i].at_ms > range.to_ms;
+      if (past && !to_the_end && run.settled()) break;
+      run.apply(kept(log[i], i < emptied));
+    }
     out.report = run.finish();
     return out;
   }

@@ -33,6 +33,22 @@ RC_GTEST_PROP(what_if, nor_where_the_beginning_was_cut_off_or_activity_is_gone, 
   RC_ASSERT(tried.report.rows.empty());
 }
 
+RC_GTEST_PROP(what_if, reading_past_the_range_changes_nothing_once_it_is_settled, ()) {
+  random_life life(any_policy());
+  const auto steps = *rc::gen::inRange(1, 120);
+  for (int i = 0; i < steps; ++i) life.step();
+  what_if_range range;
+  range.to_seq = *rc::gen::inRange<std::uint64_t>(0, life.node.seq + 1);
+  const auto other = any_policy();
+  const auto early = life.node.try_policy(other, range).report;
+  const auto late = life.node.try_policy(other, range, 0, 0, true).report;
+  RC_ASSERT(early.totals.users == late.totals.users);
+  RC_ASSERT(early.totals.sources == late.totals.sources);
+  RC_ASSERT(early.totals.sessions == late.totals.sessions);
+  RC_ASSERT(early.totals.refused == late.totals.refused);
+  RC_ASSERT(early.examples.size() == late.examples.size());
+}
+
 /// The same attempts under two policies.
 struct two_lives {
   two_lives(const policy_book& a, const policy_book& b) : recorded(a), other(b) {}

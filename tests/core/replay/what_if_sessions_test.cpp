@@ -26,6 +26,20 @@ TEST(what_if, a_shorter_idle_time_ends_sessions_and_tells_which_were_used_after)
   (void)left;
 }
 
+TEST(what_if, a_use_past_the_range_is_not_counted) {
+  lived node(idle(900));
+  const auto s = node.sign_in("alice");
+  node.pass(310'000);
+  (void)node.sign_in("bob");
+  node.pass(90'000);
+  EXPECT_EQ(node.validate(s.id, home), verdict::valid);
+  const auto until = [&](millis to_ms) {
+    return node.try_policy(idle(300), {.to_ms = to_ms}, 0, 0, true).report.totals.sessions;
+  };
+  EXPECT_EQ(until(node.now_ms), (session_difference{1, 1, 0, 0}));
+  EXPECT_EQ(until(node.now_ms - 1), (session_difference{1, 0, 0, 0}));
+}
+
 TEST(what_if, a_longer_idle_time_keeps_sessions_and_tells_which_were_asked_for) {
   lived node(idle(300));
   const auto asked = node.sign_in("alice");
