@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/session/decide.hpp"
+#include "core/session/recorded.hpp"
 
 namespace portcullis::core {
 namespace {
@@ -159,9 +160,8 @@ void what_if_sessions::failed(session_slot slot, millis at_ms) {
 void what_if_sessions::passed(session_slot slot, millis at_ms, const session_policy& other) {
   auto* one = find(slot);
   if (one == nullptr || !lives(*one, slot, at_ms)) return;
-  const auto granularity_ms =
-      std::min(other.touch_granularity_s * 1000, millis{one->idle_ttl_s} * 500);
-  if (at_ms - one->last_seen_ms >= granularity_ms) one->last_seen_ms = at_ms;
+  if (at_ms - one->last_seen_ms >= touch_granularity_ms(one->idle_ttl_s, other))
+    one->last_seen_ms = at_ms;
 }
 
 void what_if_sessions::asked_for_ended(const subject_id& subject, millis at_ms) {
