@@ -15,6 +15,28 @@ TEST_F(an_explanation, of_what_was_decided_while_a_reload_was_on_its_way_goes_by
   EXPECT_EQ(of(last(event_type::validation_failed)).agrees, agreement::yes);
 }
 
+TEST_F(an_explanation, of_an_attempt_may_be_compared_by_one_policy_and_counted_by_another) {
+  const auto s = w.create();
+  EXPECT_TRUE(all.attempt_from(s.id, elsewhere));
+  w.now_ms += 20'000;
+  const auto old = w.policies;
+  w.policies.session.ip_binding = ip_binding::observe;
+  w.policies.session.enforced = bit(context_field::user_agent);
+  w.policies.lockout.scope = lockout_scope::user_source;
+  all.reload();
+  w.policies.lockout = old.lockout;  // who counts has not heard of it
+  w.now_ms += 5;
+  const auto device = with_field(w.home, context_field::user_agent, "other");
+  auto from_there = device;
+  from_there.ip = elsewhere.ip;  // under the old policy an ip_mismatch
+  EXPECT_TRUE(all.attempt_from(s.id, from_there));
+  const auto at = last(event_type::validation_failed);
+  const auto found = of(at);
+  EXPECT_EQ(found.agrees, agreement::yes) << found.why;
+  EXPECT_EQ(value(found, "lockout_policy_of_seq"), "1");
+  altered<validation_failed>(at, "a number of neither", [](auto& body) { ++*body.attempt; });
+}
+
 TEST_F(an_explanation, of_a_refusal_knows_that_a_clear_is_heard_of_a_little_later) {
   w.policies.lockout.threshold = 1;
   all.reload();

@@ -383,6 +383,28 @@ TEST_F(a_validation_of_then, is_answered_in_the_order_of_the_contract) {
   EXPECT_EQ(types(then.how).back(), event_type::session_revoked);
 }
 
+TEST_F(a_validation_of_then, names_no_revocation_that_did_not_end_it) {
+  const auto a = w.create();
+  w.now_ms += 1'000;
+  w.revoke_user(w.user(), a.handle);
+  w.now_ms += 1'000;
+  EXPECT_EQ(types(asked(a.handle, w.now_ms).how), (std::vector{event_type::session_created}))
+      << "it was excepted";
+  w.revoke(a.handle);
+  w.now_ms += 1'000;
+  w.revoke_user(w.user());
+  w.apply(w.tenant_revocation("acme"));
+  const auto then = asked(a.handle, w.now_ms);
+  EXPECT_EQ(then.reason, invalid_reason::revoked);
+  EXPECT_EQ(types(then.how),
+            (std::vector{event_type::session_created, event_type::session_revoked}));
+  EXPECT_EQ(then.how.because.back().handle, a.handle) << "what came later ended nothing";
+  w.now_ms += 1'000;
+  const auto b = w.create();
+  EXPECT_EQ(types(asked(b.handle, w.now_ms).how), (std::vector{event_type::session_created}))
+      << "it was made later";
+}
+
 TEST_F(a_validation_of_then, is_answered_by_time_and_by_what_ended_all) {
   const auto s = w.create();
   const auto ends_ms = w.state.at(w.state.find(s.handle)).absolute_expires_at_ms;
