@@ -85,6 +85,14 @@ const core::policy_book& policy_at(const log_outline& outline, std::uint64_t seq
   return *out;
 }
 
+/// Where the log was cut: what its snapshot says is known before the first event.
+void begin(const log_source& from, const core::replayed_state& state, log_outline& outline,
+           core::log_recent& recent, std::string& why) {
+  if (!from.file->cut()) return;
+  (void)begin_with(outline, state, why);
+  recent.begin(state);
+}
+
 }  // namespace
 
 std::optional<explained_event> explain_event(log_source& from, std::uint64_t seq,
@@ -99,15 +107,16 @@ std::optional<explained_event> explain_event(log_source& from, std::uint64_t seq
   core::log_recent recent;
   core::past_events past(core::topic_of(asked->what));
   std::optional<core::explanation> how;
-  bool begun = false;
-  const auto folded = fold_log(*from.file, {seq, {}}, state, [&](const core::event& each) {
-    if (!std::exchange(begun, true) && !begin_with(*outline, state, why)) return;
-    if (each.seq == seq)
-      how = core::explain({each, state, recent, outline->policies, users.opener(), &*from.keys,
-                           place_before(*outline, seq), &past});
-    recent.note(each, state);
-    past.note(each);
-  });
+  const auto folded = fold_log(
+      *from.file, {seq, {}}, state,
+      [&](const core::event& each) {
+        if (each.seq == seq)
+          how = core::explain({each, state, recent, outline->policies, users.opener(), &*from.keys,
+                               place_before(*outline, seq), &past});
+        recent.note(each, state);
+        past.note(each);
+      },
+      [&] { begin(from, state, *outline, recent, why); });
   if (!why.empty()) return std::nullopt;
   if (!how) {
     why = folded.why.empty() ? fmt::format("the log has no seq {}", seq) : folded.why;
@@ -138,8 +147,7 @@ std::optional<explained_log> explain_all(log_source& from, const log_moment& unt
   core::log_recent recent;
   const auto open = users.opener();
   explained_log out;
-  const auto folded = fold_log(*from.file, until, state, [&](const core::event& each) {
-    if (out.events == 0 && !begin_with(*outline, state, why)) return;
+  const auto judge = [&](const core::event& each) {
     const auto how = core::explain({each, state, recent, outline->policies, open, &*from.keys,
                                     place_before(*outline, each.seq), nullptr});
     ++out.events;
@@ -158,7 +166,9 @@ std::optional<explained_log> explain_all(log_source& from, const log_moment& unt
         break;
     }
     recent.note(each, state);
-  });
+  };
+  const auto folded =
+      fold_log(*from.file, until, state, judge, [&] { begin(from, state, *outline, recent, why); });
   if (why.empty()) why = folded.why;
   if (!why.empty()) return std::nullopt;
   return out;
@@ -181,7 +191,7 @@ std::optional<explained_validation> explain_handle(log_source& from,
   core::replayed_state state;
   core::log_recent recent;
   std::optional<core::past_events> past;
-  const auto begin = [&] {
+  const auto once_begun = [&] {
     const auto& sessions = state.sessions();
     if (const auto slot = sessions.find(handle); !whose.subject && slot != core::no_slot) {
       const auto& owner = sessions.user(sessions.at(slot).user);
@@ -189,14 +199,15 @@ std::optional<explained_validation> explain_handle(log_source& from,
       whose.tenant_id = sessions.tenant(owner.tenant).name;
     }
     past.emplace(whose);
-    (void)begin_with(*outline, state, why);
+    begin(from, state, *outline, recent, why);
   };
-  const auto folded = fold_log(*from.file, at, state, [&](const core::event& each) {
-    if (!past) begin();
-    past->note(each);
-    recent.note(each, state);
-  });
-  if (!past) begin();
+  const auto folded = fold_log(
+      *from.file, at, state,
+      [&](const core::event& each) {
+        past->note(each);
+        recent.note(each, state);
+      },
+      once_begun);
   if (why.empty()) why = folded.why;
   if (!why.empty()) return std::nullopt;
   log_users users(*from.keys);

@@ -7,7 +7,8 @@
 namespace portcullis::apps {
 
 folded_log fold_log(store::log_file& from, const log_moment& until, core::replayed_state& to,
-                    const std::function<void(const core::event&)>& before_each) {
+                    const std::function<void(const core::event&)>& before_each,
+                    const std::function<void()>& once_begun) {
   folded_log out;
   auto options = store::whole_log(from);
   if (until.seq) options.until = *until.seq;
@@ -29,6 +30,7 @@ folded_log fold_log(store::log_file& from, const log_moment& until, core::replay
     }
     to = std::move(*base);
   }
+  if (once_begun) once_begun();
   store::log_stream events(from, options);
   for (auto some = events.next(); !some.empty(); some = events.next()) {
     for (const auto& each : some) {

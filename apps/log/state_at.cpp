@@ -24,10 +24,15 @@ struct moment_of_log {
 
 bool fold_to(log_source& from, const log_moment& at, moment_of_log& to, std::string& why,
              const std::function<void(const core::event&)>& each = nullptr) {
-  const auto folded = fold_log(*from.file, at, to.state, [&](const core::event& what) {
-    if (each) each(what);
-    to.recent.note(what, to.state);
-  });
+  const auto folded = fold_log(
+      *from.file, at, to.state,
+      [&](const core::event& what) {
+        if (each) each(what);
+        to.recent.note(what, to.state);
+      },
+      [&] {
+        if (from.file->cut()) to.recent.begin(to.state);
+      });
   why = folded.why;
   if (!why.empty()) return false;
   to.at_ms = at.at_ms.value_or(to.state.at_ms());

@@ -77,6 +77,29 @@ std::vector<const logged_policy*> policies_for(const explain_input& in) {
   return out;
 }
 
+/// So many policies near an event are tried against each other: nobody reloads more often.
+constexpr std::size_t mixed_max = 8;
+
+/// An attempt is compared by one actor and counted by another, and only one of them may have heard
+/// of a reload. Absent: they agree under no two of these policies.
+std::optional<explanation> judge_apart(const std::vector<const logged_policy*>& near,
+                                       const explain_input& in) {
+  const auto count = std::min(near.size(), mixed_max);
+  for (std::size_t compared = 0; compared < count; ++compared)
+    for (std::size_t counted = 0; counted < count; ++counted) {
+      if (compared == counted || near[compared]->book.lockout == near[counted]->book.lockout)
+        continue;
+      auto mixed = near[compared]->book;
+      mixed.lockout = near[counted]->book.lockout;
+      auto out = judge_under(mixed, in);
+      if (out.agrees == agreement::no) continue;
+      out.values.push_back({"policy_of_seq", std::to_string(near[compared]->seq), true});
+      out.values.push_back({"lockout_policy_of_seq", std::to_string(near[counted]->seq), true});
+      return out;
+    }
+  return std::nullopt;
+}
+
 }  // namespace
 
 session_slot need_session(reasoning& r, const judged_event& e) {
@@ -152,6 +175,8 @@ explanation explain(const explain_input& in) {
     other.values.push_back({"policy_of_seq", std::to_string(near[i]->seq), true});
     out = std::move(other);
   }
+  if (out.agrees == agreement::no && near.size() > 1)
+    if (auto apart = explaining::judge_apart(near, in)) out = std::move(*apart);
   if (in.past != nullptr) out.because = explaining::what_led_to(in.what, *in.past);
   return out;
 }

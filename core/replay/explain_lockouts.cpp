@@ -102,20 +102,23 @@ void counted(reasoning& r, const judged_event& e, const validation_failed& body)
   r.value("starts_a_lock", given.locks_until_ms > 0);
 }
 
-/// Whether this source of the user was locked out then. A lock is heard of a little after it began.
+/// Whether this source of the user was locked out then. Of a lock's begin, and of an end that was
+/// asked for, is heard a little later.
 bool was_locked(const judged_event& e, const std::optional<short_hash>& source, millis at_ms) {
   const auto& spans = e.in.recent.locks(*e.what.subject);
-  if (std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
-        const bool his = !span.source || !source || *span.source == *source;
-        return his && at_ms >= span.from_ms - apart_ms && at_ms < span.until_ms;
-      }))
-    return true;
-  // One that began before the log does.
-  const auto* user = e.lockouts.find(*e.what.subject);
-  if (user == nullptr || !spans.empty()) return false;
-  if (at_ms < user->whole.locked_until_ms) return true;
-  const auto own = source ? user->sources.find(*source) : user->sources.end();
-  return own != user->sources.end() && at_ms < own->second.locked_until_ms;
+  return std::any_of(spans.begin(), spans.end(), [&](const auto& span) {
+    const bool his = !span.source || !source || *span.source == *source;
+    const bool heard_of =
+        at_ms < span.until_ms && (!span.cleared_at_ms || at_ms < *span.cleared_at_ms + apart_ms);
+    return his && at_ms >= span.from_ms - apart_ms && heard_of;
+  });
+}
+
+void expect_locked(reasoning& r, const judged_event& e, const std::optional<short_hash>& source,
+                   millis at_ms, std::string_view which) {
+  if (was_locked(e, source, at_ms)) return;
+  if (!e.in.recent.knows_since(at_ms - apart_ms)) return r.leave_open(before_the_log);
+  r.disagree("locked_out", fmt::format("no lock at the {}", which));
 }
 
 /// Whether a session of the user was answered so.
@@ -153,9 +156,8 @@ void coalesced(reasoning& r, const judged_event& e, const validation_failed& bod
   switch (body.reason) {
     case invalid_reason::locked_out:
       r.rule("While a user, or this source of the user, is locked out, nothing is compared.");
-      if (!was_locked(e, body.source, first_ms)) r.disagree("locked_out", "no lock at the first");
-      if (!was_locked(e, body.source, last_ms)) r.disagree("locked_out", "no lock at the last");
-      return;
+      expect_locked(r, e, body.source, first_ms, "first");
+      return expect_locked(r, e, body.source, last_ms, "last");
     case invalid_reason::ip_mismatch:
     case invalid_reason::fingerprint_mismatch:
       r.rule("The same failing context of a session counts once in repeat_collapse_s.");
@@ -238,6 +240,21 @@ void on(reasoning& r, const judged_event& e, const lockout_started& body) {
   if (body.source && of_source) r.expect("source", *body.source, last->what.source);
 }
 
+namespace {
+
+/// A lock that ended so shortly before that who decided had perhaps not heard of it.
+template <class Like>
+bool lock_just_ended(const judged_event& e, Like&& like) {
+  if (!e.what.subject) return false;
+  const auto& spans = e.in.recent.locks(*e.what.subject);
+  return std::any_of(spans.begin(), spans.end(), [&](const log_recent::lock_span& span) {
+    return like(span) && span.ended_ms() >= e.decided_at_ms - apart_ms &&
+           span.ended_ms() <= e.what.at_ms;
+  });
+}
+
+}  // namespace
+
 void on(reasoning& r, const judged_event& e, const lockout_ended& body) {
   r.rule("A lock ends by itself, duration_s after it began.");
   const auto* user = e.what.subject ? e.lockouts.find(*e.what.subject) : nullptr;
@@ -247,8 +264,15 @@ void on(reasoning& r, const judged_event& e, const lockout_ended& body) {
     const auto found = user->sources.find(*body.source);
     if (found != user->sources.end()) counter = &found->second;
   }
-  if (counter == nullptr || counter->locked_until_ms == 0)
+  if (counter == nullptr || counter->locked_until_ms == 0) {
+    if (lock_just_ended(e, [&](const auto& span) {
+          return span.source == body.source && span.cleared_at_ms &&
+                 span.until_ms <= e.decided_at_ms;
+        }))
+      return r.value("cleared", std::string("while its end was on its way to the log"));
+    if (!e.in.recent.knows_since(e.decided_at_ms - apart_ms)) return r.leave_open(before_the_log);
     return r.disagree("the end of a lock", "no lock");
+  }
   r.value("locked_until_ms", counter->locked_until_ms);
   r.value("decided_at_ms", e.decided_at_ms);
   if (!counter->lock_over(e.decided_at_ms))
@@ -261,8 +285,12 @@ void on(reasoning& r, const judged_event& e, const lockout_cleared& body) {
   r.value("actor", e.what.actor);
   const auto* user = e.what.subject ? e.lockouts.find(*e.what.subject) : nullptr;
   // The two actors that it takes may be apart by a little.
-  if (user == nullptr || user->over(e.decided_at_ms - apart_ms))
+  if (user == nullptr || user->over(e.decided_at_ms - apart_ms)) {
+    if (lock_just_ended(e, [](const auto& span) { return !span.cleared_at_ms; }))
+      return r.value("locked", std::string("until just before"));
+    if (!e.in.recent.knows_since(e.decided_at_ms - apart_ms)) return r.leave_open(before_the_log);
     return r.disagree("counters to clear", "none");
+  }
   const auto was = status_of(e.lockouts, &*e.what.subject, e.policies.lockout, e.decided_at_ms);
   r.value("locked", was.locked);
   r.value("failed_attempts", was.failed_attempts);

@@ -89,6 +89,8 @@ void expect_generation(reasoning& r, const judged_event& e, std::uint64_t record
 [[nodiscard]] bool is_doubtful(const judged_event& e, session_slot slot);
 inline constexpr std::string_view activity_lost =
     "activity is not kept for long: whether the session was used meanwhile is not in the log";
+inline constexpr std::string_view before_the_log =
+    "what was shortly before the log begins is not known any more";
 /// The user's sessions, by creation: those that lived, and how many may have.
 struct users_sessions {
   std::vector<session_slot> live;

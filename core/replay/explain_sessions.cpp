@@ -172,7 +172,8 @@ void tenants_sessions_revoked(reasoning& r, const judged_event& e, const session
   // It is counted over all shards while they go on: what began or ended meanwhile may be in it.
   const auto apart = body.count > live ? body.count - live : live - body.count;
   const auto meanwhile = e.in.recent.changes(e.what.tenant_id, e.decided_at_ms - apart_ms);
-  if (apart > meanwhile) {
+  const bool known = e.in.recent.knows_since(e.decided_at_ms - apart_ms);
+  if (known && apart > meanwhile) {
     r.expect("count", body.count, live);
     return;
   }

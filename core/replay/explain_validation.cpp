@@ -10,36 +10,50 @@ namespace {
 
 using explaining::reasoning;
 
-bool ends(const past_event& each, const session_handle& handle) {
+/// Whether it ends such a session, with this answer from then on.
+bool ends(const past_event& each, const session_handle& handle, invalid_reason answer) {
+  const bool forgotten = answer == invalid_reason::not_found;  // by now, however it ended
   switch (each.type) {
     case event_type::session_expired:
+      return each.handle == handle && (forgotten || answer == invalid_reason::expired);
     case event_type::session_evicted:
     case event_type::session_reuse_detected:
-      return each.handle == handle;
+      return each.handle == handle && (forgotten || answer == invalid_reason::revoked);
     case event_type::session_revoked:
-      return !each.handle || each.handle == handle;
+      return (!each.handle || each.handle == handle) && each.except != handle &&
+             (forgotten || answer == invalid_reason::revoked);
     case event_type::user_forgotten:
-      return true;
+      return forgotten || answer == invalid_reason::revoked;
     default:
       return false;  // NOLINT: all others end nothing
   }
 }
 
+/// The first one after its creation that ended it; null: it was over by time alone, or is not.
+const past_event* end_of(const validation_question& asked, std::uint64_t created_seq,
+                         std::optional<invalid_reason> answer) {
+  if (!answer || *answer == invalid_reason::locked_out) return nullptr;
+  const auto& all = asked.past.all();
+  const auto found = std::find_if(all.begin(), all.end(), [&](const past_event& each) {
+    return each.seq > created_seq && ends(each, asked.handle, *answer);
+  });
+  return found == all.end() ? nullptr : &*found;
+}
+
 /// The creation, what was last done with it, and for a lock its attempts.
-std::vector<past_event> history(const validation_question& asked,
+std::vector<past_event> history(const validation_question& asked, std::uint64_t created_seq,
                                 std::optional<invalid_reason> reason) {
   std::vector<past_event> out;
   std::size_t attempts = 0;
   const auto& all = asked.past.all();
   const bool locked = reason == invalid_reason::locked_out;
-  bool ended = false;
+  const auto* end = end_of(asked, created_seq, reason);
   for (auto each = all.rbegin(); each != all.rend() && out.size() < 32; ++each) {
     const bool mine = each->handle == asked.handle;
-    const bool its_end = !ended && ends(*each, asked.handle);
+    const bool its_end = &*each == end;
     const bool lock = each->type == event_type::lockout_started && locked && attempts == 0;
     const bool attempt = locked && each->is_attempt;
     attempts += attempt ? 1 : 0;
-    ended = ended || its_end;
     const bool life = mine && each->type != event_type::validation_failed &&
                       each->type != event_type::validation_signalled;
     if (its_end || lock || attempt || life) out.push_back(*each);
@@ -139,7 +153,9 @@ answered_validation explain_validation(const validation_question& asked) {
     }
   }
   out.how = r.take();
-  out.how.because = history(asked, out.reason);
+  const auto& made = asked.past.creation();
+  const auto created_seq = slot != no_slot ? state.at(slot).seq : made ? made->seq : 0;
+  out.how.because = history(asked, created_seq, out.reason);
   return out;
 }
 

@@ -63,12 +63,14 @@ std::string text_of(const Body& body) {
 
 past_event in_short(const event& what) {
   const auto* failed = std::get_if<validation_failed>(&what.body);
+  const auto* revoked = std::get_if<session_revoked>(&what.body);
   return {what.seq,
           what.at_ms,
           what.type(),
           what.handle,
           failed != nullptr && failed->attempt.has_value(),
-          short_text(what)};
+          short_text(what),
+          revoked == nullptr ? std::nullopt : revoked->except_handle};
 }
 
 }  // namespace

@@ -24,8 +24,9 @@ struct past_event {
   millis at_ms = 0;
   event_type type = event_type::session_created;
   std::optional<session_handle> handle;
-  bool is_attempt = false;  // a failed attempt that counted
-  std::string text;         // its own fields in short
+  bool is_attempt = false;                              // a failed attempt that counted
+  std::string text;                                     // its own fields in short
+  std::optional<session_handle> except = std::nullopt;  // of a revocation: what it left alone
 };
 /// The fields of an event that tell a reader most, without addresses, names of users and times.
 [[nodiscard]] std::string short_text(const event& what);

@@ -1,16 +1,32 @@
 #include "core/replay/recent.hpp"
 
-#include <algorithm>
-
 namespace portcullis::core {
 
+void log_recent::begin(const replayed_state& state) {
+  begins_at_ms_ = lost_activity_at_ms_ = state.at_ms();
+  for (const auto& [subject, user] : state.lockouts().users()) {
+    auto& spans = locks_[subject];
+    if (user.whole.locked_until_ms > 0)
+      spans.push_back({std::nullopt, 0, user.whole.locked_until_ms, state.seq()});
+    for (const auto& [source, counter] : user.sources)
+      if (counter.locked_until_ms > 0)
+        spans.push_back({source, 0, counter.locked_until_ms, state.seq()});
+    if (spans.empty()) locks_.erase(subject);
+  }
+  const auto& sessions = state.sessions();
+  for (tenant_slot slot = 0; slot < sessions.tenant_count(); ++slot)
+    if (const auto& tenant = sessions.tenant(slot); tenant.generation > 0)
+      revocations_[tenant.name] = {state.seq(), state.at_ms()};  // at the latest
+}
+
 void log_recent::note(const event& what, const replayed_state& before) {
+  // Before an attempt is noted that `before` does not count yet.
+  if (what.at_ms - swept_at_ms_ >= kept_ms) forget_old(what.at_ms, before);
   if (what.subject) note_lockout(what, before);
   if (const auto* touched = std::get_if<session_touched>(&what.body);
       touched != nullptr && touched->touches.empty())
     lost_activity_at_ms_ = what.at_ms;
   note_sessions(what);
-  if (what.at_ms - swept_at_ms_ >= kept_ms) forget_old(what.at_ms, before);
 }
 
 void log_recent::note_lockout(const event& what, const replayed_state& before) {
@@ -31,7 +47,8 @@ void log_recent::note_lockout(const event& what, const replayed_state& before) {
              std::holds_alternative<user_forgotten>(what.body)) {
     const auto found = locks_.find(*what.subject);
     if (found == locks_.end()) return;
-    for (auto& each : found->second) each.until_ms = std::min(each.until_ms, what.at_ms);
+    for (auto& each : found->second)
+      if (!each.cleared_at_ms) each.cleared_at_ms = what.at_ms;
   }
 }
 
@@ -68,7 +85,7 @@ void log_recent::forget_old(millis at_ms, const replayed_state& before) {
   std::erase_if(attempts_,
                 [&](const auto& each) { return before.lockouts().find(each.first) == nullptr; });
   for (auto& [subject, spans] : locks_)
-    std::erase_if(spans, [&](const lock_span& each) { return each.until_ms < at_ms - kept_ms; });
+    std::erase_if(spans, [&](const lock_span& each) { return each.ended_ms() < at_ms - kept_ms; });
   std::erase_if(locks_, [](const auto& each) { return each.second.empty(); });
 }
 

@@ -2,6 +2,7 @@
 // something that is over, and what happened so shortly before that whoever decided may not have
 // heard of it. Bounded by what is counted against somebody now, and by time.
 #pragma once
+#include <algorithm>
 #include <deque>
 #include <map>
 #include <string>
@@ -24,6 +25,10 @@ class log_recent {
     std::optional<short_hash> source;
     millis from_ms = 0, until_ms = 0;
     std::uint64_t seq = 0;
+    std::optional<millis> cleared_at_ms = std::nullopt;  // or forgotten
+    [[nodiscard]] millis ended_ms() const noexcept {
+      return cleared_at_ms ? std::min(*cleared_at_ms, until_ms) : until_ms;
+    }
   };
   struct revocation {
     std::uint64_t seq = 0;
@@ -34,6 +39,10 @@ class log_recent {
     id_hash before;
   };
 
+  /// Where the log begins with a state, its older part cut off: before the first event. The locks
+  /// that the state has began some time before; what is over is not known any more, nor is activity
+  /// that was dropped before the cut.
+  void begin(const replayed_state& state);
   /// Each event of the log, in order, before it is applied to `before`.
   void note(const event& what, const replayed_state& before);
 
@@ -46,6 +55,8 @@ class log_recent {
   /// more than kept_ms ago.
   [[nodiscard]] std::uint64_t changes(const std::string& tenant, millis since_ms) const;
   [[nodiscard]] const std::optional<rekeying>& last_rekeying() const noexcept { return rekeying_; }
+  /// Whether the log has all that happened from then on.
+  [[nodiscard]] bool knows_since(millis at_ms) const noexcept { return at_ms >= begins_at_ms_; }
   /// When sessions were last used that the log does not name any more: such records are dropped
   /// when they are old. 0: it has all.
   [[nodiscard]] millis lost_activity_at_ms() const noexcept { return lost_activity_at_ms_; }
@@ -67,6 +78,7 @@ class log_recent {
   std::map<std::string, revocation> revocations_;
   std::deque<change> changes_;
   std::optional<rekeying> rekeying_;
+  millis begins_at_ms_ = 0;
   millis swept_at_ms_ = 0;
   millis lost_activity_at_ms_ = 0;
 };

@@ -7,7 +7,7 @@ what_if::what_if(what_if_options options)
       tally_(options_.range),
       lockouts_(tally_, recorded_.lockouts(), std::move(options_.each_lockout)),
       sessions_(tally_, recorded_),
-      breakers_(tally_) {
+      breakers_(tally_, recorded_.breakers()) {
   if (!options_.who) options_.who = [](const subject_id&) { return identity_ptr(); };
 }
 
@@ -15,14 +15,16 @@ void what_if::change_policies(policy_book recorded, policy_book other) {
   recorded_book_ = std::move(recorded);
   other_book_ = std::move(other);
   lockouts_.change_policies(recorded_book_.lockout, other_book_.lockout);
-  breakers_.change_policies(recorded_book_.breakers, other_book_.breakers);
+  breakers_.change_policies(recorded_book_.breakers, other_book_.breakers, recorded_.at_ms());
   for (auto& each : blind_spots(recorded_book_, other_book_)) tally_.note(std::move(each));
 }
 
 void what_if::begin(replayed_state base) {
   recorded_ = std::move(base);
+  activity_is_gone(recorded_.at_ms());  // it was, where it was old, before the cut
   sessions_.begin(recorded_book_, other_book_);
   lockouts_.begin(recorded_.at_ms());
+  breakers_.begin(recorded_.at_ms());
 }
 
 void what_if::apply(const event& what) {
@@ -84,13 +86,15 @@ bool what_if::locked(session_slot slot, millis at_ms) const {
   return both == nullptr || !both->whole.locked(at_ms);
 }
 
+void what_if::activity_is_gone(millis until_ms) {
+  sessions_.unknown_until(until_ms);
+  tally_.note(
+      "old records of activity are gone (store.touch_retention_h): idle times are as "
+      "recorded there");
+}
+
 void what_if::touched(const event& what, const session_touched& body) {
-  if (body.dropped) {
-    sessions_.unknown_until(what.at_ms);
-    tally_.note(
-        "old records of activity are gone (store.touch_retention_h): idle times are as "
-        "recorded there");
-  }
+  if (body.dropped) activity_is_gone(what.at_ms);
   for (const auto& each : body.touches) {
     const auto slot = recorded_.sessions().find(each.handle);
     if (slot != no_slot)
@@ -116,7 +120,9 @@ void what_if::failed(const event& what, const validation_failed& body) {
     const bool lives = slot == no_slot || sessions_.lives(slot, at_ms);
     if (!anew.fails && lives && slot != no_slot && !locked(slot, at_ms))
       sessions_.passed(slot, at_ms, other);
-    const auto revoked = lockouts_.attempted(what, body, anew.fails && lives, anew.estimated);
+    const auto from =
+        lockouts_.needs_address() ? presented_address(what, options_.who) : std::nullopt;
+    const auto revoked = lockouts_.attempted(what, body, from, anew.fails && lives, anew.estimated);
     if (anew.estimated && tally_.counts(at_ms))
       tally_.row(what.tenant_id, at_ms).approximate = true;
     if (what.subject) revoke(revoked, at_ms, *what.subject);
@@ -162,7 +168,8 @@ void what_if::ended(const event& what) {
     return sessions_.recorded_ended(slot, std::min(expired_ms, at_ms), {}, false);
   }
   if (what.type() == event_type::session_evicted)
-    return sessions_.recorded_ended(slot, at_ms, "cap", false);
+    return sessions_.evicted(slot, at_ms, recorded_book_.of(what.tenant_id),
+                             other_book_.of(what.tenant_id));
   const auto* revoked = std::get_if<session_revoked>(&what.body);
   const bool by_lockout = revoked != nullptr && revoked->scope == revoke_scope::session &&
                           revoked->reason == "lockout" && what.actor.empty();

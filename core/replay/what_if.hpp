@@ -32,7 +32,7 @@ class what_if {
   /// fail; what an event is about and the log does not have is taken as recorded.
   void apply(const event& what);
   /// Whether events past the range can change nothing of the report any more.
-  [[nodiscard]] bool settled() const noexcept { return lockouts_.settled(); }
+  [[nodiscard]] bool settled() const noexcept { return lockouts_.settled() && sessions_.settled(); }
   /// Once, after the last event.
   [[nodiscard]] what_if_report finish();
 
@@ -41,6 +41,7 @@ class what_if {
  private:
   void failed(const event& what, const validation_failed& body);
   void signalled(const event& what, const validation_signalled& body);
+  void activity_is_gone(millis until_ms);
   void touched(const event& what, const session_touched& body);
   void used(const event& what, bool touches);
   void ended(const event& what);

@@ -1,5 +1,7 @@
 #include "core/replay/what_if_breakers.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 namespace portcullis::core {
@@ -13,6 +15,8 @@ const random_source no_jitter = [](std::span<std::uint8_t> out) {
 
 constexpr millis slice_ms = 1'000;  // of a record of ten seconds: a window may be shorter
 constexpr millis slices_max = 60;
+/// Calls of one kind in a slice that are looked at one by one; of more, each kind its share.
+constexpr std::uint64_t calls_max = 16 * limits::reported_calls_max;
 
 /// Whether calls opened it: what follows a half-open phase, or an order, is no new opening.
 bool by_calls(const breaker_opened& what) noexcept {
@@ -48,11 +52,30 @@ report_call call_of(call_result result, const breaker_policy& policy) noexcept {
 
 }  // namespace
 
-void what_if_breakers::change_policies(const breaker_book& recorded, const breaker_book& other) {
+void what_if_breakers::change_policies(const breaker_book& recorded, const breaker_book& other,
+                                       millis now_ms) {
   recorded_ = recorded;
   other_ = other;
   differ_ = recorded.fallback != other.fallback || recorded.patterns != other.patterns;
-  if (!differ_) all_.clear();
+  if (!differ_) return all_.clear();
+  start_from_recorded(now_ms);
+}
+
+void what_if_breakers::begin(millis now_ms) {
+  all_.clear();
+  if (differ_) start_from_recorded(now_ms);
+}
+
+/// Overrides and waits that began before are in both worlds.
+void what_if_breakers::start_from_recorded(millis now_ms) {
+  for (const auto& [whose, standing] : standings_.all()) {
+    const auto& policy = other_.of({whose.first, whose.second});
+    if (standing.record.kind != breaker_kind::hosted ||
+        policy == recorded_.of({whose.first, whose.second}))
+      continue;
+    auto& one = all_[whose];
+    if (!one.other) one.other = std::make_unique<hosted_breaker>(standing.record, policy, now_ms);
+  }
 }
 
 what_if_breakers::tried& what_if_breakers::need(const std::string& service,
@@ -125,9 +148,21 @@ void what_if_breakers::called(const calls_tallied& what, millis at_ms) {
       for (const auto result : {call_result::success, call_result::failure, call_result::timeout,
                                 call_result::slow_success, call_result::slow_failure})
         calls[result] = share(each.counts[result], i + 1) - share(each.counts[result], i);
-      feed(one, policy, calls, from_ms + (at_ms - from_ms) * (i + 1) / slices);
+      feed(one, policy, within_bound(calls), from_ms + (at_ms - from_ms) * (i + 1) / slices);
     }
   }
+}
+
+call_counts what_if_breakers::within_bound(call_counts calls) {
+  const auto most = *std::max_element(calls.by_result.begin(), calls.by_result.end());
+  if (most <= calls_max) return calls;
+  tally_.note(
+      fmt::format("more than {} calls in a second are told: breakers are tried with fewer, "
+                  "in the same shares",
+                  calls_max));
+  const auto parts = most / calls_max + 1;
+  for (auto& each : calls.by_result) each /= parts;
+  return calls;
 }
 
 void what_if_breakers::feed(tried& to, const breaker_policy& policy, call_counts calls,

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "core/session/check.hpp"
+#include "core/session/recorded.hpp"
 
 namespace portcullis::core {
 namespace {
@@ -12,18 +12,6 @@ namespace {
 bool same_addresses(const session_policy& a, const session_policy& b) noexcept {
   return a.ip_binding == b.ip_binding && a.ip_prefix_v4 == b.ip_prefix_v4 &&
          a.ip_prefix_v6 == b.ip_prefix_v6;
-}
-
-/// Enforced fields that differ between what was presented and what the session was made with.
-bool fields_differ(const field_hashes& presented, const session_record& session,
-                   field_set enforced) noexcept {
-  const auto kept = keep_hashes(presented);
-  for (std::size_t i = 0; i < context_field_count; ++i) {
-    const auto mask = bit(static_cast<context_field>(i));
-    if ((session.present & enforced & mask) == 0) continue;  // absent at creation: not compared
-    if ((presented.present & mask) == 0 || kept[i] != session.hashes[i]) return true;
-  }
-  return false;
 }
 
 /// Absent: one of the addresses cannot be opened.
@@ -54,11 +42,18 @@ judged_anew judge_anew(const event& what, const validation_failed& failed, sessi
   const bool enforces_address = other.ip_binding == ip_binding::enforce;
   if (session == nullptr || session->status != session_status::live)
     return {of_address ? enforces_address : other.enforced != 0, true};
-  if (fields_differ(failed.fields, *session, other.enforced)) return {true, false};
+  if ((differing_fields(*session, failed.fields) & other.enforced) != 0) return {true, false};
   if (!enforces_address) return {false, false};
   if (same_addressing) return {of_address, false};
   const auto differ = addresses_differ(what, *session, other, who);
   return differ ? judged_anew{*differ, false} : judged_anew{of_address, true};
+}
+
+std::optional<ip_address> presented_address(const event& what, const identity_lookup& who) {
+  const auto identity = what.subject ? who(*what.subject) : nullptr;
+  const auto shown = identity ? open_shown(*identity, what.sealed) : std::nullopt;
+  if (!shown) return std::nullopt;
+  return shown->ip;
 }
 
 bool fails_under(const validation_signalled& signal, const session_policy& other) {

@@ -1,6 +1,7 @@
 // What a recorded mismatch is under another policy, and what the log cannot tell of that policy.
 #pragma once
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,10 @@ struct judged_anew {
 [[nodiscard]] judged_anew judge_anew(const event& what, const validation_failed& failed,
                                      session_record* session, const session_policy& recorded,
                                      const session_policy& other, const identity_lookup& who);
+
+/// Where the attempt was made from; absent: that cannot be opened.
+[[nodiscard]] std::optional<ip_address> presented_address(const event& what,
+                                                          const identity_lookup& who);
 
 /// Whether a request whose findings were only signalled would have been a failed attempt.
 [[nodiscard]] bool fails_under(const validation_signalled& signal, const session_policy& other);

@@ -12,13 +12,18 @@ constexpr millis sweep_every_ms = 16'000;
 /// server: so long what they are held against is kept.
 constexpr millis keep_ms = 5'000;
 
-/// What stands for a failing context: what the log has of it.
-short_hash context_of(const field_hashes& fields, const std::optional<short_hash>& source) {
+/// What stands for a failing context: what the log has of it. Of an address that is not known the
+/// source has to do, which several IPv6 addresses share.
+short_hash context_of(const field_hashes& fields, const std::optional<ip_address>& from,
+                      const std::optional<short_hash>& source) {
   running_sha256 hash;
   hash.add(byte_view(&fields.present, 1));
   for (std::size_t i = 0; i < context_field_count; ++i)
     if ((fields.present >> i & 1) != 0) hash.add(byte_view(fields.hashes[i]));
-  if (source) hash.add(byte_view(*source));
+  if (from)
+    hash.add(byte_view(from->bytes));
+  else if (source)
+    hash.add(byte_view(*source));
   return cut<16>(hash.finish());
 }
 
@@ -84,13 +89,17 @@ void what_if_lockouts::diverge(const subject_id& subject, millis now_ms) {
 
 std::optional<session_handle> what_if_lockouts::attempted(const event& what,
                                                           const validation_failed& failed,
+                                                          const std::optional<ip_address>& from,
                                                           bool fails, bool estimated) {
   if (!what.subject) return std::nullopt;
   const auto& subject = *what.subject;
   const auto at_ms = time_of(what, failed);
   attempt tried{
       subject, what.handle.value_or(nothings_handle), failed.source.value_or(short_hash{}), {}};
-  if (policy_.repeat_collapse_s > 0) tried.context = context_of(failed.fields, failed.source);
+  if (needs_address()) {
+    tried.context = context_of(failed.fields, from, failed.source);
+    estimated = estimated || !from;
+  }
   if (diverged_.contains(subject) && !counts_something(recorded_, subject, at_ms) &&
       !counts_something(other_, subject, at_ms)) {
     diverged_.erase(subject);
@@ -162,7 +171,8 @@ std::optional<session_handle> what_if_lockouts::signalled(const event& what,
   field_hashes fields;
   fields.present = signal.fields;
   const attempt tried{subject, what.handle.value_or(nothings_handle),
-                      signal.source.value_or(short_hash{}), context_of(fields, signal.source)};
+                      signal.source.value_or(short_hash{}),
+                      context_of(fields, std::nullopt, signal.source)};
   return decide(what, tried, what.decided_at_ms, true).revoke;
 }
 

@@ -29,9 +29,14 @@ class what_if_lockouts {
   /// The recorded counters are other ones: they are those of both worlds from here on.
   void begin(millis at_ms);
   /// A counted mismatch of the log. `fails`: it is a failed attempt in the other world, too;
-  /// `estimated`: that is not known for certain. The session that the lock revokes there, if any.
+  /// `estimated`: that is not known for certain. `from`: absent: not known, or needs_address() is
+  /// false. The session that the lock revokes there, if any.
   std::optional<session_handle> attempted(const event& what, const validation_failed& failed,
-                                          bool fails, bool estimated);
+                                          const std::optional<ip_address>& from, bool fails,
+                                          bool estimated);
+  /// Whether attempted() has to know from which address: repeats are told apart by it, and the log
+  /// has a hash of its network only.
+  [[nodiscard]] bool needs_address() const noexcept { return policy_.repeat_collapse_s > 0; }
   /// Attempts that the log only counts: while locked out, and collapsed repeats. `lives`: whether
   /// the session is live in the other world.
   std::optional<session_handle> coalesced(const event& what, const validation_failed& failed,

@@ -4,12 +4,17 @@
 #include <limits>
 
 #include "core/session/decide.hpp"
+#include "core/session/recorded.hpp"
 
 namespace portcullis::core {
 namespace {
 
 /// Ends that are nearer to each other are one: events of one decision have times of their own.
 constexpr millis same_end_ms = 1'000;
+
+bool same_cap(const session_policy& a, const session_policy& b) noexcept {
+  return a.max_sessions_per_user == b.max_sessions_per_user && a.on_cap == b.on_cap;
+}
 
 }  // namespace
 
@@ -63,8 +68,8 @@ void what_if_sessions::begin(const policy_book& recorded, const policy_book& oth
     if (recorded_.sessions().at(slot).status != session_status::live) continue;
     const auto& tenant = tenant_of(slot);
     auto& one = make(slot, recorded.of(tenant), other.of(tenant));
-    if (one.expires_ms() <= now_ms_)
-      one.ended_ms = one.expires_ms();  // before what is counted
+    if (expires_ms(one) <= now_ms_)
+      one.ended_ms = expires_ms(one);  // before what is counted
     else
       watch(slot, one);
   }
@@ -74,33 +79,54 @@ void what_if_sessions::created(session_slot slot, const session_policy& recorded
                                const session_policy& other) {
   watch(slot, make(slot, recorded, other));
   if (other.max_sessions_per_user > 0)
-    keep_to_cap(slot, recorded_.sessions().at(slot).created_at_ms, other);
+    keep_to_cap(slot, recorded_.sessions().at(slot).created_at_ms, recorded, other);
 }
 
-void what_if_sessions::keep_to_cap(session_slot slot, millis at_ms, const session_policy& other) {
+bool what_if_sessions::has_doubtful(user_slot user, millis at_ms) const {
+  const auto all = recorded_.sessions_of(user);
+  return std::any_of(all.begin(), all.end(), [&](session_slot each) {
+    const auto* one = find(each);
+    return one != nullptr && is_doubtful(*one, each, at_ms);
+  });
+}
+
+void what_if_sessions::keep_to_cap(session_slot slot, millis at_ms, const session_policy& recorded,
+                                   const session_policy& other) {
+  const bool doubtful = has_doubtful(recorded_.sessions().at(slot).user, at_ms);
+  if (doubtful && same_cap(recorded, other)) return;  // evicted() follows the log
   std::vector<session_slot> live;
   for (const auto each : recorded_.sessions_of(recorded_.sessions().at(slot).user))
     if (const auto* one = find(each); each != slot && one != nullptr && lives(*one, each, at_ms))
       live.push_back(each);
   const std::size_t cap = other.max_sessions_per_user;
   if (live.size() < cap) return;
-  if (other.on_cap == cap_action::deny) return other_ended(slot, at_ms, "cap", false);
-  for (std::size_t i = 0; i + cap <= live.size(); ++i) other_ended(live[i], at_ms, "cap", false);
+  if (other.on_cap == cap_action::deny) return other_ended(slot, at_ms, "cap", doubtful);
+  for (std::size_t i = 0; i + cap <= live.size(); ++i) other_ended(live[i], at_ms, "cap", doubtful);
+}
+
+void what_if_sessions::evicted(session_slot slot, millis at_ms, const session_policy& recorded,
+                               const session_policy& other) {
+  const auto user = recorded_.sessions().at(slot).user;
+  if (same_cap(recorded, other) && has_doubtful(user, at_ms)) return ended(slot, at_ms);
+  recorded_ended(slot, at_ms, "cap", false);
 }
 
 /// Activity that is missing here may end it earlier than in the log.
 void what_if_sessions::watch(session_slot slot, twin& one) {
-  const bool earlier = one.expires_ms() < recorded_.sessions().at(slot).expires_at_ms();
-  if (one.ended_ms != 0 || one.watched || !earlier) return;
+  const bool earlier =
+      one.expires_ms(one.last_seen_ms) < recorded_.sessions().at(slot).expires_at_ms();
+  if (earlier) look_again(slot, one);
+}
+
+void what_if_sessions::look_again(session_slot slot, twin& one) {
+  if (one.ended_ms != 0 || one.watched) return;
   one.watched = true;
-  const bool unknown = one.last_seen_ms < unknown_until_ms_;  // then it is looked at again
-  const auto due_ms = unknown ? now_ms_ + millis{one.idle_ttl_s} * 1000 : one.expires_ms();
-  wheel_.add(slot, std::max(due_ms, now_ms_ + 1), now_ms_);
+  wheel_.add(slot, std::max(expires_ms(one), now_ms_ + 1), now_ms_);
 }
 
 void what_if_sessions::expire(session_slot slot, twin& one) {
-  const bool idle = one.expires_ms() < one.absolute_ms;
-  one.ended_ms = one.expires_ms();
+  one.ended_ms = expires_ms(one);
+  const bool idle = one.ended_ms < one.absolute_ms;
   part(slot, one, true, one.ended_ms, idle ? "idle" : "absolute", idle);
 }
 
@@ -109,11 +135,11 @@ void what_if_sessions::used(session_slot slot, millis at_ms, bool locked, bool t
   if (one == nullptr || one->skip_ms == at_ms) return;  // counted already
   if (!lives(*one, slot, at_ms)) {
     if (one->ended_ms == 0 && at_ms >= expires_ms(*one)) expire(slot, *one);
-    return count_use(slot, *one);
+    return count_use(slot, *one, at_ms);
   }
   if (locked) {
     one->skip_ms = at_ms;
-    watch(slot, *one);
+    look_again(slot, *one);  // the log is about to move its activity, and here it stays
     if (!tally_.counts(at_ms)) return;
     auto& row = tally_.row(tenant_of(slot), at_ms);
     ++row.refused;
@@ -128,15 +154,14 @@ void what_if_sessions::failed(session_slot slot, millis at_ms) {
   auto* one = find(slot);
   if (one == nullptr) return;
   one->skip_ms = at_ms;
-  watch(slot, *one);
+  look_again(slot, *one);
 }
 
 void what_if_sessions::passed(session_slot slot, millis at_ms, const session_policy& other) {
   auto* one = find(slot);
   if (one == nullptr || !lives(*one, slot, at_ms)) return;
-  const auto granularity_ms =
-      std::min(other.touch_granularity_s * 1000, millis{one->idle_ttl_s} * 500);
-  if (at_ms - one->last_seen_ms >= granularity_ms) one->last_seen_ms = at_ms;
+  if (at_ms - one->last_seen_ms >= touch_granularity_ms(one->idle_ttl_s, other))
+    one->last_seen_ms = at_ms;
 }
 
 void what_if_sessions::asked_for_ended(const subject_id& subject, millis at_ms) {
@@ -147,14 +172,18 @@ void what_if_sessions::asked_for_ended(const subject_id& subject, millis at_ms) 
     if (one == nullptr || one->in_use || !lives(*one, slot, at_ms)) continue;
     const bool over = one->parted == parting::lived || one->parted == parting::pending;
     if (!over || recorded_.sessions().at(slot).status == session_status::live) continue;
-    return count_use(slot, *one);
+    return count_use(slot, *one, at_ms);
   }
 }
 
 /// It is used after the worlds parted; told once a session.
-void what_if_sessions::count_use(session_slot slot, twin& one) {
-  if (std::exchange(one.in_use, true) || !one.counts) return;
-  if (one.parted != parting::died && one.parted != parting::lived) return;  // settle() will
+void what_if_sessions::count_use(session_slot slot, twin& one, millis at_ms) {
+  if (!tally_.counts(at_ms) || std::exchange(one.in_use, true) || !one.counts) return;
+  if (one.parted == parting::died || one.parted == parting::lived)  // else settle() will
+    tell_use(slot, one);
+}
+
+void what_if_sessions::tell_use(session_slot slot, const twin& one) {
   auto& row = tally_.row(tenant_of(slot), one.parted_ms);
   if (one.parted == parting::died) {
     ++row.sessions.died_in_use;
@@ -167,7 +196,7 @@ void what_if_sessions::count_use(session_slot slot, twin& one) {
 void what_if_sessions::ended(session_slot slot, millis at_ms) {
   auto* one = find(slot);
   if (one != nullptr && one->ended_ms == 0)
-    one->ended_ms = std::min(at_ms, std::max<millis>(one->expires_ms(), 1));
+    one->ended_ms = std::min(at_ms, std::max<millis>(expires_ms(*one), 1));
 }
 
 void what_if_sessions::recorded_ended(session_slot slot, millis at_ms, std::string_view cause,
@@ -221,7 +250,7 @@ void what_if_sessions::settle(const open_parting& what) {
       {what.died ? what_if_example::kind::session_died : what_if_example::kind::session_lived,
        tenant, recorded_.sessions().user(s.user).subject, s.handle, what.at_ms, what.at_seq,
        what.cause, false, what.approximate});
-  if (std::exchange(one->in_use, false)) count_use(what.slot, *one);
+  if (one->in_use) tell_use(what.slot, *one);
 }
 
 void what_if_sessions::advance(millis now_ms) {
@@ -232,13 +261,17 @@ void what_if_sessions::advance(millis now_ms) {
     one->watched = false;
     if (one->ended_ms != 0) return;
     if (now_ms_ < expires_ms(*one)) return watch(slot, *one);
-    if (is_live(recorded_.sessions(), slot, one->expires_ms())) expire(slot, *one);
+    if (is_live(recorded_.sessions(), slot, expires_ms(*one))) expire(slot, *one);
   });
   while (!open_.empty() && open_.front().at_ms + same_end_ms <= now_ms) {
     const auto what = open_.front();
     open_.pop_front();
     settle(what);
   }
+}
+
+bool what_if_sessions::settled() const noexcept {
+  return std::none_of(open_.begin(), open_.end(), [](const auto& each) { return each.counts; });
 }
 
 void what_if_sessions::finish(millis now_ms) {

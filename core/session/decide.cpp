@@ -5,10 +5,6 @@
 
 namespace portcullis::core {
 
-millis touch_granularity_ms(const session_record& session, const session_policy& policy) noexcept {
-  return std::min(policy.touch_granularity_s * 1000, millis{session.idle_ttl_s} * 500);
-}
-
 namespace {
 
 const session_policy& policy_for(const decision_input& in, const session_record& s) {

@@ -16,8 +16,15 @@ namespace portcullis::core {
 [[nodiscard]] field_set differing_fields(const session_record& session,
                                          const field_hashes& presented) noexcept;
 
-/// Recorded activity moves only when it is so much newer, in milliseconds.
-[[nodiscard]] millis touch_granularity_ms(const session_record& session,
-                                          const session_policy& policy) noexcept;
+/// Recorded activity of a session with this idle time moves only when it is so much newer, in
+/// milliseconds.
+[[nodiscard]] inline millis touch_granularity_ms(std::uint32_t idle_ttl_s,
+                                                 const session_policy& policy) noexcept {
+  return std::min(policy.touch_granularity_s * 1000, millis{idle_ttl_s} * 500);
+}
+[[nodiscard]] inline millis touch_granularity_ms(const session_record& session,
+                                                 const session_policy& policy) noexcept {
+  return touch_granularity_ms(session.idle_ttl_s, policy);
+}
 
 }  // namespace portcullis::core

@@ -333,6 +333,47 @@ TEST(time_travel, a_log_that_was_cut_and_lost_old_activity_is_explained_from_whe
   EXPECT_EQ(told("state --handle " + handle, node)["sessions"][0]["status"], "revoked");
 }
 
+TEST(time_travel, sessions_in_use_over_a_cut_are_neither_contradicted_nor_taken_as_dead) {
+  server node(
+      {.set = {"store.event_retention_h=24", "store.touch_retention_h=1",
+               "session.idle_ttl_s=72000", "session.absolute_ttl_s=864000",
+               "session.touch_granularity_s=1", "lockout.threshold=3", "lockout.duration_s=1"},
+       .own_clock = true});
+  json id;
+  {
+    auto client = node.connect();
+    id = create(client, "ada")["session_id"];
+    create(client, "left");
+  }
+  for (int hour = 10; hour <= 70; hour += 10) {
+    ASSERT_EQ(node.terminate(), 0);
+    boot_later(node, std::chrono::hours(hour));
+    ASSERT_TRUE(node.start()) << node.log();
+    auto client = node.connect();
+    create(client, "someone");
+    if (hour < 50) {  // all of this is to be cut off, and its activity before that
+      EXPECT_EQ(state_of(client, id), "valid");
+      continue;
+    }
+    client.result("session.update",
+                  {{"session_id", id}, {"context", context()}, {"data", {{"hour", hour}}}});
+    for (int i = 0; i < 3; ++i) validate(client, id, context("198.51.100.7"));
+    EXPECT_EQ(state_of(client, id), "locked_out");
+    ASSERT_TRUE(eventually([&] { return state_of(client, id) == "valid"; }));
+  }
+  ASSERT_EQ(node.terminate(), 0);
+  ASSERT_EQ(portcullis("explain 1", node).status, 1) << "the test needs a log that was cut";
+
+  const auto all = told("explain --all", node);
+  EXPECT_EQ(all["disagree"], 0) << all.dump(1);
+  EXPECT_THAT(all["open"].dump(), HasSubstr("session_updated: activity is not kept for long"));
+  const auto same = told("what-if --set lockout.threshold=3", node);
+  EXPECT_TRUE(same["rows"].empty()) << same.dump(1);
+  EXPECT_TRUE(same["examples"].empty());
+  EXPECT_GT(same["totals"]["lockouts"]["recorded"], 0);
+  EXPECT_EQ(same["totals"]["lockouts"]["recorded"], same["totals"]["lockouts"]["other"]);
+}
+
 TEST(time_travel, what_is_asked_for_wrongly_is_told_precisely) {
   server node;
   {

@@ -2,66 +2,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "explained.hpp"
+#include "an_explanation.hpp"
 
 namespace portcullis::core {
 namespace {
 
 using testing::HasSubstr;
-
-class an_explanation : public testing::Test {
- protected:
-  /// Of the event at `index`, as it is or as `alter` makes it.
-  explanation of(std::size_t index, const std::function<void(event&)>& alter = nullptr) {
-    explainer again(all.opener(), all.policies, &all.w.keys);
-    again.place = place;
-    past_events past(topic_of(w.log[index]));
-    for (std::size_t i = 0; i < index; ++i) {
-      const auto what = from_disk(w.log[i]);
-      again.pass(what);
-      past.note(what);
-    }
-    auto what = from_disk(w.log[index]);
-    if (alter) alter(what);
-    return again.explain(what, &past);
-  }
-  template <class Body>
-  void altered(std::size_t index, const char* how, const std::function<void(Body&)>& alter) {
-    const auto as_logged = of(index);
-    EXPECT_EQ(as_logged.agrees, agreement::yes) << as_logged.why;
-    const auto found = of(index, [&](event& what) { alter(std::get<Body>(what.body)); });
-    EXPECT_EQ(found.agrees, agreement::no) << how;
-    EXPECT_THAT(found.why, HasSubstr("the log says")) << how;
-    EXPECT_THAT(found.why, HasSubstr("the rules give")) << how;
-  }
-  /// A count that no session of the user explains.
-  void altered_to_no(std::size_t index) {
-    const auto found =
-        of(index, [](event& what) { std::get<session_revoked>(what.body).count = 7; });
-    EXPECT_EQ(found.agrees, agreement::no);
-  }
-  std::size_t last(event_type type) {
-    for (std::size_t i = w.log.size(); i-- > 0;)
-      if (w.log[i].type() == type) return i;
-    ADD_FAILURE() << "no " << to_string(type);
-    return 0;
-  }
-  std::string value(const explanation& how, std::string_view name) {
-    for (const auto& each : how.values)
-      if (each.name == name) return each.value;
-    return "no such value";
-  }
-  static std::vector<event_type> types(const explanation& how) {
-    std::vector<event_type> out;
-    for (const auto& each : how.because) out.push_back(each.type);
-    return out;
-  }
-
-  logged_world all;
-  world& w = all.w;
-  std::optional<log_place> place;
-  const context elsewhere = context_of("198.51.100.7");
-};
 
 TEST_F(an_explanation, of_a_create_knows_ttls_generation_handle_and_cap) {
   auto command = w.creation();
@@ -231,17 +177,6 @@ TEST_F(an_explanation, goes_by_the_policy_of_that_time) {
   all.apply(copy);
   EXPECT_EQ(of(last(event_type::validation_failed)).agrees, agreement::no)
       << "by then the address was not compared";
-}
-
-TEST_F(an_explanation, of_what_was_decided_while_a_reload_was_on_its_way_goes_by_either_policy) {
-  const auto s = w.create();
-  w.now_ms += 20'000;
-  w.policies.session.ip_binding = ip_binding::off;
-  all.reload();
-  w.policies.session.ip_binding = ip_binding::enforce;  // who decides has not heard of it
-  w.now_ms += 5;
-  EXPECT_TRUE(all.attempt_from(s.id, elsewhere));
-  EXPECT_EQ(of(last(event_type::validation_failed)).agrees, agreement::yes);
 }
 
 TEST_F(an_explanation, of_a_forgotten_user_says_what_cannot_be_checked) {
@@ -446,6 +381,28 @@ TEST_F(a_validation_of_then, is_answered_in_the_order_of_the_contract) {
   then = asked(s.handle, w.now_ms);
   EXPECT_EQ(then.reason, invalid_reason::revoked) << "before the lock is looked at";
   EXPECT_EQ(types(then.how).back(), event_type::session_revoked);
+}
+
+TEST_F(a_validation_of_then, names_no_revocation_that_did_not_end_it) {
+  const auto a = w.create();
+  w.now_ms += 1'000;
+  w.revoke_user(w.user(), a.handle);
+  w.now_ms += 1'000;
+  EXPECT_EQ(types(asked(a.handle, w.now_ms).how), (std::vector{event_type::session_created}))
+      << "it was excepted";
+  w.revoke(a.handle);
+  w.now_ms += 1'000;
+  w.revoke_user(w.user());
+  w.apply(w.tenant_revocation("acme"));
+  const auto then = asked(a.handle, w.now_ms);
+  EXPECT_EQ(then.reason, invalid_reason::revoked);
+  EXPECT_EQ(types(then.how),
+            (std::vector{event_type::session_created, event_type::session_revoked}));
+  EXPECT_EQ(then.how.because.back().handle, a.handle) << "what came later ended nothing";
+  w.now_ms += 1'000;
+  const auto b = w.create();
+  EXPECT_EQ(types(asked(b.handle, w.now_ms).how), (std::vector{event_type::session_created}))
+      << "it was made later";
 }
 
 TEST_F(a_validation_of_then, is_answered_by_time_and_by_what_ended_all) {

@@ -54,8 +54,8 @@ class lived : public world {
     const auto judged = world::judge(id, presented, source_locked);
     switch (judged.verdict) {
       case verdict::valid:
+        signal(judged, source);  // activity is told at a turn's end
         (void)use(id, presented);
-        signal(judged, source);
         break;
       case verdict::ip_mismatch:
       case verdict::fingerprint_mismatch:
@@ -75,7 +75,10 @@ class lived : public world {
 
   void clear(std::string_view name) {
     const auto whose = user(name);
-    auto what = of_user(state.user(whose).subject);
+    const auto subject = state.user(whose).subject;
+    const auto was = status_of(locks, &subject, policies.lockout, now_ms);
+    if (!was.locked && was.failed_attempts == 0) return;
+    auto what = of_user(subject);
     what.body = lockout_cleared{"test"};
     locks.apply(what);
     apply(std::move(what));
@@ -102,35 +105,45 @@ class lived : public world {
     what_if_report report;
     std::vector<lock> locks;  // of the other world
   };
-  /// `cut`: so many events are only there as the state that they gave. `forgetful`: what records of
-  /// activity said is gone.
+  /// `cut`: so many events are only there as the state that they gave. `emptied`: what records of
+  /// activity among the first so many said. `to_the_end`: though the range is settled before.
   [[nodiscard]] tried try_policy(const policy_book& other, what_if_range range = {},
-                                 std::size_t cut = 0, bool forgetful = false) const {
+                                 std::size_t cut = 0, std::size_t emptied = 0,
+                                 bool to_the_end = false) const {
     tried out;
     what_if_options options;
     options.range = range;
-    options.who = [this](const subject_id& subject) -> identity_ptr {
-      for (const auto& row : rows)
-        if (row.subject == subject && !gone.contains(subject)) return open_user(row, keys);
-      return nullptr;
-    };
+    options.who = [this](const subject_id& subject) { return who(subject); };
     options.each_lockout = [&](const other_lockout& each) {
       out.locks.push_back({names.at(each.subject), each.source, each.from_ms, each.until_ms});
     };
     what_if run(std::move(options));
     run.change_policies(policies, other);
     replayed_state base;
-    for (std::size_t i = 0; i < cut; ++i) base.apply(from_disk(log[i]));
+    for (std::size_t i = 0; i < cut; ++i) base.apply(kept(log[i], i < emptied));
     if (cut > 0) run.begin(std::move(base));
     for (std::size_t i = cut; i < log.size(); ++i) {
-      auto each = from_disk(log[i]);
-      if (auto* touched = std::get_if<session_touched>(&each.body); touched && forgetful) {
-        touched->touches.clear();
-        touched->dropped.emplace();
-      }
-      run.apply(each);
+      const bool past = log[i].seq > range.to_seq || log[i].at_ms > range.to_ms;
+      if (past && !to_the_end && run.settled()) break;
+      run.apply(kept(log[i], i < emptied));
     }
     out.report = run.finish();
+    return out;
+  }
+
+  /// Null: nobody's, or forgotten by now.
+  [[nodiscard]] identity_ptr who(const subject_id& subject) const {
+    for (const auto& row : rows)
+      if (row.subject == subject && !gone.contains(subject)) return open_user(row, keys);
+    return nullptr;
+  }
+  /// An event as it comes back from the disk. `emptied`: of activity nothing is left.
+  [[nodiscard]] static event kept(const event& what, bool emptied) {
+    auto out = from_disk(what);
+    if (auto* touched = std::get_if<session_touched>(&out.body); touched && emptied) {
+      touched->touches.clear();
+      touched->dropped.emplace();
+    }
     return out;
   }
 
@@ -216,7 +229,10 @@ class lived : public world {
   }
   void begin_lock(const judgement& judged, const attempt& what, const attempt_judged& counted) {
     auto begun = of_user(what.subject);
-    lockout_started body{counted.locks_until_ms, counted.number, {}};
+    const bool whole_user =
+        !counted.locks_source_only && policies.lockout.scope == lockout_scope::user_source;
+    lockout_started body{
+        counted.locks_until_ms, whole_user ? counted.user_number : counted.number, {}};
     if (counted.locks_source_only) body.source = what.source;
     begun.body = body;
     locks.apply(begun);

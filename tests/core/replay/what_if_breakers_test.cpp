@@ -9,7 +9,8 @@ namespace {
 constexpr millis start_ms = 1'700'000'000'000;
 
 struct breaker_log {
-  explicit breaker_log(breaker_book other) : run(tally) { run.change_policies({}, other); }
+  explicit breaker_log(const breaker_book& other) { try_policy(other); }
+  void try_policy(const breaker_book& other) { run.change_policies({}, other, now_ms); }
 
   void tell(event_body body) {
     event what;
@@ -18,6 +19,7 @@ struct breaker_log {
     what.body = std::move(body);
     tally.at(seq);
     run.apply(what);
+    recorded.apply(what);
   }
   /// Ten seconds of calls.
   void call(std::uint64_t successes, std::uint64_t failures, std::uint64_t slow = 0,
@@ -41,10 +43,11 @@ struct breaker_log {
   }
   breaker_openings totals() { return tally.finish().openings; }
 
-  what_if_tally tally{{}};
-  what_if_breakers run;
-  std::uint64_t seq = 0;
   millis now_ms = start_ms;
+  what_if_tally tally{{}};
+  breaker_standings recorded;
+  what_if_breakers run{tally, recorded};
+  std::uint64_t seq = 0;
 };
 
 breaker_book failing_at(double rate) {
@@ -109,16 +112,48 @@ TEST(what_if_breakers, ten_seconds_do_not_fall_into_a_window_of_two) {
   EXPECT_EQ(log.totals(), (breaker_openings{0, 0}));
 }
 
+breaker_override_set overruled(override_mode mode) {
+  breaker_override_set out;
+  out.service = "mail";
+  out.breaker = "default";
+  out.epoch = 2;
+  out.mode = mode;
+  return out;
+}
+
 TEST(what_if_breakers, overrides_and_resets_hold_in_both_worlds) {
   breaker_log log(failing_at(0.3));
-  breaker_override_set off;
-  off.service = "mail";
-  off.breaker = "default";
-  off.epoch = 2;
-  off.mode = override_mode::disabled;
-  log.tell(off);
+  log.tell(overruled(override_mode::disabled));
   log.call(0, 100);
   EXPECT_EQ(log.totals(), (breaker_openings{0, 0}));
+}
+
+TEST(what_if_breakers, an_override_from_before_the_policies_parted_holds_in_both_worlds) {
+  breaker_log log{breaker_book{}};
+  log.tell(overruled(override_mode::metrics_only));
+  log.call(0, 100);
+  log.try_policy(failing_at(0.3));
+  log.call(0, 100);
+  EXPECT_EQ(log.totals(), (breaker_openings{0, 0}));
+}
+
+TEST(what_if_breakers, an_override_from_before_a_cut_holds_in_both_worlds) {
+  breaker_log log(failing_at(0.3));
+  event what;
+  what.at_ms = what.decided_at_ms = start_ms - 1'000;
+  what.body = overruled(override_mode::metrics_only);
+  log.recorded.apply(what);
+  log.run.begin(start_ms);
+  log.call(0, 100);
+  EXPECT_EQ(log.totals(), (breaker_openings{0, 0}));
+}
+
+TEST(what_if_breakers, what_no_server_can_have_counted_is_tried_in_its_shares) {
+  breaker_log log(failing_at(0.3));
+  log.call(6'000'000'000'000'000'000, 9'000'000'000'000'000'000, 9'000'000'000'000'000'000);
+  const auto report = log.tally.finish();
+  EXPECT_EQ(report.openings, (breaker_openings{0, 1}));
+  EXPECT_EQ(report.notes.size(), 1U);
 }
 
 TEST(what_if_breakers, more_calls_than_a_report_may_have_are_counted) {

@@ -3,88 +3,10 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
-#include "what_if_cases.hpp"
+#include "random_life.hpp"
 
 namespace portcullis::core {
 namespace {
-
-/// A policy with a bit of everything.
-policy_book any_policy() {
-  policy_book book;
-  book.lockout.threshold = *rc::gen::inRange(1U, 6U);
-  book.lockout.window_s = *rc::gen::element<std::int64_t>(20, 60, 900);
-  book.lockout.duration_s = *rc::gen::element<std::int64_t>(10, 60, 900);
-  book.lockout.scope = *rc::gen::element(lockout_scope::user, lockout_scope::user_source);
-  book.lockout.user_threshold = *rc::gen::inRange(4U, 12U);
-  book.lockout.repeat_collapse_s = *rc::gen::element<std::int64_t>(0, 0, 5, 60);
-  book.lockout.revoke_offending = *rc::gen::arbitrary<bool>();
-  book.session.max_sessions_per_user = *rc::gen::element(0U, 1U, 2U);
-  book.session.on_cap = cap_action::evict_oldest;
-  book.session.idle_ttl_s = *rc::gen::element<std::int64_t>(120, 900);
-  book.session.absolute_ttl_s = *rc::gen::element<std::int64_t>(300, 43'200);
-  book.session.ip_binding =
-      *rc::gen::element(ip_binding::enforce, ip_binding::enforce, ip_binding::observe,
-                        ip_binding::challenge, ip_binding::off);
-  return book;
-}
-
-/// Anything that can happen to a few users.
-class random_life {
- public:
-  explicit random_life(policy_book book) : node(std::move(book)) {}
-  void step() {
-    static constexpr std::string_view users[] = {"alice", "bob"};
-    const auto who = users[*rc::gen::inRange(0, 2)];
-    switch (*rc::gen::inRange(0, 12)) {
-      case 0:
-      case 1:
-        ids.push_back(node.sign_in(who).id);
-        break;
-      case 2:
-        with_any([&](const session_id& id) { (void)node.validate(id, home); });
-        break;
-      case 3:
-      case 4:
-      case 5:
-        with_any([&](const session_id& id) {
-          const context* from[] = {&abroad, &abroad, &elsewhere, &next_door, &other_agent};
-          const auto& presented = *from[*rc::gen::inRange(0, 5)];
-          for (auto n = *rc::gen::inRange(1, 4); n > 0; --n) (void)node.validate(id, presented);
-        });
-        break;
-      case 6:
-        with_any([&](const session_id& id) {
-          if (node.verdict_of(id) == verdict::valid) ids.push_back(node.rotate(id));
-        });
-        break;
-      case 7:
-        with_any([&](const session_id& id) {
-          if (node.verdict_of(id) == verdict::valid) node.update(id, "{\"u\":2}");
-        });
-        break;
-      case 8:
-        node.clear(who);
-        break;
-      case 9:
-        if (*rc::gen::inRange(0, 4) == 0) node.revoke_user(node.user(who));
-        if (*rc::gen::inRange(0, 8) == 0) node.forget(who);
-        break;
-      case 10:
-      case 11:
-        break;
-    }
-    node.pass(*rc::gen::element<millis>(1, 300, 1'000, 7'000, 31'000, 61'000, 400'000));
-  }
-  lived node;
-  std::vector<session_id> ids;
-
- private:
-  template <class Do>
-  void with_any(Do&& act) {
-    if (!ids.empty())
-      act(ids[static_cast<std::size_t>(*rc::gen::inRange<int>(0, static_cast<int>(ids.size())))]);
-  }
-};
 
 RC_GTEST_PROP(what_if, the_policy_of_the_log_gives_no_difference, ()) {
   random_life life(any_policy());
@@ -99,19 +21,32 @@ RC_GTEST_PROP(what_if, the_policy_of_the_log_gives_no_difference, ()) {
 }
 
 RC_GTEST_PROP(what_if, nor_where_the_beginning_was_cut_off_or_activity_is_gone, ()) {
-  const bool forgetful = *rc::gen::arbitrary<bool>();
-  auto policy = any_policy();
-  // Whom a cap evicts depends on who is idle, up to the sweep that tells: seconds later, here.
-  if (forgetful) policy.session.max_sessions_per_user = 0;
-  random_life life(policy);
+  random_life life(any_policy());
   const auto steps = *rc::gen::inRange(1, 120);
   for (int i = 0; i < steps; ++i) life.step();
   if (life.node.log.empty()) return;
   const auto cut = *rc::gen::inRange<std::size_t>(0, life.node.log.size());
-  const auto tried = life.node.try_policy(life.node.policies, {}, cut, forgetful);
+  const auto gone = *rc::gen::inRange<std::size_t>(0, life.node.log.size() + 1);
+  const auto tried = life.node.try_policy(life.node.policies, {}, cut, gone);
   for (const auto& each : tried.report.examples)
     RC_LOG() << to_string(each.what) << " of event " << each.seq << " (" << each.cause << ")\n";
   RC_ASSERT(tried.report.rows.empty());
+}
+
+RC_GTEST_PROP(what_if, reading_past_the_range_changes_nothing_once_it_is_settled, ()) {
+  random_life life(any_policy());
+  const auto steps = *rc::gen::inRange(1, 120);
+  for (int i = 0; i < steps; ++i) life.step();
+  what_if_range range;
+  range.to_seq = *rc::gen::inRange<std::uint64_t>(0, life.node.seq + 1);
+  const auto other = any_policy();
+  const auto early = life.node.try_policy(other, range).report;
+  const auto late = life.node.try_policy(other, range, 0, 0, true).report;
+  RC_ASSERT(early.totals.users == late.totals.users);
+  RC_ASSERT(early.totals.sources == late.totals.sources);
+  RC_ASSERT(early.totals.sessions == late.totals.sessions);
+  RC_ASSERT(early.totals.refused == late.totals.refused);
+  RC_ASSERT(early.examples.size() == late.examples.size());
 }
 
 /// The same attempts under two policies.

@@ -26,6 +26,20 @@ TEST(what_if, a_shorter_idle_time_ends_sessions_and_tells_which_were_used_after)
   (void)left;
 }
 
+TEST(what_if, a_use_past_the_range_is_not_counted) {
+  lived node(idle(900));
+  const auto s = node.sign_in("alice");
+  node.pass(310'000);
+  (void)node.sign_in("bob");
+  node.pass(90'000);
+  EXPECT_EQ(node.validate(s.id, home), verdict::valid);
+  const auto until = [&](millis to_ms) {
+    return node.try_policy(idle(300), {.to_ms = to_ms}, 0, 0, true).report.totals.sessions;
+  };
+  EXPECT_EQ(until(node.now_ms), (session_difference{1, 1, 0, 0}));
+  EXPECT_EQ(until(node.now_ms - 1), (session_difference{1, 0, 0, 0}));
+}
+
 TEST(what_if, a_longer_idle_time_keeps_sessions_and_tells_which_were_asked_for) {
   lived node(idle(300));
   const auto asked = node.sign_in("alice");
@@ -147,6 +161,57 @@ TEST(what_if, sessions_and_counters_of_before_a_cut_are_in_both_worlds) {
             (session_difference{1, 1, 0, 0}));
 }
 
+TEST(what_if, a_session_whose_activity_before_a_cut_is_gone_may_have_been_used_until_then) {
+  auto book = idle(900);
+  book.lockout.threshold = 3;
+  lived node(book);
+  const auto s = node.sign_in();
+  for (int i = 0; i < 5; ++i) {
+    node.pass(600'000);
+    EXPECT_EQ(node.validate(s.id, home), verdict::valid);
+  }
+  const auto cut = node.log.size();
+  node.pass(600'000);
+  fail(node, s.id, 3);
+  const auto own = node.try_policy(node.policies, {}, cut, cut).report;
+  EXPECT_TRUE(own.rows.empty());
+  EXPECT_EQ(own.totals.users, (lockout_difference{1, 1, 0, 0}));
+  EXPECT_THAT(own.notes, Contains(HasSubstr("old records of activity are gone")));
+  // Not used for 600 s, whatever was before.
+  const auto shorter = changed(node.policies, [](policy_book& to) { to.session.idle_ttl_s = 300; });
+  EXPECT_EQ(node.try_policy(shorter, {}, cut, cut).report.totals.users,
+            (lockout_difference{1, 0, 0, 1}));
+}
+
+TEST(what_if, a_session_whose_last_use_only_the_other_world_refuses_dies_there) {
+  auto observing = idle(900);
+  observing.session.ip_binding = ip_binding::observe;
+  const auto enforcing = idle(900);
+  lived node(observing);
+  const auto s = node.sign_in();
+  node.pass(600'000);
+  EXPECT_EQ(node.validate(s.id, abroad), verdict::valid);
+  node.pass(1'000'000);
+  const auto report = node.try_policy(enforcing).report;
+  EXPECT_EQ(report.totals.sessions, (session_difference{1, 0, 0, 0}));
+  ASSERT_EQ(report.examples.size(), 1U);
+  EXPECT_EQ(report.examples[0].at_ms, lived::start_ms + 900'000);
+}
+
+TEST(what_if, so_does_one_whose_user_it_alone_locks_out) {
+  auto book = with_threshold(10);
+  book.session.idle_ttl_s = 900;
+  lived node(book);
+  const auto s = node.sign_in();
+  node.pass(500'000);
+  fail(node, s.id, 5);
+  EXPECT_EQ(node.validate(s.id, home), verdict::valid);
+  node.pass(1'000'000);
+  EXPECT_EQ(node.try_policy(changed(book, [](policy_book& to) { to.lockout.threshold = 5; }))
+                .report.totals.sessions.died,
+            1U);
+}
+
 TEST(what_if, where_activity_is_gone_idle_times_are_as_recorded_and_that_is_said) {
   lived node(idle(900));
   const auto s = node.sign_in();
@@ -156,7 +221,7 @@ TEST(what_if, where_activity_is_gone_idle_times_are_as_recorded_and_that_is_said
   }
   node.update(s.id, "{}");
   node.pass(1'000'000);
-  const auto report = node.try_policy(idle(300), {}, 0, true).report;
+  const auto report = node.try_policy(idle(300), {}, 0, node.log.size()).report;
   EXPECT_THAT(report.notes, Contains(HasSubstr("old records of activity are gone")));
   EXPECT_EQ(report.totals.sessions.died_in_use, 0U);
 }

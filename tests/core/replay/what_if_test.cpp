@@ -182,6 +182,36 @@ TEST(what_if, good_requests_of_a_user_that_only_the_other_world_locks_out_are_re
   EXPECT_TRUE(report.totals.approximate);
 }
 
+TEST(what_if, repeats_are_told_apart_by_the_whole_address_and_not_by_its_network) {
+  const auto collapsing =
+      changed(with_threshold(2), [](policy_book& book) { book.lockout.repeat_collapse_s = 600; });
+  for (const auto& [second, locks] : {std::pair("2001:db8::2", 1U), std::pair("2001:db8::1", 0U)}) {
+    lived node(with_threshold(10));
+    const auto s = node.sign_in();
+    fail(node, s.id, 1, context_of("2001:db8::1"));
+    fail(node, s.id, 1, context_of(second));
+    auto report = node.try_policy(collapsing).report;
+    EXPECT_EQ(report.totals.users.other, locks) << second;
+    EXPECT_FALSE(report.totals.approximate);
+    node.forget("alice");
+    report = node.try_policy(collapsing).report;
+    EXPECT_EQ(report.totals.users.other, 0U) << "one source is taken as one address";
+  }
+}
+
+TEST(what_if, a_lockout_by_repeats_of_who_is_forgotten_says_approximate) {
+  const auto collapsing =
+      changed(with_threshold(2), [](policy_book& book) { book.lockout.repeat_collapse_s = 600; });
+  lived node(with_threshold(10));
+  const auto s = node.sign_in();
+  fail(node, s.id, 1);
+  fail(node, s.id, 1, elsewhere);
+  node.forget("alice");
+  const auto report = node.try_policy(collapsing).report;
+  EXPECT_EQ(report.totals.users.more, 1U);
+  EXPECT_TRUE(report.totals.approximate);
+}
+
 // --- findings
 
 policy_book binding(ip_binding how, int prefix_v4 = 32) {

@@ -58,7 +58,7 @@ class world {
   void apply(event what) {
     what.seq = ++seq;
     if (what.type() == event_type::session_created) what.session_seq = seq;
-    what.at_ms = what.decided_at_ms;
+    what.at_ms = std::max(what.decided_at_ms, log.empty() ? 0 : log.back().at_ms);
     state.apply(what);
     if (what.type() == event_type::session_created)
       directory.add(state.find_user(*what.subject), state.find(*what.handle));
