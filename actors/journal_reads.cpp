@@ -176,10 +176,14 @@ shards_loaded journal_worker::on(const load_shards& question) {
   auto images = load_shards_from(*options_.log, question.shards, options_.shards,
                                  std::numeric_limits<std::uint32_t>::max());
   tallies_.took(store_operation::load, watch.ns());
-  if (images)
-    out.images = std::move(*images);
-  else
+  if (!images) {
     fail(store_operation::load, *(out.why = images.error()));
+    return out;
+  }
+  out.images = std::move(*images);
+  // What waits for space has happened, too, and its word will go to who is no more.
+  for (std::size_t i = 0; i < out.images.size(); ++i)
+    apply_waiting(*out.images[i], question.shards[i], queue_);
   return out;
 }
 

@@ -270,6 +270,66 @@ TEST(the_journal, with_a_full_disk_gives_breakers_as_what_waits_leaves_them) {
   EXPECT_EQ(loaded[0].record.until_ms, opened.until_ms);
 }
 
+// Regression: the same of a shard: it had forgotten attempts, locks, expiries and purges that
+// waited for space, and the log that came of it was not what the shard had in memory.
+TEST(the_journal, with_a_full_disk_gives_a_shard_as_what_waits_leaves_it) {
+  journal_world w(store::fault_vfs_name);
+  store::event_maker make;
+  std::vector<core::event> created = {make.created(1), make.created(1), make.created(2)};
+  const auto first = w.send(true);
+  first->events = created;
+  first->users = {store::event_maker::user(1), store::event_maker::user(2)};
+  w.settle();
+  w.full_disk();
+  w.send(false);
+  w.settle();
+  ASSERT_EQ(w.states.size(), 1U);
+  const auto about = [&](core::event_body body) {
+    core::event what;
+    what.decided_at_ms = w.clock.at_ms;
+    what.subject = store::event_maker::subject(1);
+    what.body = std::move(body);
+    return what;
+  };
+  core::validation_failed attempt;
+  attempt.attempt = 3;
+  attempt.window_ends_at_ms = w.clock.at_ms + 900'000;
+  auto expired = about(core::session_expired{});
+  expired.handle = first->events[0].handle;
+  expired.session_seq = 1;
+  const core::lockout_started lock{w.clock.at_ms + 800'000, 3, std::nullopt};
+  w.send(false)->events = {about(attempt), expired};
+  const auto last = w.send(false);
+  last->events = {about(lock)};
+  last->purges = {2};
+  const auto others = w.send(false);
+  others->shard = 1;
+  others->purges = {3};
+  w.settle();
+  std::optional<shards_loaded> loaded;
+  w.system.spawn([&](caf::event_based_actor* self) {
+    self->request(w.journal, caf::infinite, load_shards{{0}}).then([&](shards_loaded& got) {
+      loaded = std::move(got);
+    });
+  });
+  w.settle();
+  ASSERT_TRUE(loaded && !loaded->why);
+  auto& image = *loaded->images.at(0);
+  const auto* counted = image.lockouts->find(store::event_maker::subject(1));
+  ASSERT_NE(counted, nullptr);
+  EXPECT_EQ(counted->whole.failed_attempts, 3U);
+  EXPECT_EQ(counted->whole.locked_until_ms, lock.locked_until_ms);
+  const auto user = image.sessions->find_user(store::event_maker::subject(1));
+  ASSERT_NE(user, core::no_slot);
+  EXPECT_EQ(image.sessions->user(user).locked_until_ms, lock.locked_until_ms);
+  const auto slot = image.sessions->find(*first->events[0].handle);
+  ASSERT_NE(slot, core::no_slot);
+  EXPECT_EQ(image.sessions->at(slot).status, core::session_status::expired);
+  EXPECT_EQ(image.sessions->find(*first->events[1].handle), core::no_slot);
+  EXPECT_EQ(image.directory->sessions(user).size(), 1U);
+  EXPECT_NE(image.sessions->find(*first->events[2].handle), core::no_slot);
+}
+
 TEST(the_journal, with_a_full_disk_tells_whoever_is_new) {
   journal_world w(store::fault_vfs_name);
   w.full_disk();
