@@ -39,7 +39,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
       [&state](store_gate& gate) { state.on(gate); },
-      [&state](log_time& wanted) { state.on(wanted); },
+      [&state](want_log_time& wanted) { state.on(wanted); },
       [&state](tick_atom) { state.tell_attempts(); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
@@ -181,6 +181,9 @@ void journal_worker::acknowledge(std::vector<batch_ptr> done) {
   for (const auto& batch : done) {
     tallies_.appends += batch->events.size();
     tell_owner(batch, {batch, false, {}});
+    if (batch != checkpoint_) continue;
+    checkpoint_.reset();
+    tell_log_time();
   }
   self_->send(peers_.hub, events_durable{std::move(done)});
 }
@@ -205,18 +208,27 @@ void journal_worker::checkpoint_if_due() {
 }
 
 void journal_worker::add_checkpoint() {
-  if (!options_.signer || degraded_) return;
+  if (!options_.signer || degraded_ || checkpoint_) return;
   auto batch = std::make_shared<event_batch>();
   core::event what;
   what.at_ms = what.decided_at_ms = std::max(options_.clock->now_ms(), options_.log->last_at_ms());
   what.body = core::checkpoint{};
   batch->events.push_back(std::move(what));
+  checkpoint_ = batch;
   log_events order{std::move(batch)};
   on(order);
 }
 
-void journal_worker::on(const log_time& wanted) {
-  if (!dead_ && wanted.at_ms > options_.log->last_at_ms()) add_checkpoint();
+void journal_worker::on(const want_log_time& wanted) {
+  if (dead_) return;
+  if (options_.log->committed_at_ms() >= wanted.at_ms) return tell_log_time();
+  add_checkpoint();
+}
+
+/// A shard hears of its own events only: a quiet one would keep what has ended for ever.
+void journal_worker::tell_log_time() {
+  for (const auto& session : peers_.sessions)
+    self_->send(session, log_time{options_.log->committed_at_ms()});
 }
 
 void journal_worker::refuse(batch_ptr batch, const core::error& why) {
@@ -225,6 +237,7 @@ void journal_worker::refuse(batch_ptr batch, const core::error& why) {
                            "Events were refused by the store and are lost.",
                            {{"events", static_cast<std::int64_t>(batch->events.size())},
                             {"rule", std::string(why.rule)}});
+  if (batch == checkpoint_) checkpoint_.reset();
   tell_owner(batch, {batch, true, why});
 }
 

@@ -40,7 +40,7 @@ class journal_worker {
   tenants_read on(const read_tenants&);
   commits_done on(const await_commits&);
   void on(const store_gate& gate);
-  void on(const log_time& wanted);
+  void on(const want_log_time& wanted);
   journal_collected on(const collect_journal&);
   void on(node_peers& peers);
   bool stop();
@@ -58,6 +58,7 @@ class journal_worker {
   void acknowledge(std::vector<batch_ptr> done);
   void checkpoint_if_due();
   void add_checkpoint();
+  void tell_log_time();
   void erase_traces();
   void retain_if_due();
   template <class Job>
@@ -88,6 +89,7 @@ class journal_worker {
   bool degraded_ = false, dead_ = false;
   std::uint64_t checkpoint_seq_ = 0;  // of the last checkpoint, or of where this process began
   core::millis checkpoint_at_ms_ = 0;
+  batch_ptr checkpoint_;  // that is not on the disk yet
   bool retaining_ = false;
   core::millis retained_at_ms_ = 0;
   // Of a forgotten user, in the write-ahead log; at the start, too: the process before may have

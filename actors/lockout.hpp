@@ -42,7 +42,7 @@ class lockout_shard {
   std::unique_ptr<core::lockout_state> state_;
   session_actor session_;
   core::millis now_ms_ = 0;
-  core::millis log_at_ms_ = 0;  // of the shard's last event that is on the disk
+  core::millis log_at_ms_ = 0;  // of the last event on the disk that it was told of
   stillness still_;
 };
 
