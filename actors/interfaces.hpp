@@ -26,6 +26,7 @@ using fn = typename detail::interface_line<F>::type;
 using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using flush_atom = caf::atom_constant<caf::atom("flush")>;
 using slice_atom = caf::atom_constant<caf::atom("slice")>;
+using sign_atom = caf::atom_constant<caf::atom("sign")>;
 using crash_atom = caf::atom_constant<caf::atom("crash")>;  // admin.crash: dies of an exception
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
 
@@ -129,6 +130,7 @@ using journal_actor =
                      fn<void(want_log_time)>,  // answers log_time to all session actors, with a
                                                // checkpoint when there is no event of that time
                      fn<void(tick_atom)>,      // tells it of commits that it was not told of
+                     fn<void(sign_atom)>,      // to itself: a checkpoint may be due
                      fn<void(node_peers)>,     //
                      fn<bool(stop_atom)>>;     // commits, closes
 

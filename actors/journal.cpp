@@ -41,6 +41,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](store_gate& gate) { state.on(gate); },
       [&state](want_log_time& wanted) { state.on(wanted); },
       [&state](tick_atom) { state.tell_attempts(); },
+      [&state](sign_atom) { state.sign_due(); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
@@ -199,12 +200,25 @@ void journal_worker::erase_traces() {
     fail(store_operation::checkpoint, ok.error());  // tried again at the next commit
 }
 
+/// Looks again by the clock as long as anything is not signed: the last event of a day may have
+/// none after it.
 void journal_worker::checkpoint_if_due() {
+  if (!options_.signer || dead_ || degraded_ || checkpoint_) return;
   const auto seq = options_.log->committed_seq();
-  const bool many = seq >= checkpoint_seq_ + core::limits::checkpoint_events;
-  const bool old = seq > checkpoint_seq_ && options_.log->committed_at_ms() - checkpoint_at_ms_ >=
-                                                core::limits::checkpoint_ms;
-  if (many || old) add_checkpoint();
+  if (seq <= checkpoint_seq_) return;
+  const auto now_ms = std::max(options_.clock->now_ms(), options_.log->committed_at_ms());
+  const auto left_ms = checkpoint_at_ms_ + core::limits::checkpoint_ms - now_ms;
+  if (seq >= checkpoint_seq_ + core::limits::checkpoint_events || left_ms <= 0)
+    return add_checkpoint();
+  if (std::exchange(sign_sent_, true)) return;
+  self_->delayed_send(self_,
+                      std::chrono::milliseconds(std::min(left_ms, core::limits::checkpoint_ms)),
+                      sign_atom::value);
+}
+
+void journal_worker::sign_due() {
+  sign_sent_ = false;
+  checkpoint_if_due();
 }
 
 void journal_worker::add_checkpoint() {

@@ -29,6 +29,7 @@ class journal_worker {
   void on(log_events& order);
   void flush_due();
   void tell_attempts();
+  void sign_due();
   void slice();
   caf::result<sessions_read> on(read_sessions& question);
   caf::result<log_queried> on(query_log& question);
@@ -86,6 +87,7 @@ class journal_worker {
   std::chrono::steady_clock::time_point attempts_told_;
   // To itself; the first, while degraded, and the third delayed.
   bool flush_sent_ = false, slice_sent_ = false, tell_sent_ = false;
+  bool sign_sent_ = false;  // delayed
   bool degraded_ = false, dead_ = false;
   std::uint64_t checkpoint_seq_ = 0;  // of the last checkpoint, or of where this process began
   core::millis checkpoint_at_ms_ = 0;

@@ -54,6 +54,7 @@ void shard_world::start() {
             [](store_gate&) {},
             [this](want_log_time& wanted) { log_times.push_back(wanted.at_ms); },
             [](tick_atom) {},
+            [](sign_atom) {},
             [](node_peers&) {},
             [](stop_atom) { return true; },
         };

@@ -34,6 +34,25 @@ TEST(the_logs_time, is_told_to_all_shards_and_one_checkpoint_serves_all_who_ask)
   EXPECT_EQ(w.log_times.size(), 1U);
 }
 
+// Regression: only a later event looked whether one was due.
+TEST(checkpoints, sign_the_last_event_of_the_evening_five_minutes_later_and_no_more) {
+  journal_world w("", nullptr, signs);
+  w.pass(60'000);
+  w.send(true);
+  w.pass(200'000);
+  EXPECT_EQ(checkpoints_of(w), 0);
+  w.pass(100'000);
+  EXPECT_EQ(checkpoints_of(w), 1);
+  w.pass(1'000'000);
+  EXPECT_EQ(checkpoints_of(w), 1) << "there is nothing more to sign";
+  w.send(true);
+  w.settle();
+  EXPECT_EQ(checkpoints_of(w), 2) << "the last one is long ago";
+  w.send(true);
+  w.pass(301'000);
+  EXPECT_EQ(checkpoints_of(w), 3);
+}
+
 TEST(the_logs_time, with_a_full_disk_is_told_when_there_is_space_again) {
   journal_world w(store::fault_vfs_name, nullptr, signs);
   w.send(true);

@@ -32,6 +32,7 @@ class subscriber_world : public virtual_loop {
               [](store_gate&) {},
               [](want_log_time&) {},
               [](tick_atom) {},
+              [](sign_atom) {},
               [](node_peers&) {},
               [](stop_atom) { return true; }};
     });
