@@ -27,6 +27,7 @@ using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using flush_atom = caf::atom_constant<caf::atom("flush")>;
 using slice_atom = caf::atom_constant<caf::atom("slice")>;
 using sign_atom = caf::atom_constant<caf::atom("sign")>;
+using erase_atom = caf::atom_constant<caf::atom("erase")>;
 using crash_atom = caf::atom_constant<caf::atom("crash")>;  // admin.crash: dies of an exception
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
 
@@ -131,6 +132,7 @@ using journal_actor =
                                                // checkpoint when there is no event of that time
                      fn<void(tick_atom)>,      // tells it of commits that it was not told of
                      fn<void(sign_atom)>,      // to itself: a checkpoint may be due
+                     fn<void(erase_atom)>,     // to itself: empties the write-ahead log
                      fn<void(node_peers)>,     //
                      fn<bool(stop_atom)>>;     // commits, closes
 

@@ -1,5 +1,6 @@
 #include "actors/journal.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "actors/handlers.hpp"
@@ -16,6 +17,12 @@ using monitoring::store_operation;
 
 constexpr auto retry_every = std::chrono::milliseconds(250);
 constexpr auto tell_attempts_every = std::chrono::milliseconds(100);
+
+bool forgets(const event_batch& batch) {
+  return std::any_of(batch.events.begin(), batch.events.end(), [](const core::event& each) {
+    return each.type() == core::event_type::user_forgotten;
+  });
+}
 
 }  // namespace
 
@@ -42,6 +49,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](want_log_time& wanted) { state.on(wanted); },
       [&state](tick_atom) { state.tell_attempts(); },
       [&state](sign_atom) { state.sign_due(); },
+      [&state](erase_atom) { state.erase_due(); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
@@ -181,7 +189,10 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
 void journal_worker::acknowledge(std::vector<batch_ptr> done) {
   for (const auto& batch : done) {
     tallies_.appends += batch->events.size();
-    tell_owner(batch, {batch, false, {}});
+    if (traces_left_ && forgets(*batch))
+      unerased_.push_back(batch);
+    else
+      tell_owner(batch, {batch, false, {}});
     if (batch != checkpoint_) continue;
     checkpoint_.reset();
     tell_log_time();
@@ -194,10 +205,18 @@ void journal_worker::erase_traces() {
   const stopwatch watch;
   const auto ok = options_.log->truncate_log();
   tallies_.took(store_operation::checkpoint, watch.ns());
-  if (ok)
-    traces_left_ = false;
-  else
-    fail(store_operation::checkpoint, ok.error());  // tried again at the next commit
+  if (!ok) {
+    fail(store_operation::checkpoint, ok.error());
+    if (dead_ || std::exchange(erase_sent_, true)) return;
+    return self_->delayed_send(self_, retry_every, erase_atom::value);
+  }
+  traces_left_ = false;
+  for (const auto& batch : std::exchange(unerased_, {})) tell_owner(batch, {batch, false, {}});
+}
+
+void journal_worker::erase_due() {
+  erase_sent_ = false;
+  if (traces_left_ && !dead_) erase_traces();
 }
 
 /// Looks again by the clock as long as anything is not signed: the last event of a day may have

@@ -30,6 +30,7 @@ class journal_worker {
   void flush_due();
   void tell_attempts();
   void sign_due();
+  void erase_due();
   void slice();
   caf::result<sessions_read> on(read_sessions& question);
   caf::result<log_queried> on(query_log& question);
@@ -87,7 +88,7 @@ class journal_worker {
   std::chrono::steady_clock::time_point attempts_told_;
   // To itself; the first, while degraded, and the third delayed.
   bool flush_sent_ = false, slice_sent_ = false, tell_sent_ = false;
-  bool sign_sent_ = false;  // delayed
+  bool sign_sent_ = false, erase_sent_ = false;  // delayed
   bool degraded_ = false, dead_ = false;
   std::uint64_t checkpoint_seq_ = 0;  // of the last checkpoint, or of where this process began
   core::millis checkpoint_at_ms_ = 0;
@@ -97,6 +98,7 @@ class journal_worker {
   // Of a forgotten user, in the write-ahead log; at the start, too: the process before may have
   // died between the commit and the erasing.
   bool traces_left_ = true;
+  std::vector<batch_ptr> unerased_;  // committed; their owners hear of it when that is gone
   core::error trouble_;
   std::deque<read_job> jobs_;
   monitoring::journal_tallies tallies_;

@@ -55,6 +55,7 @@ void shard_world::start() {
             [this](want_log_time& wanted) { log_times.push_back(wanted.at_ms); },
             [](tick_atom) {},
             [](sign_atom) {},
+            [](erase_atom) {},
             [](node_peers&) {},
             [](stop_atom) { return true; },
         };

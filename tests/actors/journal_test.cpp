@@ -196,6 +196,36 @@ TEST(the_journal, with_a_full_disk_gives_a_shard_as_what_waits_leaves_it) {
   EXPECT_NE(image.sessions->find(*first->events[2].handle), core::no_slot);
 }
 
+// Regression: forgetting was acknowledged although the write-ahead log had the row still.
+TEST(the_journal, acknowledges_forgetting_when_the_write_ahead_log_is_empty) {
+  journal_world w(store::fault_vfs_name);
+  const auto first = w.send(true);
+  first->users = {store::event_maker::user(1)};
+  w.settle();
+  w.full_disk(true);
+  core::event what;
+  what.decided_at_ms = w.clock.at_ms;
+  what.subject = store::event_maker::subject(1);
+  what.body = core::user_forgotten{};
+  w.send(true)->events = {what};
+  w.send(true);
+  w.settle();
+  const auto log_bytes = [&] {
+    return std::filesystem::file_size(w.folder.path() + "/data/portcullis.db-wal");
+  };
+  EXPECT_EQ(w.log->committed_seq(), 3U);
+  EXPECT_GT(log_bytes(), 0U);
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 3})) << "others do not wait for it";
+  EXPECT_EQ(w.durable.size(), 3U) << "who reads the log has it in its order";
+  w.pass(2'000);
+  EXPECT_EQ(w.numbers(false).size(), 2U);
+  store::disarm();
+  w.pass(300);
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 3, 2}));
+  EXPECT_EQ(log_bytes(), 0U);
+  EXPECT_TRUE(w.numbers(true).empty());
+}
+
 TEST(the_journal, with_a_full_disk_tells_whoever_is_new) {
   journal_world w(store::fault_vfs_name);
   w.full_disk();

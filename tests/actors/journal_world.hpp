@@ -114,8 +114,10 @@ class journal_world : public virtual_loop {
     caf::anon_send(journal, log_events{batch});
     return batch;
   }
-  void full_disk() {
+  /// `spares_log`: there is room in the write-ahead log still.
+  void full_disk(bool spares_log = false) {
     store::fault_plan plan;
+    plan.spares_log = spares_log;
     plan.fail_write = 1;
     plan.write_error = SQLITE_FULL;
     plan.lasting = true;

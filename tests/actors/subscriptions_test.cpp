@@ -33,6 +33,7 @@ class subscriber_world : public virtual_loop {
               [](want_log_time&) {},
               [](tick_atom) {},
               [](sign_atom) {},
+              [](erase_atom) {},
               [](node_peers&) {},
               [](stop_atom) { return true; }};
     });
