@@ -161,6 +161,7 @@ stood_still lockout_shard::on(const stand_still& order) {
 }
 
 lockouts_digested lockout_shard::on(const take_digest& question) const {
+  if (!still_.is_for(question.number)) return {};
   return {std::make_shared<const core::routing_digests>(
       core::digest_lockouts(*state_, question.at_ms))};
 }

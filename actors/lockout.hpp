@@ -29,7 +29,9 @@ class lockout_shard {
   void on(wire_shard& peers);
   stood_still on(const stand_still& order);
   lockouts_digested on(const take_digest& question) const;
-  void on(const go_on&) { still_.end(); }
+  void on(const go_on& order) {
+    if (still_.is_for(order.number)) still_.end();
+  }
   void on(const log_time& time) { log_at_ms_ = std::max(log_at_ms_, time.at_ms); }
   void tick();
   static constexpr const char* name = "lockout";

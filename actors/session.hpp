@@ -158,6 +158,7 @@ class session_shard {
 
   void keep_log_time();
   void look_whether_still();
+  [[nodiscard]] bool stands_for(const take_digest& question) const noexcept;
   void add_lockouts(const take_digest& question, const std::shared_ptr<core::shard_digests>& to,
                     caf::typed_response_promise<digest_taken> promise);
 

@@ -27,7 +27,7 @@ struct digest_taken {
   std::shared_ptr<const core::shard_digests> digests;  // null: it went on already
 };
 struct lockouts_digested {
-  std::shared_ptr<const core::routing_digests> digests;
+  std::shared_ptr<const core::routing_digests> digests;  // null: it does not stand still for that
 };
 struct list_directory {};
 struct breakers_digested {
