@@ -161,12 +161,16 @@ void journal_worker::flush() {
   if (degraded_) recover();
   checkpoint_if_due();
   retain_if_due();
-  if (options_.log->wants_checkpoint()) {
-    const stopwatch watch;
-    const auto ok = options_.log->checkpoint();
-    tallies_.took(store_operation::checkpoint, watch.ns());
-    if (!ok) fail(store_operation::checkpoint, ok.error());
-  }
+  move_log_if_wanted();
+}
+
+/// The write-ahead log into the database file.
+void journal_worker::move_log_if_wanted() {
+  if (dead_ || !options_.log->wants_checkpoint()) return;
+  const stopwatch watch;
+  const auto ok = options_.log->checkpoint();
+  tallies_.took(store_operation::checkpoint, watch.ns());
+  if (!ok) fail(store_operation::checkpoint, ok.error());
 }
 
 bool journal_worker::commit(std::vector<batch_ptr>& appended) {

@@ -62,6 +62,7 @@ class journal_worker {
   void add_checkpoint();
   void tell_log_time();
   void erase_traces();
+  void move_log_if_wanted();
   void retain_if_due();
   template <class Job>
   void add_retention(std::shared_ptr<Job> work, void (journal_worker::*then)());

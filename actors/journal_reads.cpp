@@ -236,9 +236,9 @@ void journal_worker::retain_if_due() {
   retained_at_ms_ = now_ms;
   retaining_ = true;
   if (options_.touches_kept_ms == 0) return cut_log();
-  add_retention(std::make_shared<store::touch_dropper>(*options_.log,
-                                                       now_ms - options_.touches_kept_ms),
-                &journal_worker::cut_log);
+  add_retention(
+      std::make_shared<store::touch_dropper>(*options_.log, now_ms - options_.touches_kept_ms),
+      &journal_worker::cut_log);
 }
 
 void journal_worker::cut_log() {
@@ -261,6 +261,7 @@ void journal_worker::add_retention(std::shared_ptr<Job> work, void (journal_work
     const stopwatch watch;
     const auto went = work->step();
     tallies_.took(store_operation::retention, watch.ns());
+    move_log_if_wanted();  // each page that it frees goes there, and there may be no other commit
     if (went && *went == store::progress::more) return false;
     if (!went) {
       fail(store_operation::retention, went.error());
