@@ -277,5 +277,18 @@ TEST_F(retention, records_of_activity_lose_their_bodies_and_the_chain_stays_whol
   EXPECT_TRUE(replay().trouble) << "what is left of it is in the chain";
 }
 
+// Regression: the transaction that had begun stayed open, and whatever came next was part of it.
+TEST_F(retention, what_stops_the_emptying_of_activity_leaves_no_transaction_open) {
+  live(3);
+  log.reset();
+  edit_file(
+      "CREATE TRIGGER refusing BEFORE INSERT ON meta WHEN NEW.key='touches_dropped' BEGIN SELECT "
+      "RAISE(ABORT,'refused'); END");
+  open();
+  touch_dropper work(*log, w.now_ms);
+  EXPECT_FALSE(work.step());
+  EXPECT_FALSE(log->in_transaction());
+}
+
 }  // namespace
 }  // namespace portcullis::store
