@@ -63,8 +63,9 @@ class projection {
 
   statement insert_session_, touch_, retire_predecessor_, retire_current_, end_graces_, rotate_,
       trim_retired_, successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_,
-      unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_, move_breaker_,
-      override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_, forget_user_;
+      unlock_, clear_locks_, drop_over_, insert_user_, purge_session_, purge_retired_,
+      move_breaker_, override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_,
+      forget_user_;
 };
 
 /// The column `fields`: the set, then the hashes of its members in order; empty for none.
