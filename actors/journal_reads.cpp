@@ -4,6 +4,7 @@
 #include "actors/journal.hpp"
 #include "actors/shard_loader.hpp"
 #include "actors/stopwatch.hpp"
+#include "monitoring/log.hpp"
 #include "store/retention.hpp"
 
 namespace portcullis::actors {
@@ -242,11 +243,23 @@ void journal_worker::retain_if_due() {
 }
 
 void journal_worker::cut_log() {
-  if (options_.events_kept_ms == 0) return retention_done();
+  if (options_.events_kept_ms == 0 || log_is_corrupt_) return retention_done();
   add_retention(
       std::make_shared<store::log_cutter>(*options_.log, *options_.signer,
-                                          options_.clock->now_ms() - options_.events_kept_ms),
+                                          options_.clock->now_ms() - options_.events_kept_ms,
+                                          store::log_cutter::apart_ms(options_.events_kept_ms)),
       &journal_worker::retention_done);
+}
+
+/// What cannot be vouched for is not signed: it stays, for verify to find, until somebody has
+/// looked into it and started the node again.
+void journal_worker::retention_failed(const core::error& why) {
+  retention_done();
+  if (why.code != core::error_code::LOG_CORRUPT) return;
+  log_is_corrupt_ = true;
+  monitoring::log::write(core::log_level::error, monitoring::component::store,
+                         "The log was damaged or changed: nothing more is cut off. Run verify.",
+                         {{"rule", std::string(why.rule)}, {"seq", why.limit}});
 }
 
 /// What fails, a full disk above all, is tried again the next time.
@@ -265,7 +278,7 @@ void journal_worker::add_retention(std::shared_ptr<Job> work, void (journal_work
     if (went && *went == store::progress::more) return false;
     if (!went) {
       fail(store_operation::retention, went.error());
-      retention_done();
+      retention_failed(went.error());
     } else {
       (this->*then)();
     }

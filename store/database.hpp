@@ -51,6 +51,7 @@ class database {
   [[nodiscard]] core::status meta_put(std::string_view key, std::string_view value);
 
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_; }
+  [[nodiscard]] const core::hmac_key& chain() const noexcept { return chain_; }
   [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
   [[nodiscard]] const log_end& end() const noexcept { return end_; }
   [[nodiscard]] const log_end& committed() const noexcept { return committed_; }
