@@ -67,7 +67,10 @@ void breaker_shard::start(breaker_self* self, breaker_options options) {
 
 void breaker_shard::on(wire_breakers& peers) {
   peers_ = std::move(peers);
-  tell_journal();
+  if (still_)
+    wired_still_ = true;  // letting the journal try may be what half-opens the store's breaker
+  else
+    tell_journal();
 }
 
 const core::breaker_policy& breaker_shard::policy_of(core::breaker_slot slot) const {

@@ -127,6 +127,7 @@ class breaker_shard {
   std::optional<core::error> store_trouble_;
   stillness still_;
   caf::typed_response_promise<stood_still> still_promise_;
+  bool wired_still_ = false;                // while it stood still
   std::vector<request_batch> kept_;         // that came while it stood still
   std::vector<core::call_counts> tallied_;  // by slot, as the log was told last
   core::millis now_ms_ = 0, saved_at_ms_ = 0, tallied_at_ms_ = 0;

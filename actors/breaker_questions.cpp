@@ -129,6 +129,7 @@ void breaker_shard::on(const go_on& order) {
   if (still_promise_.pending())
     still_promise_.deliver(stood_still{core::fail(core::error_code::OVERLOADED)});
   for (const auto& each : std::exchange(attempts_, {})) take_attempts(each);
+  if (std::exchange(wired_still_, false)) tell_journal();
   for (auto& batch : std::exchange(kept_, {})) on(batch);
   flush();
 }

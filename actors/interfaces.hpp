@@ -26,6 +26,8 @@ using fn = typename detail::interface_line<F>::type;
 using tick_atom = caf::atom_constant<caf::atom("tick")>;
 using flush_atom = caf::atom_constant<caf::atom("flush")>;
 using slice_atom = caf::atom_constant<caf::atom("slice")>;
+using sign_atom = caf::atom_constant<caf::atom("sign")>;
+using erase_atom = caf::atom_constant<caf::atom("erase")>;
 using crash_atom = caf::atom_constant<caf::atom("crash")>;  // admin.crash: dies of an exception
 using stop_atom = caf::atom_constant<caf::atom("stop")>;
 
@@ -84,6 +86,7 @@ using session_actor =
                      fn<stood_still(stand_still)>,    // for the digest of the state
                      fn<digest_taken(take_digest)>,   //
                      fn<void(go_on)>,                 //
+                     fn<void(log_time)>,              // what ended before then may go
                      fn<void(source_limit_changed)>,  // a source's unknown ids are limited
                      fn<void(policies_changed)>,      //
                      fn<void(keys_changed)>,          //
@@ -124,11 +127,14 @@ using journal_actor =
                      fn<breakers_loaded(load_breakers)>,  // and this
                      fn<commits_done(await_commits)>,     // commits what waits
                      fn<journal_collected(collect_journal)>,
-                     fn<void(store_gate)>,  // the store's breaker
-                     fn<void(log_time)>,    // time has gone on: the log says so
-                     fn<void(tick_atom)>,   // tells it of commits that it was not told of
-                     fn<void(node_peers)>,  //
-                     fn<bool(stop_atom)>>;  // commits, closes
+                     fn<void(store_gate)>,     // the store's breaker
+                     fn<void(want_log_time)>,  // answers log_time to all session actors, with a
+                                               // checkpoint when there is no event of that time
+                     fn<void(tick_atom)>,      // tells it of commits that it was not told of
+                     fn<void(sign_atom)>,      // to itself: a checkpoint may be due
+                     fn<void(erase_atom)>,     // to itself: empties the write-ahead log
+                     fn<void(node_peers)>,     //
+                     fn<bool(stop_atom)>>;     // commits, closes
 
 using subscriptions_actor =
     caf::typed_actor<fn<void(events_published)>,  // durable events, in order

@@ -1,5 +1,6 @@
 #include "actors/journal.hpp"
 
+#include <algorithm>
 #include <chrono>
 
 #include "actors/handlers.hpp"
@@ -16,6 +17,12 @@ using monitoring::store_operation;
 
 constexpr auto retry_every = std::chrono::milliseconds(250);
 constexpr auto tell_attempts_every = std::chrono::milliseconds(100);
+
+bool forgets(const event_batch& batch) {
+  return std::any_of(batch.events.begin(), batch.events.end(), [](const core::event& each) {
+    return each.type() == core::event_type::user_forgotten;
+  });
+}
 
 }  // namespace
 
@@ -39,8 +46,10 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_journal& question) { return state.on(question); },
       [&state](store_gate& gate) { state.on(gate); },
-      [&state](log_time& wanted) { state.on(wanted); },
+      [&state](want_log_time& wanted) { state.on(wanted); },
       [&state](tick_atom) { state.tell_attempts(); },
+      [&state](sign_atom) { state.sign_due(); },
+      [&state](erase_atom) { state.erase_due(); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](stop_atom) { return state.stop(); },
   };
@@ -152,12 +161,16 @@ void journal_worker::flush() {
   if (degraded_) recover();
   checkpoint_if_due();
   retain_if_due();
-  if (options_.log->wants_checkpoint()) {
-    const stopwatch watch;
-    const auto ok = options_.log->checkpoint();
-    tallies_.took(store_operation::checkpoint, watch.ns());
-    if (!ok) fail(store_operation::checkpoint, ok.error());
-  }
+  move_log_if_wanted();
+}
+
+/// The write-ahead log into the database file.
+void journal_worker::move_log_if_wanted() {
+  if (dead_ || !options_.log->wants_checkpoint()) return;
+  const stopwatch watch;
+  const auto ok = options_.log->checkpoint();
+  tallies_.took(store_operation::checkpoint, watch.ns());
+  if (!ok) fail(store_operation::checkpoint, ok.error());
 }
 
 bool journal_worker::commit(std::vector<batch_ptr>& appended) {
@@ -180,7 +193,13 @@ bool journal_worker::commit(std::vector<batch_ptr>& appended) {
 void journal_worker::acknowledge(std::vector<batch_ptr> done) {
   for (const auto& batch : done) {
     tallies_.appends += batch->events.size();
-    tell_owner(batch, {batch, false, {}});
+    if (traces_left_ && forgets(*batch))
+      unerased_.push_back(batch);
+    else
+      tell_owner(batch, {batch, false, {}});
+    if (batch != checkpoint_) continue;
+    checkpoint_.reset();
+    tell_log_time();
   }
   self_->send(peers_.hub, events_durable{std::move(done)});
 }
@@ -190,33 +209,63 @@ void journal_worker::erase_traces() {
   const stopwatch watch;
   const auto ok = options_.log->truncate_log();
   tallies_.took(store_operation::checkpoint, watch.ns());
-  if (ok)
-    traces_left_ = false;
-  else
-    fail(store_operation::checkpoint, ok.error());  // tried again at the next commit
+  if (!ok) {
+    fail(store_operation::checkpoint, ok.error());
+    if (dead_ || std::exchange(erase_sent_, true)) return;
+    return self_->delayed_send(self_, retry_every, erase_atom::value);
+  }
+  traces_left_ = false;
+  for (const auto& batch : std::exchange(unerased_, {})) tell_owner(batch, {batch, false, {}});
 }
 
+void journal_worker::erase_due() {
+  erase_sent_ = false;
+  if (traces_left_ && !dead_) erase_traces();
+}
+
+/// Looks again by the clock as long as anything is not signed: the last event of a day may have
+/// none after it.
 void journal_worker::checkpoint_if_due() {
+  if (!options_.signer || dead_ || degraded_ || checkpoint_) return;
   const auto seq = options_.log->committed_seq();
-  const bool many = seq >= checkpoint_seq_ + core::limits::checkpoint_events;
-  const bool old = seq > checkpoint_seq_ && options_.log->committed_at_ms() - checkpoint_at_ms_ >=
-                                                core::limits::checkpoint_ms;
-  if (many || old) add_checkpoint();
+  if (seq <= checkpoint_seq_) return;
+  const auto now_ms = std::max(options_.clock->now_ms(), options_.log->committed_at_ms());
+  const auto left_ms = checkpoint_at_ms_ + core::limits::checkpoint_ms - now_ms;
+  if (seq >= checkpoint_seq_ + core::limits::checkpoint_events || left_ms <= 0)
+    return add_checkpoint();
+  if (std::exchange(sign_sent_, true)) return;
+  self_->delayed_send(self_,
+                      std::chrono::milliseconds(std::min(left_ms, core::limits::checkpoint_ms)),
+                      sign_atom::value);
+}
+
+void journal_worker::sign_due() {
+  sign_sent_ = false;
+  checkpoint_if_due();
 }
 
 void journal_worker::add_checkpoint() {
-  if (!options_.signer || degraded_) return;
+  if (!options_.signer || degraded_ || checkpoint_) return;
   auto batch = std::make_shared<event_batch>();
   core::event what;
   what.at_ms = what.decided_at_ms = std::max(options_.clock->now_ms(), options_.log->last_at_ms());
   what.body = core::checkpoint{};
   batch->events.push_back(std::move(what));
+  checkpoint_ = batch;
   log_events order{std::move(batch)};
   on(order);
 }
 
-void journal_worker::on(const log_time& wanted) {
-  if (!dead_ && wanted.at_ms > options_.log->last_at_ms()) add_checkpoint();
+void journal_worker::on(const want_log_time& wanted) {
+  if (dead_) return;
+  if (options_.log->committed_at_ms() >= wanted.at_ms) return tell_log_time();
+  add_checkpoint();
+}
+
+/// A shard hears of its own events only: a quiet one would keep what has ended for ever.
+void journal_worker::tell_log_time() {
+  for (const auto& session : peers_.sessions)
+    self_->send(session, log_time{options_.log->committed_at_ms()});
 }
 
 void journal_worker::refuse(batch_ptr batch, const core::error& why) {
@@ -225,6 +274,7 @@ void journal_worker::refuse(batch_ptr batch, const core::error& why) {
                            "Events were refused by the store and are lost.",
                            {{"events", static_cast<std::int64_t>(batch->events.size())},
                             {"rule", std::string(why.rule)}});
+  if (batch == checkpoint_) checkpoint_.reset();
   tell_owner(batch, {batch, true, why});
 }
 

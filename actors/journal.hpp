@@ -29,6 +29,8 @@ class journal_worker {
   void on(log_events& order);
   void flush_due();
   void tell_attempts();
+  void sign_due();
+  void erase_due();
   void slice();
   caf::result<sessions_read> on(read_sessions& question);
   caf::result<log_queried> on(query_log& question);
@@ -40,7 +42,7 @@ class journal_worker {
   tenants_read on(const read_tenants&);
   commits_done on(const await_commits&);
   void on(const store_gate& gate);
-  void on(const log_time& wanted);
+  void on(const want_log_time& wanted);
   journal_collected on(const collect_journal&);
   void on(node_peers& peers);
   bool stop();
@@ -58,12 +60,15 @@ class journal_worker {
   void acknowledge(std::vector<batch_ptr> done);
   void checkpoint_if_due();
   void add_checkpoint();
+  void tell_log_time();
   void erase_traces();
+  void move_log_if_wanted();
   void retain_if_due();
   template <class Job>
   void add_retention(std::shared_ptr<Job> work, void (journal_worker::*then)());
   void cut_log();
   void retention_done() { retaining_ = false; }
+  void retention_failed(const core::error& why);
   void attempted(bool good, std::uint64_t ns);
   void try_again();
   void tell_owner(const batch_ptr& batch, events_committed done);
@@ -85,14 +90,17 @@ class journal_worker {
   std::chrono::steady_clock::time_point attempts_told_;
   // To itself; the first, while degraded, and the third delayed.
   bool flush_sent_ = false, slice_sent_ = false, tell_sent_ = false;
+  bool sign_sent_ = false, erase_sent_ = false;  // delayed
   bool degraded_ = false, dead_ = false;
   std::uint64_t checkpoint_seq_ = 0;  // of the last checkpoint, or of where this process began
   core::millis checkpoint_at_ms_ = 0;
-  bool retaining_ = false;
+  batch_ptr checkpoint_;  // that is not on the disk yet
+  bool retaining_ = false, log_is_corrupt_ = false;
   core::millis retained_at_ms_ = 0;
   // Of a forgotten user, in the write-ahead log; at the start, too: the process before may have
   // died between the commit and the erasing.
   bool traces_left_ = true;
+  std::vector<batch_ptr> unerased_;  // committed; their owners hear of it when that is gone
   core::error trouble_;
   std::deque<read_job> jobs_;
   monitoring::journal_tallies tallies_;

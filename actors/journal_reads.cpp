@@ -4,6 +4,7 @@
 #include "actors/journal.hpp"
 #include "actors/shard_loader.hpp"
 #include "actors/stopwatch.hpp"
+#include "monitoring/log.hpp"
 #include "store/retention.hpp"
 
 namespace portcullis::actors {
@@ -176,10 +177,14 @@ shards_loaded journal_worker::on(const load_shards& question) {
   auto images = load_shards_from(*options_.log, question.shards, options_.shards,
                                  std::numeric_limits<std::uint32_t>::max());
   tallies_.took(store_operation::load, watch.ns());
-  if (images)
-    out.images = std::move(*images);
-  else
+  if (!images) {
     fail(store_operation::load, *(out.why = images.error()));
+    return out;
+  }
+  out.images = std::move(*images);
+  // What waits for space has happened, too, and its word will go to who is no more.
+  for (std::size_t i = 0; i < out.images.size(); ++i)
+    apply_waiting(*out.images[i], question.shards[i], queue_);
   return out;
 }
 
@@ -232,17 +237,29 @@ void journal_worker::retain_if_due() {
   retained_at_ms_ = now_ms;
   retaining_ = true;
   if (options_.touches_kept_ms == 0) return cut_log();
-  add_retention(std::make_shared<store::touch_dropper>(*options_.log,
-                                                       now_ms - options_.touches_kept_ms),
-                &journal_worker::cut_log);
+  add_retention(
+      std::make_shared<store::touch_dropper>(*options_.log, now_ms - options_.touches_kept_ms),
+      &journal_worker::cut_log);
 }
 
 void journal_worker::cut_log() {
-  if (options_.events_kept_ms == 0) return retention_done();
+  if (options_.events_kept_ms == 0 || log_is_corrupt_) return retention_done();
   add_retention(
       std::make_shared<store::log_cutter>(*options_.log, *options_.signer,
-                                          options_.clock->now_ms() - options_.events_kept_ms),
+                                          options_.clock->now_ms() - options_.events_kept_ms,
+                                          store::log_cutter::apart_ms(options_.events_kept_ms)),
       &journal_worker::retention_done);
+}
+
+/// What cannot be vouched for is not signed: it stays, for verify to find, until somebody has
+/// looked into it and started the node again.
+void journal_worker::retention_failed(const core::error& why) {
+  retention_done();
+  if (why.code != core::error_code::LOG_CORRUPT) return;
+  log_is_corrupt_ = true;
+  monitoring::log::write(core::log_level::error, monitoring::component::store,
+                         "The log was damaged or changed: nothing more is cut off. Run verify.",
+                         {{"rule", std::string(why.rule)}, {"seq", why.limit}});
 }
 
 /// What fails, a full disk above all, is tried again the next time.
@@ -257,10 +274,11 @@ void journal_worker::add_retention(std::shared_ptr<Job> work, void (journal_work
     const stopwatch watch;
     const auto went = work->step();
     tallies_.took(store_operation::retention, watch.ns());
+    move_log_if_wanted();  // each page that it frees goes there, and there may be no other commit
     if (went && *went == store::progress::more) return false;
     if (!went) {
       fail(store_operation::retention, went.error());
-      retention_done();
+      retention_failed(went.error());
     } else {
       (this->*then)();
     }

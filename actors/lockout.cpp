@@ -161,6 +161,7 @@ stood_still lockout_shard::on(const stand_still& order) {
 }
 
 lockouts_digested lockout_shard::on(const take_digest& question) const {
+  if (!still_.is_for(question.number)) return {};
   return {std::make_shared<const core::routing_digests>(
       core::digest_lockouts(*state_, question.at_ms))};
 }
@@ -169,13 +170,15 @@ void lockout_shard::tick() {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   if (still_.forgotten(now_ms_)) still_.end();
   if (still_) return;
+  // By the log's time: what is not in the digest may go.
+  const auto gone_ms = std::min(now_ms_, log_at_ms_);
   std::vector<core::subject_id> due;
   for (const auto& [subject, user] : state_->users())
-    if (user.lock_over(now_ms_) || user.over(now_ms_)) due.push_back(subject);
+    if (user.lock_over(now_ms_) || user.over(gone_ms) || user.source_over(gone_ms))
+      due.push_back(subject);
   for (const auto& subject : due) {
     end_locks(subject);
-    // By the log's time: what is not in the digest may go.
-    (void)state_->drop_if_over(subject, std::min(now_ms_, log_at_ms_));
+    (void)state_->drop_if_over(subject, gone_ms);
   }
 }
 

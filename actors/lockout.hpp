@@ -29,7 +29,9 @@ class lockout_shard {
   void on(wire_shard& peers);
   stood_still on(const stand_still& order);
   lockouts_digested on(const take_digest& question) const;
-  void on(const go_on&) { still_.end(); }
+  void on(const go_on& order) {
+    if (still_.is_for(order.number)) still_.end();
+  }
   void on(const log_time& time) { log_at_ms_ = std::max(log_at_ms_, time.at_ms); }
   void tick();
   static constexpr const char* name = "lockout";
@@ -42,7 +44,7 @@ class lockout_shard {
   std::unique_ptr<core::lockout_state> state_;
   session_actor session_;
   core::millis now_ms_ = 0;
-  core::millis log_at_ms_ = 0;  // of the shard's last event that is on the disk
+  core::millis log_at_ms_ = 0;  // of the last event on the disk that it was told of
   stillness still_;
 };
 

@@ -34,6 +34,7 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
       [&state](stand_still& order) { return state.on(order); },
       [&state](take_digest& question) { return state.on(question); },
       [&state](go_on& order) { state.on(order); },
+      [&state](log_time& time) { state.on(time); },
       [&state](source_limit_changed& change) { state.on(change); },
       [&state](policies_changed& change) { state.on(change); },
       [&state](keys_changed& change) { state.on(change); },

@@ -55,6 +55,7 @@ class session_shard {
   caf::result<stood_still> on(const stand_still& order);
   caf::result<digest_taken> on(const take_digest& question);
   void on(const go_on& order);
+  void on(const log_time& time) { log_at_ms_ = std::max(log_at_ms_, time.at_ms); }
   shard_collected on(const collect_shard&);
   void on(const source_limit_changed& change);
   void on(policies_changed& change);
@@ -157,6 +158,7 @@ class session_shard {
 
   void keep_log_time();
   void look_whether_still();
+  [[nodiscard]] bool stands_for(const take_digest& question) const noexcept;
   void add_lockouts(const take_digest& question, const std::shared_ptr<core::shard_digests>& to,
                     caf::typed_response_promise<digest_taken> promise);
 
@@ -213,9 +215,10 @@ class session_shard {
   std::deque<tenant_operation> tenant_operations_;
   std::optional<replier> replies_;
   std::optional<core::error> store_trouble_;
-  core::millis log_at_ms_ = 0;  // of the last event of this shard that is on the disk
+  core::millis log_at_ms_ = 0;  // of the last event on the disk, as far as this shard has heard
   core::millis told_log_at_ms_ = 0, asked_log_time_at_ms_ = 0;
-  bool wants_log_time_ = false;  // something has ended that only a later event lets go
+  core::millis wanted_log_time_ms_ =
+      0;  // what has ended goes when the log is there; 0: nothing has
   stillness still_;
   bool lockout_still_ = false, lockout_asked_ = false;
   caf::typed_response_promise<stood_still> still_promise_;

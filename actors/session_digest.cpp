@@ -29,11 +29,11 @@ void session_shard::look_whether_still() {
   }
   if (lockout_asked_) return;
   lockout_asked_ = true;
-  self_->request(peers_.lockout, peer_timeout, stand_still{1})
+  self_->request(peers_.lockout, peer_timeout, stand_still{still_.number()})
       .then(
-          [this](const stood_still&) {
+          [this, number = still_.number()](const stood_still&) {
             lockout_asked_ = false;
-            lockout_still_ = true;
+            lockout_still_ = still_.is_for(number);
             look_whether_still();
           },
           [this](const caf::error&) {
@@ -43,17 +43,27 @@ void session_shard::look_whether_still() {
           });
 }
 
+/// Whether it stands still for this digest: asked again after each answer, as it goes on by itself
+/// when it has waited too long, and what was taken after that would be of another moment.
+bool session_shard::stands_for(const take_digest& question) const noexcept {
+  return still_.is_for(question.number) && lockout_still_;
+}
+
 caf::result<digest_taken> session_shard::on(const take_digest& question) {
-  if (!still_.is_for(question.number) || !lockout_still_) return digest_taken{};
+  if (!stands_for(question)) return digest_taken{};
   auto promise = self_->make_response_promise<digest_taken>();
   auto out = std::make_shared<core::shard_digests>();
   out->sessions = core::digest_sessions(*state_, question.at_ms);
   out->tenants = core::digest_tenants(*state_);
   self_->request(peers_.directory, peer_timeout, list_directory{})
       .then(
-          [this, promise, out, question](const core::directory_listing& listed) {
-            out->directory = core::digest_directory(*state_, listed, question.at_ms);
-            add_lockouts(question, out, promise);
+          [this, promise, out, question](const core::directory_listing& listed) mutable {
+            if (stands_for(question)) {
+              out->directory = core::digest_directory(*state_, listed, question.at_ms);
+              add_lockouts(question, out, promise);
+            } else {
+              promise.deliver(digest_taken{});
+            }
           },
           [promise](const caf::error&) mutable { promise.deliver(digest_taken{}); });
   return promise;
@@ -64,9 +74,10 @@ void session_shard::add_lockouts(const take_digest& question,
                                  caf::typed_response_promise<digest_taken> promise) {
   self_->request(peers_.lockout, peer_timeout, question)
       .then(
-          [promise, to](const lockouts_digested& counters) mutable {
-            to->lockouts = *counters.digests;
-            promise.deliver(digest_taken{to});
+          [this, promise, to, question](const lockouts_digested& counters) mutable {
+            const bool good = counters.digests && stands_for(question);
+            if (good) to->lockouts = *counters.digests;
+            promise.deliver(good ? digest_taken{to} : digest_taken{});
           },
           [promise](const caf::error&) mutable { promise.deliver(digest_taken{}); });
 }
@@ -76,7 +87,7 @@ void session_shard::on(const go_on& order) {
   still_.end();
   if (still_promise_.pending())
     still_promise_.deliver(stood_still{core::fail(core::error_code::OVERLOADED)});
-  if (std::exchange(lockout_still_, false) || lockout_asked_) self_->send(peers_.lockout, go_on{1});
+  if (std::exchange(lockout_still_, false) || lockout_asked_) self_->send(peers_.lockout, order);
   for (auto& batch : std::exchange(kept_, {})) on(batch);
 }
 

@@ -106,8 +106,9 @@ void session_shard::tick() {
         return wheel_.add(slot, now_ms_ + 1, now_ms_);
       case core::swept::action::purge:
         // By the log's time: what is not in the digest may go (architecture.md, Identity).
-        if (s.absolute_expires_at_ms + core::limits::tombstone_keep_ms > log_at_ms_) {
-          wants_log_time_ = true;
+        if (const auto end_ms = s.absolute_expires_at_ms + core::limits::tombstone_keep_ms;
+            end_ms > log_at_ms_) {
+          wanted_log_time_ms_ = std::max(wanted_log_time_ms_, end_ms);
           return wheel_.add(slot, now_ms_ + core::limits::log_time_again_ms, now_ms_);
         }
         outbox_->purge(s.seq);
@@ -135,10 +136,10 @@ void session_shard::keep_log_time() {
     told_log_at_ms_ = log_at_ms_;
     self_->send(peers_.lockout, log_time{log_at_ms_});
   }
-  if (!wants_log_time_ || now_ms_ - asked_log_time_at_ms_ < core::limits::log_time_again_ms) return;
-  wants_log_time_ = false;
+  if (wanted_log_time_ms_ == 0) return;
+  if (now_ms_ - asked_log_time_at_ms_ < core::limits::log_time_again_ms) return;
   asked_log_time_at_ms_ = now_ms_;
-  self_->send(peers_.journal, log_time{now_ms_});
+  self_->send(peers_.journal, want_log_time{std::exchange(wanted_log_time_ms_, 0)});
 }
 
 /// The next failures of closed windows; the rest goes on in a while.

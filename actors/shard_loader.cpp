@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <thread>
+#include <unordered_set>
 
 #include "actors/shards.hpp"
 #include "store/restore.hpp"
@@ -225,7 +226,39 @@ class batch_queue final : public store::load_visitor {
   bool abandoned_ = false;         // guarded by mutex_
 };
 
+/// The first request may come before the lockout actor has told of its locks.
+void tell_lock(shard_image& to, const core::event& what) {
+  const auto* started = std::get_if<core::lockout_started>(&what.body);
+  const auto* ended = std::get_if<core::lockout_ended>(&what.body);
+  const bool of_user =
+      (started != nullptr && !started->source) || (ended != nullptr && !ended->source);
+  if (!of_user || !what.subject) return;
+  const auto user = to.sessions->find_user(*what.subject);
+  if (user == core::no_slot) return;
+  to.sessions->user(user).locked_until_ms = started != nullptr ? started->locked_until_ms : 0;
+}
+
 }  // namespace
+
+void apply_waiting(shard_image& to, std::uint32_t shard, const std::deque<batch_ptr>& queue) {
+  std::unordered_set<std::uint64_t> purged;
+  for (const auto& batch : queue) {
+    if (batch->of_breakers || batch->shard != shard) continue;
+    for (const auto& each : batch->events) {
+      to.sessions->apply(each);
+      to.lockouts->apply(each);
+      tell_lock(to, each);
+    }
+    purged.insert(batch->purges.begin(), batch->purges.end());
+  }
+  if (purged.empty()) return;
+  for (core::session_slot slot = 0; slot < to.sessions->slots_used(); ++slot) {
+    const auto& s = to.sessions->at(slot);
+    if (s.status == core::session_status::none || !purged.contains(s.seq)) continue;
+    to.directory->remove(s.user, slot);
+    to.sessions->purge(slot);
+  }
+}
 
 core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& log) {
   class collector final : public store::load_visitor {

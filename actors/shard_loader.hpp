@@ -1,6 +1,7 @@
 // Builds the state of shards from the journal's projections, at start and when a shard is started
 // again.
 #pragma once
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -16,6 +17,10 @@ namespace portcullis::actors {
 [[nodiscard]] core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
     store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards,
     std::uint32_t newest_ring_key);
+
+/// Brings a shard's image up to what its session actor has applied and handed over in these batches,
+/// and the disk has no room for yet. Batches of others change nothing.
+void apply_waiting(shard_image& to, std::uint32_t shard, const std::deque<batch_ptr>& queue);
 
 /// The generation of every tenant that was ever revoked, as committed. Errors: as journal::load.
 [[nodiscard]] core::result<std::vector<tenant_revoked>> tenant_generations_of(store::journal& log);

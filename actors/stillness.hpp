@@ -27,7 +27,7 @@ struct digest_taken {
   std::shared_ptr<const core::shard_digests> digests;  // null: it went on already
 };
 struct lockouts_digested {
-  std::shared_ptr<const core::routing_digests> digests;
+  std::shared_ptr<const core::routing_digests> digests;  // null: it does not stand still for that
 };
 struct list_directory {};
 struct breakers_digested {
@@ -38,8 +38,14 @@ struct go_on {
   std::uint64_t number = 0;
 };
 
-/// To the lockout actor: the time of the shard's last event on the disk.
+/// To the session actors, and from there to the lockout actor: an event of this time is on the
+/// disk.
 struct log_time {
+  core::millis at_ms = 0;
+};
+/// To the journal: the log is to come to this time, which is not in the future. log_time tells of
+/// it.
+struct want_log_time {
   core::millis at_ms = 0;
 };
 
@@ -84,5 +90,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::core::directory_listing)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::breakers_digested)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::go_on)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::log_time)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::want_log_time)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::digest_request)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::digest_answer)

@@ -65,6 +65,7 @@ class database {
     projection_.note_user(id, subject);
   }
   [[nodiscard]] sqlite3* handle() const noexcept { return handle_; }
+  [[nodiscard]] const core::hmac_key& chain() const noexcept { return chain_; }
   [[nodiscard]] bool in_transaction() const noexcept { return in_transaction_; }
   [[nodiscard]] const log_end& end() const noexcept { return end_; }
   [[nodiscard]] const log_end& committed() const noexcept { return committed_; }

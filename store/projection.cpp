@@ -125,6 +125,8 @@ int projection::prepare(sqlite3* db) {
        "VALUES(?1,?2,0,0,?3)"
        " ON CONFLICT DO UPDATE SET locked_until_ms=excluded.locked_until_ms"},
       {&unlock_, "DELETE FROM lockouts WHERE subject=?1 AND source=?2"},
+      {&drop_over_,
+       "DELETE FROM lockouts WHERE subject=?1 AND locked_until_ms=0 AND window_ends_at_ms<=?2"},
       {&clear_locks_, "DELETE FROM lockouts WHERE subject=?1"},
       {&insert_user_,
        "INSERT INTO users(subject,lookup,tenant_id,ring_key,wrapped) VALUES(?1,?2,?3,?4,?5)"},
@@ -327,6 +329,10 @@ int projection::on(const core::event& what, const core::validation_failed& body)
   };
   if (!body.counted_for_source || !body.source)
     return count({}, *body.attempt, body.window_ends_at_ms);
+  // Of a user that always has some source failing they would gather until the next start.
+  drop_over_.bind_blob(1, subject);
+  drop_over_.bind(2, what.at_ms);
+  if (const int rc = drop_over_.run(); rc != SQLITE_OK) return rc;
   if (const int rc = count(*body.source, *body.attempt, body.window_ends_at_ms); rc != SQLITE_OK)
     return rc;
   return count({}, body.user_attempt, body.user_window_ends_at_ms);

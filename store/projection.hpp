@@ -69,9 +69,9 @@ class projection {
 
   statement insert_session_, touch_, retire_predecessor_, retire_current_, end_graces_, rotate_,
       trim_retired_, successor_used_, rekey_, update_, end_, revoke_tenant_, count_failure_, lock_,
-      unlock_, clear_locks_, insert_user_, purge_session_, purge_retired_, move_breaker_,
-      override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_, forget_user_,
-      forget_user_at_;
+      unlock_, clear_locks_, drop_over_, insert_user_, purge_session_, purge_retired_,
+      move_breaker_, override_breaker_, forget_breaker_, forget_sources_, put_source_, drop_source_,
+      forget_user_, forget_user_at_;
   std::vector<std::uint32_t> user_tags_;  // of subjects, by the row's id
   sqlite3* db_ = nullptr;
 };

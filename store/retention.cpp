@@ -1,20 +1,33 @@
 #include "store/retention.hpp"
 
-#include <charconv>
+#include <algorithm>
+#include <chrono>
 
 #include "core/event/codec.hpp"
+#include "core/limits.hpp"
 #include "store/database.hpp"
+#include "store/log_stream.hpp"
 #include "store/require.hpp"
 #include "store/slice.hpp"
 
 namespace portcullis::store {
 namespace {
 
-constexpr std::string_view dropped_key = "touches_dropped";  // of meta: up to this seq
 constexpr int rows_cut_at_once = 256;
+constexpr const char* drop_parts =
+    "DELETE FROM snapshot WHERE id IN (SELECT id FROM snapshot WHERE seq<>?1 ORDER BY id LIMIT 4)";
+constexpr core::millis apart_ms_min = 600'000;
+// Where there can be no more threads, in get().
+constexpr auto beside = std::launch::async | std::launch::deferred;
 
-core::error corrupt(std::string_view what) {
-  return core::fail(core::error_code::LOG_CORRUPT, {}, what);
+core::error corrupt(std::string_view what, std::uint64_t seq = 0) {
+  return core::fail(core::error_code::LOG_CORRUPT, {}, what, static_cast<std::int64_t>(seq));
+}
+
+template <class T>
+bool is_ready(const std::future<T>& of) {
+  return of.wait_for(std::chrono::microseconds(core::limits::read_slice_us)) !=
+         std::future_status::timeout;
 }
 
 /// The last event at or before a time, or one that takes no longer to look past.
@@ -41,39 +54,78 @@ core::result<std::uint64_t> last_before(database& db, core::millis before_ms) {
 
 }  // namespace
 
-log_cutter::log_cutter(journal& log, const core::signing_key& by, core::millis before_ms)
-    : log_(&log), by_(by), before_ms_(before_ms) {}
+log_cutter::log_cutter(journal& log, const core::signing_key& by, core::millis before_ms,
+                       core::millis apart_ms)
+    : log_(&log),
+      by_(by),
+      before_ms_(before_ms),
+      apart_ms_(apart_ms),
+      base_(std::in_place),
+      state_(std::make_unique<core::replayed_state>()) {}
 log_cutter::~log_cutter() = default;
+
+core::millis log_cutter::apart_ms(core::millis kept_ms) noexcept {
+  return std::max(kept_ms / 24, apart_ms_min);
+}
 
 core::result<progress> log_cutter::step() {
   auto& db = *log_->db_;
   if (db.fatal()) return *db.fatal();
   require(!db.in_transaction(), "retention goes between commits");
-  auto went = core::status(core::nothing{});
+  if (auto went = go_on(); !went) {
+    if (db.in_transaction()) db.rollback();
+    failed_ = went.error();
+    stage_ = stage::letting_go;
+  }
+  if (stage_ != stage::done) return progress::more;
+  if (failed_) return *failed_;
+  return progress::done;
+}
+
+core::status log_cutter::go_on() {
   switch (stage_) {
     case stage::looking:
-      went = look();
-      break;
+      return look();
+    case stage::clearing:
+      return clear();
     case stage::reading_base:
-      went = read_base();
-      break;
+      return read_base();
+    case stage::checking_base:
+      return check_base();
     case stage::folding:
-      went = fold();
-      break;
+      return fold();
     case stage::writing:
-      went = write();
-      break;
+      return write();
     case stage::cutting:
-      went = cut();
+      return cut();
+    case stage::letting_go:
+      let_go();
       break;
     case stage::done:
       break;
   }
-  if (!went) {
-    if (db.in_transaction()) db.rollback();
-    return went.error();
+  return core::nothing{};
+}
+
+void log_cutter::hash_state() {
+  digest_ = std::async(beside, [of = state_.get()] { return of->digest(); });
+}
+
+/// Freeing a state takes as long as hashing it.
+void log_cutter::let_go() {
+  writer_.reset();
+  if (digest_.valid()) {
+    if (!is_ready(digest_)) return;
+    (void)digest_.get();
   }
-  return stage_ == stage::done ? progress::done : progress::more;
+  if (!gone_.valid()) {
+    // Not by the lambda's own end: that comes when the future is destroyed, on this thread.
+    gone_ = std::async(beside, [state = std::move(state_), base = std::move(base_)]() mutable {
+      state.reset();
+      base.reset();
+    });
+  }
+  if (is_ready(gone_)) stage_ = stage::done;
 }
 
 core::status log_cutter::run(const char* sql, std::uint64_t seq) {
@@ -85,17 +137,25 @@ core::status log_cutter::run(const char* sql, std::uint64_t seq) {
   return core::nothing{};
 }
 
-/// Finds the checkpoint. What an earlier attempt left behind is taken away first.
+/// Finds the checkpoint.
 core::status log_cutter::look() {
   auto& db = *log_->db_;
-  base_seq_ = folded_ = db.cut_seq();
+  const auto kept = db.meta_get(snapshot_key);
+  if (!kept) return kept.error();
+  if (*kept) {
+    seal_ = core::parse_snapshot_seal(**kept);
+    if (!seal_) return corrupt("snapshot");
+    folded_ = seal_->of;
+  }
+  base_seq_ = db.cut_seq();
+  if (base_seq_ != folded_.seq) return corrupt("snapshot", base_seq_);
   stage_ = stage::cutting;
   at_.seq = base_seq_;
   const auto last = last_before(db, before_ms_);
   if (!last) return last.error();
   statement row;
   int rc = row.prepare(db.handle(),
-                       "SELECT seq,at_ms,mac FROM events WHERE seq<=?1 AND seq>?2 AND "
+                       "SELECT seq,at_ms FROM events WHERE seq<=?1 AND seq>?2 AND "
                        "type='checkpoint' ORDER BY seq DESC LIMIT 1");
   if (rc != SQLITE_OK) return db.failed(rc);
   row.bind(1, *last);
@@ -103,13 +163,24 @@ core::status log_cutter::look() {
   rc = row.step();
   if (rc == SQLITE_DONE) return core::nothing{};
   if (rc != SQLITE_ROW) return db.failed(rc);
+  if (seal_ && row.integer(1) - seal_->of.at_ms < apart_ms_) return core::nothing{};
   at_.seq = row.natural(0);
-  at_.at_ms = row.integer(1);
-  if (!row.read(2, at_.mac)) return corrupt("mac");
-  stage_ = base_seq_ == 0 ? stage::folding : stage::reading_base;
+  stage_ = stage::clearing;
   return core::nothing{};
 }
 
+/// Parts of an attempt that came to nothing.
+core::status log_cutter::clear() {
+  auto& db = *log_->db_;
+  if (auto begun = db.begin(); !begun) return begun;
+  if (auto gone = run(drop_parts, base_seq_); !gone) return gone;
+  const bool more = sqlite3_changes(db.handle()) > 0;
+  if (auto done = db.commit(); !done) return done;
+  if (!more) stage_ = seal_ ? stage::reading_base : stage::folding;
+  return core::nothing{};
+}
+
+/// A part a step. What was signed then is believed now if it is that still.
 core::status log_cutter::read_base() {
   auto& db = *log_->db_;
   statement row;
@@ -121,11 +192,22 @@ core::status log_cutter::read_base() {
   rc = row.step();
   if (rc == SQLITE_ROW) {
     base_part_ = row.natural(0);
-    return base_.add(core::as_text(row.blob(1)));
+    base_parts_.add(row.blob(1));
+    return base_->add(core::as_text(row.blob(1)));
   }
   if (rc != SQLITE_DONE) return db.failed(rc);
-  state_ = base_.take();
-  if (state_.seq() != base_seq_) return corrupt("snapshot");
+  *state_ = base_->take();
+  if (state_->seq() != base_seq_ || base_parts_.finish() != seal_->parts ||
+      !core::is_signed(*seal_, by_.verifier()))
+    return corrupt("snapshot", base_seq_);
+  hash_state();
+  stage_ = stage::checking_base;
+  return core::nothing{};
+}
+
+core::status log_cutter::check_base() {
+  if (!is_ready(digest_)) return core::nothing{};
+  if (digest_.get() != seal_->state) return corrupt("snapshot", base_seq_);
   stage_ = stage::folding;
   return core::nothing{};
 }
@@ -133,47 +215,64 @@ core::status log_cutter::read_base() {
 core::status log_cutter::fold() {
   auto& db = *log_->db_;
   statement rows;
-  int rc = rows.prepare(db.handle(),
-                        "SELECT seq,at_ms,type,subject,body,sealed FROM events WHERE seq>?1 AND "
-                        "seq<=?2 ORDER BY seq");
+  int rc =
+      rows.prepare(db.handle(),
+                   "SELECT seq,at_ms,type,subject,body,sealed,mac FROM events WHERE seq>?1 AND "
+                   "seq<=?2 ORDER BY seq");
   if (rc != SQLITE_OK) return db.failed(rc);
-  rows.bind(1, folded_);
+  rows.bind(1, folded_.seq);
   rows.bind(2, at_.seq);
   slice time_left;
   while ((rc = rows.step()) == SQLITE_ROW) {
-    auto what = core::decode_body(rows.natural(0), rows.integer(1), rows.text(2), rows.blob(3),
-                                  rows.text(4), core::as_text(rows.blob(5)));
-    if (!what) return what.error();
-    if (what->seq != folded_ + 1) return corrupt("seq");
-    state_.apply(*what);
-    folded_ = what->seq;
+    const log_row row{rows.natural(0), rows.integer(1), rows.text(2), rows.blob(3),
+                      rows.text(4),    rows.blob(5),    rows.blob(6)};
+    if (auto taken = take(row); !taken) return taken;
     if (time_left.is_over()) return core::nothing{};
   }
   if (rc != SQLITE_DONE) return db.failed(rc);
-  if (folded_ != at_.seq) return corrupt("seq");
-  writer_.emplace(state_);
+  if (folded_.seq != at_.seq) return corrupt("seq", folded_.seq + 1);
+  at_ = folded_;
+  writer_.emplace(*state_);
+  hash_state();  // while the parts are written: nothing changes it any more
   stage_ = stage::writing;
-  // Parts of an attempt that came to nothing.
-  if (auto begun = db.begin(); !begun) return begun;
-  if (auto gone = run("DELETE FROM snapshot WHERE seq<>?1", base_seq_); !gone) return gone;
-  return db.commit();
+  return core::nothing{};
+}
+
+/// The same that verify asks of an event: once it is cut off nobody can ask any more.
+core::status log_cutter::take(const log_row& row) {
+  const auto expected = folded_.seq + 1;
+  if (row.seq != expected) return corrupt("seq", expected);
+  if (row.at_ms < folded_.at_ms) return corrupt("at_ms", expected);
+  auto what = core::decode_body(row.seq, row.at_ms, row.type, row.subject, row.body,
+                                core::as_text(row.sealed));
+  if (!is_chained(log_->db_->chain(), folded_.mac, row, what ? &*what : nullptr))
+    return corrupt("mac", expected);
+  if (!what) return corrupt("body", expected);
+  const auto* signed_here = std::get_if<core::checkpoint>(&what->body);
+  if (signed_here != nullptr && !core::is_signed(*signed_here, folded_, by_.verifier()))
+    return corrupt("signature", expected);
+  state_->apply(*what);
+  folded_.seq = row.seq;
+  folded_.at_ms = row.at_ms;
+  std::copy(row.mac.begin(), row.mac.end(), folded_.mac.begin());
+  return core::nothing{};
 }
 
 /// A part a step; after the last one its seal makes the snapshot valid, all at once.
 core::status log_cutter::write() {
   auto& db = *log_->db_;
   const auto part = writer_->next();
-  if (auto begun = db.begin(); !begun) return begun;
   if (part.empty()) {
-    const auto seal = core::seal_snapshot(at_, parts_.finish(), state_.digest(), by_);
+    if (!is_ready(digest_)) return core::nothing{};  // there are no parts the next time, either
+    const auto seal = core::seal_snapshot(at_, parts_.finish(), digest_.get(), by_);
+    if (auto begun = db.begin(); !begun) return begun;
     if (auto put = db.meta_put(snapshot_key, core::to_bytes(seal)); !put) return put;
     if (auto done = db.commit(); !done) return done;
     db.set_cut_seq(at_.seq);
     stage_ = stage::cutting;
-    writer_.reset();
-    state_ = {};
     return core::nothing{};
   }
+  if (auto begun = db.begin(); !begun) return begun;
   parts_.add(part);
   statement row;
   int rc = row.prepare(db.handle(), "INSERT INTO snapshot(seq,body) VALUES(?1,?2)");
@@ -187,11 +286,7 @@ core::status log_cutter::write() {
 core::status log_cutter::cut() {
   auto& db = *log_->db_;
   if (auto begun = db.begin(); !begun) return begun;
-  if (auto gone = run("DELETE FROM snapshot WHERE id IN (SELECT id FROM snapshot WHERE seq<>?1 "
-                      "ORDER BY id LIMIT 4)",
-                      at_.seq);
-      !gone)
-    return gone;
+  if (auto gone = run(drop_parts, at_.seq); !gone) return gone;
   const bool parts_left = sqlite3_changes(db.handle()) > 0;
   static_assert(rows_cut_at_once == 256);
   if (auto gone = run("DELETE FROM events WHERE seq IN (SELECT seq FROM events WHERE seq<=?1 ORDER "
@@ -201,64 +296,8 @@ core::status log_cutter::cut() {
     return gone;
   const bool events_left = sqlite3_changes(db.handle()) > 0;
   if (auto done = db.commit(); !done) return done;
-  if (!parts_left && !events_left) stage_ = stage::done;
+  if (!parts_left && !events_left) stage_ = stage::letting_go;
   return core::nothing{};
-}
-
-touch_dropper::touch_dropper(journal& log, core::millis before_ms)
-    : log_(&log), before_ms_(before_ms) {}
-
-core::result<progress> touch_dropper::step() {
-  auto& db = *log_->db_;
-  if (db.fatal()) return *db.fatal();
-  require(!db.in_transaction(), "retention goes between commits");
-  if (!position_) {
-    const auto kept = db.meta_get(dropped_key);
-    if (!kept) return kept.error();
-    std::uint64_t seq = 0;
-    if (*kept) std::from_chars((*kept)->data(), (*kept)->data() + (*kept)->size(), seq);
-    position_ = std::max(seq, db.cut_seq());
-  }
-  statement rows, write;
-  int rc = rows.prepare(db.handle(),
-                        "SELECT seq,at_ms,type,body FROM events WHERE seq>?1 AND seq<=?2 ORDER BY "
-                        "seq");
-  if (rc == SQLITE_OK) rc = write.prepare(db.handle(), "UPDATE events SET body=?2 WHERE seq=?1");
-  if (rc != SQLITE_OK) return db.failed(rc);
-  std::vector<std::pair<std::uint64_t, std::string>> old;
-  rows.bind(1, *position_);
-  rows.bind(2, db.committed().seq);
-  slice time_left;
-  auto looked_at = *position_;
-  bool at_end = false;
-  while ((rc = rows.step()) == SQLITE_ROW) {
-    at_end = rows.integer(1) > before_ms_;
-    if (at_end) break;
-    looked_at = rows.natural(0);
-    const auto type = core::parse_event_type(rows.text(2));
-    if (type && core::is_dropped_when_old(*type))
-      if (auto emptied = core::drop_body(rows.text(3)); !emptied.empty())
-        old.emplace_back(looked_at, std::move(emptied));
-    if (time_left.is_over()) break;
-  }
-  if (rc != SQLITE_DONE && rc != SQLITE_ROW) return db.failed(rc);
-  at_end = at_end || rc == SQLITE_DONE;
-  rows.reset();
-  if (looked_at == *position_) return progress::done;
-  if (auto begun = db.begin(); !begun) return begun.error();
-  for (const auto& [seq, body] : old) {
-    write.bind(1, seq);
-    write.bind_text(2, body);
-    if (rc = write.run(); rc != SQLITE_OK) {
-      auto why = db.failed(rc);
-      if (db.in_transaction()) db.rollback();
-      return why;
-    }
-  }
-  if (auto put = db.meta_put(dropped_key, std::to_string(looked_at)); !put) return put.error();
-  if (auto done = db.commit(); !done) return done.error();
-  position_ = looked_at;
-  return at_end ? progress::done : progress::more;
 }
 
 }  // namespace portcullis::store

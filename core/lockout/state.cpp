@@ -33,6 +33,11 @@ bool collapses(const user_lockout& user, const attempt& what, const lockout_poli
                      });
 }
 
+/// One by one: of a user that always has some source failing, all are never over at once.
+void drop_sources(user_lockout& user, millis now_ms) {
+  std::erase_if(user.sources, [&](const auto& entry) { return entry.second.gone(now_ms); });
+}
+
 std::optional<session_handle> worst(const user_lockout* user, const attempt& last) {
   std::uint32_t most = 0;
   auto found = last.handle;
@@ -60,6 +65,11 @@ bool user_lockout::lock_over(millis now_ms) const noexcept {
   return whole.lock_over(now_ms) ||
          std::any_of(sources.begin(), sources.end(),
                      [&](const auto& entry) { return entry.second.lock_over(now_ms); });
+}
+
+bool user_lockout::source_over(millis now_ms) const noexcept {
+  return std::any_of(sources.begin(), sources.end(),
+                     [&](const auto& entry) { return entry.second.gone(now_ms); });
 }
 
 void lockout_state::apply(const event& what) {
@@ -114,15 +124,20 @@ const user_lockout* lockout_state::find(const subject_id& subject) const {
 bool lockout_state::drop_if_over(const subject_id& subject, millis now_ms) {
   const auto found = users_.find(subject);
   if (found == users_.end()) return true;
-  if (!found->second.over(now_ms)) return false;
-  users_.erase(found);
-  return true;
+  if (found->second.over(now_ms)) {
+    users_.erase(found);
+    return true;
+  }
+  drop_sources(found->second, now_ms);
+  return false;
 }
 
 void lockout_state::drop_over(millis now_ms) {
-  std::erase_if(users_, [&](const auto& entry) {
-    return entry.second.over(now_ms) && !entry.second.lock_over(now_ms);
-  });
+  for (auto at = users_.begin(); at != users_.end();) {
+    auto& user = at->second;
+    drop_sources(user, now_ms);
+    at = user.over(now_ms) && !user.lock_over(now_ms) ? users_.erase(at) : std::next(at);
+  }
 }
 
 std::size_t lockout_state::locked(millis now_ms) const {

@@ -27,6 +27,10 @@ struct lockout_counter {
   [[nodiscard]] bool lock_over(millis now_ms) const noexcept {
     return locked_until_ms > 0 && !locked(now_ms);
   }
+  /// Over, with no end of a lock to be told: as if it had never been.
+  [[nodiscard]] bool gone(millis now_ms) const noexcept {
+    return over(now_ms) && locked_until_ms == 0;
+  }
 };
 
 /// The counters of one user.
@@ -51,6 +55,8 @@ struct user_lockout {
   [[nodiscard]] bool over(millis now_ms) const noexcept;
   /// Whether a lock, the user's or a source's, is over and nobody has ended it yet.
   [[nodiscard]] bool lock_over(millis now_ms) const noexcept;
+  /// Whether a source's counter is over and can be dropped.
+  [[nodiscard]] bool source_over(millis now_ms) const noexcept;
 };
 
 class lockout_state {
@@ -62,7 +68,8 @@ class lockout_state {
   /// Absent: nothing counts against the user.
   [[nodiscard]] const user_lockout* find(const subject_id& subject) const;
   [[nodiscard]] user_lockout& need(const subject_id& subject) { return users_[subject]; }
-  /// Drops a user's counters when all are over. True when none are left.
+  /// Drops a user's counters when all are over, else those of sources that are; the end of a
+  /// source's lock has to be told first. True when none are left.
   bool drop_if_over(const subject_id& subject, millis now_ms);
   /// The same of every user; a lock whose end nobody has told yet stays.
   void drop_over(millis now_ms);

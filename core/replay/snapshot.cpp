@@ -272,6 +272,7 @@ std::string signed_text(const snapshot_seal& what) {
 std::string snapshot_writer::next() {
   canonical_writer to;
   const auto& sessions = of_.sessions();
+  const auto has_room = [&] { return to.view().size() < limits::snapshot_part_bytes; };
   if (!begun_) {
     begun_ = true;
     to.put(static_cast<std::uint8_t>(kind::head));
@@ -279,16 +280,18 @@ std::string snapshot_writer::next() {
     to.put(of_.seq());
     to.put(of_.at_ms());
     to.put_text(of_.policy());
-    for (tenant_slot slot = 0; slot < sessions.tenant_count(); ++slot) {
-      to.put(static_cast<std::uint8_t>(kind::tenant));
-      to.put_text(sessions.tenant(slot).name);
-      to.put(sessions.tenant(slot).generation);
-    }
-    for (const auto& [subject, user] : of_.lockouts().users()) put_lockout(to, subject, user);
-    for (const auto& [name, each] : of_.breakers().all()) put_breaker(to, each);
-    return to.take();
   }
-  for (; user_ < of_.users_end() && to.view().size() < limits::snapshot_part_bytes; ++user_)
+  for (; tenant_ < sessions.tenant_count() && has_room(); ++tenant_) {
+    to.put(static_cast<std::uint8_t>(kind::tenant));
+    to.put_text(sessions.tenant(tenant_).name);
+    to.put(sessions.tenant(tenant_).generation);
+  }
+  for (; counters_ != of_.lockouts().users().end() && has_room(); ++counters_)
+    put_lockout(to, counters_->first, counters_->second);
+  for (; breakers_ != of_.breakers().all().end() && has_room(); ++breakers_)
+    put_breaker(to, breakers_->second);
+  if (user_ == 0 && !to.view().empty()) return to.take();  // sessions begin a part of their own
+  for (; user_ < of_.users_end() && has_room(); ++user_)
     for (const auto slot : of_.sessions_of(user_)) put_session(to, sessions, slot);
   return to.take();
 }

@@ -14,13 +14,17 @@ namespace portcullis::core {
 /// Writes `of` part by part; it must not change meanwhile. One thread.
 class snapshot_writer {
  public:
-  explicit snapshot_writer(const replayed_state& of) : of_(of) {}
+  explicit snapshot_writer(const replayed_state& of)
+      : of_(of), counters_(of.lockouts().users().begin()), breakers_(of.breakers().all().begin()) {}
   /// The next part, of about limits::snapshot_part_bytes; empty: there are no more.
   [[nodiscard]] std::string next();
 
  private:
   const replayed_state& of_;
   bool begun_ = false;
+  tenant_slot tenant_ = 0;
+  std::map<subject_id, user_lockout>::const_iterator counters_;
+  std::map<breaker_standings::name, breaker_standing>::const_iterator breakers_;
   user_slot user_ = 0;
 };
 

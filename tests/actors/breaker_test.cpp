@@ -335,6 +335,29 @@ TEST(the_breaker_of_the_store, tells_the_same_permit_until_it_is_used) {
   EXPECT_EQ(w.gates.back().permit, permit);
 }
 
+// Regression: a shard that was started again while a digest was taken half-opened it under the
+// digest.
+TEST(the_breaker_of_the_store, stands_still_when_another_shard_is_started_again) {
+  breaker_world w;
+  w.attempts({false, false, false});
+  w.commit_all();
+  bool still = false;
+  w.system.spawn([&](caf::event_based_actor* self) {
+    self->request(w.breakers, caf::infinite, stand_still{1}).then([&](const stood_still& answer) {
+      still = !answer.why;
+    });
+  });
+  w.settle();
+  ASSERT_TRUE(still);
+  w.pass(5'000);
+  w.wire();
+  EXPECT_TRUE(w.logged.empty());
+  caf::anon_send(w.breakers, go_on{1});
+  w.settle();
+  EXPECT_FALSE(w.logged.empty());
+  EXPECT_TRUE(w.gates.back().permit);
+}
+
 // Regression: what the journal told while an override was being written changed the state under it:
 // an epoch was used twice, the override neither applied nor answered, the breaker busy for ever.
 TEST(the_breaker_of_the_store, is_overruled_before_it_hears_what_came_meanwhile) {

@@ -52,8 +52,10 @@ void shard_world::start() {
             [](await_commits&) { return commits_done{}; },
             [](collect_journal&) { return journal_collected{}; },
             [](store_gate&) {},
-            [this](log_time& wanted) { log_times.push_back(wanted.at_ms); },
+            [this](want_log_time& wanted) { log_times.push_back(wanted.at_ms); },
             [](tick_atom) {},
+            [](sign_atom) {},
+            [](erase_atom) {},
             [](node_peers&) {},
             [](stop_atom) { return true; },
         };

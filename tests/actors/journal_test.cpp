@@ -1,144 +1,10 @@
 // The journal actor with a real store under it: numbers and commits in groups, refuses durable
 // batches while the disk is full and keeps the others, recovers by itself, and stops the process
 // when the file fails.
-#include "actors/journal.hpp"
-
-#include <sqlite3.h>
-
-#include "../store/fault_vfs.hpp"
-#include "../store/journal_fixture.hpp"
-#include "fixture.hpp"
+#include "journal_world.hpp"
 
 namespace portcullis::actors {
 namespace {
-
-class journal_world : public virtual_loop {
- public:
-  /// `sql` is run on the store before it is opened.
-  explicit journal_world(const char* vfs = "", const char* sql = nullptr) {
-    store::disarm();
-    store::forget_history();
-    auto options = store::options_for(folder.path() + "/data");
-    options.vfs = vfs;
-    if (sql != nullptr) {
-      EXPECT_TRUE((*store::journal::open(options))->close());
-      sqlite3* raw = nullptr;
-      EXPECT_EQ(sqlite3_open((folder.path() + "/data/portcullis.db").c_str(), &raw), SQLITE_OK);
-      EXPECT_EQ(sqlite3_exec(raw, sql, nullptr, nullptr, nullptr), SQLITE_OK);
-      sqlite3_close(raw);
-    }
-    auto opened = store::journal::open(options);
-    EXPECT_TRUE(opened);
-    log = std::shared_ptr<store::journal>(std::move(*opened));
-    journal_actor_options worker;
-    worker.log = log;
-    worker.random = counted_random();
-    worker.fatal = [this](const core::error& why) { fatal.push_back(why); };
-    journal = system.spawn(journal_behaviour, std::move(worker));
-    session = system.spawn([this]() -> session_actor::behavior_type {
-      return {[](request_batch&) {},
-              [this](events_committed& done) { committed.push_back(std::move(done)); },
-              [](attempt_answer&) {},
-              [](user_looked_up&) {},
-              [](lockout_answer&) {},
-              [](lock_changed&) {},
-              [](tenant_question&) { return tenant_answer{}; },
-              [](tenant_revoked&) { return tenant_answer{}; },
-              [](describe_sessions&) { return sessions_described{}; },
-              [](find_subject&) { return subject_found{}; },
-              [](name_subjects&) { return subjects_named{}; },
-              [](count_sessions&) { return sessions_counted{}; },
-              [](ring_key_question&) { return ring_key_answer{}; },
-              [](collect_shard&) { return shard_collected{}; },
-              [](stand_still&) { return stood_still{}; },
-              [](take_digest&) { return digest_taken{}; },
-              [](go_on&) {},
-              [](source_limit_changed&) {},
-              [](policies_changed&) {},
-              [](keys_changed&) {},
-              [this](store_state_changed& change) { states.push_back(std::move(change)); },
-              [](wire_session&) {},
-              [](flush_atom) {},
-              [](slice_atom) {},
-              [](crash_atom) {},
-              [](tick_atom) {},
-              [](stop_atom) { return true; }};
-    });
-    hub = system.spawn([this]() -> hub_actor::behavior_type {
-      return {[](log_events&) {},
-              [this](events_durable& done) {
-                for (const auto& batch : done.batches)
-                  for (const auto& each : batch->events) durable.push_back(each);
-                ++durable_messages;
-              },
-              [](interest_changed&) {},
-              [](load_shards&) { return shards_loaded{}; },
-              [](count_mail) { return mail_counted{}; },
-              [](read_tenants&) { return tenants_read{}; },
-              [](load_breakers&) { return breakers_loaded{}; },
-              [](await_commits&) { return commits_done{}; },
-              [](node_peers&) {},
-              [](stop_atom) { return true; }};
-    });
-    wire();
-  }
-  void wire() {
-    node_peers peers;
-    peers.hub = hub;
-    peers.journal = journal;
-    peers.sessions = {session};
-    caf::anon_send(journal, peers);
-    peers = {};
-    settle();
-  }
-  ~journal_world() {
-    store::disarm();
-    for (const auto& each :
-         {caf::actor_cast<caf::actor>(journal), caf::actor_cast<caf::actor>(session),
-          caf::actor_cast<caf::actor>(hub)})
-      caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
-    settle();
-  }
-  batch_ptr send(bool durable_batch, int events = 1) {
-    auto batch = std::make_shared<event_batch>();
-    batch->shard = 0;
-    batch->number = ++number;
-    batch->durable = durable_batch;
-    for (int i = 0; i < events; ++i) {
-      core::event what;
-      what.decided_at_ms = clock.at_ms;
-      what.body = core::node_stopped{};
-      batch->events.push_back(what);
-    }
-    caf::anon_send(journal, log_events{batch});
-    return batch;
-  }
-  void full_disk() {
-    store::fault_plan plan;
-    plan.fail_write = 1;
-    plan.write_error = SQLITE_FULL;
-    plan.lasting = true;
-    store::arm(plan);
-  }
-  [[nodiscard]] std::vector<std::uint64_t> numbers(bool refused) const {
-    std::vector<std::uint64_t> out;
-    for (const auto& each : committed)
-      if (each.refused == refused) out.push_back(each.batch->number);
-    return out;
-  }
-
-  store::temporary_folder folder;
-  std::shared_ptr<store::journal> log;
-  journal_actor journal;
-  session_actor session;
-  hub_actor hub;
-  std::vector<core::error> fatal;
-  std::vector<events_committed> committed;
-  std::vector<store_state_changed> states;
-  std::vector<core::event> durable;
-  int durable_messages = 0;
-  std::uint64_t number = 0;
-};
 
 TEST(the_journal, commits_what_has_gathered_as_one_group_and_tells_shard_and_hub) {
   journal_world w;
@@ -268,6 +134,96 @@ TEST(the_journal, with_a_full_disk_gives_breakers_as_what_waits_leaves_them) {
   EXPECT_EQ(loaded[0].record.state, core::breaker_state::open);
   EXPECT_EQ(loaded[0].record.epoch, 2U);
   EXPECT_EQ(loaded[0].record.until_ms, opened.until_ms);
+}
+
+// Regression: the same of a shard: it had forgotten attempts, locks, expiries and purges that
+// waited for space, and the log that came of it was not what the shard had in memory.
+TEST(the_journal, with_a_full_disk_gives_a_shard_as_what_waits_leaves_it) {
+  journal_world w(store::fault_vfs_name);
+  store::event_maker make;
+  std::vector<core::event> created = {make.created(1), make.created(1), make.created(2)};
+  const auto first = w.send(true);
+  first->events = created;
+  first->users = {store::event_maker::user(1), store::event_maker::user(2)};
+  w.settle();
+  w.full_disk();
+  w.send(false);
+  w.settle();
+  ASSERT_EQ(w.states.size(), 1U);
+  const auto about = [&](core::event_body body) {
+    core::event what;
+    what.decided_at_ms = w.clock.at_ms;
+    what.subject = store::event_maker::subject(1);
+    what.body = std::move(body);
+    return what;
+  };
+  core::validation_failed attempt;
+  attempt.attempt = 3;
+  attempt.window_ends_at_ms = w.clock.at_ms + 900'000;
+  auto expired = about(core::session_expired{});
+  expired.handle = first->events[0].handle;
+  expired.session_seq = 1;
+  const core::lockout_started lock{w.clock.at_ms + 800'000, 3, std::nullopt};
+  w.send(false)->events = {about(attempt), expired};
+  const auto last = w.send(false);
+  last->events = {about(lock)};
+  last->purges = {2};
+  const auto others = w.send(false);
+  others->shard = 1;
+  others->purges = {3};
+  w.settle();
+  std::optional<shards_loaded> loaded;
+  w.system.spawn([&](caf::event_based_actor* self) {
+    self->request(w.journal, caf::infinite, load_shards{{0}}).then([&](shards_loaded& got) {
+      loaded = std::move(got);
+    });
+  });
+  w.settle();
+  ASSERT_TRUE(loaded && !loaded->why);
+  auto& image = *loaded->images.at(0);
+  const auto* counted = image.lockouts->find(store::event_maker::subject(1));
+  ASSERT_NE(counted, nullptr);
+  EXPECT_EQ(counted->whole.failed_attempts, 3U);
+  EXPECT_EQ(counted->whole.locked_until_ms, lock.locked_until_ms);
+  const auto user = image.sessions->find_user(store::event_maker::subject(1));
+  ASSERT_NE(user, core::no_slot);
+  EXPECT_EQ(image.sessions->user(user).locked_until_ms, lock.locked_until_ms);
+  const auto slot = image.sessions->find(*first->events[0].handle);
+  ASSERT_NE(slot, core::no_slot);
+  EXPECT_EQ(image.sessions->at(slot).status, core::session_status::expired);
+  EXPECT_EQ(image.sessions->find(*first->events[1].handle), core::no_slot);
+  EXPECT_EQ(image.directory->sessions(user).size(), 1U);
+  EXPECT_NE(image.sessions->find(*first->events[2].handle), core::no_slot);
+}
+
+// Regression: forgetting was acknowledged although the write-ahead log had the row still.
+TEST(the_journal, acknowledges_forgetting_when_the_write_ahead_log_is_empty) {
+  journal_world w(store::fault_vfs_name);
+  const auto first = w.send(true);
+  first->users = {store::event_maker::user(1)};
+  w.settle();
+  w.full_disk(true);
+  core::event what;
+  what.decided_at_ms = w.clock.at_ms;
+  what.subject = store::event_maker::subject(1);
+  what.body = core::user_forgotten{};
+  w.send(true)->events = {what};
+  w.send(true);
+  w.settle();
+  const auto log_bytes = [&] {
+    return std::filesystem::file_size(w.folder.path() + "/data/portcullis.db-wal");
+  };
+  EXPECT_EQ(w.log->committed_seq(), 3U);
+  EXPECT_GT(log_bytes(), 0U);
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 3})) << "others do not wait for it";
+  EXPECT_EQ(w.durable.size(), 3U) << "who reads the log has it in its order";
+  w.pass(2'000);
+  EXPECT_EQ(w.numbers(false).size(), 2U);
+  store::disarm();
+  w.pass(300);
+  EXPECT_EQ(w.numbers(false), (std::vector<std::uint64_t>{1, 3, 2}));
+  EXPECT_EQ(log_bytes(), 0U);
+  EXPECT_TRUE(w.numbers(true).empty());
 }
 
 TEST(the_journal, with_a_full_disk_tells_whoever_is_new) {

@@ -426,5 +426,50 @@ TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {
   w.settle();
 }
 
+class digest_of_a_shard : public testing::Test {
+ protected:
+  digest_of_a_shard() {
+    w.start();
+    (void)w.made("alice");
+  }
+  /// Asked for, and what is to come right behind the question.
+  template <class Behind>
+  std::shared_ptr<const core::shard_digests> take(std::uint64_t number, Behind behind) {
+    std::shared_ptr<const core::shard_digests> out;
+    w.system.spawn([&](caf::event_based_actor* self) {
+      self->request(w.moved[0].session, caf::infinite, take_digest{number, w.clock.at_ms})
+          .then([&](const digest_taken& from) { out = from.digests; });
+      behind(self);
+    });
+    w.settle();
+    return out;
+  }
+  void stand_still_for(std::uint64_t number) {
+    EXPECT_FALSE(w.ask<stood_still>(w.moved[0].session, stand_still{number}).why);
+  }
+
+  shard_world w;
+};
+
+// Regression: a shard that went on between two of the answers gave a digest of two moments.
+TEST_F(digest_of_a_shard, is_not_given_when_it_goes_on_before_all_is_told) {
+  stand_still_for(7);
+  EXPECT_EQ(take(7, [&](auto* self) { self->send(w.moved[0].session, go_on{7}); }), nullptr);
+  stand_still_for(8);
+  EXPECT_NE(take(8, [](auto*) {}), nullptr);
+}
+
+// Regression: the lockout actor stood still for any digest.
+TEST_F(digest_of_a_shard, is_of_counters_that_stood_still_for_it) {
+  stand_still_for(7);
+  EXPECT_EQ(w.ask<lockouts_digested>(w.moved[0].lockout, take_digest{6, 0}).digests, nullptr);
+  EXPECT_NE(w.ask<lockouts_digested>(w.moved[0].lockout, take_digest{7, 0}).digests, nullptr);
+  caf::anon_send(w.moved[0].lockout, go_on{6});
+  EXPECT_NE(w.ask<lockouts_digested>(w.moved[0].lockout, take_digest{7, 0}).digests, nullptr);
+  caf::anon_send(w.moved[0].session, go_on{7});
+  w.settle();
+  EXPECT_EQ(w.ask<lockouts_digested>(w.moved[0].lockout, take_digest{7, 0}).digests, nullptr);
+}
+
 }  // namespace
 }  // namespace portcullis::actors

@@ -30,8 +30,10 @@ class subscriber_world : public virtual_loop {
               [](await_commits&) { return commits_done{}; },
               [](collect_journal&) { return journal_collected{}; },
               [](store_gate&) {},
-              [](log_time&) {},
+              [](want_log_time&) {},
               [](tick_atom) {},
+              [](sign_atom) {},
+              [](erase_atom) {},
               [](node_peers&) {},
               [](stop_atom) { return true; }};
     });

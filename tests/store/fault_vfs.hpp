@@ -16,6 +16,7 @@ struct fault_plan {
   std::optional<unsigned> fail_sync;
   int write_error = 0;  // ... with this result code; later ones too while `lasting`
   bool lasting = false;
+  bool spares_log = false;  // writes to the write-ahead log are neither counted nor failed
   std::optional<unsigned>
       cut_at;  // the n-th write, truncate or sync from now on and all after it do not happen
 };

@@ -269,6 +269,21 @@ TEST_F(projection_test, counters_of_a_source_count_for_the_user_too) {
   EXPECT_TRUE(load().lockouts.empty());
 }
 
+TEST_F(projection_test, counters_of_sources_that_are_over_go_with_the_users_next_failure) {
+  core::validation_failed failed;
+  failed.counted_for_source = true;
+  failed.attempt = 1;
+  for (std::uint8_t source = 1; source <= 50; ++source) {
+    auto what = make.about(failed);
+    auto& body = std::get<core::validation_failed>(what.body);
+    body.source = numbered<16>(source);
+    body.user_attempt = source;
+    body.window_ends_at_ms = body.user_window_ends_at_ms = what.at_ms + 5;
+    commit({what});
+  }
+  EXPECT_LE(load().lockouts.size(), 7U);
+}
+
 TEST_F(projection_test, a_start_drops_counters_whose_window_is_over_but_no_lock) {
   core::validation_failed failed;
   failed.attempt = 1;

@@ -59,8 +59,8 @@ class retention : public testing::Test {
     checkpoints.push_back({w.seq, w.now_ms});
   }
 
-  core::result<progress> cut(millis before_ms) {
-    log_cutter work(*log, key, before_ms);
+  core::result<progress> cut(millis before_ms, millis apart_ms = 0) {
+    log_cutter work(*log, key, before_ms, apart_ms);
     for (;;) {
       auto went = work.step();
       if (!went || *went == progress::done) return went;
@@ -228,6 +228,104 @@ TEST_F(retention, a_damaged_event_stops_it_and_nothing_is_lost) {
   EXPECT_EQ(log->cut_seq(), 0U);
 }
 
+// Regression: nothing was checked before it was signed and cut off.
+TEST_F(retention, an_event_that_was_edited_is_not_cut_off) {
+  live(5);
+  live(5);
+  log.reset();
+  edit_file(
+      "UPDATE events SET body=replace(body,'\"idle_ttl_s\":900','\"idle_ttl_s\":901') WHERE "
+      "type='session_created' AND seq>2");
+  open();
+  const auto went = cut(w.now_ms);
+  ASSERT_FALSE(went);
+  EXPECT_EQ(went.error().code, core::error_code::LOG_CORRUPT);
+  EXPECT_EQ(went.error().rule, "mac");
+  EXPECT_EQ(log->cut_seq(), 0U);
+  const auto seen = replay();
+  ASSERT_TRUE(seen.trouble);
+  EXPECT_EQ(static_cast<std::int64_t>(seen.trouble->seq), went.error().limit) << "named as before";
+}
+
+TEST_F(retention, a_checkpoint_that_another_key_signed_stops_it) {
+  live(3);
+  const core::signing_key other(core::digest{8});
+  core::event what;
+  what.decided_at_ms = w.now_ms;
+  what.body = core::make_checkpoint({log->last_seq(), log->last_at_ms(), log->last_mac()}, other);
+  w.apply(std::move(what));
+  commit();
+  const auto went = cut(w.now_ms);
+  ASSERT_FALSE(went);
+  EXPECT_EQ(went.error().rule, "signature");
+  EXPECT_EQ(log->cut_seq(), 0U);
+}
+
+TEST_F(retention, a_snapshot_that_was_edited_is_not_signed_again) {
+  live(5);
+  ASSERT_TRUE(cut(w.now_ms));
+  const auto before = log->cut_seq();
+  live(5);
+  log.reset();
+  edit_file(  // the tenant's name
+      "UPDATE snapshot SET body=substr(body,1,instr(body,x'61636d65')-1)||x'61636d66'||"
+      "substr(body,instr(body,x'61636d65')+4) WHERE instr(body,x'61636d65')>0");
+  open();
+  const auto went = cut(w.now_ms);
+  ASSERT_FALSE(went);
+  EXPECT_EQ(went.error().code, core::error_code::LOG_CORRUPT);
+  EXPECT_EQ(log->cut_seq(), before);
+  log.reset();
+  const auto file = log_file::open(folder.path() + "/data");
+  ASSERT_TRUE(file);
+  EXPECT_FALSE((*file)->read_snapshot()) << "and shows still";
+}
+
+TEST_F(retention, a_seal_of_another_key_is_not_built_upon) {
+  live(5);
+  ASSERT_TRUE(cut(w.now_ms));
+  live(5);
+  const core::signing_key other(core::digest{8});
+  log_cutter work(*log, other, w.now_ms);
+  auto went = work.step();
+  while (went && *went == progress::more) went = work.step();
+  ASSERT_FALSE(went);
+  EXPECT_EQ(went.error().code, core::error_code::LOG_CORRUPT);
+}
+
+// Regression: each newer checkpoint, one a minute, wrote the whole state anew.
+TEST_F(retention, is_not_worth_it_for_a_checkpoint_that_is_little_newer_than_the_last_cut) {
+  live(5);
+  ASSERT_TRUE(cut(w.now_ms, 600'000)) << "the first time anything is";
+  const auto first = log->cut_seq();
+  EXPECT_GT(first, 0U);
+  live(2);
+  ASSERT_TRUE(cut(w.now_ms, 600'000));
+  EXPECT_EQ(log->cut_seq(), first);
+  live(6);
+  ASSERT_TRUE(cut(w.now_ms, 600'000));
+  EXPECT_EQ(log->cut_seq(), checkpoints[2].seq);
+  EXPECT_EQ(log_cutter::apart_ms(240 * 3'600'000), 10 * 3'600'000);
+  EXPECT_EQ(log_cutter::apart_ms(3'600'000), 600'000);
+}
+
+// Regression: what an attempt had left behind went in one step.
+TEST_F(retention, clears_up_behind_an_earlier_attempt_in_steps) {
+  live(5);
+  log.reset();
+  edit_file(
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<80) INSERT INTO "
+      "snapshot(seq,body) SELECT 3,zeroblob(9) FROM n");
+  open();
+  log_cutter work(*log, key, w.now_ms);
+  int steps = 1;
+  auto went = work.step();
+  for (; went && *went == progress::more; ++steps) went = work.step();
+  ASSERT_TRUE(went);
+  EXPECT_GT(steps, 20);
+  EXPECT_EQ(replay().digest, lived());
+}
+
 TEST_F(retention, a_snapshot_that_was_changed_is_refused) {
   live(5);
   ASSERT_TRUE(cut(w.now_ms));
@@ -275,6 +373,19 @@ TEST_F(retention, records_of_activity_lose_their_bodies_and_the_chain_stays_whol
       "UPDATE events SET body=replace(body,'dropped\":\"','dropped\":\"A') WHERE "
       "type='session_touched'");
   EXPECT_TRUE(replay().trouble) << "what is left of it is in the chain";
+}
+
+// Regression: the transaction that had begun stayed open, and whatever came next was part of it.
+TEST_F(retention, what_stops_the_emptying_of_activity_leaves_no_transaction_open) {
+  live(3);
+  log.reset();
+  edit_file(
+      "CREATE TRIGGER refusing BEFORE INSERT ON meta WHEN NEW.key='touches_dropped' BEGIN SELECT "
+      "RAISE(ABORT,'refused'); END");
+  open();
+  touch_dropper work(*log, w.now_ms);
+  EXPECT_FALSE(work.step());
+  EXPECT_FALSE(log->in_transaction());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <rapidcheck/gtest.h>
 
 #include "core/lockout/state.hpp"
+#include "core/replay/digest.hpp"
 
 namespace portcullis::core {
 namespace {
@@ -267,6 +268,41 @@ TEST(lockout, every_counter_ends_by_itself) {
     EXPECT_TRUE(c.state.drop_if_over(counters::of(2).subject, c.now_ms + 900'000));
     EXPECT_TRUE(c.state.users().empty());
   }
+}
+
+// Regression: a user whom one source after the other fails was never over as a whole, and kept them
+// all.
+TEST(lockout, counters_of_sources_that_are_over_go_one_by_one) {
+  for (const bool replayed : {false, true}) {
+    counters c;
+    c.policy.scope = lockout_scope::user_source;
+    for (std::uint8_t source = 1; source <= 200; ++source) {
+      c.now_ms += 60'000;
+      ASSERT_TRUE(c.fail(counters::of(1, source)).counted);
+      const auto before = digest_lockouts(c.state, c.now_ms);
+      if (replayed)
+        c.state.drop_over(c.now_ms);
+      else
+        EXPECT_FALSE(c.state.drop_if_over(counters::of().subject, c.now_ms));
+      EXPECT_EQ(digest_lockouts(c.state, c.now_ms), before);
+      EXPECT_LE(c.state.find(counters::of().subject)->sources.size(), 15U);
+    }
+  }
+}
+
+TEST(lockout, the_lock_of_a_source_stays_until_its_end_is_told) {
+  counters c;
+  c.policy.scope = lockout_scope::user_source;
+  c.fail(10, counters::of(1, 1));
+  c.now_ms += 890'000;
+  c.fail(counters::of(1, 2));
+  c.now_ms += 20'000;  // the first one's lock and the user's window are over
+  EXPECT_FALSE(c.state.drop_if_over(counters::of().subject, c.now_ms));
+  c.state.drop_over(c.now_ms);
+  ASSERT_NE(c.state.find(counters::of().subject), nullptr);
+  EXPECT_TRUE(c.state.find(counters::of().subject)->lock_over(c.now_ms));
+  c.end(counters::of(1, 1), true);
+  EXPECT_EQ(c.state.find(counters::of().subject)->sources.size(), 1U);
 }
 
 TEST(lockout, what_was_loaded_counts_on) {

@@ -165,5 +165,30 @@ TEST(snapshot, its_seal_is_of_it_alone) {
   EXPECT_FALSE(parse_snapshot_seal(bytes + "x"));
 }
 
+// Regression: tenants, counters and breakers were all in the first part, however many.
+TEST(a_snapshot_of_many_counters, is_in_parts_of_bounded_size) {
+  replayed_state state;
+  for (std::uint32_t i = 0; i < 20'000; ++i) {
+    event what;
+    what.seq = i + 1;
+    what.at_ms = what.decided_at_ms = 1'700'000'000'000;
+    what.subject = subject_id{};
+    std::memcpy(what.subject->bytes.data(), &i, sizeof i);
+    validation_failed failed;
+    failed.attempt = 1;
+    failed.window_ends_at_ms = what.at_ms + 900'000;
+    what.body = failed;
+    state.apply(what);
+    if (i % 4 != 0) continue;
+    state.sessions().load_tenant("tenant " + std::to_string(i), 1);
+  }
+  const auto parts = parts_of(state);
+  EXPECT_GT(parts.size(), 3U);
+  for (const auto& each : parts) EXPECT_LT(each.size(), limits::snapshot_part_bytes + 1'024);
+  snapshot_reader reader;
+  for (const auto& each : parts) ASSERT_TRUE(reader.add(each));
+  EXPECT_EQ(reader.take().digest(), state.digest());
+}
+
 }  // namespace
 }  // namespace portcullis::core

@@ -1,0 +1,65 @@
+// Retention as the journal actor carries it out.
+#include "journal_world.hpp"
+
+namespace portcullis::actors {
+namespace {
+
+constexpr core::millis hour_ms = 3'600'000;
+
+void keeps_an_hour(journal_actor_options& options) {
+  options.signer.emplace(core::digest{7});
+  options.events_kept_ms = hour_ms;
+}
+
+// Regression: only commits of events moved the write-ahead log; a cut on a quiet node grew it by
+// every page that it freed.
+TEST(retention_by_the_journal, moves_the_write_ahead_log_as_it_goes) {
+  journal_world w("", nullptr, keeps_an_hour);
+  for (int i = 0; i < 15; ++i) {
+    const auto batch = w.send(false, 100);
+    for (auto& each : batch->events) each.sealed.assign(16'384, 's');
+    w.settle();
+  }
+  w.pass(301'000);
+  w.clock.at_ms += 3 * hour_ms;
+  w.send(true);
+  w.settle();
+  EXPECT_GT(w.log->cut_seq(), 1'500U);
+  EXPECT_LT(std::filesystem::file_size(w.folder.path() + "/data/portcullis.db-wal"), 16U << 20U)
+      << "24 MB were freed";
+}
+
+// Regression: what had been edited on a stopped node was folded, signed and cut off.
+TEST(retention_by_the_journal, cuts_nothing_that_was_edited_and_goes_on_serving) {
+  journal_world w("",
+                  "CREATE TRIGGER edits AFTER INSERT ON events WHEN NEW.seq=2 BEGIN UPDATE events "
+                  "SET at_ms=at_ms+1 WHERE seq=2; END",
+                  keeps_an_hour);
+  for (int i = 0; i < 3; ++i) w.send(true);
+  w.pass(301'000);
+  const auto errors = [&] {
+    journal_collected got;
+    w.system.spawn([&](caf::event_based_actor* self) {
+      self->request(w.journal, caf::infinite, collect_journal{})
+          .then([&](const journal_collected& from) { got = from; });
+    });
+    w.settle();
+    std::uint64_t all = 0;
+    for (const auto count :
+         got.tallies.errors[static_cast<std::size_t>(monitoring::store_operation::retention)])
+      all += count;
+    return all;
+  };
+  w.clock.at_ms += 3 * hour_ms;
+  for (int i = 0; i < 5; ++i) {
+    w.send(true);
+    w.pass(61'000);
+  }
+  EXPECT_EQ(w.log->cut_seq(), 0U);
+  EXPECT_EQ(errors(), 1U) << "it is not tried again";
+  EXPECT_TRUE(w.fatal.empty());
+  EXPECT_EQ(w.numbers(false).size(), 8U);
+}
+
+}  // namespace
+}  // namespace portcullis::actors
