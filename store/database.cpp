@@ -24,6 +24,14 @@ PRAGMA trusted_schema=OFF;
 PRAGMA secure_delete=ON;
 )sql";
 
+/// What the file defines beside tables is not this program's, and would run in it: a trigger could
+/// keep the key of a user who is forgotten.
+void defend(sqlite3* db) noexcept {
+  sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_TRIGGER, 0, nullptr);
+  sqlite3_db_config(db, SQLITE_DBCONFIG_ENABLE_VIEW, 0, nullptr);
+}
+
 int note_wal_pages(void* to, sqlite3*, const char*, int pages) {
   *static_cast<int*>(to) = pages;
   return SQLITE_OK;
@@ -87,7 +95,7 @@ core::status database::open() {
   if (rc != SQLITE_OK) return meaning_of(rc);
   // Destroyed without close() leaves the log as a crash would; close() checkpoints by itself.
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  defend(handle_);
   for (auto step :
        {&database::configure, &database::read_end, &database::check_keyring, &database::clean_up})
     if (auto done = (this->*step)(); !done) return done;
@@ -100,7 +108,7 @@ core::status database::open_to_read() {
   int rc = sqlite3_open_v2(path().c_str(), &handle_, flags | SQLITE_OPEN_READWRITE, nullptr);
   if (rc != SQLITE_OK) return meaning_of(rc);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-  sqlite3_db_config(handle_, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+  defend(handle_);
   // Exclusive: the log's index is in memory, no file is made for it.
   rc =
       run("PRAGMA locking_mode=EXCLUSIVE; PRAGMA cache_size=-16384; PRAGMA temp_store=MEMORY;"

@@ -285,6 +285,12 @@ core::result<std::optional<std::string>> log_file::meta(std::string_view key) {
   return std::optional<std::string>(core::as_text(row.blob(0)));
 }
 
+core::result<std::vector<std::string>> log_file::schema_differences() {
+  std::vector<std::string> out;
+  if (const int rc = compare_schema(db_->handle(), out); rc != SQLITE_OK) return db_->failed(rc);
+  return out;
+}
+
 core::status log_file::integrity_check(std::string& why) {
   statement check;
   if (const int rc = check.prepare(db_->handle(), "PRAGMA integrity_check(1)", false);

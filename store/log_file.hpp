@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "core/crypto/hmac.hpp"
 #include "core/replay/snapshot.hpp"
@@ -82,6 +83,9 @@ class log_file {
   [[nodiscard]] core::result<std::optional<core::user_row>> find_user(
       const core::subject_id& subject);
   [[nodiscard]] core::result<std::optional<std::string>> meta(std::string_view key);
+  /// What the file defines otherwise than a store of its schema does, a sentence each: tables that
+  /// were changed, triggers. Errors: STORE_INTEGRITY, STORE_UNAVAILABLE.
+  [[nodiscard]] core::result<std::vector<std::string>> schema_differences();
   /// As journal::integrity_check(); `why` is SQLite's first complaint.
   [[nodiscard]] core::status integrity_check(std::string& why);
 

@@ -1,7 +1,10 @@
 #include "store/schema.hpp"
 
+#include <algorithm>
 #include <array>
+#include <map>
 #include <string>
+#include <string_view>
 
 #include "store/sqlite.hpp"
 
@@ -65,6 +68,54 @@ int run(sqlite3* db, const std::string& sql) {
   return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
 }
 
+int migrate_from(sqlite3* db, int version) {
+  return run(db, std::string("BEGIN IMMEDIATE;") + migrations[static_cast<std::size_t>(version)] +
+                     "PRAGMA user_version=" + std::to_string(version + 1) + ";COMMIT;");
+}
+
+/// By kind and name: of which table, and its text.
+using definitions = std::map<std::pair<std::string, std::string>, std::string>;
+
+std::string text_of(const definitions::key_type& name) {
+  auto text = name.first + " " + name.second;
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7f; }, '?');
+  return text;
+}
+
+std::string with_single_spaces(std::string_view sql) {
+  std::string out;
+  for (const char c : sql) {
+    const bool space = c == ' ' || c == '\n' || c == '\t' || c == '\r';
+    if (!space)
+      out += c;
+    else if (!out.empty() && out.back() != ' ')
+      out += ' ';
+  }
+  if (!out.empty() && out.back() == ' ') out.pop_back();
+  return out;
+}
+
+int read_definitions(sqlite3* db, definitions& to) {
+  statement rows;
+  int rc = rows.prepare(db, "SELECT type,name,tbl_name,sql FROM sqlite_master", false);
+  if (rc != SQLITE_OK) return rc;
+  while ((rc = rows.step()) == SQLITE_ROW)
+    to[{std::string(rows.text(0)), std::string(rows.text(1))}] =
+        std::string(rows.text(2)) + ": " + with_single_spaces(rows.text(3));
+  return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/// Of an empty database of that version.
+int read_fresh(int version, definitions& to) {
+  sqlite3* db = nullptr;
+  int rc = sqlite3_open(":memory:", &db);
+  for (int i = 0; rc == SQLITE_OK && i < version; ++i) rc = migrate_from(db, i);
+  if (rc == SQLITE_OK) rc = read_definitions(db, to);
+  sqlite3_close(db);
+  return rc;
+}
+
 }  // namespace
 
 int read_schema_version(sqlite3* db, int& version) {
@@ -82,16 +133,31 @@ core::status migrate(sqlite3* db) {
   if (const int rc = read_schema_version(db, version); rc != SQLITE_OK) return meaning_of(rc);
   if (version > schema_version()) return core::fail(core::error_code::SCHEMA_TOO_NEW);
   if (version < 0) return core::fail(core::error_code::STORE_INTEGRITY, {}, "schema");
-  for (; version < schema_version(); ++version) {
-    const auto step = std::string("BEGIN IMMEDIATE;") +
-                      migrations[static_cast<std::size_t>(version)] +
-                      "PRAGMA user_version=" + std::to_string(version + 1) + ";COMMIT;";
-    if (const int rc = run(db, step); rc != SQLITE_OK) {
+  for (; version < schema_version(); ++version)
+    if (const int rc = migrate_from(db, version); rc != SQLITE_OK) {
       static_cast<void>(run(db, "ROLLBACK"));
       return meaning_of(rc);
     }
-  }
   return core::nothing{};
+}
+
+int compare_schema(sqlite3* db, std::vector<std::string>& differences) {
+  int version = 0;
+  if (const int rc = read_schema_version(db, version); rc != SQLITE_OK) return rc;
+  definitions found, fresh;
+  if (const int rc = read_definitions(db, found); rc != SQLITE_OK) return rc;
+  if (const int rc = read_fresh(std::min(version, schema_version()), fresh); rc != SQLITE_OK)
+    return rc;
+  for (const auto& [name, sql] : found) {
+    const auto same = fresh.find(name);
+    if (same == fresh.end())
+      differences.push_back(text_of(name) + " does not belong there");
+    else if (same->second != sql)
+      differences.push_back(text_of(name) + " is defined otherwise");
+  }
+  for (const auto& [name, sql] : fresh)
+    if (!found.contains(name)) differences.push_back(text_of(name) + " is missing");
+  return SQLITE_OK;
 }
 
 }  // namespace portcullis::store

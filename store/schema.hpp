@@ -2,6 +2,9 @@
 #pragma once
 #include <sqlite3.h>
 
+#include <string>
+#include <vector>
+
 #include "core/result.hpp"
 
 namespace portcullis::store {
@@ -15,5 +18,9 @@ namespace portcullis::store {
 /// Brings an empty or older database up to schema_version(), each step in a transaction of its own.
 /// Errors: SCHEMA_TOO_NEW, STORE_INTEGRITY (not a journal), STORE_FULL, STORE_UNAVAILABLE.
 [[nodiscard]] core::status migrate(sqlite3* db);
+
+/// What the file defines otherwise than a fresh one of its version, a sentence each; white space in
+/// definitions does not count. SQLITE_OK or an error.
+[[nodiscard]] int compare_schema(sqlite3* db, std::vector<std::string>& differences);
 
 }  // namespace portcullis::store

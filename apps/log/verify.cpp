@@ -82,6 +82,7 @@ class verifier {
     if (!from_.file->integrity_check(why))
       file_trouble_ = fmt::format("the file is damaged: {}", why);
     check_signatures();
+    check_schema();
     check_meta();
     users_.read(from_);
     report_.users = users_.rows();
@@ -110,6 +111,13 @@ class verifier {
     for (const auto& each : kept_)
       if (!core::is_signed(each.what, each.of, from_.keys->checkpoints().verifier()))
         find(each.of.seq + 1, "the checkpoint given was not signed by this node's key");
+  }
+
+  /// What was defined beside the tables, or otherwise, is no event and no row.
+  void check_schema() {
+    const auto differences = from_.file->schema_differences();
+    if (!differences) return find(0, "the file's schema cannot be read");
+    for (const auto& each : *differences) find(0, "the file's schema: " + each);
   }
 
   /// Without it any key file would be taken for the store's.
