@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <condition_variable>
 #include <deque>
+#include <exception>
 #include <mutex>
 #include <thread>
 
@@ -44,6 +45,11 @@ struct block {
     decoded = last = false;
   }
 };
+
+std::size_t size_of(const log_row& row) noexcept {
+  return row.type.size() + row.subject.size() + row.body.size() + row.sealed.size() +
+         row.mac.size();
+}
 
 void add_row(block& to, const log_row& row) {
   const auto size = [](std::size_t bytes) { return static_cast<std::uint32_t>(bytes); };
@@ -90,8 +96,8 @@ class block_decoder {
       row.mac = core::as_bytes(cut(raw.mac));
       if (!take(row, block_.events[block_.count])) break;
       ++block_.count;
+      block_.mac = place_.mac;
     }
-    block_.mac = place_.mac;
   }
 
  private:
@@ -165,12 +171,21 @@ std::string_view to_string(log_trouble::kind what) noexcept {
   return {};
 }
 
-/// One thread reads blocks, some decode them, the caller takes them in order.
+/// One thread reads blocks, some decode them, the caller takes them in order. What is thrown on
+/// them, and a thread that cannot be made, is trouble: nothing may leave a thread.
 struct log_stream::pipeline {
   pipeline(log_file& from, log_stream_options given) : file(from), options(std::move(given)) {
     const auto decoders = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 6);
-    threads.emplace_back([this] { read(); });
-    for (std::size_t i = 0; i < decoders; ++i) threads.emplace_back([this] { decode(); });
+    spare.reserve(blocks_max);
+    last_read = options.after;
+    threads.reserve(1 + decoders);
+    try {
+      threads.emplace_back([this] { read_or_fail(); });
+      for (std::size_t i = 0; i < decoders; ++i) threads.emplace_back([this] { decode_all(); });
+    } catch (const std::exception&) {
+      const std::lock_guard guard(mutex);
+      crippled = threads.size() < 2;  // fewer decoders do
+    }
   }
   ~pipeline() {
     {
@@ -179,6 +194,11 @@ struct log_stream::pipeline {
     }
     changed.notify_all();
     for (auto& each : threads) each.join();
+  }
+
+  static log_trouble without_means(std::uint64_t seq) noexcept {
+    return {seq, log_trouble::kind::file,
+            core::fail(core::error_code::STORE_UNAVAILABLE, {}, "memory")};
   }
 
   using block_ptr = std::shared_ptr<block>;
@@ -198,8 +218,8 @@ struct log_stream::pipeline {
   }
   void hand_on(block_ptr what) {
     const std::lock_guard guard(mutex);
-    ordered.push_back(what);
-    waiting.push_back(std::move(what));
+    waiting.push_back(what);  // first: what is ordered is decoded, whatever is thrown here
+    ordered.push_back(std::move(what));
     changed.notify_all();
   }
 
@@ -227,18 +247,32 @@ struct log_stream::pipeline {
     });
   }
 
+  void read_or_fail() noexcept {
+    try {
+      read();
+    } catch (const std::exception&) {
+      const std::lock_guard guard(mutex);
+      unread = last_read + 1;
+      changed.notify_all();
+    }
+  }
   void read() {
     auto went = read_before();
     auto filling = fresh_block();
     if (!filling) return;
     begin(*filling, nullptr);
-    std::uint64_t last = options.after;
     bool stopped = false;
+    std::optional<log_trouble> found;
     if (went)
       went = file.read(options.after, [&](const log_row& row) {
         if (row.seq > options.until || row.at_ms > options.until_ms) return false;
+        if (size_of(row) > log_row_bytes_max) {
+          found = log_trouble{row.seq, log_trouble::kind::body,
+                              core::fail(core::error_code::LOG_CORRUPT, {}, "size")};
+          return false;
+        }
         add_row(*filling, row);
-        last = row.seq;
+        last_read = row.seq;
         if (filling->rows.size() < rows_a_block && filling->bytes.size() < bytes_a_block)
           return true;
         hand_on(std::move(filling));
@@ -249,23 +283,28 @@ struct log_stream::pipeline {
       });
     if (stopped) return;
     filling->last = true;
-    if (!went) filling->trouble = log_trouble{last + 1, log_trouble::kind::file, went.error()};
+    if (!went) found = log_trouble{last_read + 1, log_trouble::kind::file, went.error()};
+    filling->trouble = found;
     hand_on(std::move(filling));
   }
 
-  void decode() {
-    for (;;) {
-      block_ptr mine;
-      {
-        std::unique_lock lock(mutex);
-        changed.wait(lock, [this] { return ended || !waiting.empty(); });
-        if (ended) return;
-        mine = std::move(waiting.front());
-        waiting.pop_front();
-      }
+  block_ptr next_to_decode() {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [this] { return ended || !waiting.empty(); });
+    if (ended) return nullptr;
+    auto out = std::move(waiting.front());
+    waiting.pop_front();
+    return out;
+  }
+  void decode_all() noexcept {
+    while (const auto mine = next_to_decode()) {
       const auto of_file = mine->trouble;  // after the rows that it has
       mine->trouble.reset();
-      block_decoder(*mine, options).run();
+      try {
+        block_decoder(*mine, options).run();
+      } catch (const std::exception&) {
+        mine->trouble = without_means(mine->rows[mine->count].seq);
+      }
       if (!mine->trouble) mine->trouble = of_file;
       const std::lock_guard guard(mutex);
       mine->decoded = true;
@@ -281,7 +320,13 @@ struct log_stream::pipeline {
         spare.push_back(std::move(current));
         changed.notify_all();
       }
-      changed.wait(lock, [this] { return !ordered.empty() && ordered.front()->decoded; });
+      changed.wait(lock, [this] {
+        return crippled || (ordered.empty() ? unread.has_value() : ordered.front()->decoded);
+      });
+      if (crippled || ordered.empty()) {
+        trouble = without_means(crippled ? options.after + 1 : *unread);
+        return {};
+      }
       current = std::move(ordered.front());
       ordered.pop_front();
       trouble = current->trouble;
@@ -298,8 +343,10 @@ struct log_stream::pipeline {
   std::deque<block_ptr> waiting, ordered;  // guarded by mutex, as are the next
   std::vector<block_ptr> spare;
   std::size_t made = 0;
-  bool ended = false;
-  block_ptr current;  // the caller's, as is the rest
+  bool ended = false, crippled = false;
+  std::optional<std::uint64_t> unread;  // where reading ended by what was thrown
+  std::uint64_t last_read = 0;          // the reader's
+  block_ptr current;                    // the caller's, as is the rest
   std::optional<log_trouble> trouble;
   bool finished = false;
   core::digest mac{};

@@ -14,14 +14,18 @@
 
 namespace portcullis::store {
 
+/// No event has so many bytes: the largest tell of a hundred thousand breakers, or of the activity
+/// of a commit.
+inline constexpr std::size_t log_row_bytes_max = 64U << 20U;
+
 /// What is wrong at a place of the log, and where: nothing after it was told.
 struct log_trouble {
   enum class kind : std::uint8_t {
     missing,    // the row with this seq is not there
     time,       // its time is before that of the row before
     mac,        // its mac is not the chain's: it was changed, or the one before was
-    body,       // it cannot be read as an event
-    file,       // the file cannot be read here
+    body,       // it cannot be read as an event, or is larger than one
+    file,       // the file cannot be read here, or there is no memory for it
     signature,  // a checkpoint that this key did not sign, or of another log
   };
   std::uint64_t seq = 0;
@@ -48,7 +52,8 @@ struct log_stream_options {
 /// From where the log begins: after what retention cut off, or with its first event.
 [[nodiscard]] log_stream_options whole_log(const log_file& of);
 
-/// One thread at a time; the file is the stream's while it lives.
+/// One thread at a time; the file is the stream's while it lives. Where a thread or memory cannot
+/// be had that is trouble(), not an exception.
 class log_stream {
  public:
   log_stream(log_file& from, log_stream_options options);

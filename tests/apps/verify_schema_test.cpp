@@ -1,4 +1,5 @@
-// What a file defines beside the tables does not run in a node, and verify names it.
+// What a file defines beside the tables does not run in a node, and verify names it. Rows that are
+// no events are named too.
 #include <filesystem>
 
 #include "apps/cli/secret_file.hpp"
@@ -74,6 +75,14 @@ TEST_F(schema_of_a_log, of_an_older_version_and_one_that_was_migrated_is_as_it_s
   open();
   close();
   expect_whole();
+}
+
+TEST_F(schema_of_a_log, a_row_that_is_larger_than_any_event_is_named) {
+  (void)w.create("ada");
+  (void)w.create("bob");
+  commit();
+  edit("UPDATE events SET body=hex(zeroblob(34000000)) WHERE seq=2");
+  expect_wrong(2, "it cannot be read as an event (size)");
 }
 
 }  // namespace
