@@ -51,6 +51,8 @@ struct user_lockout {
   [[nodiscard]] bool over(millis now_ms) const noexcept;
   /// Whether a lock, the user's or a source's, is over and nobody has ended it yet.
   [[nodiscard]] bool lock_over(millis now_ms) const noexcept;
+  /// Which: those sources; absent: the user as a whole.
+  [[nodiscard]] std::vector<std::optional<short_hash>> locks_over(millis now_ms) const;
 };
 
 class lockout_state {
