@@ -141,11 +141,7 @@ locks_counted lockout_shard::on(const count_locks&) const {
 void lockout_shard::end_locks(const core::subject_id& subject) {
   const auto* user = state_->find(subject);
   if (user == nullptr) return;
-  std::vector<std::optional<core::short_hash>> over;  // absent: the whole user's
-  if (user->whole.lock_over(now_ms_)) over.emplace_back();
-  for (const auto& [source, counter] : user->sources)
-    if (counter.lock_over(now_ms_)) over.emplace_back(source);
-  for (const auto& source : over) {
+  for (const auto& source : user->locks_over(now_ms_)) {
     auto what = about_subject(subject, now_ms_);
     what.body = core::lockout_ended{source};
     state_->apply(what);

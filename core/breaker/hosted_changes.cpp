@@ -27,10 +27,7 @@ hosted_breaker::hosted_breaker(const breaker_record& stored, const breaker_polic
   epoch_ = stored.epoch;
   since_ms_ = tallies_.last_transition_at_ms = stored.since_ms;
   // A wait is never longer than the policy has it, whatever the clock was when it began.
-  const auto longest_ms =
-      static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)) *
-      (1.0 + policy.open_wait_jitter);
-  until_ms_ = std::min(stored.until_ms, now_ms + static_cast<millis>(longest_ms));
+  until_ms_ = std::min(stored.until_ms, now_ms + static_cast<millis>(longest_open_wait_of(policy)));
   failed_rounds_ = stored.failed_rounds;
   override_ = stored.override_;
   if (base_ == breaker_state::half_open) {

@@ -52,5 +52,10 @@ struct call_rates {
   return std::min(doubled,
                   static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)));
 }
+/// The longest that it may stay open, jitter included, in milliseconds.
+[[nodiscard]] inline double longest_open_wait_of(const breaker_policy& policy) noexcept {
+  return static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)) *
+         (1.0 + policy.open_wait_jitter);
+}
 
 }  // namespace portcullis::core

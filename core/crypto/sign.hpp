@@ -16,6 +16,8 @@ using signature = byte_array<64>;
 class signing_key {
  public:
   explicit signing_key(const digest& seed);
+  /// Takes away all that OpenSSL keeps for the calling thread: the next use of OpenSSL on it starts
+  /// anew. Meant for what is signed now and then.
   [[nodiscard]] signature sign(std::string_view message) const;
   [[nodiscard]] const public_key& verifier() const noexcept { return verifier_; }
 

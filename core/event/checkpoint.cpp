@@ -1,18 +1,15 @@
 #include "core/event/checkpoint.hpp"
 
 namespace portcullis::core {
-namespace {
 
-void append(std::string& to, std::uint64_t value) {
+void append_signed_number(std::string& to, std::uint64_t value) {
   for (int i = 0; i < 8; ++i) to.push_back(static_cast<char>(value >> (8 * i)));
 }
 
-}  // namespace
-
 std::string signed_text(const log_place& of) {
   std::string text = "portcullis checkpoint 1\n";
-  append(text, of.seq);
-  append(text, static_cast<std::uint64_t>(of.at_ms));
+  append_signed_number(text, of.seq);
+  append_signed_number(text, static_cast<std::uint64_t>(of.at_ms));
   text.append(as_text(of.mac));
   return text;
 }

@@ -15,6 +15,8 @@ struct log_place {
   digest mac{};
 };
 
+/// A number as signed texts have it: 8 bytes, little endian.
+void append_signed_number(std::string& to, std::uint64_t value);
 /// What is signed: "portcullis checkpoint 1", a line feed, then seq, at_ms (8 bytes each, little
 /// endian) and mac.
 [[nodiscard]] std::string signed_text(const log_place& of);

@@ -72,6 +72,14 @@ bool user_lockout::source_over(millis now_ms) const noexcept {
                      [&](const auto& entry) { return entry.second.gone(now_ms); });
 }
 
+std::vector<std::optional<short_hash>> user_lockout::locks_over(millis now_ms) const {
+  std::vector<std::optional<short_hash>> over;
+  if (whole.lock_over(now_ms)) over.emplace_back();
+  for (const auto& [source, counter] : sources)
+    if (counter.lock_over(now_ms)) over.emplace_back(source);
+  return over;
+}
+
 void lockout_state::apply(const event& what) {
   if (!what.subject) return;
   if (const auto* failed = std::get_if<validation_failed>(&what.body)) {

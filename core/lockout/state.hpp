@@ -57,6 +57,8 @@ struct user_lockout {
   [[nodiscard]] bool lock_over(millis now_ms) const noexcept;
   /// Whether a source's counter is over and can be dropped.
   [[nodiscard]] bool source_over(millis now_ms) const noexcept;
+  /// Which: those sources; absent: the user as a whole.
+  [[nodiscard]] std::vector<std::optional<short_hash>> locks_over(millis now_ms) const;
 };
 
 class lockout_state {

@@ -1,7 +1,7 @@
 // The digest of a state (architecture.md, Identity): SHA-256 over 256 digests, one a routing byte,
 // of what the actors hold, in canonical form and sorted. The same functions look at the actors'
-// memory and at what replay made of the log. Not in it: activity, windows, permits, tallies, users'
-// keys. Pure; whoever calls keeps the state still meanwhile.
+// memory and at what replay made of the log. Not in it: activity, a session's address, windows,
+// permits, tallies, users' keys. Pure; whoever calls keeps the state still meanwhile.
 #pragma once
 #include <array>
 #include <span>

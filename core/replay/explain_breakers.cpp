@@ -203,9 +203,7 @@ void on(reasoning& r, const judged_event& e, const breaker_half_opened& body) {
   if (body.cause != wait_elapsed)
     r.disagree(fmt::format("cause {}", to_string(body.cause)), "wait_elapsed");
   expect_state(r, body.from, breaker_state::open);
-  expect_waited(r, e, was.record,
-                static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)) *
-                    (1.0 + policy.open_wait_jitter));
+  expect_waited(r, e, was.record, longest_open_wait_of(policy));
   r.expect("failed_rounds", body.failed_rounds, was.record.failed_rounds);
   r.expect("half_open_until_ms", body.until_ms, e.decided_at_ms + policy.max_half_open_ms);
 }
@@ -284,9 +282,7 @@ void on(reasoning& r, const judged_event& e, const breaker_retired& body) {
   if (was.record.override_.mode != override_mode::none)
     r.disagree("a breaker without override", text_of(was.record.override_.mode));
   if (was.record.state == breaker_state::open)
-    expect_waited(r, e, was.record,
-                  static_cast<double>(std::max(policy.open_wait_max_ms, policy.open_wait_ms)) *
-                      (1.0 + policy.open_wait_jitter));
+    expect_waited(r, e, was.record, longest_open_wait_of(policy));
 }
 
 void on(reasoning& r, const judged_event& e, const calls_tallied& body) {

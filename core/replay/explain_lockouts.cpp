@@ -20,7 +20,6 @@ void tell_fields(reasoning& r, const session_record& s, const validation_failed&
   r.value("bound_to", bound_to(s, policy));
   r.value("differing_fields", names_of(differing));
   r.value("enforced_among_them", names_of(differing & policy.enforced));
-  std::string gone;
   const auto absent = static_cast<field_set>(differing & ~body.fields.present);
   if (absent != 0) r.value("absent_fields", names_of(absent));
 }

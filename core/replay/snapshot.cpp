@@ -255,14 +255,10 @@ void read_session(part_reader& from, replayed_state& to) {
   to.load_session(std::move(s), old_ids);
 }
 
-void append(std::string& to, std::uint64_t value) {
-  for (int i = 0; i < 8; ++i) to.push_back(static_cast<char>(value >> (8 * i)));
-}
-
 std::string signed_text(const snapshot_seal& what) {
   std::string text(magic);
-  append(text, what.of.seq);
-  append(text, static_cast<std::uint64_t>(what.of.at_ms));
+  append_signed_number(text, what.of.seq);
+  append_signed_number(text, static_cast<std::uint64_t>(what.of.at_ms));
   for (const auto* each : {&what.of.mac, &what.parts, &what.state}) text.append(as_text(*each));
   return text;
 }

@@ -219,17 +219,11 @@ what_if_lockouts::decided what_if_lockouts::decide(const event& what, const atte
 void what_if_lockouts::end_locks(const subject_id& subject, millis now_ms) {
   const auto* user = other_.find(subject);
   if (user == nullptr) return;
-  if (user->lock_over(now_ms)) {
-    std::vector<std::optional<short_hash>> over;  // absent: the whole user's
-    if (user->whole.lock_over(now_ms)) over.emplace_back();
-    for (const auto& [source, counter] : user->sources)
-      if (counter.lock_over(now_ms)) over.emplace_back(source);
-    event what;
-    what.subject = subject;
-    for (const auto& source : over) {
-      what.body = lockout_ended{source};
-      other_.apply(what);
-    }
+  event what;
+  what.subject = subject;
+  for (const auto& source : user->locks_over(now_ms)) {
+    what.body = lockout_ended{source};
+    other_.apply(what);
   }
   (void)other_.drop_if_over(subject, now_ms);
 }

@@ -63,11 +63,8 @@ class logged_world {
     const auto subject = w.state.user(whose).subject;
     const auto* user = locks.find(subject);
     if (user == nullptr) return;
-    std::vector<std::optional<short_hash>> over;
-    if (user->whole.lock_over(w.now_ms)) over.emplace_back();
-    for (const auto& [source, counter] : user->sources)
-      if (counter.lock_over(w.now_ms)) over.emplace_back(source);
-    for (const auto& source : over) apply(about_user(whose, lockout_ended{source}));
+    for (const auto& source : user->locks_over(w.now_ms))
+      apply(about_user(whose, lockout_ended{source}));
   }
   /// What session and lockout actor do with a validation from elsewhere. False: it did not count.
   bool attempt_from(const session_id& id, const context& from) {

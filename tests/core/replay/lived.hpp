@@ -182,11 +182,7 @@ class lived : public world {
   void end_locks(const subject_id& subject) {
     const auto* known = locks.find(subject);
     if (known == nullptr) return;
-    std::vector<std::optional<short_hash>> over;
-    if (known->whole.lock_over(now_ms)) over.emplace_back();
-    for (const auto& [source, counter] : known->sources)
-      if (counter.lock_over(now_ms)) over.emplace_back(source);
-    for (const auto& source : over) {
+    for (const auto& source : known->locks_over(now_ms)) {
       auto what = of_user(subject);
       what.tenant_id.clear();
       what.body = lockout_ended{source};
