@@ -349,8 +349,22 @@ TEST(the_breaker_of_the_store, stands_still_when_another_shard_is_started_again)
   });
   w.settle();
   ASSERT_TRUE(still);
+  const auto digested = [&] {
+    std::string bytes;
+    w.system.spawn([&](caf::event_based_actor* self) {
+      self->request(w.breakers, caf::infinite, take_digest{1, 0})
+          .then([&](const breakers_digested& from) {
+            for (const auto& each : from.breakers) bytes += each.bytes;
+          });
+    });
+    w.settle();
+    return bytes;
+  };
+  const auto before = digested();
+  EXPECT_FALSE(before.empty());
   w.pass(5'000);
   w.wire();
+  EXPECT_EQ(digested(), before);
   EXPECT_TRUE(w.logged.empty());
   caf::anon_send(w.breakers, go_on{1});
   w.settle();
