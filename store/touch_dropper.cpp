@@ -1,7 +1,9 @@
+#include <algorithm>
 #include <charconv>
 
 #include "core/event/codec.hpp"
 #include "store/database.hpp"
+#include "store/log_stream.hpp"
 #include "store/require.hpp"
 #include "store/retention.hpp"
 #include "store/slice.hpp"
@@ -10,6 +12,22 @@ namespace portcullis::store {
 namespace {
 
 constexpr std::string_view dropped_key = "touches_dropped";  // of meta: up to this seq
+
+/// The row's body without what is dropped; empty where that would break the chain: versions before
+/// schema 3 chained the body itself, not its hash. Such a row stays as it is until it is cut off.
+std::string emptied(const log_row& row, std::string_view mac_before, const core::hmac_key& chain) {
+  const auto type = core::parse_event_type(row.type);
+  core::digest before;
+  if (!type || !core::is_dropped_when_old(*type) || mac_before.size() != before.size()) return {};
+  std::copy(mac_before.begin(), mac_before.end(), before.begin());
+  auto body = core::drop_body(row.body);
+  if (body.empty()) return {};
+  auto without = row;
+  without.body = body;
+  const auto decoded =
+      core::decode_body(row.seq, row.at_ms, row.type, row.subject, body, core::as_text(row.sealed));
+  return decoded && is_chained(chain, before, without, &*decoded) ? body : std::string();
+}
 
 }  // namespace
 
@@ -27,10 +45,11 @@ core::result<progress> touch_dropper::step() {
     if (*kept) std::from_chars((*kept)->data(), (*kept)->data() + (*kept)->size(), seq);
     position_ = std::max(seq, db.cut_seq());
   }
-  statement rows, write;
+  statement rows, before, write;
   int rc = rows.prepare(db.handle(),
-                        "SELECT seq,at_ms,type,body FROM events WHERE seq>?1 AND seq<=?2 ORDER BY "
-                        "seq");
+                        "SELECT seq,at_ms,type,subject,body,sealed,mac FROM events WHERE seq>?1 "
+                        "AND seq<=?2 ORDER BY seq");
+  if (rc == SQLITE_OK) rc = before.prepare(db.handle(), "SELECT mac FROM events WHERE seq=?1");
   if (rc == SQLITE_OK) rc = write.prepare(db.handle(), "UPDATE events SET body=?2 WHERE seq=?1");
   if (rc != SQLITE_OK) return db.failed(rc);
   std::vector<std::pair<std::uint64_t, std::string>> old;
@@ -44,9 +63,16 @@ core::result<progress> touch_dropper::step() {
     if (at_end) break;
     looked_at = rows.natural(0);
     const auto type = core::parse_event_type(rows.text(2));
-    if (type && core::is_dropped_when_old(*type))
-      if (auto emptied = core::drop_body(rows.text(3)); !emptied.empty())
-        old.emplace_back(looked_at, std::move(emptied));
+    if (type && core::is_dropped_when_old(*type)) {
+      before.bind(1, looked_at - 1);
+      if (before.step() == SQLITE_ROW) {
+        const log_row row{looked_at,    rows.integer(1), rows.text(2), rows.blob(3),
+                          rows.text(4), rows.blob(5),    rows.blob(6)};
+        if (auto body = emptied(row, core::as_text(before.blob(0)), db.chain()); !body.empty())
+          old.emplace_back(looked_at, std::move(body));
+      }
+      before.reset();
+    }
     if (time_left.is_over()) break;
   }
   if (rc != SQLITE_DONE && rc != SQLITE_ROW) return db.failed(rc);

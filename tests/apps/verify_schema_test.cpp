@@ -1,6 +1,7 @@
 // What a file defines beside the tables does not run in a node, and verify names it. Rows that are
 // no events are named too.
 #include <filesystem>
+#include <limits>
 
 #include "apps/cli/secret_file.hpp"
 #include "log_folder.hpp"
@@ -74,6 +75,10 @@ TEST_F(schema_of_a_log, of_an_older_version_and_one_that_was_migrated_is_as_it_s
       << old.findings[0].what;
   open();
   close();
+  expect_whole();
+  // Its records of activity are chained as they are: emptied they would break the chain.
+  open();
+  drop(std::numeric_limits<core::millis>::max());
   expect_whole();
 }
 
