@@ -32,6 +32,30 @@ std::string unknown_subcommand(const CLI::App& root, int argc, char** argv) {
   return {};
 }
 
+/// `--tenant ""` is what a shell makes of a variable that is not set: taken for no value, it would
+/// have asked for everything.
+void refuse_empty_values(CLI::App& app) {
+  for (auto* option : app.get_options([](CLI::Option*) { return true; }))
+    if (option->get_items_expected_max() > 0)
+      option->check(CLI::Validator(
+          [](const std::string& value) {
+            return std::string(value.empty() ? "its value is empty" : "");
+          },
+          ""));
+  for (auto* each : app.get_subcommands([](CLI::App*) { return true; })) refuse_empty_values(*each);
+}
+
+/// `--tenant=`, which CLI11 gives the next word for a value; empty: there is none.
+std::string option_without_value(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--") break;
+    if (word.starts_with("--") && word.find('=') == word.size() - 1)
+      return std::string(word.substr(0, word.size() - 1));
+  }
+  return {};
+}
+
 int run(int argc, char** argv) {
   using namespace portcullis::apps;
   CLI::App root("Session validation, lockouts and circuit breakers, as a server", "portcullis");
@@ -56,6 +80,11 @@ int run(int argc, char** argv) {
   add_version(root, status);
   add_completion(root, status);
   add_docs(root, status);
+  refuse_empty_values(root);
+  if (const auto wrong = option_without_value(argc, argv); !wrong.empty()) {
+    std::fprintf(stderr, "portcullis: %s: its value is empty\n", wrong.c_str());
+    return exit_usage;
+  }
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& failed) {

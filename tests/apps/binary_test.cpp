@@ -443,5 +443,26 @@ TEST_F(binary, an_option_that_would_be_ignored_is_wrong_usage) {
   EXPECT_EQ(run("events export --data-dir /nowhere --shown --keys-file k").status, 1);
 }
 
+/// `events query --tenant "$UNSET"` printed the events of all tenants.
+TEST_F(binary, an_empty_value_is_wrong_usage_and_not_no_filter) {
+  const std::string query = "events query --address 127.0.0.1:1 ";
+  for (const auto& each :
+       {query + "--tenant ''", query + "--tenant= --json", query + "--tenant a --user ''",
+        query + "--handle ''", query + "--service ''", query + "--after ''", query + "--types ''",
+        query + "--from ''", query + "--token-file ''", query + "--limit ''",
+        std::string("events tail --address 127.0.0.1:1 --tenant ''"),
+        std::string("replay --data-dir d --until ''"),
+        std::string("events export --data-dir d --until ''"),
+        std::string("events export --data-dir d --after ''"),
+        std::string("events export --data-dir d --out ''"),
+        std::string("state --data-dir d --user ''"), std::string("explain --data-dir d ''"),
+        std::string("verify --data-dir d --checkpoint ''"), std::string("serve --data-dir ''")}) {
+    const auto refused = run(each);
+    EXPECT_EQ(refused.status, 64) << each;
+    EXPECT_THAT(refused.out, Not(testing::IsEmpty())) << each;
+  }
+  EXPECT_THAT(run(query + "--tenant ''").out, HasSubstr("--tenant: its value is empty"));
+}
+
 }  // namespace
 }  // namespace portcullis::apps
