@@ -6,9 +6,11 @@
 #include <exception>
 #include <string>
 #include <string_view>
+#include <system_error>
 
 #include "apps/commands.hpp"
 #include "apps/malloc_settings.hpp"
+#include "apps/standard_streams.hpp"
 
 namespace {
 
@@ -30,48 +32,87 @@ std::string unknown_subcommand(const CLI::App& root, int argc, char** argv) {
   return {};
 }
 
+/// `--tenant ""` is what a shell makes of a variable that is not set: taken for no value, it would
+/// have asked for everything.
+void refuse_empty_values(CLI::App& app) {
+  for (auto* option : app.get_options([](CLI::Option*) { return true; }))
+    if (option->get_items_expected_max() > 0)
+      option->check(CLI::Validator(
+          [](const std::string& value) {
+            return std::string(value.empty() ? "its value is empty" : "");
+          },
+          ""));
+  for (auto* each : app.get_subcommands([](CLI::App*) { return true; })) refuse_empty_values(*each);
+}
+
+/// `--tenant=`, which CLI11 gives the next word for a value; empty: there is none.
+std::string option_without_value(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--") break;
+    if (word.starts_with("--") && word.find('=') == word.size() - 1)
+      return std::string(word.substr(0, word.size() - 1));
+  }
+  return {};
+}
+
+int run(int argc, char** argv) {
+  using namespace portcullis::apps;
+  CLI::App root("Session validation, lockouts and circuit breakers, as a server", "portcullis");
+  root.require_subcommand(1);
+  root.set_version_flag("--version", std::string("portcullis ") + PORTCULLIS_VERSION);
+  int status = exit_ok;
+  add_serve(root, status);
+  add_call(root, status);
+  add_breakers(root, status);
+  add_events(root, status);
+  add_check_config(root, status);
+  add_token(root, status);
+  add_keys(root, status);
+  add_replay(root, status);
+  add_state(root, status);
+  add_explain(root, status);
+  add_forget(root, status);
+  add_checkpoint(root, status);
+  add_verify(root, status);
+  add_what_if(root, status);
+  add_bench(root, status);
+  add_version(root, status);
+  add_completion(root, status);
+  add_docs(root, status);
+  refuse_empty_values(root);
+  if (const auto wrong = option_without_value(argc, argv); !wrong.empty()) {
+    std::fprintf(stderr, "portcullis: %s: its value is empty\n", wrong.c_str());
+    return exit_usage;
+  }
+  try {
+    root.parse(argc, argv);
+  } catch (const CLI::ParseError& failed) {
+    if (const auto wrong = unknown_subcommand(root, argc, argv); !wrong.empty()) {
+      std::fprintf(stderr, "portcullis: there is no subcommand %s; see portcullis --help\n",
+                   wrong.c_str());
+      return exit_usage;
+    }
+    return root.exit(failed) == 0 ? exit_ok : exit_usage;
+  }
+  return status;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   using namespace portcullis::apps;
+  occupy_standard_descriptors();
   if (argc > 1 && std::string_view(argv[1]) == "serve") restart_with_malloc_settings(argv);
   std::signal(SIGPIPE, SIG_IGN);
   try {
-    CLI::App root("Session validation, lockouts and circuit breakers, as a server", "portcullis");
-    root.require_subcommand(1);
-    root.set_version_flag("--version", std::string("portcullis ") + PORTCULLIS_VERSION);
-    int status = exit_ok;
-    add_serve(root, status);
-    add_call(root, status);
-    add_breakers(root, status);
-    add_events(root, status);
-    add_check_config(root, status);
-    add_token(root, status);
-    add_keys(root, status);
-    add_replay(root, status);
-    add_state(root, status);
-    add_explain(root, status);
-    add_forget(root, status);
-    add_checkpoint(root, status);
-    add_verify(root, status);
-    add_what_if(root, status);
-    add_bench(root, status);
-    add_version(root, status);
-    add_completion(root, status);
-    add_docs(root, status);
-    try {
-      root.parse(argc, argv);
-    } catch (const CLI::ParseError& failed) {
-      if (const auto wrong = unknown_subcommand(root, argc, argv); !wrong.empty()) {
-        std::fprintf(stderr, "portcullis: there is no subcommand %s; see portcullis --help\n",
-                     wrong.c_str());
-        return exit_usage;
-      }
-      return root.exit(failed) == 0 ? exit_ok : exit_usage;
-    }
-    return status;
+    return finish_output(run(argc, argv));
+  } catch (const std::system_error& failed) {
+    // What fmt::print throws when the buffer is full and cannot be written out.
+    if (std::ferror(stdout) != 0) return output_failed(exit_ok, failed.code().value());
+    std::fprintf(stderr, "portcullis: %s\n", failed.what());
   } catch (const std::exception& failed) {
     std::fprintf(stderr, "portcullis: %s\n", failed.what());
-    return exit_failed;
   }
+  return exit_failed;
 }

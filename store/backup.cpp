@@ -95,7 +95,7 @@ core::result<std::unique_ptr<backup>> backup::begin(journal& log, std::string pa
   made->path = partial;
   made->place = std::move(path);
   constexpr int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-  int rc = sqlite3_open_v2(made->path.c_str(), &made->copy, flags, nullptr);
+  int rc = sqlite3_open_v2(sqlite_name(made->path).c_str(), &made->copy, flags, nullptr);
   // Not a database anyone else sees before it is whole and fsynced: no journal, one fsync at the
   // end.
   if (rc == SQLITE_OK)

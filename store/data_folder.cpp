@@ -37,16 +37,20 @@ bool make_file(const std::string& path) noexcept {
   return narrowed;
 }
 
-// Like mkdir -p: missing parents get the same mode. False: errno says why. `made`: it was not
-// there.
-bool make_folder(const std::string& path, bool& made) noexcept {
+// False: errno says why. `made`: it was not there.
+bool make_one_folder(const std::string& path, bool& made) noexcept {
   made = mkdir(path.c_str(), 0700) == 0;
-  if (made) return sync_folder(folder_of(path));
-  if (errno == EEXIST) return true;
+  return made ? sync_folder(folder_of(path)) : errno == EEXIST;
+}
+
+// Like mkdir -p: missing parents get the same mode. False: errno says why. Once the parent is there
+// no second try follows: /proc says of any name that something is missing.
+bool make_folder(const std::string& path, bool& made) noexcept {
+  if (make_one_folder(path, made)) return true;
   if (errno != ENOENT) return false;
   const auto slash = path.find_last_of('/');
   if (slash == std::string::npos || slash == 0) return false;
-  return make_folder(path.substr(0, slash), made) && make_folder(path, made);
+  return make_folder(path.substr(0, slash), made) && make_one_folder(path, made);
 }
 
 // Whether the lock's file is the one that a next process would lock: a folder that was made for an

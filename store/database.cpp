@@ -5,6 +5,7 @@
 #include "core/replay/snapshot.hpp"
 #include "store/require.hpp"
 #include "store/schema.hpp"
+#include "store/sync_folder.hpp"
 
 namespace portcullis::store {
 namespace {
@@ -113,8 +114,8 @@ core::error database::failed(int rc, unsigned line) noexcept {
 core::status database::open() {
   constexpr int flags =
       SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
-  const int rc =
-      sqlite3_open_v2(path().c_str(), &handle_, flags, vfs_.empty() ? nullptr : vfs_.c_str());
+  const int rc = sqlite3_open_v2(sqlite_name(path()).c_str(), &handle_, flags,
+                                 vfs_.empty() ? nullptr : vfs_.c_str());
   if (rc != SQLITE_OK) return meaning_of(rc);
   // Destroyed without close() leaves the log as a crash would; close() checkpoints by itself.
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
@@ -128,7 +129,8 @@ core::status database::open() {
 core::status database::open_to_read() {
   constexpr int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_EXRESCODE;
   // Without write access (and without a log to be read first) it is read as it is.
-  int rc = sqlite3_open_v2(path().c_str(), &handle_, flags | SQLITE_OPEN_READWRITE, nullptr);
+  int rc = sqlite3_open_v2(sqlite_name(path()).c_str(), &handle_, flags | SQLITE_OPEN_READWRITE,
+                           nullptr);
   if (rc != SQLITE_OK) return meaning_of(rc);
   sqlite3_db_config(handle_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
   defend(handle_);

@@ -14,6 +14,10 @@ std::string folder_of(const std::string& path) {
   return slash == std::string::npos ? "." : slash == 0 ? "/" : path.substr(0, slash);
 }
 
+std::string sqlite_name(const std::string& path) {
+  return path.starts_with('/') ? path : "./" + path;
+}
+
 bool sync_folder(const std::string& path) noexcept {
   if (core::is_planted("flush")) return true;
   const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

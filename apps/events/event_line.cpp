@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "apps/log/source.hpp"
+#include "apps/standard_streams.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -70,8 +71,10 @@ std::string readable_line(std::string_view event) {
 written write_line(std::string_view line) {
   if (std::fwrite(line.data(), 1, line.size(), stdout) == line.size() && std::fflush(stdout) == 0)
     return written::yes;
-  if (errno == EPIPE) return written::closed;
-  complain(fmt::format("standard output: {}", std::strerror(errno)));
+  const int why = errno;
+  forget_output();
+  if (why == EPIPE) return written::closed;
+  complain(fmt::format("standard output: {}", std::strerror(why)));
   return written::failed;
 }
 

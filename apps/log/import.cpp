@@ -7,7 +7,9 @@
 #include "apps/commands.hpp"
 #include "apps/log/export_form.hpp"
 #include "apps/log/text_file.hpp"
+#include "apps/log/verify_users.hpp"
 #include "apps/node/keys.hpp"
+#include "core/event/codec.hpp"
 #include "store/importer.hpp"
 
 namespace portcullis::apps {
@@ -51,6 +53,8 @@ std::string sentence(const core::error& why) {
   return {};
 }
 
+const auto created = core::to_string(core::event_type::session_created);
+const auto forgotten = core::to_string(core::event_type::user_forgotten);
 constexpr std::size_t part_bytes_max = 1'000'000'000;  // as large as a row of the store may be
 
 class import_run {
@@ -117,6 +121,7 @@ class import_run {
     options.cut = header->cut;
     options.random = buffered_random;
     first_seq_ = header->first_seq;
+    earlier_ = header->cut;
     auto begun = store::importer::begin(options);
     if (!begun && begun.error().rule == "not_empty")
       return complain(
@@ -143,7 +148,13 @@ class import_run {
     const auto added = to_->add(row);
     return added ? -1 : refused(added.error());
   }
-  int take(const core::user_row& row) { return add_table_row(row, users_); }
+  int take(const core::user_row& row) {
+    if (const int failed = add_table_row(row, users_); failed >= 0) return failed;
+    users_seen_.add(row, *keys_.keys);
+    return wrong_user();
+  }
+  /// What is wrong with users, if anything is.
+  int wrong_user() { return user_trouble_.empty() ? -1 : wrong(user_trouble_); }
   int take(const core::breaker_source_record& row) { return add_table_row(row, sources_); }
 
   int take(const exported_seal& row) {
@@ -154,8 +165,9 @@ class import_run {
                                row.what.of.seq, first_seq_));
     has_snapshot_ = true;
     parts_ = row.parts;
-    const auto begun = to_->begin_snapshot(row.what, row.parts);
-    return begun ? -1 : refused(begun.error());
+    if (const auto begun = to_->begin_snapshot(row.what, row.parts); !begun)
+      return refused(begun.error());
+    return begin_users();
   }
   int take(const exported_part& row) {
     if (part_ == parts_)
@@ -171,7 +183,13 @@ class import_run {
     ++part_;
     const auto added = to_->add_part(piece_);
     piece_.clear();
-    return added ? -1 : refused(added.error());
+    return added ? begin_users() : refused(added.error());
+  }
+  /// With the snapshot's last part, users of whom it tells are known.
+  int begin_users() {
+    if (part_ < parts_) return -1;
+    users_seen_.begin(to_->state());
+    return wrong_user();
   }
   /// What comes next is no part: all have to be there.
   int end_snapshot() {
@@ -186,8 +204,12 @@ class import_run {
     if (const int failed = end_snapshot(); failed >= 0) return failed;
     if (sessions_ > 0) return wrong("is an event after the rows of sessions");
     ++events_;
-    const auto added = to_->add(row.row());
-    return added ? -1 : refused(added.error());
+    if (const auto added = to_->add(row.row()); !added) return refused(added.error());
+    if (row.type != created && row.type != forgotten) return -1;  // nothing about users' rows
+    if (const auto what = core::decode_body(row.seq, row.at_ms, row.type,
+                                            core::as_bytes(row.subject), row.body, row.sealed))
+      users_seen_.note(*what);
+    return wrong_user();
   }
   int take(const exported_session& row) {
     if (const int failed = end_snapshot(); failed >= 0) return failed;
@@ -209,8 +231,9 @@ class import_run {
     if (row.sessions != sessions_)
       return wrong(
           fmt::format("the export had {} rows of sessions; here are {}", row.sessions, sessions_));
+    users_seen_.finish(earlier_);
     trailer_ = true;
-    return -1;
+    return wrong_user();
   }
 
   int finish() {
@@ -237,7 +260,12 @@ class import_run {
   std::string piece_;  // what came of the snapshot's next part
   std::uint64_t users_ = 0, sources_ = 0, events_ = 0, sessions_ = 0;
   std::uint64_t first_seq_ = 1, part_ = 0, parts_ = 0;
-  bool has_snapshot_ = false, trailer_ = false;
+  bool has_snapshot_ = false, trailer_ = false, earlier_ = false;
+  std::string user_trouble_;
+  user_checker users_seen_{[this](std::uint64_t seq, const std::string& what) {
+    if (user_trouble_.empty())
+      user_trouble_ = seq == 0 ? what : fmt::format("seq {}: {}", seq, what);
+  }};
 };
 
 }  // namespace

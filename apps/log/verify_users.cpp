@@ -10,21 +10,26 @@ void user_checker::read(log_source& from) {
   const auto read = from.file->read_users([&](const store::user_line& line) {
     ++rows_;
     if (!line.good) return find_(0, fmt::format("users, row {}: is damaged", rows_));
-    check_row(from, line.row);
+    check_row(line.row, *from.keys);
   });
   if (!read) find_(0, "the table of users is damaged");
 }
 
-void user_checker::check_row(const log_source& from, const core::user_row& row) {
+void user_checker::add(const core::user_row& row, const core::key_material& keys) {
+  ++rows_;
+  check_row(row, keys);
+}
+
+void user_checker::check_row(const core::user_row& row, const core::key_material& keys) {
   const auto wrong = [&](const char* what) {
     find_(0, fmt::format("users, row {}: {}", rows_, what));
   };
   const bool fresh = subjects_.insert(row.subject).second;
-  const auto who = core::open_user(row, *from.keys);
+  const auto who = core::open_user(row, keys);
   if (!who) return wrong("cannot be opened with the key file");
-  if (from.keys->lookup(row.tenant_id, who->user_id) != row.lookup)
+  if (keys.lookup(row.tenant_id, who->user_id) != row.lookup)
     return wrong("its look-up value is another user's");
-  if (from.keys->routing_byte(row.tenant_id, who->user_id) != row.subject.bytes[0] || !fresh)
+  if (keys.routing_byte(row.tenant_id, who->user_id) != row.subject.bytes[0] || !fresh)
     return wrong("its subject is another user's");
   if (!lookups_.insert(row.lookup).second) return wrong("is there twice");
   users_.emplace(row.subject, who);
@@ -65,10 +70,10 @@ void user_checker::check_owner(const core::subject_id& subject, std::uint64_t se
     find_(seq, "users: the key kept for this session's user does not open it");
 }
 
-void user_checker::finish() const {
+void user_checker::finish(bool earlier_state) const {
   std::uint64_t missing = 0, first = ~std::uint64_t{0};
   for (const auto& [subject, seq] : needed_) {
-    if (subjects_.contains(subject)) continue;
+    if (earlier_state || subjects_.contains(subject)) continue;
     ++missing;
     first = std::min(first, seq);
   }

@@ -1,5 +1,5 @@
-// What verify says of the table of users, the one that the log cannot rebuild: whether each row is
-// its user's, and who must have one. Private to apps/log.
+// What verify and import say of the table of users, the one that the log cannot rebuild: whether
+// each row is its user's, and who must have one. Private to apps/log.
 #pragma once
 #include <functional>
 #include <map>
@@ -18,21 +18,23 @@ class user_checker {
 
   explicit user_checker(find_function find) : find_(std::move(find)) {}
 
-  /// First: the rows.
+  /// First: the rows, all of a store or one by one.
   void read(log_source& from);
+  void add(const core::user_row& row, const core::key_material& keys);
   /// Where the log begins with a snapshot.
   void begin(const core::replayed_state& snapshot);
   /// Each event of the log, in order.
   void note(const core::event& what);
   /// Last, when nothing of the log was left out. Who was forgotten before the log begins is not
-  /// known any more.
-  void finish() const;
+  /// known any more; nor is, of a log that ends at an `earlier_state` than that of the rows, who
+  /// was forgotten since.
+  void finish(bool earlier_state = false) const;
 
   [[nodiscard]] std::uint64_t rows() const noexcept { return rows_; }
   [[nodiscard]] const users_by_subject& opened() const noexcept { return users_; }
 
  private:
-  void check_row(const log_source& from, const core::user_row& row);
+  void check_row(const core::user_row& row, const core::key_material& keys);
   void check_owner(const core::subject_id& subject, std::uint64_t seq, std::string_view sealed_ip);
 
   find_function find_;

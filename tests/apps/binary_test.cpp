@@ -44,6 +44,11 @@ ran run(const std::string& arguments, const std::string& before = "") {
   return result;
 }
 
+/// `out` has what goes to standard error; standard output goes where `to` says, as a shell would.
+ran run_into(const std::string& to, const std::string& arguments) {
+  return run(arguments + " 2>&3 " + to + " 3>&- #", "exec 3>&1;");
+}
+
 std::vector<std::string> lines_of(const std::string& text) {
   std::vector<std::string> lines;
   for (std::size_t at = 0; at < text.size();) {
@@ -143,6 +148,31 @@ TEST_F(binary, usage_errors_exit_64_and_help_exits_0) {
   EXPECT_EQ(run("").status, 64);
   EXPECT_EQ(run("call").status, 64);
   EXPECT_EQ(run("--help").status, 0);
+}
+
+/// They were taken for success; what is long is written in the middle, what is short at the end.
+TEST_F(binary, what_could_not_be_printed_is_told_and_exits_1) {
+  for (const auto* each : {"version", "token new", "docs metrics", "completion bash", "--help"}) {
+    const auto full = run_into(">/dev/full", each);
+    EXPECT_EQ(full.status, 1) << each;
+    EXPECT_THAT(lines_of(full.out),
+                ElementsAre("portcullis: standard output: No space left on device"))
+        << each;
+  }
+  const auto script = file(
+      "gone.sh", std::string(PORTCULLIS_BINARY) + " docs metrics | true\nexit ${PIPESTATUS[0]}\n");
+  FILE* gone = popen(("bash " + script).c_str(), "r");
+  EXPECT_EQ(pclose(gone), 0) << "a reader that has seen enough";
+}
+
+/// Its number went to the next file that was opened: an export was written into the lock's file.
+TEST_F(binary, a_closed_standard_output_is_told_and_nothing_else_is_written_to) {
+  const auto closed = run_into(">&-", "version");
+  EXPECT_EQ(closed.status, 1);
+  EXPECT_EQ(closed.out, "portcullis: standard output: Bad file descriptor\n");
+  fake_server server([](const std::string&) { return std::string("{\"result\":{}}\n"); });
+  EXPECT_EQ(run_into("<&- >&-", "call --address " + server.address() + " server.ping").status, 1);
+  EXPECT_THAT(server.heard(), testing::SizeIs(1));
 }
 
 TEST_F(binary, check_config_says_ok_or_every_problem_with_its_line) {
@@ -411,6 +441,27 @@ TEST_F(binary, an_option_that_would_be_ignored_is_wrong_usage) {
     EXPECT_EQ(run(each).status, 64) << each;
   EXPECT_EQ(run("forget --data-dir /nowhere --keys-file k" + whom).status, 1);
   EXPECT_EQ(run("events export --data-dir /nowhere --shown --keys-file k").status, 1);
+}
+
+/// `events query --tenant "$UNSET"` printed the events of all tenants.
+TEST_F(binary, an_empty_value_is_wrong_usage_and_not_no_filter) {
+  const std::string query = "events query --address 127.0.0.1:1 ";
+  for (const auto& each :
+       {query + "--tenant ''", query + "--tenant= --json", query + "--tenant a --user ''",
+        query + "--handle ''", query + "--service ''", query + "--after ''", query + "--types ''",
+        query + "--from ''", query + "--token-file ''", query + "--limit ''",
+        std::string("events tail --address 127.0.0.1:1 --tenant ''"),
+        std::string("replay --data-dir d --until ''"),
+        std::string("events export --data-dir d --until ''"),
+        std::string("events export --data-dir d --after ''"),
+        std::string("events export --data-dir d --out ''"),
+        std::string("state --data-dir d --user ''"), std::string("explain --data-dir d ''"),
+        std::string("verify --data-dir d --checkpoint ''"), std::string("serve --data-dir ''")}) {
+    const auto refused = run(each);
+    EXPECT_EQ(refused.status, 64) << each;
+    EXPECT_THAT(refused.out, Not(testing::IsEmpty())) << each;
+  }
+  EXPECT_THAT(run(query + "--tenant ''").out, HasSubstr("--tenant: its value is empty"));
 }
 
 }  // namespace

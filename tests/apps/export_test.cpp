@@ -277,6 +277,41 @@ TEST_F(damaged_lines, what_was_changed_is_named) {
   expect_refused(changed(row, "last_seen_at_ms", -1), "\"last_seen_at_ms\" is missing or");
 }
 
+/// Users' rows are not in the chain: only a later `verify` told.
+TEST_F(damaged_lines, a_users_row_that_is_not_its_users_is_named) {
+  const std::size_t user = 2;
+  ASSERT_THAT(all[user], HasSubstr("\"table\":\"users\""));
+  const auto line = ", line 3: users, row 2: ";
+  for (const std::size_t at : {0, 30})
+    expect_refused(flipped(user, "wrapped", at), line + std::string("cannot be opened"));
+  expect_refused(changed(user, "ring_key", 99), line + std::string("cannot be opened"));
+  expect_refused(flipped(user, "lookup", 3), line + std::string("its look-up value"));
+  expect_refused(changed(user, "tenant_id", "initech"), line + std::string("its look-up value"));
+  expect_refused(flipped(user, "subject", 0), line + std::string("its subject is another user's"));
+  expect_refused(flipped(user, "subject", 9), "the row of a user of this event is not there");
+  auto lost = without(user);
+  auto trailer = nlohmann::ordered_json::parse(lost.back());
+  trailer["users"] = trailer["users"].get<int>() - 1;
+  lost.back() = trailer.dump();
+  expect_refused(lost, "the row of a user of this event is not there, 1 missing");
+}
+
+TEST_F(a_cut_log, until_a_moment_before_a_user_was_forgotten_it_is_imported_without_the_row) {
+  live(0);
+  const auto then = log->last_seq();
+  const auto who = w.user("user1");
+  const auto subject = w.state.user(who).subject;
+  w.forget_user(who);
+  commit();
+  sign();
+  close();
+  column(source, "DELETE FROM users WHERE hex(subject)='" + column_hex(subject.bytes) + "'");
+  ASSERT_EQ(imported(exported(source)).status, 0);
+  std::filesystem::remove_all(copy);
+  const auto done = imported(exported(source, 0, then));
+  EXPECT_EQ(done.status, 0) << done.text;
+}
+
 /// Signed by the right key, and wrong all the same.
 TEST_F(damaged_lines, what_does_not_hold_what_was_sealed_is_named) {
   const auto& by = w.keys.checkpoints();

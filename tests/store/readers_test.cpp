@@ -241,6 +241,37 @@ TEST_F(readers_test,
   EXPECT_FALSE(backup::begin(*log, path));
 }
 
+/// Names that mean something else to SQLite: such a backup was none, and told as done.
+TEST_F(readers_test, a_backup_is_in_the_file_that_is_named_whatever_its_name) {
+  commit_session();
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  for (const std::string path : {":memory:", "file:copy.db", "file:copy?mode=memory", "a%20b"}) {
+    auto begun = backup::begin(*log, path);
+    ASSERT_TRUE(begun) << path;
+    for (;;) {
+      const auto went = (*begun)->step();
+      ASSERT_TRUE(went) << path;
+      if (*went == progress::done) break;
+    }
+    EXPECT_GT((*begun)->bytes(), 0U) << path;
+    EXPECT_EQ(std::filesystem::file_size(path), (*begun)->bytes()) << path;
+    EXPECT_EQ(first_broken_link("./" + path), 0U) << path;
+  }
+  std::filesystem::current_path(before);
+}
+
+TEST_F(readers_test, a_store_is_in_the_folder_that_is_named_whatever_its_name) {
+  const auto before = std::filesystem::current_path();
+  std::filesystem::current_path(folder.path());
+  {
+    const auto opened = journal::open(options_for("file:data"));
+    EXPECT_TRUE(opened);
+  }
+  EXPECT_GT(std::filesystem::file_size("file:data/portcullis.db"), 0U);
+  std::filesystem::current_path(before);
+}
+
 TEST_F(readers_test, a_file_that_comes_while_a_backup_goes_on_is_left_as_it_is) {
   for (int i = 0; i < 200; ++i) commit_session();
   const auto path = folder.path() + "/copy.db";
