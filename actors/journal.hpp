@@ -68,6 +68,7 @@ class journal_worker {
   void add_retention(std::shared_ptr<Job> work, void (journal_worker::*then)());
   void cut_log();
   void retention_done() { retaining_ = false; }
+  void log_is_cut();
   void retention_failed(const core::error& why);
   void attempted(bool good, std::uint64_t ns);
   void try_again();
@@ -97,6 +98,7 @@ class journal_worker {
   batch_ptr checkpoint_;  // that is not on the disk yet
   bool retaining_ = false, log_is_corrupt_ = false;
   core::millis retained_at_ms_ = 0;
+  std::uint64_t cut_told_ = 0;
   // Of a forgotten user, in the write-ahead log; at the start, too: the process before may have
   // died between the commit and the erasing.
   bool traces_left_ = true;

@@ -244,11 +244,24 @@ void journal_worker::retain_if_due() {
 
 void journal_worker::cut_log() {
   if (options_.events_kept_ms == 0 || log_is_corrupt_) return retention_done();
+  cut_told_ = options_.log->cut_seq();
   add_retention(
       std::make_shared<store::log_cutter>(*options_.log, *options_.signer,
                                           options_.clock->now_ms() - options_.events_kept_ms,
                                           store::log_cutter::apart_ms(options_.events_kept_ms)),
-      &journal_worker::retention_done);
+      &journal_worker::log_is_cut);
+}
+
+void journal_worker::log_is_cut() {
+  retention_done();
+  const auto cut = options_.log->cut_seq();
+  if (cut == cut_told_) return;
+  cut_told_ = cut;
+  monitoring::log::write(
+      core::log_level::info, monitoring::component::store,
+      "Events past store.event_retention_h were cut off; checkpoints kept from before "
+      "cannot be compared any more.",
+      {{"seq", static_cast<std::int64_t>(cut)}});
 }
 
 /// What cannot be vouched for is not signed: it stays, for verify to find, until somebody has

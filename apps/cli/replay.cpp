@@ -9,6 +9,7 @@
 #include "apps/commands.hpp"
 #include "apps/log/fold.hpp"
 #include "apps/log/verify.hpp"
+#include "core/session/decide.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -36,12 +37,19 @@ int run_replay(const replay_options& given) {
   const auto folded = fold_log(*from.file, until, state);
   if (!folded.why.empty()) return complain(folded.why);
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
-  const auto& counts = state.sessions().counts();
   fmt::print("events {}, {:.0f} a second\n", folded.events,
              static_cast<double>(folded.events) / std::max(took.count(), 1e-6));
   fmt::print("seq {}, {}\n", state.seq(), time_text(state.at_ms()));
-  fmt::print("sessions {} live, {} in memory; locked users {}; breakers {}\n", counts.live,
-             state.sessions().records(), state.lockouts().locked(state.at_ms()),
+  // As `state` tells them: what ran out between the last event and the time asked for is over.
+  const auto moment = until.at_ms.value_or(state.at_ms());
+  const auto& sessions = state.sessions();
+  std::size_t live = 0;
+  for (core::session_slot slot = 0; slot < sessions.slots_used(); ++slot)
+    if (sessions.at(slot).status != core::session_status::none &&
+        core::is_live(sessions, slot, moment))
+      ++live;
+  fmt::print("sessions {} live at {}, {} in memory; locked users {}; breakers {}\n", live,
+             time_text(moment), sessions.records(), state.lockouts().locked(moment),
              state.breakers().all().size());
   fmt::print("{}\n", core::to_hex(state.digest()));
   return exit_ok;

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <unordered_map>
 
 #include "apps/commands.hpp"
@@ -261,6 +262,10 @@ int export_log(const export_options& given) {
                                 cut->of.seq, time_text(cut->of.at_ms)));
   if (given.gzip && given.out.empty() && isatty(STDOUT_FILENO) != 0)
     return complain("a terminal does not show gzip: --out FILE, or into a pipe");
+  // Above all not a good export by one of a log that has been damaged since.
+  std::error_code unknown;
+  if (!given.out.empty() && std::filesystem::is_regular_file(given.out, unknown))
+    return complain(given.out + ": it is there already, and an export replaces nothing");
   std::string why;
   const auto to = text_sink::open(given.out, given.gzip, why);
   if (!to) return complain(why);

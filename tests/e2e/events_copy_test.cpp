@@ -192,7 +192,7 @@ TEST_F(events_copy, what_has_ended_stays_ended) {
 TEST_F(events_copy, until_a_moment_it_is_the_store_of_then) {
   for (const auto until : {std::uint64_t{1}, end.seq / 3, end.seq / 2, end.seq - 1}) {
     std::filesystem::remove_all(copy);
-    const auto cut = node.folder().file("cut.ndjson");
+    const auto cut = node.folder().file("cut.ndjson" + std::to_string(until));
     ASSERT_EQ(run_export("--until " + std::to_string(until) + " --out " + cut).status, 0);
     const auto done = run_import(cut);
     ASSERT_EQ(done.status, 0) << done.out;
@@ -294,7 +294,12 @@ TEST_F(events_copy, what_a_damaged_page_held_is_named_and_the_rest_is_exported) 
 
 TEST_F(events_copy, an_event_that_is_no_json_any_more_is_named_alone) {
   edit(node.data_dir(), "UPDATE events SET body=substr(body,2) WHERE seq=7");
-  const auto done = run_export("--out " + exported);
+  const auto before = bytes_of(exported);
+  const auto over = run_export("--out " + exported);
+  EXPECT_EQ(over.status, 1);
+  EXPECT_THAT(over.out, HasSubstr("it is there already"));
+  EXPECT_TRUE(bytes_of(exported) == before) << "the good one is not replaced";
+  const auto done = run_export("--out " + exported + ".damaged");
   EXPECT_EQ(done.status, 1);
   EXPECT_EQ(done.out, "portcullis: seq 7 cannot be read\n");
 }
