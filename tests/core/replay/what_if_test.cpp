@@ -371,6 +371,26 @@ TEST(what_if, an_attempt_on_a_session_that_the_other_world_had_ended_before_is_n
   EXPECT_EQ(node.try_policy(book).report.totals.users, (lockout_difference{1, 0, 0, 1}));
 }
 
+TEST(what_if, examples_are_those_of_the_earliest_times_and_in_their_order) {
+  what_if_tally tally({});
+  std::vector<std::pair<millis, std::uint64_t>> expected;
+  for (millis at_ms = 12; at_ms > 0; --at_ms) {  // as they become certain: a long lockout late
+    for (const auto kind :
+         {what_if_example::kind::lockout_more, what_if_example::kind::session_died}) {
+      what_if_example one;
+      one.what = kind;
+      one.at_ms = at_ms;
+      one.seq = static_cast<std::uint64_t>(100 + at_ms);
+      tally.add(one);
+      if (at_ms <= 10) expected.emplace_back(at_ms, one.seq);
+    }
+  }
+  std::sort(expected.begin(), expected.end());
+  std::vector<std::pair<millis, std::uint64_t>> told;
+  for (const auto& each : tally.finish().examples) told.emplace_back(each.at_ms, each.seq);
+  EXPECT_EQ(told, expected);
+}
+
 TEST(what_if, a_range_limits_what_is_counted_and_not_what_is_known) {
   lived node(with_threshold(10));
   const auto a = node.sign_in("alice"), b = node.sign_in("bob");
