@@ -71,6 +71,8 @@ std::vector<core::config_entry> entries_of(const json& policy) {
   const auto breakers = part(policy, "breaker");
   const auto general = part(breakers, "default");
   add_all(out, {"breaker"}, general);
+  if (const auto most = breakers.find("max"); most != breakers.end())
+    add_all(out, {"breaker"}, json{{"max", *most}});
   const auto patterns = part(breakers, "patterns");
   for (const auto& [pattern, each] : patterns.items())
     add_all(

@@ -76,12 +76,19 @@ std::map<std::string, std::string> values_of(const core::policy_book& book) {
   return out;
 }
 
+/// Of a key of a tenant or of a pattern of breakers: the one of the general section.
+std::string general_key(const std::string& key) {
+  const bool of_tenant = key.rfind("tenant.", 0) == 0;
+  return (of_tenant ? "session" : "breaker") + key.substr(key.rfind('.'));
+}
+
 void add_differences(const core::policy_book& recorded, const core::policy_book& other,
                      std::vector<policy_difference>& to) {
   const auto before = values_of(recorded);
   for (const auto& [key, value] : values_of(other)) {
     const auto was = before.find(key);
     policy_difference one{key, was == before.end() ? "" : was->second, value};
+    if (was == before.end() && before.at(general_key(key)) == value) continue;
     if (one.recorded != value && std::find(to.begin(), to.end(), one) == to.end())
       to.push_back(std::move(one));
   }
@@ -165,7 +172,7 @@ class replay {
     for (auto some = events.next(); !some.empty(); some = events.next()) {
       for (const auto& each : some) {
         const bool past = each.seq > range_.to_seq || each.at_ms > range_.to_ms;
-        if (past && world.settled()) return true;
+        if (past && policy_known_ && world.settled()) return true;
         if (!past) note(each);
         if (const auto* policy = policy_in(each);
             (policy != nullptr || !policy_known_) &&

@@ -151,6 +151,7 @@ result<report_observed> observed_breaker::observe(const observe_breaker& report,
     if (was.state != breaker_state::closed) {
       source->open_since_ms = was.open_since_ms;
       moved(*source, report.source, was.state, breaker_state::closed, std::nullopt, now_ms, out);
+      recompute_state(breaker_cause::reported, now_ms);
     }
   }
   const auto newest_before = source->seen.highest();
@@ -195,6 +196,8 @@ void observed_breaker::take_transition(breaker_source& source, const observe_bre
     source.state = state;
     source.open_since_ms = open_since_ms;
     tallies_.open_ms = open_ms;
+  } else {
+    recompute_state(breaker_cause::reported, now_ms);
   }
 }
 
@@ -204,6 +207,7 @@ void observed_breaker::moved_unreported(breaker_source& source, const observe_br
                                         millis now_ms, changes& out) {
   const auto from = source.state;
   moved(source, report.source, from, to, std::nullopt, now_ms, out);
+  recompute_state(breaker_cause::reported, now_ms);
   if (source.gaps.size() < gaps_max) source.gaps.push_back({newest_before, report.seq, from, to});
 }
 
@@ -289,6 +293,7 @@ breaker_state observed_breaker::worst_state() const noexcept {
   return worst.value_or(breaker_state::closed);
 }
 
+/// After each change and not once a report: what opens again begins anew, as the log has it.
 void observed_breaker::recompute_state(breaker_cause cause, millis now_ms) {
   const auto worst = worst_state();
   if (worst == state_) return;

@@ -117,7 +117,7 @@ void what_if::failed(const event& what, const validation_failed& body) {
     auto* session = slot == no_slot ? nullptr : &recorded_.sessions().at(slot);
     const auto anew =
         judge_anew(what, body, session, recorded_book_.of(what.tenant_id), other, options_.who);
-    const bool lives = slot == no_slot || sessions_.lives(slot, at_ms);
+    const bool lives = slot == no_slot || sessions_.lived_for(slot, at_ms);
     if (!anew.fails && lives && slot != no_slot && !locked(slot, at_ms))
       sessions_.passed(slot, at_ms, other);
     const auto from =
@@ -141,7 +141,7 @@ void what_if::signalled(const event& what, const validation_signalled& body) {
   if (!fails_under(body, other_book_.of(what.tenant_id))) return;
   const auto slot = slot_of(what);
   const auto at_ms = what.decided_at_ms;
-  if (slot != no_slot && !sessions_.lives(slot, at_ms))
+  if (slot != no_slot && !sessions_.lived_for(slot, at_ms))
     return sessions_.used(slot, at_ms, false, false);
   if (signalled_ == what.handle && signalled_at_ms_ == at_ms) return;
   signalled_ = what.handle;

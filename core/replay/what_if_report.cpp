@@ -1,9 +1,16 @@
 #include "core/replay/what_if_report.hpp"
 
+#include <algorithm>
+#include <iterator>
+
 namespace portcullis::core {
 namespace {
 
 millis hour_of(millis at_ms) noexcept { return at_ms - at_ms % 3'600'000; }
+
+bool is_earlier(const what_if_example& a, const what_if_example& b) noexcept {
+  return std::pair(a.at_ms, a.seq) < std::pair(b.at_ms, b.seq);
+}
 
 }  // namespace
 
@@ -61,11 +68,18 @@ breaker_openings& what_if_tally::openings(std::string_view service, millis at_ms
 }
 
 void what_if_tally::add(what_if_example example) {
-  if (examples_[static_cast<std::size_t>(example.what)]++ >= examples_max) return;
-  report_.examples.push_back(std::move(example));
+  // They are told when they are certain, not when they happen.
+  auto& known = examples_[static_cast<std::size_t>(example.what)];
+  const auto place = std::upper_bound(known.begin(), known.end(), example, is_earlier);
+  if (place == known.end() && known.size() == examples_max) return;
+  known.insert(place, std::move(example));
+  if (known.size() > examples_max) known.pop_back();
 }
 
 what_if_report what_if_tally::finish() {
+  for (auto& each : examples_)
+    std::move(each.begin(), each.end(), std::back_inserter(report_.examples));
+  std::stable_sort(report_.examples.begin(), report_.examples.end(), is_earlier);
   for (const auto& [place, row] : report_.rows) report_.totals += row;
   for (const auto& [place, each] : report_.breakers) {
     report_.openings.recorded += each.recorded;

@@ -64,7 +64,7 @@ struct what_if_report {
   std::map<std::pair<millis, std::string>, what_if_row> rows;  // hour (its begin), tenant
   breaker_openings openings;
   std::map<std::pair<millis, std::string>, breaker_openings> breakers;  // hour, service
-  std::vector<what_if_example> examples;
+  std::vector<what_if_example> examples;                                // in order of time
   std::set<std::string> notes;  // what the log cannot tell of this policy
 };
 
@@ -77,7 +77,7 @@ struct what_if_range {
 /// Where the parts of a what-if count. One thread.
 class what_if_tally {
  public:
-  /// Of examples of a kind: the first ones.
+  /// Of examples of a kind: those of the earliest times.
   static constexpr std::size_t examples_max = 10;
 
   explicit what_if_tally(what_if_range range) : range_(range) {}
@@ -100,7 +100,7 @@ class what_if_tally {
   what_if_range range_;
   std::uint64_t seq_ = 0;
   what_if_report report_;
-  std::size_t examples_[what_if_kinds] = {};
+  std::vector<what_if_example> examples_[what_if_kinds];  // each in order of time
 };
 
 }  // namespace portcullis::core

@@ -37,6 +37,13 @@ bool what_if_sessions::lives(session_slot slot, millis at_ms) const {
   return one == nullptr || lives(*one, slot, at_ms);  // of before the log: as it says
 }
 
+bool what_if_sessions::lived_for(session_slot slot, millis at_ms) const {
+  const auto* one = find(slot);
+  if (one == nullptr) return true;
+  if (one->ended_ms == 0) return at_ms < expires_ms(*one);
+  return at_ms < one->ended_ms || !one->ended_alone;
+}
+
 const std::string& what_if_sessions::tenant_of(session_slot slot) const {
   const auto& sessions = recorded_.sessions();
   return sessions.tenant(sessions.user(sessions.at(slot).user).tenant).name;
@@ -126,6 +133,7 @@ void what_if_sessions::look_again(session_slot slot, twin& one) {
 
 void what_if_sessions::expire(session_slot slot, twin& one) {
   one.ended_ms = expires_ms(one);
+  one.ended_alone = true;
   const bool idle = one.ended_ms < one.absolute_ms;
   part(slot, one, true, one.ended_ms, idle ? "idle" : "absolute", idle);
 }
@@ -195,8 +203,9 @@ void what_if_sessions::tell_use(session_slot slot, const twin& one) {
 
 void what_if_sessions::ended(session_slot slot, millis at_ms) {
   auto* one = find(slot);
-  if (one != nullptr && one->ended_ms == 0)
-    one->ended_ms = std::min(at_ms, std::max<millis>(expires_ms(*one), 1));
+  if (one == nullptr || one->ended_ms != 0) return;
+  one->ended_ms = std::min(at_ms, std::max<millis>(expires_ms(*one), 1));
+  one->ended_alone = one->ended_ms < at_ms;
 }
 
 void what_if_sessions::recorded_ended(session_slot slot, millis at_ms, std::string_view cause,
@@ -218,6 +227,7 @@ void what_if_sessions::other_ended(session_slot slot, millis at_ms, std::string_
   auto* one = find(slot);
   if (one == nullptr || !lives(*one, slot, at_ms)) return;
   one->ended_ms = at_ms;
+  one->ended_alone = recorded_.sessions().at(slot).status == session_status::live;
   part(slot, *one, true, at_ms, cause, approximate);
 }
 

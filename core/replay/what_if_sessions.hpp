@@ -39,6 +39,10 @@ class what_if_sessions {
   /// Somebody asked for an ended session of this user: the log does not say which.
   void asked_for_ended(const subject_id& subject, millis at_ms);
   [[nodiscard]] bool lives(session_slot slot, millis at_ms) const;
+  /// Whether it lived in the other world for an attempt of this time that the log has. The server
+  /// looked at it: what ended it in both worlds, and stands before the attempt in the log, came
+  /// after that.
+  [[nodiscard]] bool lived_for(session_slot slot, millis at_ms) const;
 
   /// What ends it in both worlds: somebody asked for that.
   void ended(session_slot slot, millis at_ms);
@@ -63,6 +67,7 @@ class what_if_sessions {
     std::uint32_t idle_ttl_s = 0;
     parting parted = parting::none;
     bool in_use = false, counts = false, watched = false;
+    bool ended_alone = false;  // the recorded world had it still
     [[nodiscard]] millis expires_ms(millis used_ms) const noexcept {
       return std::min(used_ms + millis{idle_ttl_s} * 1000, absolute_ms);
     }

@@ -16,6 +16,7 @@ core::policy_book a_policy() {
   book.tenants["a.b"] = book.session;
   book.tenants["a.b"].ip_prefix_v4 = 24;
   book.breakers.fallback.failure_rate_threshold = 0.25;
+  book.breakers.breakers_max = 7;
   book.breakers.patterns["payments/*"] = book.breakers.fallback;
   book.breakers.patterns["payments/*"].min_calls = 5;
   return book;

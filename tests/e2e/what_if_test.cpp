@@ -106,6 +106,21 @@ TEST_F(what_if, the_policy_of_the_log_would_have_changed_nothing) {
   EXPECT_THAT(ask("--set lockout.threshold=3").out, HasSubstr("Nothing would have been different"));
 }
 
+TEST_F(what_if, only_what_differs_from_the_policy_of_the_log_is_told) {
+  begin({"lockout.threshold=4", "breaker.max=7"});
+  create(*client, "ada");
+  stop();
+  const auto tried = [&](const std::string& order) { return told(order)["policy"]; };
+  for (const std::string range : {"", " --to 0", " --to 1"}) {
+    EXPECT_EQ(tried("--set lockout.threshold=4 --set breaker.max=7" + range), json::array());
+    EXPECT_EQ(tried("--set breaker.max=9" + range),
+              json({{{"key", "breaker.max"}, {"recorded", 7}, {"other", 9}}}));
+  }
+  EXPECT_EQ(
+      tried("--set tenant.acme.session.ip_prefix_v4=24"),
+      json({{{"key", "tenant.acme.session.ip_prefix_v4"}, {"recorded", nullptr}, {"other", 24}}}));
+}
+
 TEST_F(what_if, what_failed_while_locked_out_is_an_estimate) {
   begin({"lockout.threshold=3"});
   const auto id = create(*client, "ada")["session_id"];

@@ -126,6 +126,38 @@ TEST(observed_state, is_the_worst_of_all_sources) {
   EXPECT_EQ(w->state(), closed);
 }
 
+// One report may close and open it again: it was told to be as old as before, while the log, and
+// with it a server that starts again, has the new time.
+TEST(observed_state, begins_anew_where_a_report_ends_where_it_began) {
+  const std::pair<sent, sent> cases[] = {
+      {{.seq = 1, .state = open}, {.seq = 2, .state = open, .changed = change(closed, open)}},
+      {{.seq = 1, .state = open}, {.seq = 2, .state = open, .changed = change(half_open, open)}},
+      {{.seq = 1, .state = open}, {.seq = 2, .state = open, .changed = change(open, closed)}},
+      {{.seq = 1, .state = open}, {.seq = 1, .state = open, .source_epoch = 101}},
+      {{.seq = 1, .state = half_open},
+       {.seq = 2, .state = half_open, .changed = change(closed, half_open)}}};
+  for (const auto& [before, again] : cases) {
+    observed_world w;
+    EXPECT_TRUE(w.accepted(before));
+    w.now_ms += 1'500;
+    EXPECT_TRUE(w.accepted(again));
+    EXPECT_EQ(w->state(), before.state);
+    EXPECT_EQ(w->describe(w.now_ms).since_ms, start_ms + 1'500) << w.path();
+  }
+}
+
+TEST(observed_state, goes_on_where_another_source_holds_it_or_a_report_is_late) {
+  observed_world w;
+  EXPECT_TRUE(w.accepted({.seq = 1}));
+  EXPECT_TRUE(w.accepted({.seq = 3, .state = open}));
+  EXPECT_TRUE(w.accepted({.seq = 1, .state = open, .source = "b"}));
+  w.now_ms += 1'500;
+  EXPECT_TRUE(w.accepted({.seq = 2, .changed = change(half_open, closed)}));
+  EXPECT_TRUE(
+      w.accepted({.seq = 2, .state = open, .changed = change(closed, open), .source = "b"}));
+  EXPECT_EQ(w->describe(w.now_ms).since_ms, start_ms);
+}
+
 TEST(observed_state, of_sources_that_are_all_out_of_force_is_that_of_one) {
   observed_world w;
   EXPECT_TRUE(w.accepted({.state = disabled, .source = "a"}));

@@ -71,6 +71,10 @@ class random_life {
       case 11:
         break;
     }
+    if (*rc::gen::inRange(0, 4) == 0) {  // nothing is swept before the next step
+      node.now_ms += *rc::gen::element<millis>(0, 1, 300, 900);
+      return;
+    }
     node.pass(*rc::gen::element<millis>(1, 300, 1'000, 7'000, 31'000, 61'000, 400'000));
   }
   lived node;

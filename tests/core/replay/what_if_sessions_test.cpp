@@ -121,6 +121,49 @@ TEST(what_if, the_session_that_a_lockout_revokes_dies_or_lives) {
   EXPECT_EQ(strict.try_policy(revoking).report.totals.sessions, session_difference{});
 }
 
+policy_book capped(std::uint32_t most) {
+  auto book = idle(900);
+  book.session.touch_granularity_s = 30;
+  book.session.max_sessions_per_user = most;
+  book.session.on_cap = cap_action::evict_oldest;
+  return book;
+}
+
+// The create that evicts stands behind the eviction.
+TEST(what_if, a_range_that_ends_with_an_eviction_tells_no_difference_of_the_same_policy) {
+  lived node(capped(1));
+  (void)node.sign_in();
+  node.pass(5'000);
+  (void)node.sign_in();
+  node.pass(5'000);
+  ASSERT_EQ(node.log[1].type(), event_type::session_evicted);
+  for (std::uint64_t to = 0; to <= node.log.size(); ++to) {
+    const auto report = node.try_policy(capped(1), {.to_seq = to}).report;
+    EXPECT_EQ(report.totals.sessions, session_difference{}) << to;
+  }
+}
+
+// One that has run out, and is not swept, takes no place: also where it is not known when it ran
+// out.
+TEST(what_if, where_activity_is_gone_a_cap_evicts_nobody_for_who_ran_out) {
+  for (const millis late_ms : {0, 500, 5'000}) {
+    lived node(capped(3));
+    (void)node.sign_in();
+    auto short_one = node.creation("alice");
+    short_one.idle_ttl_s = 60;
+    (void)node.create(short_one);
+    const auto used = node.sign_in();
+    node.pass(59'000);
+    EXPECT_EQ(node.validate(used.id, home), verdict::valid);
+    node.now_ms += 1'000 + late_ms;
+    (void)node.sign_in();
+    node.pass(5'000);
+    for (const auto& each : node.log) EXPECT_NE(each.type(), event_type::session_evicted);
+    const auto report = node.try_policy(capped(3), {}, 0, node.log.size()).report;
+    EXPECT_EQ(report.totals.sessions, session_difference{}) << late_ms;
+  }
+}
+
 TEST(what_if, who_is_revoked_is_revoked_in_both_worlds) {
   lived node(idle(300));
   const auto s = node.sign_in();

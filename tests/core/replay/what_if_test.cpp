@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "what_if_cases.hpp"
 
 namespace portcullis::core {
@@ -318,6 +321,75 @@ TEST(what_if, what_the_log_cannot_tell_is_said) {
 }
 
 // --- what is counted
+
+// Two actors: the attempts were decided before the revocation, and counted after it.
+TEST(what_if, an_attempt_that_the_log_has_behind_its_sessions_end_is_still_one) {
+  const std::pair<const char*, std::function<void(lived&, const lived::made&)>> ends[] = {
+      {"tenant",
+       [](lived& node, const lived::made&) { node.apply(node.tenant_revocation("acme")); }},
+      {"user", [](lived& node, const lived::made&) { node.revoke_user(node.user()); }},
+      {"session", [](lived& node, const lived::made& s) { node.revoke(s.handle); }},
+      {"cap", [](lived& node, const lived::made&) { (void)node.sign_in(); }}};
+  for (const auto& [what, end] : ends) {
+    auto book = with_threshold(2);
+    book.session.max_sessions_per_user = 1;
+    book.session.on_cap = cap_action::evict_oldest;
+    lived node(book);
+    const auto s = node.sign_in();
+    node.pass(5'000);
+    const auto before = node.log.size();
+    for (int i = 0; i < 2; ++i) EXPECT_EQ(node.validate(s.id, abroad), verdict::ip_mismatch);
+    const auto counted = node.log.size();
+    end(node, s);
+    const auto at = [&](std::size_t i) {
+      return node.log.begin() + static_cast<std::ptrdiff_t>(i);
+    };
+    std::rotate(at(before), at(counted), node.log.end());
+    for (std::size_t i = before; i < node.log.size(); ++i) {
+      auto& each = node.log[i];
+      each.seq = i + 1;
+      if (each.type() == event_type::session_created) each.session_seq = each.seq;
+    }
+    node.pass(5'000);
+    EXPECT_EQ(node.log.front().seq, 1U);
+    const auto own = node.try_policy(book).report;
+    EXPECT_EQ(own.totals.users, (lockout_difference{1, 1, 0, 0})) << what;
+    EXPECT_TRUE(own.rows.empty()) << what;
+    EXPECT_FALSE(own.totals.approximate) << what;
+    const auto lower = changed(book, [](policy_book& to) { to.lockout.threshold = 1; });
+    EXPECT_EQ(node.try_policy(lower).report.totals.users, (lockout_difference{1, 1, 0, 0})) << what;
+  }
+}
+
+TEST(what_if, an_attempt_on_a_session_that_the_other_world_had_ended_before_is_none) {
+  auto book = with_threshold(2);
+  lived node(book);
+  const auto s = node.sign_in();
+  node.pass(400'000);
+  fail(node, s.id, 2);
+  book.session.idle_ttl_s = 300;
+  EXPECT_EQ(node.try_policy(book).report.totals.users, (lockout_difference{1, 0, 0, 1}));
+}
+
+TEST(what_if, examples_are_those_of_the_earliest_times_and_in_their_order) {
+  what_if_tally tally({});
+  std::vector<std::pair<millis, std::uint64_t>> expected;
+  for (millis at_ms = 12; at_ms > 0; --at_ms) {  // as they become certain: a long lockout late
+    for (const auto kind :
+         {what_if_example::kind::lockout_more, what_if_example::kind::session_died}) {
+      what_if_example one;
+      one.what = kind;
+      one.at_ms = at_ms;
+      one.seq = static_cast<std::uint64_t>(100 + at_ms);
+      tally.add(one);
+      if (at_ms <= 10) expected.emplace_back(at_ms, one.seq);
+    }
+  }
+  std::sort(expected.begin(), expected.end());
+  std::vector<std::pair<millis, std::uint64_t>> told;
+  for (const auto& each : tally.finish().examples) told.emplace_back(each.at_ms, each.seq);
+  EXPECT_EQ(told, expected);
+}
 
 TEST(what_if, a_range_limits_what_is_counted_and_not_what_is_known) {
   lived node(with_threshold(10));
