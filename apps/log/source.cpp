@@ -1,7 +1,9 @@
 #include "apps/log/source.hpp"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -68,6 +70,17 @@ std::string keys_path(const log_place_options& from) {
   return load_config({from.config, process_environment(), {}}).value.keys_path();
 }
 
+/// Whether there is a write-ahead log, and no right to take it in.
+bool is_locked_log(const std::string& data_dir) {
+  struct stat info {};
+  const auto database = data_dir + "/portcullis.db";
+  const auto writable = [](const std::string& path) {
+    return faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
+  };
+  return stat((database + "-wal").c_str(), &info) == 0 && info.st_size > 0 &&
+         !(writable(data_dir) && writable(database) && writable(database + "-wal"));
+}
+
 }  // namespace
 
 void add_log_place(CLI::App& command, log_place_options& to, bool required) {
@@ -124,6 +137,11 @@ int open_log(const log_place_options& from, bool needs_keys, log_source& to) {
     if (opened.error().rule == "data_dir")
       return complain(fmt::format("{}: there is no portcullis.db that can be read ({})",
                                   from.data_dir, core::describe(opened.error().code).name));
+    if (opened.error().code == core::error_code::STORE_UNAVAILABLE && is_locked_log(from.data_dir))
+      return complain(fmt::format(
+          "{}: its node did not stop in order, and the log beside portcullis.db is read "
+          "only where it can be written to: read a copy of the folder (STORE_UNAVAILABLE)",
+          from.data_dir));
     return complain(opened.error(), from.data_dir);
   }
   to.file = std::move(*opened);
