@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <fstream>
 #include <utility>
@@ -72,20 +73,28 @@ int connect_to(const std::string& address, std::chrono::milliseconds timeout, st
     why = "an address is host:port";
     return -1;
   }
+  // getaddrinfo() takes any number modulo 65536.
+  const auto* end = address.data() + address.size();
+  std::uint16_t port = 0;
+  const auto [at, failed] = std::from_chars(address.data() + colon + 1, end, port);
+  if (failed != std::errc{} || at != end || port == 0) {
+    why = "a port is a number from 1 to 65535";
+    return -1;
+  }
   auto host = address.substr(0, colon);
   if (host.size() > 2 && host.front() == '[' && host.back() == ']')
     host = host.substr(1, host.size() - 2);
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
   addrinfo* found = nullptr;
-  if (const int failed = getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found);
-      failed != 0) {
-    why = gai_strerror(failed);
+  if (const int wrong = getaddrinfo(host.c_str(), address.c_str() + colon + 1, &hints, &found);
+      wrong != 0) {
+    why = gai_strerror(wrong);
     return -1;
   }
   int fd = -1;
-  for (const auto* at = found; at != nullptr && fd < 0; at = at->ai_next)
-    fd = connect_one(*at, deadline, why);
+  for (const auto* each = found; each != nullptr && fd < 0; each = each->ai_next)
+    fd = connect_one(*each, deadline, why);
   freeaddrinfo(found);
   return fd;
 }

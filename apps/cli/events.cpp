@@ -81,7 +81,7 @@ void add_query(CLI::App& events, int& status) {
       ->type_name("CURSOR");
   command->add_option("--limit", given->limit, "So many at most (default: all)")
       ->type_name("N")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Validator([](const std::string& text) { return why_no_number(text, 1); }, ""));
   add_json(*command, given->json);
   command->callback([given, &status] { status = query_events(*given); });
 }
@@ -99,7 +99,8 @@ void add_export(CLI::App& events, int& status) {
   for (const char* each : {"--keys-file", "--config"})  // which open nothing else
     command->get_option(each)->needs(shown);
   command->add_option("--after", given->after, "Only events after this sequence number")
-      ->type_name("SEQ");
+      ->type_name("SEQ")
+      ->check(CLI::Validator([](const std::string& text) { return why_no_number(text, 0); }, ""));
   command
       ->add_option_function<std::string>(
           "--until", [given](const std::string& text) { given->until = *parse_moment(text); },

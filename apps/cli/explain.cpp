@@ -113,7 +113,9 @@ void add_explain(CLI::App& root, int& status) {
       "Why an event of a stopped node's log is what it is: the rule, its values, what led there; "
       "the rule is run again, and exit 1 says that it gives something else");
   add_log_place(*command, given->place);
-  command->add_option("SEQ", given->seq, "The event")->type_name("SEQ");
+  command->add_option("SEQ", given->seq, "The event")
+      ->type_name("SEQ")
+      ->check(CLI::Validator([](const std::string& text) { return why_no_number(text, 1); }, ""));
   command->add_option("--handle", given->handle, "What a validation of this session would answer")
       ->type_name("H");
   command->add_flag("--all", given->all, "Every event: counts, and those that disagree");

@@ -55,6 +55,7 @@ class exporter final : private store::breaker_visitor {
       if (whole_ && file_.cut()) write_snapshot();
     }
     write_events();
+    tell_of_none(begin);
     if (!given_.shown) {
       if (whole_) write_untold();
       line_.clear();
@@ -69,6 +70,14 @@ class exporter final : private store::breaker_visitor {
  private:
   [[nodiscard]] bool is_cut() const {
     return until_.at_ms || (until_.seq && *until_.seq < file_.last_seq());
+  }
+
+  /// An export without an event where events were asked for looks like one that went well.
+  void tell_of_none(std::uint64_t begin) const {
+    const bool has_snapshot = !given_.shown && whole_ && file_.cut();
+    if (told_.events > 0 || !told_.missing.empty() || has_snapshot || file_.last_seq() == 0) return;
+    fmt::print(stderr, "portcullis: no event was exported: the log has seq {} to {}\n", begin,
+               file_.last_seq());
   }
 
   void write_header() {

@@ -78,8 +78,9 @@ class import_run {
 
  private:
   int wrong(const std::string& what) {
-    return complain(
-        fmt::format("{}, line {}: {}; nothing was imported", name(), lines_->number(), what));
+    const auto line = lines_->number();  // 0: not even the first one could be read
+    return complain(fmt::format("{}{}: {}; nothing was imported", name(),
+                                line == 0 ? "" : fmt::format(", line {}", line), what));
   }
   [[nodiscard]] std::string name() const { return given_.in == "-" ? "standard input" : given_.in; }
 
@@ -203,6 +204,10 @@ class import_run {
   int take(const exported_event& row) {
     if (const int failed = end_snapshot(); failed >= 0) return failed;
     if (sessions_ > 0) return wrong("is an event after the rows of sessions");
+    if (const auto next = first_seq_ + events_; row.seq < next)
+      return wrong(row.seq < first_seq_
+                       ? fmt::format("seq {} is before the export's beginning", row.seq)
+                       : fmt::format("seq {} is there twice", row.seq));
     ++events_;
     if (const auto added = to_->add(row.row()); !added) return refused(added.error());
     if (row.type != created && row.type != forgotten) return -1;  // nothing about users' rows

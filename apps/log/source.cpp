@@ -1,11 +1,14 @@
 #include "apps/log/source.hpp"
 
+#include <fcntl.h>
 #include <fmt/chrono.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <charconv>
+#include <chrono>
 #include <ctime>
 
 #include "apps/cli/secret_file.hpp"
@@ -19,11 +22,63 @@ namespace {
 /// Whole numbers from here on are Unix milliseconds (of the year 2001 and later); no log has so
 /// many events.
 constexpr std::uint64_t earliest_ms = 1'000'000'000'000;
+constexpr std::uint64_t latest_ms = 253'402'300'799'999;  // the end of the year 9999
+constexpr core::millis minute_ms = 60'000;
+
+std::optional<std::uint64_t> whole_number(std::string_view text) {
+  std::int64_t number = 0;  // a seq, a count and a time are no larger
+  const auto* end = text.data() + text.size();
+  const auto [at, failed] = std::from_chars(text.data(), end, number);
+  if (failed != std::errc{} || at != end || number < 0) return std::nullopt;
+  return static_cast<std::uint64_t>(number);
+}
+
+/// `count` digits, after `before` where that is given.
+std::optional<int> take_digits(std::string_view& from, std::size_t count, char before = 0) {
+  if (before != 0) {
+    if (!from.starts_with(before)) return std::nullopt;
+    from.remove_prefix(1);
+  }
+  int out = 0;
+  for (const char each : from.substr(0, count)) {
+    if (each < '0' || each > '9') return std::nullopt;
+    out = out * 10 + (each - '0');
+  }
+  if (from.size() < count) return std::nullopt;
+  from.remove_prefix(count);
+  return out;
+}
+
+/// :SS or :SS.fraction, in milliseconds, rounded.
+std::optional<core::millis> take_seconds(std::string_view& from) {
+  const auto whole = take_digits(from, 2, ':');
+  if (!whole || *whole > 60) return std::nullopt;  // 60: a leap second
+  if (!from.starts_with('.')) return core::millis{*whole} * 1'000;
+  from.remove_prefix(1);
+  core::millis tenths = 0, scale = 10'000;
+  std::size_t digits = 0;
+  for (; digits < from.size() && from[digits] >= '0' && from[digits] <= '9'; ++digits, scale /= 10)
+    tenths += (from[digits] - '0') * scale / 10;
+  if (digits == 0) return std::nullopt;
+  from.remove_prefix(digits);
+  return core::millis{*whole} * 1'000 + (tenths + 5) / 10;
+}
 
 std::string keys_path(const log_place_options& from) {
   if (!from.keys_file.empty()) return from.keys_file;
   if (from.config.empty()) return from.data_dir + "/portcullis.keys";
   return load_config({from.config, process_environment(), {}}).value.keys_path();
+}
+
+/// Whether there is a write-ahead log, and no right to take it in.
+bool is_locked_log(const std::string& data_dir) {
+  struct stat info {};
+  const auto database = data_dir + "/portcullis.db";
+  const auto writable = [](const std::string& path) {
+    return faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0;
+  };
+  return stat((database + "-wal").c_str(), &info) == 0 && info.st_size > 0 &&
+         !(writable(data_dir) && writable(database) && writable(database + "-wal"));
 }
 
 }  // namespace
@@ -82,6 +137,11 @@ int open_log(const log_place_options& from, bool needs_keys, log_source& to) {
     if (opened.error().rule == "data_dir")
       return complain(fmt::format("{}: there is no portcullis.db that can be read ({})",
                                   from.data_dir, core::describe(opened.error().code).name));
+    if (opened.error().code == core::error_code::STORE_UNAVAILABLE && is_locked_log(from.data_dir))
+      return complain(fmt::format(
+          "{}: its node did not stop in order, and the log beside portcullis.db is read "
+          "only where it can be written to: read a copy of the folder (STORE_UNAVAILABLE)",
+          from.data_dir));
     return complain(opened.error(), from.data_dir);
   }
   to.file = std::move(*opened);
@@ -94,52 +154,44 @@ int open_log(const log_place_options& from, bool needs_keys, log_source& to) {
   return -1;
 }
 
+std::string why_no_number(const std::string& text, std::uint64_t least) {
+  if (const auto number = whole_number(text); number && *number >= least) return {};
+  return fmt::format("{}: is no whole number from {} on", text, least);
+}
+
 std::optional<log_moment> parse_moment(const std::string& text) {
-  std::uint64_t number = 0;
-  const auto* end = text.data() + text.size();
-  if (const auto [at, failed] = std::from_chars(text.data(), end, number);
-      failed == std::errc{} && at == end) {
-    if (number >= earliest_ms) return log_moment{std::nullopt, static_cast<core::millis>(number)};
-    return log_moment{number, std::nullopt};
+  if (const auto number = whole_number(text)) {
+    if (*number > latest_ms) return std::nullopt;
+    if (*number >= earliest_ms) return log_moment{std::nullopt, static_cast<core::millis>(*number)};
+    return log_moment{*number, std::nullopt};
   }
-  int year = 0, month = 0, day = 0, hour = 0, minute = 0, used = 0;
-  double second = 0;
-  if (std::sscanf(text.c_str(), "%4d-%2d-%2d%n", &year, &month, &day, &used) != 3 || used != 10)
-    return std::nullopt;
-  std::string_view rest = std::string_view(text).substr(10);
-  if (!rest.empty()) {
-    int more = 0;
-    if (std::sscanf(std::string(rest).c_str(), "%*1[T ]%2d:%2d%n", &hour, &minute, &more) != 2 ||
-        more != 6)
-      return std::nullopt;
-    rest.remove_prefix(6);
+  std::string_view rest(text);
+  const auto year = take_digits(rest, 4), month = take_digits(rest, 2, '-'),
+             day = take_digits(rest, 2, '-');
+  if (!year || !month || !day) return std::nullopt;
+  const std::chrono::year_month_day date(std::chrono::year(*year),
+                                         std::chrono::month(static_cast<unsigned>(*month)),
+                                         std::chrono::day(static_cast<unsigned>(*day)));
+  if (!date.ok()) return std::nullopt;
+  core::millis at_ms =
+      std::chrono::sys_days(date).time_since_epoch() / std::chrono::milliseconds(1);
+  if (rest.starts_with('T') || rest.starts_with(' ')) {
+    const auto hour = take_digits(rest, 2, rest.front()), minute = take_digits(rest, 2, ':');
+    if (!hour || *hour > 23 || !minute || *minute > 59) return std::nullopt;
+    at_ms += (*hour * 60 + *minute) * minute_ms;
     if (rest.starts_with(':')) {
-      const auto seconds = std::string(rest.substr(1));
-      if (std::sscanf(seconds.c_str(), "%lf%n", &second, &more) != 1) return std::nullopt;
-      rest.remove_prefix(static_cast<std::size_t>(more) + 1);
+      const auto second = take_seconds(rest);
+      if (!second) return std::nullopt;
+      at_ms += *second;
     }
   }
-  core::millis ahead_ms = 0;
-  if (!rest.empty() && rest != "Z") {
-    int hours = 0, minutes = 0, more = 0;
-    const auto zone = std::string(rest);
-    if (zone.size() != 6 || (zone[0] != '+' && zone[0] != '-') ||
-        std::sscanf(zone.c_str() + 1, "%2d:%2d%n", &hours, &minutes, &more) != 2 || more != 5)
-      return std::nullopt;
-    ahead_ms = (hours * 60 + minutes) * core::millis{60'000} * (zone[0] == '-' ? -1 : 1);
-  }
-  const bool in_range = month >= 1 && month <= 12 && day >= 1 && day <= 31 && hour >= 0 &&
-                        hour < 24 && minute >= 0 && minute < 60 && second >= 0 && second < 61;
-  if (!in_range) return std::nullopt;
-  std::tm parts{};
-  parts.tm_year = year - 1900;
-  parts.tm_mon = month - 1;
-  parts.tm_mday = day;
-  parts.tm_hour = hour;
-  parts.tm_min = minute;
-  const auto at_ms = core::millis{timegm(&parts)} * 1000 +
-                     static_cast<core::millis>(second * 1000 + 0.5) - ahead_ms;
-  return log_moment{std::nullopt, at_ms};
+  if (rest.empty() || rest == "Z") return log_moment{std::nullopt, at_ms};
+  const char sign = rest.front();
+  if (sign != '+' && sign != '-') return std::nullopt;
+  const auto hours = take_digits(rest, 2, sign), minutes = take_digits(rest, 2, ':');
+  if (!hours || *hours > 23 || !minutes || *minutes > 59 || !rest.empty()) return std::nullopt;
+  const auto ahead_ms = (*hours * 60 + *minutes) * minute_ms;
+  return log_moment{std::nullopt, sign == '-' ? at_ms + ahead_ms : at_ms - ahead_ms};
 }
 
 std::string time_text(core::millis at_ms) {

@@ -43,6 +43,8 @@ struct log_moment {
   std::optional<core::millis> at_ms;
 };
 [[nodiscard]] std::optional<log_moment> parse_moment(const std::string& text);
+/// For an option that takes a seq or a count; empty: it is a whole number from `least` on.
+[[nodiscard]] std::string why_no_number(const std::string& text, std::uint64_t least);
 /// 2026-11-29T16:12:00.123Z
 [[nodiscard]] std::string time_text(core::millis at_ms);
 /// Says it on standard error; the exit status.

@@ -135,7 +135,10 @@ std::unique_ptr<line_source> line_source::open(const std::string& path, std::str
   std::unique_ptr<line_source> made(new line_source);
   made->last_ = last;
   made->fd_ = path == "-" ? STDIN_FILENO : ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (made->fd_ < 0) {
+  struct stat info {};
+  const bool folder = made->fd_ >= 0 && fstat(made->fd_, &info) == 0 && S_ISDIR(info.st_mode);
+  if (folder) errno = EISDIR;
+  if (made->fd_ < 0 || folder) {
     why = because(path);
     return nullptr;
   }

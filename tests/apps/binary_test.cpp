@@ -464,5 +464,28 @@ TEST_F(binary, an_empty_value_is_wrong_usage_and_not_no_filter) {
   EXPECT_THAT(run(query + "--tenant ''").out, HasSubstr("--tenant: its value is empty"));
 }
 
+/// `--limit 0` was told with a number of 309 digits, `--after -1` exported all, port 65536 was 0.
+TEST_F(binary, numbers_that_make_no_sense_are_refused_in_few_words) {
+  for (const auto* each : {"0", "-1", "x", "1.5"}) {
+    const auto refused = run(std::string("events query --limit ") + each);
+    EXPECT_EQ(refused.status, 64) << each;
+    EXPECT_THAT(refused.out,
+                HasSubstr("--limit: " + std::string(each) + ": is no whole number from 1 on"));
+  }
+  for (const auto* each : {"events export --data-dir d --after -1", "explain --data-dir d -1",
+                           "explain --data-dir d -- -1", "explain --data-dir d 0"})
+    EXPECT_EQ(run(each).status, 64) << each;
+  fake_server server([](const std::string&) { return std::string("{\"result\":{}}\n"); });
+  const auto address = server.address();
+  const auto colon = address.find(':') + 1;
+  const auto beyond = std::to_string(std::stoi(address.substr(colon)) + 65'536);
+  for (const auto& port : {beyond, std::string("0"), std::string("-1"), std::string("1x")}) {
+    const auto refused = run("call --address " + address.substr(0, colon) + port + " server.ping");
+    EXPECT_EQ(refused.status, 2) << port;
+    EXPECT_THAT(refused.out, HasSubstr("a port is a number from 1 to 65535")) << port;
+  }
+  EXPECT_THAT(server.heard(), testing::IsEmpty());
+}
+
 }  // namespace
 }  // namespace portcullis::apps

@@ -1,5 +1,7 @@
 // A log that retention has cut, as lines and as a store again: the same state, the same bytes; and
 // each way in which the lines of its snapshot can be wrong is told, and leaves nothing behind.
+#include <fmt/format.h>
+
 #include "cut_log.hpp"
 
 namespace portcullis::apps {
@@ -158,6 +160,30 @@ TEST_F(a_cut_log, an_export_trusts_no_file_that_is_there_before_it) {
   EXPECT_EQ(read_file(elsewhere), "as it was");
 }
 
+/// Only "The store is not available" was told.
+TEST_F(a_cut_log, what_a_killed_node_left_where_nothing_can_be_written_is_told_with_the_reason) {
+  live(0);
+  log.reset();  // as a crash leaves it
+  ASSERT_GT(std::filesystem::file_size(source + "/portcullis.db-wal"), 0U);
+  const auto permit = [&](mode_t folder_mode, mode_t file_mode) {
+    for (const auto& each : std::filesystem::directory_iterator(source))
+      chmod(each.path().c_str(), file_mode);
+    chmod(source.c_str(), folder_mode);
+  };
+  permit(0555, 0444);
+  chmod(folder.path().c_str(), 0755);
+  const bool root = geteuid() == 0;  // who may write everywhere
+  ASSERT_TRUE(!root || seteuid(65'534) == 0);
+  const auto done = run([&] {
+    log_source from;
+    return open_log(place, false, from);
+  });
+  ASSERT_TRUE(!root || seteuid(0) == 0);
+  permit(0700, 0600);
+  EXPECT_EQ(done.status, 1);
+  EXPECT_THAT(done.text, HasSubstr("its node did not stop in order"));
+}
+
 /// The lines of an export of a log that was cut, one by one in hand.
 class damaged_lines : public a_cut_log {
  protected:
@@ -249,6 +275,9 @@ TEST_F(damaged_lines, what_is_there_twice_is_named) {
   expect_refused(with(event + 1, all[seal + 2]), "is a part that the snapshot does not have");
   expect_refused(with(row, all[row]), "is there twice");
   expect_refused(with(2, all[1]), "the user is there twice");
+  const auto seq = json::parse(all[event])["seq"].get<std::uint64_t>();
+  expect_refused(with(event + 1, all[event]), fmt::format("seq {} is there twice", seq));
+  expect_refused(with(event + 4, all[event]), fmt::format("seq {} is there twice", seq));
 }
 
 TEST_F(damaged_lines, what_was_changed_is_named) {
@@ -275,6 +304,38 @@ TEST_F(damaged_lines, what_was_changed_is_named) {
   expect_refused(changed(row, "last_seen_at_ms", 1), "is not between");
   expect_refused(changed(row, "last_seen_at_ms", w.now_ms + 1), "is not between");
   expect_refused(changed(row, "last_seen_at_ms", -1), "\"last_seen_at_ms\" is missing or");
+}
+
+TEST_F(damaged_lines, a_folder_in_the_place_of_the_file_is_told_as_one) {
+  import_log_options given;
+  given.place = place;
+  given.place.data_dir = copy;
+  given.in = folder.path();
+  const auto done = run([&] { return import_log(given); });
+  EXPECT_EQ(done.status, 1);
+  EXPECT_EQ(done.text, "portcullis: " + folder.path() + ": Is a directory\n");
+}
+
+/// They ended well, without an event and without a word.
+TEST_F(damaged_lines, an_export_that_has_no_event_says_so) {
+  const auto first = json::parse(all[event])["seq"].get<std::uint64_t>();
+  const auto expect_told = [&](std::uint64_t after, std::optional<std::uint64_t> until,
+                               bool shown) {
+    export_options given;
+    given.place = place;
+    given.out = folder.path() + "/out";
+    given.after = after;
+    given.until.seq = until;
+    given.shown = shown;
+    const auto done = run([&] { return export_log(given); });
+    EXPECT_EQ(done.status, 0);
+    EXPECT_THAT(done.text, HasSubstr(fmt::format("no event was exported: the log has seq {} to {}",
+                                                 first, w.seq)))
+        << after;
+  };
+  expect_told(99'999, {}, false);
+  expect_told(first + 5, first + 2, false);
+  expect_told(0, first - 1, true);
 }
 
 /// Users' rows are not in the chain: only a later `verify` told.
