@@ -162,12 +162,18 @@ class a_cut_log : public testing::Test {
     out.text = testing::internal::GetCapturedStderr() + testing::internal::GetCapturedStdout();
     return out;
   }
+  /// Where an export may go: it replaces nothing.
+  [[nodiscard]] std::string fresh_out() const {
+    const auto path = folder.path() + "/out";
+    unlink(path.c_str());
+    return path;
+  }
   std::string exported(const std::string& of, std::uint64_t after = 0,
                        std::optional<std::uint64_t> until = {}) {
     export_options given;
     given.place = place;
     given.place.data_dir = of;
-    given.out = folder.path() + "/out";
+    given.out = fresh_out();
     given.after = after;
     given.until.seq = until;
     const auto done = run([&] { return export_log(given); });

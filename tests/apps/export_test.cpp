@@ -323,7 +323,7 @@ TEST_F(damaged_lines, an_export_that_has_no_event_says_so) {
                                bool shown) {
     export_options given;
     given.place = place;
-    given.out = folder.path() + "/out";
+    given.out = fresh_out();
     given.after = after;
     given.until.seq = until;
     given.shown = shown;
@@ -400,7 +400,7 @@ TEST_F(damaged_lines, a_part_that_is_lost_in_the_source_is_told_and_no_import_ta
   column(source, "DELETE FROM snapshot WHERE id=(SELECT max(id) FROM snapshot)");
   export_options given;
   given.place = place;
-  given.out = folder.path() + "/out";
+  given.out = fresh_out();
   const auto done = run([&] { return export_log(given); });
   EXPECT_EQ(done.status, 1);
   EXPECT_THAT(done.text, HasSubstr("the table snapshot: its parts are not those"));
