@@ -80,7 +80,7 @@ int explain_session(log_source& from, const explain_options& given,
 
 int run_explain(const explain_options& given) {
   const int asked = (given.seq ? 1 : 0) + (given.all ? 1 : 0) + (given.handle.empty() ? 0 : 1);
-  if (asked != 1) return not_so("explain one of SEQ, --handle or --all");
+  if (asked != 1) return not_so("give one of SEQ, --handle or --all");
   if (given.seq && !given.at.empty()) return not_so("--at goes with --handle or --all");
   log_moment at;
   if (!given.at.empty()) {

@@ -41,7 +41,7 @@ int print_state(const std::optional<state_found>& found, const std::string& aske
 int run_state(const state_options& given) {
   const int asked = (given.user.empty() ? 0 : 1) + (given.handle.empty() ? 0 : 1) +
                     (given.breaker.empty() ? 0 : 1);
-  if (asked != 1) return wrong_usage("state of one of --user, --handle or --breaker");
+  if (asked != 1) return wrong_usage("give one of --user, --handle or --breaker");
   log_moment at;
   if (!given.at.empty()) {
     const auto parsed = parse_moment(given.at);
@@ -57,7 +57,7 @@ int run_state(const state_options& given) {
           fmt::format("--handle {}: a handle is s_ and 22 characters", given.handle));
   }
   if (!given.user.empty() && given.user.find('/') == std::string::npos)
-    return wrong_usage(fmt::format("--user {}: TENANT/USER", given.user));
+    return wrong_usage(fmt::format("--user {}: must be TENANT/USER", given.user));
   log_source from;
   if (const int failed = open_log(given.place, given.breaker.empty(), from); failed >= 0)
     return failed;

@@ -108,11 +108,11 @@ bool begin_with(log_outline& to, const core::replayed_state& state, std::string&
 
 std::optional<logged_event> read_event(store::log_file& from, std::uint64_t seq, std::string& why) {
   std::optional<logged_event> out;
-  if (const auto cut = cut_seq(from); cut > 0 && seq <= cut) {
+  if (const auto cut = cut_seq(from); seq <= cut) {
     why = fmt::format("the log has no seq {}: it begins at {}", seq, cut + 1);
     return out;
   }
-  if (seq == 0 || seq > from.last_seq()) {
+  if (seq > from.last_seq()) {
     why = from.last_seq() == 0
               ? std::string("the log is empty")
               : fmt::format("the log has no seq {}: it ends at {}", seq, from.last_seq());

@@ -104,9 +104,11 @@ int complain(const std::string& why) {
 
 int complain(const core::error& why, const std::string& where) {
   const auto& row = core::describe(why.code);
-  const std::string_view text = why.code == core::error_code::DATA_DIR_IN_USE
-                                    ? std::string_view("another process uses it")
-                                    : why_not_opened(why);
+  const std::string_view text =
+      why.code == core::error_code::DATA_DIR_IN_USE
+          ? std::string_view(
+                "another process uses it: stop the node, ask the node itself, or work on a backup")
+          : why_not_opened(why);
   return complain(fmt::format("{}: {} ({})", where, text, row.name));
 }
 
