@@ -102,7 +102,8 @@ class a_cut_log : public testing::Test {
   void live(int round) {
     for (int i = 0; i < 24; ++i) {
       w.now_ms += 1'000;
-      auto command = w.creation("user" + std::to_string(i % 7), i % 4 == 0 ? "acme" : "other");
+      const auto user = "user" + std::to_string(i % 7);
+      auto command = w.creation(user, i % 4 == 0 ? "acme" : "other");
       const auto data = "{\"n\":" + std::to_string(i) + "}";
       command.data = data;
       const auto s = w.create(command);

@@ -56,7 +56,8 @@ TEST_F(a_cut_log, the_store_that_is_made_of_it_goes_on) {
 
 TEST_F(a_cut_log, a_snapshot_of_more_than_one_part_and_line_comes_whole) {
   for (int i = 0; i < 3'000; ++i) {
-    auto command = w.creation("u" + std::to_string(i % 50));
+    const auto user = "u" + std::to_string(i % 50);
+    auto command = w.creation(user);
     const std::string data(1'000, 'x');
     command.data = data;
     (void)w.create(command);
