@@ -125,7 +125,8 @@ std::string rows_text(const core::what_if_report& report) {
   std::string out;
   if (!rows.empty()) out += "\n" + rows.text();
   if (!breakers.empty()) out += "\n" + breakers.text();
-  if (rows.empty() && breakers.empty()) out += "\nNothing would have been different.\n";
+  if (rows.empty() && breakers.empty())
+    out += "\nNo difference in anything that is counted here.\n";
   return out;
 }
 

@@ -89,8 +89,8 @@ bool what_if::locked(session_slot slot, millis at_ms) const {
 void what_if::activity_is_gone(millis until_ms) {
   sessions_.unknown_until(until_ms);
   tally_.note(
-      "old records of activity are gone (store.touch_retention_h): idle times are as "
-      "recorded there");
+      "old records of activity are gone (store.touch_retention_h, or the log was cut): "
+      "idle times are as recorded there");
 }
 
 void what_if::touched(const event& what, const session_touched& body) {

@@ -103,7 +103,7 @@ TEST_F(what_if, the_policy_of_the_log_would_have_changed_nothing) {
   EXPECT_TRUE(answer["rows"].empty()) << answer;
   EXPECT_EQ(answer["totals"]["approximate"], false);
   EXPECT_THAT(answer["notes"].dump(), HasSubstr("the settings given are those"));
-  EXPECT_THAT(ask("--set lockout.threshold=3").out, HasSubstr("Nothing would have been different"));
+  EXPECT_THAT(ask("--set lockout.threshold=3").out, HasSubstr("No difference"));
 }
 
 TEST_F(what_if, only_what_differs_from_the_policy_of_the_log_is_told) {
