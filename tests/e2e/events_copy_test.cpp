@@ -392,7 +392,7 @@ TEST_F(events_copy, what_is_cut_or_no_export_is_refused) {
 }
 
 TEST_F(events_copy, a_line_without_an_end_takes_no_more_memory_than_a_line_may) {
-#ifdef __SANITIZE_ADDRESS__
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
   const std::string limit;  // its shadow needs more than there is
 #else
   const std::string limit = "ulimit -v 1000000; ";
