@@ -14,7 +14,8 @@ namespace {
 constexpr std::string_view dropped_key = "touches_dropped";  // of meta: up to this seq
 
 /// The row's body without what is dropped; empty where that would break the chain: versions before
-/// schema 3 chained the body itself, not its hash. Such a row stays as it is until it is cut off.
+/// schema 3 chained the body itself, not its hash. Such a row stays as it is until it is cut off,
+/// as does the first one after a cut, before which there is no row.
 std::string emptied(const log_row& row, std::string_view mac_before, const core::hmac_key& chain) {
   const auto type = core::parse_event_type(row.type);
   core::digest before;

@@ -123,6 +123,20 @@ class journal_world : public virtual_loop {
     plan.lasting = true;
     store::arm(plan);
   }
+  /// Of the store: all that were counted, or those of one operation.
+  std::uint64_t failures(std::optional<monitoring::store_operation> of = {}) {
+    journal_collected got;
+    system.spawn([&](caf::event_based_actor* self) {
+      self->request(journal, caf::infinite, collect_journal{})
+          .then([&](const journal_collected& from) { got = from; });
+    });
+    settle();
+    std::uint64_t all = 0;
+    for (std::size_t i = 0; i < got.tallies.errors.size(); ++i)
+      if (!of || i == static_cast<std::size_t>(*of))
+        for (const auto count : got.tallies.errors[i]) all += count;
+    return all;
+  }
   [[nodiscard]] std::vector<std::uint64_t> numbers(bool refused) const {
     std::vector<std::uint64_t> out;
     for (const auto& each : committed)

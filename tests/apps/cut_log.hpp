@@ -10,12 +10,9 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "../core/session/world.hpp"
-#include "../store/journal_fixture.hpp"
 #include "apps/log/export.hpp"
 #include "apps/log/import.hpp"
-#include "apps/log/verify.hpp"
-#include "store/retention.hpp"
+#include "log_folder.hpp"
 
 namespace portcullis::apps {
 
@@ -41,9 +38,9 @@ struct said {
   std::string text;  // on standard error and output
 };
 
-class a_cut_log : public testing::Test {
+class a_cut_log : public log_folder {
  protected:
-  a_cut_log() : source(folder.path() + "/source"), copy(folder.path() + "/copy") {
+  a_cut_log() : source(path), copy(folder.path() + "/copy") {
     place.data_dir = source;
     place.keys_file = folder.path() + "/keys";
     std::ofstream(place.keys_file) << core::serialize(w.ring);
@@ -51,34 +48,6 @@ class a_cut_log : public testing::Test {
     open();
   }
 
-  void open() {
-    store::journal_options options;
-    options.data_dir = source;
-    options.node_id = "node-1";
-    options.chain = w.keys.chain();
-    options.keyring_check = core::sha256(core::as_bytes(w.keys.check_value()));
-    auto opened = store::journal::open(options);
-    ASSERT_TRUE(opened);
-    log = std::move(*opened);
-  }
-  void commit() {
-    const std::vector<core::event> events(w.log.begin() + static_cast<std::ptrdiff_t>(taken),
-                                          w.log.end());
-    const std::vector<core::user_row> users(
-        w.rows.begin() + static_cast<std::ptrdiff_t>(users_taken), w.rows.end());
-    taken = w.log.size();
-    users_taken = w.rows.size();
-    ASSERT_TRUE(log->append(events, users));
-    ASSERT_TRUE(log->commit());
-  }
-  void sign() {
-    core::event what;
-    what.decided_at_ms = w.now_ms;
-    what.body = core::make_checkpoint({log->last_seq(), log->last_at_ms(), log->last_mac()},
-                                      w.keys.checkpoints());
-    w.apply(std::move(what));
-    commit();
-  }
   core::event of_nobody(core::event_body body) {
     core::event what;
     what.decided_at_ms = w.now_ms;
@@ -132,26 +101,8 @@ class a_cut_log : public testing::Test {
     commit();
     sign();
   }
-  void cut() {
-    store::log_cutter work(*log, w.keys.checkpoints(), w.now_ms);
-    for (;;) {
-      const auto went = work.step();
-      ASSERT_TRUE(went);
-      if (*went == store::progress::done) return;
-    }
-  }
-  void drop_activity() {
-    store::touch_dropper work(*log, w.now_ms);
-    for (;;) {
-      const auto went = work.step();
-      ASSERT_TRUE(went);
-      if (*went == store::progress::done) return;
-    }
-  }
-  void close() {
-    ASSERT_TRUE(log->close());
-    log.reset();
-  }
+  void cut() { log_folder::cut(w.now_ms); }
+  void drop_activity() { drop(w.now_ms); }
 
   template <class Run>
   static said run(Run&& what) {
@@ -165,9 +116,9 @@ class a_cut_log : public testing::Test {
   }
   /// Where an export may go: it replaces nothing.
   [[nodiscard]] std::string fresh_out() const {
-    const auto path = folder.path() + "/out";
-    unlink(path.c_str());
-    return path;
+    const auto out = folder.path() + "/out";
+    unlink(out.c_str());
+    return out;
   }
   std::string exported(const std::string& of, std::uint64_t after = 0,
                        std::optional<std::uint64_t> until = {}) {
@@ -260,13 +211,9 @@ class a_cut_log : public testing::Test {
     return 0;
   }
 
-  store::temporary_folder folder;
-  std::string source, copy;
+  const std::string source, copy;
   log_place_options place;
-  core::world w;
   core::world::made last;
-  std::unique_ptr<store::journal> log;
-  std::size_t taken = 0, users_taken = 0;
 };
 
 }  // namespace portcullis::apps
