@@ -132,6 +132,8 @@ void node::make_loops() {
   const auto loops = static_cast<std::uint32_t>(images_.size());
   const bool development = config_.server.environment == core::environment::development;
   const auto limiter = std::make_shared<actors::auth_limiter>();
+  const auto per_source = config_.listen.rpc.max_connections_per_source;
+  const auto sources = per_source > 0 ? std::make_shared<net::source_counts>(per_source) : nullptr;
   callers_ = actors::callers_of(config_.auth.tokens, config_.auth.certificates, {});
   for (std::uint32_t loop = 0; loop < loops; ++loop) {
     actors::gateway_options gateway;
@@ -155,7 +157,7 @@ void node::make_loops() {
 
     loop_host_options options;
     options.tcp.message = {config_.limits.value_bytes, config_.limits.depth, config_.limits.batch,
-                           config_.limits.data_bytes};
+                           config_.limits.data_bytes, false};
     options.tcp.connections_max = std::max<std::size_t>(1, rpc_connections_max_ / loops);
     options.tcp.in_flight_per_connection_max = config_.limits.in_flight_per_connection;
     options.tcp.request_timeout_ms = config_.limits.request_timeout_ms;
@@ -166,27 +168,75 @@ void node::make_loops() {
     options.http.connections_max = config_.listen.http.max_connections;
     options.http.development = development;
     options.http.correlation_seed = random_seed();
+    options.tcp.bind_to_connection = config_.listen.rpc.bind_to_connection;
+    options.tcp.message.context_ip_optional = config_.listen.rpc.bind_to_connection;
+    options.tcp.idle_ms_max = config_.listen.rpc.idle_timeout_s * 1'000;
+    options.tcp.sources = sources;
     options.with_http = loop == 0;
+    if (loop == 0) options.tls = &tls_;
     hosts_.push_back(std::make_unique<loop_host>(*system_, clock_, std::move(gateway), options));
   }
 }
 
+core::status node::load_tls(const core::config& config, std::string& why) {
+  if (config.listen.rpc_tls.address.empty() && config.listen.https.address.empty())
+    return core::nothing{};
+  const auto& from = config.tls;
+  net::tls_options options;
+  options.certificate_file = from.certificate_file;
+  options.key_file = from.key_file;
+  options.client_ca_file = from.client_ca_file;
+  options.crl_file = from.crl_file;
+  options.client_certificates = from.client_certificates;
+  options.min_version = from.min_version;
+  options.private_key_file = config.server.environment == core::environment::production;
+  auto made = net::tls_context::make(options, tls_.tickets(), why);
+  if (!made) return made.error();
+  tls_.replace(*std::move(made));
+  return core::nothing{};
+}
+
+net::listener_rules node::rules_of(bool tls, bool proxy, std::size_t connections_max) {
+  net::listener_rules rules;
+  rules.connections_max = std::max<std::size_t>(1, connections_max / hosts_.size());
+  rules.opening.proxy = proxy;
+  for (const auto& each : config_.listen.proxy_sources)
+    if (const auto network = core::address_set::parse_one(each))
+      rules.opening.proxy_sources.add(*network);
+  if (tls) rules.opening.tls = &tls_;
+  return rules;
+}
+
 core::result<core::nothing> node::listen(std::string& why) {
-  auto rpc = core::parse_endpoint(config_.listen.rpc.address);
-  const auto http = core::parse_endpoint(config_.listen.http.address);
+  const auto& listen = config_.listen;
+  const auto refused = [&](std::string_view key, const std::string& where, core::error error) {
+    why = fmt::format("{} {}: {}", key, where, error.rule);
+    return error;
+  };
+  const bool shared = hosts_.size() > 1;
+  auto rpc = core::parse_endpoint(listen.rpc.address);
+  auto rpc_tls = core::parse_endpoint(listen.rpc_tls.address);
   for (const auto& host : hosts_) {
-    const auto port = host->tcp().listen(*rpc, core::listener::rpc, hosts_.size() > 1);
-    if (!port) {
-      why = fmt::format("listen.rpc.address {}: {}", config_.listen.rpc.address, port.error().rule);
-      return port.error();
-    }
+    const auto port =
+        host->tcp().listen(*rpc, core::listener::rpc, shared,
+                           rules_of(false, listen.rpc.proxy_protocol, listen.rpc.max_connections));
+    if (!port) return refused("listen.rpc.address", listen.rpc.address, port.error());
     rpc->port = rpc_port_ = *port;
+    if (!rpc_tls) continue;
+    const auto tls_port = host->tcp().listen(
+        *rpc_tls, core::listener::rpc_tls, shared,
+        rules_of(true, listen.rpc_tls.proxy_protocol, listen.rpc_tls.max_connections));
+    if (!tls_port)
+      return refused("listen.rpc_tls.address", listen.rpc_tls.address, tls_port.error());
+    rpc_tls->port = rpc_tls_port_ = *tls_port;
   }
+  if (!listen.rpc_unix.path.empty()) {
+    const auto opened = hosts_.front()->tcp().listen_unix(listen.rpc_unix.path);
+    if (!opened) return refused("listen.rpc_unix.path", listen.rpc_unix.path, opened.error());
+  }
+  const auto http = core::parse_endpoint(listen.http.address);
   const auto port = hosts_.front()->http()->listen(*http);
-  if (!port) {
-    why = fmt::format("listen.http.address {}: {}", config_.listen.http.address, port.error().rule);
-    return port.error();
-  }
+  if (!port) return refused("listen.http.address", listen.http.address, port.error());
   http_port_ = *port;
   return core::nothing{};
 }
@@ -200,6 +250,7 @@ core::result<core::nothing> node::start(std::string& why) {
     return registry.error();
   }
   registry_ = std::move(*registry);
+  if (auto loaded = load_tls(config_, why); !loaded) return loaded;
   if (auto opened = open_store(why); !opened) return opened;
   // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do
   // (hazards H4).
@@ -223,6 +274,7 @@ core::result<core::nothing> node::start(std::string& why) {
   monitoring::log::write(
       core::log_level::info, component::server, "The node is ready.",
       {{"rpc", rpc_address()},
+       {"rpc_tls", rpc_tls_address()},
        {"http", http_address()},
        {"loops", static_cast<std::int64_t>(hosts_.size())},
        {"environment", config_.server.environment == core::environment::development
@@ -235,6 +287,13 @@ std::string node::rpc_address() const {
   auto where = core::parse_endpoint(config_.listen.rpc.address).value_or(core::endpoint{});
   where.port = rpc_port_;
   return core::to_text(where);
+}
+
+std::string node::rpc_tls_address() const {
+  auto where = core::parse_endpoint(config_.listen.rpc_tls.address);
+  if (!where) return {};
+  where->port = rpc_tls_port_;
+  return core::to_text(*where);
 }
 
 std::string node::http_address() const {
@@ -264,6 +323,12 @@ core::result<actors::reload_outcome> node::read_again() {
       monitoring::log::write(core::log_level::error, component::config,
                              "A problem in the configuration.", {{"problem", core::to_text(each)}});
     return core::fail(core::error_code::CONFIG_INVALID);
+  }
+  std::string why;
+  if (const auto loaded_tls = load_tls(loaded.value, why); !loaded_tls) {
+    monitoring::log::write(core::log_level::error, component::config,
+                           "A problem in the configuration.", {{"problem", why}});
+    return loaded_tls.error();
   }
   actors::reload_outcome outcome;
   for (const auto& change : core::config_diff(*before, loaded.value))

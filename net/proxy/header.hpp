@@ -6,6 +6,7 @@
 
 #include "core/bytes.hpp"
 #include "core/contract/types.hpp"
+#include "core/limits.hpp"
 
 namespace portcullis::net {
 
@@ -13,7 +14,7 @@ namespace portcullis::net {
 inline constexpr std::size_t proxy_v1_bytes_max = 107;
 /// The longest header of version 2, in all. The protocol allows 65,551 bytes; with TLVs for a
 /// client certificate's name and the like it is a few hundred.
-inline constexpr std::size_t proxy_v2_bytes_max = 4096;
+inline constexpr std::size_t proxy_v2_bytes_max = core::limits::proxy_header_bytes_max;
 
 struct proxy_endpoint {
   core::ip_address address = {};
