@@ -40,7 +40,7 @@ std::string read(std::string_view text, std::size_t step) {
   return log + ja4 + net::ja4_ro(hello) + net::ja3_text(hello) + hello.host_name;
 }
 
-/// The text as a message's body, in the fewest records: so that most inputs get past the frame.
+/// The text as a message's body, in the fewest records: so that inputs get past the frame.
 std::string framed(std::string_view body) {
   const auto size = body.size();
   std::string message{1, static_cast<char>(size >> 16U), static_cast<char>(size >> 8U & 0xffU),
@@ -56,8 +56,39 @@ std::string framed(std::string_view body) {
   return records;
 }
 
+/// The text with the bytes right that open a handshake: what is left to find is lengths.
+std::string opened(std::string_view text) {
+  std::string made(text);
+  constexpr std::string_view right("\x16\x03\x01\0\0\x01\0", 7);
+  for (const std::size_t at : {0U, 1U, 5U, 6U})
+    if (at < made.size()) made[at] = right[at];
+  return made;
+}
+
+/// The text as extensions: a byte that chooses the type, one for the length, the content.
+std::string with_extensions(std::string_view text) {
+  constexpr std::string_view types("\x00\x0a\x0b\x0d\x10\x2b\x1b\x15", 8);
+  std::string all;
+  while (text.size() >= 2) {
+    const auto content = text.substr(2, static_cast<unsigned char>(text[1]));
+    all += '\0';
+    all += types[static_cast<unsigned char>(text[0]) % types.size()];
+    all += '\0';
+    all += static_cast<char>(content.size());
+    all += content;
+    text.remove_prefix(2 + content.size());
+  }
+  std::string body = "\x03\x03" + std::string(32, 'r') + std::string("\0\0\x02\x13\x01\x01\0", 7);
+  body += static_cast<char>(all.size() >> 8U);
+  body += static_cast<char>(all.size() & 0xffU);
+  return framed(body + all);
+}
+
 std::string run(std::string_view text, std::size_t step) {
-  return read(text, step) + read(framed(text), step);
+  std::string log;
+  for (const auto& bytes : {std::string(text), opened(text), framed(text), with_extensions(text)})
+    log += read(bytes, step) + '\n';
+  return log;
 }
 
 }  // namespace

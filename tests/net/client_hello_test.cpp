@@ -230,7 +230,7 @@ TEST(the_reader, survives_every_value_of_every_byte) {
         const std::vector<std::uint8_t> exact(changed.begin(), changed.end());
         client_hello_reader reader;
         const auto found = reader.feed(exact);
-        ASSERT_EQ(found, fed(changed, 1)) << at << ' ' << value;
+        ASSERT_EQ(found, fed(changed, 13)) << at << ' ' << value;
       }
 }
 

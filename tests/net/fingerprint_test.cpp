@@ -123,6 +123,7 @@ TEST(ja4, shows_the_ends_of_the_first_protocol_or_of_its_hex_form) {
   EXPECT_EQ(alpn_of(" a"), "21");
   EXPECT_EQ(alpn_of("0\xab"), "3b");
   EXPECT_EQ(alpn_of("a "), "60");
+  EXPECT_EQ(alpn_of("\xab\x31"), "a1");
   EXPECT_EQ(alpn_of("01\xab\xcd"), "3d");
   EXPECT_EQ(alpn_of("0\xab\xcd\x31"), "01");
   EXPECT_EQ(alpn_of("/"), "2f");

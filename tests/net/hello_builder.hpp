@@ -12,8 +12,9 @@ namespace portcullis::net::testing {
 /// Big endian, `width` bytes.
 inline std::string number(std::size_t value, int width) {
   std::string bytes;
-  for (int shift = 8 * (width - 1); shift >= 0; shift -= 8)
-    bytes += static_cast<char>(value >> static_cast<unsigned>(shift) & 0xffU);
+  for (int place = width - 1; place >= 0; --place)
+    bytes +=
+        static_cast<char>(place < 8 ? value >> (8U * static_cast<unsigned>(place)) & 0xffU : 0);
   return bytes;
 }
 /// A vector of TLS: its length in `width` bytes before it.

@@ -299,7 +299,7 @@ TEST(a_header, with_any_value_of_any_byte_gives_one_answer_that_stays) {
         changed[at] = static_cast<char>(value);
         const auto whole = read(changed);
         ASSERT_LE(whole.consumed, changed.size());
-        for (std::size_t size = at; size < changed.size(); ++size) {
+        for (std::size_t size = at; size < changed.size(); size += 1 + (size - at) / 4) {
           const auto part = state(changed.substr(0, size));
           ASSERT_TRUE(part == status::need_more || part == whole.state) << changed;
         }
