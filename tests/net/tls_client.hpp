@@ -12,11 +12,12 @@
 namespace portcullis::net::test {
 
 struct tls_wishes {
-  std::string ca;                // empty: any certificate will do
-  std::string certificate, key;  // empty: none
+  std::string ca = {};           // empty: any certificate will do
+  std::string certificate = {};  // empty: none
+  std::string key = {};
   int version = 0;               // 0: any
-  std::string alpn;              // wire format
-  std::string server_name;
+  std::string alpn = {};              // wire format
+  std::string server_name = {};
   SSL_SESSION* resume = nullptr;
 };
 
