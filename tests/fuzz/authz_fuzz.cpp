@@ -81,8 +81,9 @@ void ask(unsigned bits, std::string_view text) {
   const std::string exact(text);  // exact bounds for the sanitizer
   net::correlation_maker maker(1);
   core::byte_buffer out;
-  const auto asked =
-      doors[bits % 8].ask(fields_of(exact), core::parse_ip("127.0.0.1").value(), maker, out);
+  auto fields = fields_of(exact);
+  if ((bits & 8) != 0) fields.push_back({"Cookie", (bits & 2) != 0 ? signed_cookie : cookie});
+  const auto asked = doors[bits % 8].ask(fields, core::parse_ip("127.0.0.1").value(), maker, out);
   require(out.empty() == asked.refused.has_value());
   if (asked.refused) {
     for (const auto kind : {net::authz_kind::auth_request, net::authz_kind::forward_auth}) {
