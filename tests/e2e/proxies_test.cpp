@@ -137,7 +137,9 @@ TEST_P(a_proxy, strips_what_a_browser_says_of_its_identity) {
                "X-Portcullis-User: root\r\nx-portcullis-user: root\r\nX-PORTCULLIS-TENANT: root\r\n"
                "X-Portcullis-Handle: root\r\nX-Portcullis-Expires-At: root\r\n"
                "X-Portcullis-Signals: root\r\nX_Portcullis_User: root\r\n"
-               "X_Portcullis-User: root\r\nX-Portcullis_User: root\r\n");
+               "X_Portcullis-User: root\r\nX-Portcullis_User: root\r\n"
+               // Fields of one hop are dropped by who passes the request on (RFC 9110, 7.6.1).
+               "Connection: X-Portcullis-User\r\nConnection: x-portcullis-tenant, close\r\n");
   EXPECT_EQ(answer.status, 200);
   int identities = 0;
   for (const auto& [name, value] : seen_by_application(answer)) {
