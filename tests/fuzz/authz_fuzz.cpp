@@ -135,10 +135,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ask(data[0], text);
   else
     answer(data[0], text);
-  // No input comes far by itself: in a name, and behind all names.
+  // No input comes far by itself: as a name, and behind all names.
   const std::string head = R"({"jsonrpc":"2.0","id":1,"result":{"valid":true,"tenant_id":")";
-  answer(data[0], head + std::string(text));
-  answer(data[0],
-         head + R"(t","user_id":"u","handle":"s_AAECAwQFBgcICQoLDA0ODw")" + std::string(text));
+  const std::string tail = R"(","user_id":"u","handle":"s_AAECAwQFBgcICQoLDA0ODw")";
+  const std::string end = R"(,"version":1,"created_at_ms":1,"expires_at_ms":2}})";
+  answer(data[0], head + std::string(text) + tail + end);
+  answer(data[0], head + "t" + tail + std::string(text));
   return 0;
 }
