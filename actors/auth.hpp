@@ -3,6 +3,7 @@
 #pragma once
 #include <map>
 #include <mutex>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,27 @@ namespace portcullis::actors {
 struct caller_token {
   core::byte_array<32> sha256{};
   const core::caller* who = nullptr;
+};
+
+/// The caller that a subject alternative name stands for; the pointer lives as long as the process.
+struct caller_certificate {
+  std::string san;
+  const core::caller* who = nullptr;
+};
+
+/// The caller of a certificate by its alternative names, in their order; null when none is known.
+[[nodiscard]] inline const core::caller* find_caller(
+    const std::vector<caller_certificate>& known, const std::vector<std::string>& names) noexcept {
+  for (const auto& name : names)
+    for (const auto& each : known)
+      if (each.san == name) return each.who;
+  return nullptr;
+}
+
+/// Everyone who may come, and how each shows who it is.
+struct known_callers {
+  std::vector<caller_token> tokens;
+  std::vector<caller_certificate> certificates;
 };
 
 /// 32 random bytes in base64url, as `portcullis token new` makes them. Anything else is refused

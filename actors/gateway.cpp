@@ -72,9 +72,16 @@ void gateway::wire(gateway_peers peers, gateway_actor self) {
   self_ = std::move(self);
 }
 
-const core::caller* gateway::greet(net::connection_id id, const net::peer& who) {
-  visitors_[id] = {core::parse_ip(who.address).value_or(core::ip_address{}), who.loopback};
-  return options_.open_to_all ? &everybody_ : &nobody_;
+core::result<const core::caller*> gateway::greet(net::connection_id id, const net::peer& who) {
+  visitors_[id] = {core::parse_ip(who.address).value_or(core::ip_address{}),
+                   who.loopback || who.encrypted};
+  if (who.certificate != nullptr)
+    if (const auto* known = find_caller(options_.callers.certificates, who.certificate->names))
+      return known;
+  if (options_.open_to_all) return &everybody_;
+  if (who.certificate != nullptr && options_.certificates_only)
+    return core::fail(core::error_code::CERTIFICATE_REJECTED);
+  return &nobody_;
 }
 
 void gateway::closed(net::connection_id id) {
@@ -187,7 +194,7 @@ void gateway::turn_ended() {
 
 core::result<const core::caller*> gateway::identify(const visitor& from, std::string_view token,
                                                     const std::string& correlation_id) {
-  if (!from.loopback) return core::fail(core::error_code::TLS_REQUIRED);
+  if (!from.private_way) return core::fail(core::error_code::TLS_REQUIRED);
   const auto now_ms = options_.clock->now_ms();
   const auto source = options_.keys->source(from.address);
   if (const auto wait_ms = options_.limiter->wait_ms(source, now_ms); wait_ms > 0) {
@@ -195,7 +202,8 @@ core::result<const core::caller*> gateway::identify(const visitor& from, std::st
     why.retry_after_ms = wait_ms;
     return why;
   }
-  if (const auto* who = is_token_form(token) ? find_caller(options_.tokens, token) : nullptr)
+  if (const auto* who =
+          is_token_form(token) ? find_caller(options_.callers.tokens, token) : nullptr)
     return who;
   options_.limiter->failed(source, now_ms);
   auto batch = std::make_shared<event_batch>();

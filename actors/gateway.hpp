@@ -20,7 +20,8 @@ struct gateway_options {
   std::shared_ptr<const core::key_material> keys;
   core::clock* clock = nullptr;
   core::millis started_at_ms = 0;
-  std::vector<caller_token> tokens;
+  known_callers callers;
+  bool certificates_only = false;  // auth.mode "mtls"
   std::shared_ptr<auth_limiter> limiter;
   std::shared_ptr<batch_pool> pool;      // this loop's
   std::function<void()> stop_accepting;  // called on the loop when the node drains
@@ -50,7 +51,7 @@ class gateway final : public net::gateway_port, public net::http_port {
   void attach(net::connections_port& connections) { connections_ = &connections; }
   void wire(gateway_peers peers, gateway_actor self);
 
-  const core::caller* greet(net::connection_id id, const net::peer& who) override;
+  core::result<const core::caller*> greet(net::connection_id id, const net::peer& who) override;
   std::uint32_t submit(net::connection_id from, const core::caller& caller, net::ticket to,
                        core::request& request, const net::block_ref& block) override;
   void turn_ended() override;
@@ -61,7 +62,7 @@ class gateway final : public net::gateway_port, public net::http_port {
   friend class gateway_voice;
   struct visitor {
     core::ip_address address;
-    bool loopback = false;
+    bool private_way = false;  // loopback, TLS or a Unix socket: a token may be told
   };
   [[nodiscard]] std::optional<core::error> forbidden(const core::caller& caller,
                                                      const core::request& request) const;

@@ -296,7 +296,7 @@ void gateway_voice::on(subscriptions_moved& moved) {
 void gateway_voice::on(metrics_moved& moved) { owner_->peers_.metrics = std::move(moved.metrics); }
 
 void gateway_voice::on(callers_changed& change) {
-  owner_->options_.tokens = std::move(change.tokens);
+  owner_->options_.callers = std::move(change.known);
   for (const auto* gone : change.gone) owner_->connections_->close_callers(gone);
 }
 

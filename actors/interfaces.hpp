@@ -257,7 +257,7 @@ struct admin_answer {
   std::uint64_t number = 0, bytes = 0;
 };
 struct callers_changed {
-  std::vector<caller_token> tokens;
+  known_callers known;
   std::vector<const core::caller*> gone;
 };
 struct subscribe {

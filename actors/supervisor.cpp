@@ -48,26 +48,46 @@ void wire_all(const node_actors& all) {
     caf::anon_send(each, wire_breakers{all.hub, all.journal, all.gateways});
 }
 
-std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens,
-                                     const std::vector<caller_token>& known) {
-  std::vector<caller_token> out;
-  for (const auto& token : tokens) {
-    const auto same = std::find_if(known.begin(), known.end(), [&](const caller_token& each) {
-      return each.sha256 == token.sha256 && each.who->name == token.name &&
-             each.who->role == token.role && each.who->tenants == token.tenants &&
-             each.who->services == token.services;
-    });
-    if (same != known.end()) {
-      out.push_back(*same);
-      continue;
-    }
-    // Kept for the life of the process: requests in flight point to their caller.
-    static std::mutex mutex;
-    static std::deque<core::caller> callers;
-    std::lock_guard guard{mutex};
-    callers.push_back({token.name, token.role, token.tenants, token.services});
-    out.push_back({token.sha256, &callers.back()});
-  }
+namespace {
+
+/// The caller of an entry of the configuration. `known` has callers by what shows who they are;
+/// `shows` reads that of one of them.
+template <class Entry, class Known, class Shows>
+const core::caller* caller_of(const Entry& entry, const std::vector<Known>& known, Shows shows) {
+  const auto same = std::find_if(known.begin(), known.end(), [&](const Known& each) {
+    return shows(each) && each.who->name == entry.name && each.who->role == entry.role &&
+           each.who->tenants == entry.tenants && each.who->services == entry.services;
+  });
+  if (same != known.end()) return same->who;
+  // Kept for the life of the process: requests in flight point to their caller.
+  static std::mutex mutex;
+  static std::deque<core::caller> callers;
+  std::lock_guard guard{mutex};
+  callers.push_back({entry.name, entry.role, entry.tenants, entry.services});
+  return &callers.back();
+}
+
+std::vector<const core::caller*> everyone(const known_callers& known) {
+  std::vector<const core::caller*> all;
+  for (const auto& each : known.tokens) all.push_back(each.who);
+  for (const auto& each : known.certificates) all.push_back(each.who);
+  return all;
+}
+
+}  // namespace
+
+known_callers callers_of(const std::vector<core::auth_token>& tokens,
+                         const std::vector<core::auth_certificate>& certificates,
+                         const known_callers& known) {
+  known_callers out;
+  for (const auto& token : tokens)
+    out.tokens.push_back({token.sha256, caller_of(token, known.tokens, [&](const auto& each) {
+                            return each.sha256 == token.sha256;
+                          })});
+  for (const auto& each : certificates)
+    out.certificates.push_back(
+        {each.san, caller_of(each, known.certificates,
+                             [&](const auto& other) { return other.san == each.san; })});
   return out;
 }
 
@@ -362,13 +382,11 @@ admin_answer supervisor_state::reload(const admin_request& order) {
   }
   for (const auto& each : all_.breakers) self_->send(each, policies_changed{outcome->policies});
   self_->send(all_.sources, policies_changed{outcome->policies});
-  callers_changed callers{callers_of(outcome->tokens, options_.tokens), {}};
-  for (const auto& known : options_.tokens) {
-    const bool stays = std::any_of(callers.tokens.begin(), callers.tokens.end(),
-                                   [&](const caller_token& each) { return each.who == known.who; });
-    if (!stays) callers.gone.push_back(known.who);
-  }
-  options_.tokens = callers.tokens;
+  callers_changed callers{callers_of(outcome->tokens, outcome->certificates, options_.callers), {}};
+  const auto stay = everyone(callers.known);
+  for (const auto* known : everyone(options_.callers))
+    if (std::find(stay.begin(), stay.end(), known) == stay.end()) callers.gone.push_back(known);
+  options_.callers = callers.known;
   for (const auto& gateway : all_.gateways) self_->send(gateway, callers);
   auto batch = std::make_shared<event_batch>();
   core::event what;

@@ -14,6 +14,7 @@ namespace portcullis::actors {
 struct reload_outcome {
   std::shared_ptr<const core::policy_book> policies;
   std::vector<core::auth_token> tokens;
+  std::vector<core::auth_certificate> certificates;
   std::vector<std::string> changed;
 };
 
@@ -22,7 +23,7 @@ struct supervisor_options {
   core::clock* clock = nullptr;
   core::random_source random;
   core::keyring ring;
-  std::vector<caller_token> tokens;  // and the callers behind them, which are never freed
+  known_callers callers;  // those behind them are never freed
   std::function<core::result<reload_outcome>()> reload;
   std::function<core::result<core::nothing>(const core::keyring&)>
       save_keys;  // durable when it returns
@@ -62,10 +63,11 @@ struct node_actors {
 /// Tells every actor who the others are.
 void wire_all(const node_actors& all);
 
-/// Callers of these tokens: those of `known` that stay the same keep their identity, new ones are
-/// made and live as long as the process.
-[[nodiscard]] std::vector<caller_token> callers_of(const std::vector<core::auth_token>& tokens,
-                                                   const std::vector<caller_token>& known);
+/// The callers that a configuration names: those of `known` that stay the same keep their identity,
+/// new ones are made, for the life of the process.
+[[nodiscard]] known_callers callers_of(const std::vector<core::auth_token>& tokens,
+                                       const std::vector<core::auth_certificate>& certificates,
+                                       const known_callers& known);
 
 class supervisor_state {
  public:

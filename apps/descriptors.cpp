@@ -34,7 +34,9 @@ std::size_t rpc_connections_within(std::size_t limit, const descriptor_needs& ne
 core::result<std::size_t> rpc_connections_for(const core::config& config, std::size_t loops,
                                               std::string& why) {
   const auto& listen = config.listen;
-  const descriptor_needs needs{listen.rpc.max_connections, listen.http.max_connections, loops};
+  descriptor_needs needs{listen.rpc.max_connections, listen.http.max_connections, loops};
+  if (!listen.rpc_tls.address.empty()) needs.rpc_connections += listen.rpc_tls.max_connections;
+  if (!listen.https.address.empty()) needs.http_connections += listen.https.max_connections;
   const auto limit = raise_descriptor_limit();
   const auto allowed = rpc_connections_within(limit, needs);
   if (allowed == 0) {

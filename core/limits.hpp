@@ -48,6 +48,19 @@ inline constexpr std::int64_t request_timeout_ms = 10'000;
 inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store, keys and logs
 inline constexpr std::size_t fd_per_loop = 8;  // what a loop and its listeners hold
 
+// What comes before the first message of a connection: PROXY header and TLS handshake, both
+// together (hazards H10, H11).
+inline constexpr std::int64_t opening_ms_max = 5'000;
+inline constexpr std::size_t openings_max = 4'096;  // of one loop at once; past it: closed
+inline constexpr std::size_t client_hello_bytes_max = 16 * 1024;
+inline constexpr std::size_t proxy_header_bytes_max = 4 * 1024;
+inline constexpr std::size_t tls_feed_bytes_max = 32 * 1024;     // given to OpenSSL at a time
+inline constexpr std::size_t tls_pending_bytes_max = 64 * 1024;  // encrypted and not yet sent
+inline constexpr std::int64_t tls_ticket_key_ms = 3'600'000;     // a key encrypts so long, and then
+                                                                 // decrypts as long again
+inline constexpr std::int64_t message_ms_max = 30'000;  // from a message's first byte to its last
+inline constexpr std::size_t sources_per_loop_max = 65'536;  // whose connections are counted
+
 // Lists and pages.
 inline constexpr std::uint32_t page_rows_default = 100;
 inline constexpr std::uint32_t page_rows_max = 1'000;
@@ -83,7 +96,7 @@ inline constexpr std::int64_t breaker_bucket_ms_min = 100;                // a s
 inline constexpr std::int64_t call_duration_ms_max = 86'400'000;
 inline constexpr std::uint64_t reported_calls_max = 1'000'000;  // more than the report before
 inline constexpr std::size_t breaker_sources_max = 64;
-inline constexpr std::int64_t source_silent_ms = 900'000;  // then it makes room for another
+inline constexpr std::int64_t source_silent_ms = 900'000;     // then it makes room for another
 inline constexpr std::int64_t tally_calls_every_ms = 10'000;  // into the log
 inline constexpr std::int64_t override_ttl_s_max = 31'536'000;
 inline constexpr std::size_t breakers_due_per_tick_max = 1'024;
@@ -94,9 +107,10 @@ inline constexpr std::size_t journal_queue_events_max =
     200'000;  // when full, validation fails closed
 inline constexpr std::int64_t read_slice_us = 1'000;
 
-inline constexpr std::int64_t log_time_again_ms = 30'000;  // what has ended waits so long for an event
-inline constexpr std::size_t checkpoint_events = 10'000;    // a signed checkpoint at the latest after
-inline constexpr std::int64_t checkpoint_ms = 300'000;      // or so long after an event
+inline constexpr std::int64_t log_time_again_ms =
+    30'000;  // what has ended waits so long for an event
+inline constexpr std::size_t checkpoint_events = 10'000;  // a signed checkpoint at the latest after
+inline constexpr std::int64_t checkpoint_ms = 300'000;    // or so long after an event
 inline constexpr std::int64_t retention_every_ms = 60'000;  // at the most so often
 inline constexpr std::size_t snapshot_part_bytes = 256 * 1024;
 inline constexpr std::int64_t stillness_ms_max = 20'000;  // while a digest is taken, requests wait

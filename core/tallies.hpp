@@ -63,18 +63,27 @@ struct request_tallies {
   }
 };
 
-enum class listener : std::uint8_t { rpc, rpc_tls, http };
-inline constexpr std::array<std::string_view, 3> listener_names = {"rpc", "rpc_tls", "http"};
+enum class listener : std::uint8_t { rpc, rpc_tls, rpc_unix, http, https };
+inline constexpr std::array<std::string_view, 5> listener_names = {"rpc", "rpc_tls", "rpc_unix",
+                                                                   "http", "https"};
 
 /// Why a connection was turned away or cut off by us.
 enum class rejection : std::uint8_t {
-  limit,        // over the configured number: closed at accept
-  descriptors,  // no file descriptor left for it
-  protocol,     // spoke something else, or an error of form that ends the connection
-  slow_reader,  // did not read its replies
+  limit,         // over the configured number: closed at accept
+  source_limit,  // the same, of one source
+  descriptors,   // no file descriptor left for it
+  proxy_header,  // no PROXY header where one must be, or not from a trusted source
+  handshake,     // TLS failed; portcullis_tls_handshake_failures_total says how
+  certificate,   // a client certificate that names no caller, where one must
+  opening_slow,  // PROXY header and TLS handshake took too long
+  protocol,      // spoke something else, or an error of form that ends the connection
+  slow_sender,   // began a message and did not end it in time
+  slow_reader,   // did not read its replies
+  idle,          // neither request nor subscription for listen.rpc.idle_timeout_s
 };
-inline constexpr std::array<std::string_view, 4> rejection_names = {"limit", "descriptors",
-                                                                    "protocol", "slow_reader"};
+inline constexpr std::array<std::string_view, 11> rejection_names = {
+    "limit",        "source_limit", "descriptors", "proxy_header", "handshake", "certificate",
+    "opening_slow", "protocol",     "slow_sender", "slow_reader",  "idle"};
 
 struct connection_tallies {
   std::array<std::uint64_t, listener_names.size()> live{};  // level
@@ -86,12 +95,56 @@ struct connection_tallies {
   }
 };
 
+/// Why a TLS handshake failed, as far as OpenSSL tells.
+enum class tls_failure : std::uint8_t {
+  not_tls,  // the first bytes were no ClientHello
+  version,  // no version in common
+  cipher,   // no cipher, group or signature in common
+  certificate_missing,
+  certificate_refused,  // the client's: not signed by who may, over, revoked
+  refused_by_peer,      // the client sent an alert: it does not trust ours, for one
+  closed,               // the client went away
+  timeout,
+  other,
+};
+inline constexpr std::array<std::string_view, 9> tls_failure_names = {
+    "not_tls", "version", "cipher", "certificate_missing", "certificate_refused", "refused_by_peer",
+    "closed",  "timeout", "other"};
+inline constexpr std::array<std::string_view, 2> tls_version_labels = {"TLSv1.2", "TLSv1.3"};
+
+struct tls_tallies {
+  /// By version, then whether an earlier session was resumed.
+  std::array<std::array<std::uint64_t, 2>, tls_version_labels.size()> handshakes{};
+  std::array<std::uint64_t, tls_failure_names.size()> failures{};
+  std::uint64_t reloads = 0;  // of certificates
+
+  void failed(tls_failure why) noexcept { ++failures[static_cast<std::size_t>(why)]; }
+};
+
+/// What HTTP was asked for.
+enum class http_route : std::uint8_t { metrics, livez, readyz, rpc, events, authz, other };
+inline constexpr std::array<std::string_view, 7> http_route_names = {
+    "metrics", "livez", "readyz", "rpc", "events", "authz", "other"};
+inline constexpr std::array<std::string_view, 4> http_status_classes = {"2xx", "3xx", "4xx", "5xx"};
+
+struct http_tallies {
+  std::array<std::array<std::uint64_t, http_status_classes.size()>, http_route_names.size()>
+      requests{};
+
+  void answered(http_route what, int http_status) noexcept {
+    const auto row = static_cast<std::size_t>(std::clamp(http_status / 100, 2, 5) - 2);
+    ++requests[static_cast<std::size_t>(what)][row];
+  }
+};
+
 /// All of one loop. `lag` is how much later than due the loop's timer ran.
 struct loop_tallies {
   std::uint64_t incarnation =
       0;  // another number for another life of the owner; its counters then start at zero
   request_tallies requests;
   connection_tallies connections;
+  tls_tallies tls;
+  http_tallies http;
   duration_tally lag;
 };
 

@@ -93,6 +93,15 @@ void read(const core::loop_tallies& of, readings& to) {
   for (std::size_t i = 0; i < of.connections.live.size(); ++i)
     to.level(metric::connections, i, static_cast<double>(of.connections.live[i]));
   to.duration(metric::loop_lag, 0, of.lag);
+
+  series = 0;
+  for (const auto& version : of.tls.handshakes)
+    for (const auto value : version) to.count(metric::tls_handshakes, series++, value);
+  to.counts(metric::tls_handshake_failures, of.tls.failures);
+  to.count(metric::tls_reloads, 0, of.tls.reloads);
+  series = 0;
+  for (const auto& route : of.http.requests)
+    for (const auto value : route) to.count(metric::http_requests, series++, value);
 }
 
 void read(const subscription_tallies& of, readings& to) {

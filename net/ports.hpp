@@ -13,6 +13,7 @@
 #include "core/contract/caller.hpp"
 #include "core/contract/reply.hpp"
 #include "core/contract/request.hpp"
+#include "core/result.hpp"
 #include "core/tallies.hpp"
 
 namespace portcullis::net {
@@ -88,10 +89,19 @@ class reply_port {
   virtual void answer(ticket to, const core::reply& reply) = 0;
 };
 
+/// What a client's certificate says, after its chain was verified.
+struct peer_certificate {
+  std::string subject;             // for logs and events: RFC 2253, at most 256 bytes
+  std::vector<std::string> names;  // subject alternative names: "DNS:...", "URI:...", "IP:..."
+};
+
 struct peer {
-  std::string address;  // text without port
-  bool loopback = false;
-  std::string_view listener;  // "rpc", "rpc_tls", ...
+  std::string address;  // text without port: the user's, where a trusted PROXY header says so
+  bool loopback =
+      false;  // whether the connection, and whom a PROXY header names, is this machine's
+  std::string_view listener;                      // "rpc", "rpc_tls", ...
+  bool encrypted = false;                         // TLS, or a Unix socket: nobody listens in
+  const peer_certificate* certificate = nullptr;  // null: none; lives until greet() returns
 };
 
 /// What the gateway asks of a loop's connections.
@@ -117,13 +127,48 @@ class connections_port : public reply_port {
   [[nodiscard]] virtual std::size_t count() const = 0;
 };
 
+/// Takes what the RPC server says to a caller inside of the process.
+class lines_port {
+ public:
+  virtual ~lines_port() = default;
+  /// One reply, a batch's replies, or one push, without the LF. May call calls_port.
+  virtual void line(std::string_view text) = 0;
+  /// The server has closed it; nothing more comes.
+  virtual void ended() = 0;
+  /// Bytes that line() took and that have not reached whom they are for: the server's bounds on
+  /// slow readers hold for them.
+  [[nodiscard]] virtual std::size_t unread() const = 0;
+};
+
+/// Calls from inside of the process: HTTP's. They are decoded, ordered, bounded and counted as
+/// those of a connection.
+class calls_port {
+ public:
+  /// Who calls, and whose address and fingerprints a bound context has (listen.rpc.
+  /// bind_to_connection); `bound` false: its calls name the context themselves.
+  struct origin {
+    std::string address, ja3, ja4;
+    core::listener listener = core::listener::http;
+    bool bound = true;
+  };
+  virtual ~calls_port() = default;
+  /// `caller` lives as long as the process; `to` until ended() or hang_up().
+  virtual connection_id open(const core::caller* caller, origin from, lines_port& to) = 0;
+  /// JSON text as a connection would send it; a form error ends it, as there. Nothing happens where
+  /// it is gone.
+  virtual void ask(connection_id from, std::string_view bytes) = 0;
+  virtual void hang_up(connection_id which) = 0;
+};
+
 /// What a loop's connections ask of the gateway.
 class gateway_port {
  public:
   virtual ~gateway_port() = default;
-  /// The caller of a new connection: everyone is `none` until login, or admin when auth.mode is
-  /// "none". Never null. Callers live as long as the process.
-  virtual const core::caller* greet(connection_id id, const peer& who) = 0;
+  /// The caller of a new connection: whom its certificate names, else `none` until login, or admin
+  /// when auth.mode is "none". Never null. Callers live as long as the process.
+  /// CERTIFICATE_REJECTED where only certificates count and this one names nobody: the connection
+  /// is told so and closed.
+  virtual core::result<const core::caller*> greet(connection_id id, const peer& who) = 0;
   /// Takes a request. The gateway answers `to` once, now or later. Returns the tag of who owns it
   /// now (for fail_in_flight), 0 when it was answered at once.
   virtual std::uint32_t submit(connection_id from, const core::caller& caller, ticket to,

@@ -132,7 +132,7 @@ void node::make_loops() {
   const auto loops = static_cast<std::uint32_t>(images_.size());
   const bool development = config_.server.environment == core::environment::development;
   const auto limiter = std::make_shared<actors::auth_limiter>();
-  callers_ = actors::callers_of(config_.auth.tokens, {});
+  callers_ = actors::callers_of(config_.auth.tokens, config_.auth.certificates, {});
   for (std::uint32_t loop = 0; loop < loops; ++loop) {
     actors::gateway_options gateway;
     gateway.loop = loop;
@@ -144,7 +144,8 @@ void node::make_loops() {
     gateway.keys = keys_;
     gateway.clock = &clock_;
     gateway.started_at_ms = clock_.now_ms();
-    gateway.tokens = callers_;
+    gateway.callers = callers_;
+    gateway.certificates_only = config_.auth.mode == core::auth_mode::mtls;
     gateway.limiter = limiter;
     gateway.pool = std::make_shared<actors::batch_pool>();
     gateway.http_error = [development](const core::error& why, std::string_view correlation_id) {
@@ -269,6 +270,7 @@ core::result<actors::reload_outcome> node::read_again() {
     outcome.changed.push_back(change.key);
   const auto now = std::make_shared<const core::config>(std::move(loaded.value));
   outcome.tokens = now->auth.tokens;
+  outcome.certificates = now->auth.certificates;
   outcome.policies = policies_of(*now);
   {
     std::lock_guard guard{current_mutex_};

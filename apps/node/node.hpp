@@ -74,7 +74,7 @@ class node {
   std::vector<std::vector<core::stored_breaker>> stored_breakers_;  // by shard
   std::shared_ptr<core::breaker_quota> breaker_quota_ =
       std::make_shared<actors::node_quota>(random_seed() >> 32);
-  std::vector<actors::caller_token>
+  actors::known_callers
       callers_;  // as they were at the start: gateways and supervisor mean the same objects
 
   caf::actor_system_config system_config_;

@@ -177,7 +177,7 @@ void node::spawn_actors() {
   options.clock = &clock_;
   options.random = buffered_random;
   options.ring = ring_;
-  options.tokens = callers_;
+  options.callers = callers_;
   options.reload = [this] { return read_again(); };
   options.save_keys = [this](const core::keyring& ring) -> core::result<core::nothing> {
     auto saved = save_keys(config_, ring);

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <iterator>
+#include <optional>
 #include <set>
+#include <utility>
 
 #include "core/config/names.hpp"
 #include "core/contract/texts.hpp"
@@ -24,7 +27,9 @@ class checker {
     lockout();
     bounds();
     listeners();
+    tls();
     tokens();
+    certificates();
     store();
     keys();
   }
@@ -101,13 +106,35 @@ class checker {
   }
 
   void listeners() {
-    const auto rpc = parse_endpoint(value().listen.rpc.address),
-               http = parse_endpoint(value().listen.http.address);
-    if (rpc && http && *rpc == *http && rpc->port != 0)
-      report("listen.http.address", "must differ from listen.rpc.address");
-    if (value().auth.mode == auth_mode::mtls)
-      report("auth.mode",
-             "\"mtls\" needs a TLS listener, which comes in a later version; use \"token\"");
+    const auto& listen = value().listen;
+    const std::pair<const char*, const std::string*> addresses[] = {
+        {"listen.rpc.address", &listen.rpc.address},
+        {"listen.rpc_tls.address", &listen.rpc_tls.address},
+        {"listen.http.address", &listen.http.address},
+        {"listen.https.address", &listen.https.address}};
+    for (const auto* at = std::begin(addresses); at != std::end(addresses); ++at) {
+      const auto here = parse_endpoint(*at->second);
+      if (!here || here->port == 0) continue;
+      for (const auto* other = std::begin(addresses); other != at; ++other)
+        if (parse_endpoint(*other->second) == here)
+          report(at->first, fmt::format("must differ from {}", other->first));
+    }
+    const std::pair<const char*, bool> proxied[] = {
+        {"listen.rpc.proxy_protocol", listen.rpc.proxy_protocol},
+        {"listen.rpc_tls.proxy_protocol", listen.rpc_tls.proxy_protocol},
+        {"listen.http.proxy_protocol", listen.http.proxy_protocol},
+        {"listen.https.proxy_protocol", listen.https.proxy_protocol}};
+    for (const auto& [key, on] : proxied)
+      if (on && listen.proxy_sources.empty())
+        report(key, "needs listen.proxy_sources: whose headers are believed");
+    authentication();
+  }
+
+  void authentication() {
+    const auto& listen = value().listen;
+    const auto rpc = parse_endpoint(listen.rpc.address);
+    if (listen.http.auth == http_auth::token && value().auth.mode != auth_mode::token)
+      report("listen.http.auth", "\"token\" needs auth.mode = \"token\"");
     if (value().auth.mode != auth_mode::none) return;
     constexpr auto remedy =
         "set auth.mode = \"token\" and an [[auth.token]] made by `portcullis token new`";
@@ -115,17 +142,74 @@ class checker {
       report(
           "auth.mode",
           fmt::format("\"none\" is refused with server.environment = \"production\"; {}", remedy));
-    if (rpc && !rpc->loopback())
-      report(
-          "auth.mode",
-          fmt::format("\"none\" is allowed only where listen.rpc.address is loopback; {}", remedy));
-    if (value().listen.http.auth == http_auth::token)
-      report("listen.http.auth", "\"token\" needs auth.mode = \"token\"");
+    const std::pair<const char*, std::optional<endpoint>> open[] = {
+        {"listen.rpc.address", rpc},
+        {"listen.rpc_tls.address", parse_endpoint(listen.rpc_tls.address)}};
+    for (const auto& [key, where] : open)
+      if (where && !where->loopback())
+        report("auth.mode",
+               fmt::format("\"none\" is allowed only where {} is loopback; {}", key, remedy));
+  }
+
+  void tls() {
+    const auto& own = value().tls;
+    const bool listens =
+        !value().listen.rpc_tls.address.empty() || !value().listen.https.address.empty();
+    const auto key =
+        value().listen.rpc_tls.address.empty() ? "listen.https.address" : "listen.rpc_tls.address";
+    if (listens && (own.certificate_file.empty() || own.key_file.empty()))
+      report(key,
+             "needs tls.certificate_file and tls.key_file; for development `portcullis certs dev "
+             "--out DIR` makes them");
+    if (own.client_certificates != client_certificates::none && own.client_ca_file.empty())
+      report("tls.client_certificates", "needs tls.client_ca_file: who may sign them");
+    if (!own.crl_file.empty() && own.client_ca_file.empty())
+      report("tls.crl_file", "needs tls.client_ca_file: whose lists they are");
+    if (!value().auth.certificates.empty() && own.client_certificates == client_certificates::none)
+      report("auth.certificate", "needs tls.client_certificates = \"optional\" or \"required\"");
+    if (value().auth.mode != auth_mode::mtls) return;
+    if (value().listen.rpc_tls.address.empty())
+      report("auth.mode", "\"mtls\" needs listen.rpc_tls.address");
+    if (own.client_certificates != client_certificates::required)
+      report("auth.mode", "\"mtls\" needs tls.client_certificates = \"required\"");
+    if (value().auth.certificates.empty())
+      report("auth.mode", "\"mtls\" needs an [[auth.certificate]]: nobody could log in");
+    if (!value().auth.tokens.empty())
+      report("auth.token", "auth.mode = \"mtls\" takes no tokens; set it to \"token\" for both");
+  }
+
+  void certificates() {
+    std::set<std::string> names, found;
+    for (const auto& token : value().auth.tokens) names.insert(token.name);
+    if (value().auth.certificates.size() > limits::tokens_max)
+      report("auth.certificate", fmt::format("must be at most {}", limits::tokens_max));
+    for (const auto& each : value().auth.certificates) {
+      if (!each.name.empty() && !names.insert(each.name).second)
+        report("auth.certificate", fmt::format("two callers have the name \"{}\"", each.name));
+      if (!each.san.empty() && !found.insert(each.san).second)
+        report("auth.certificate", fmt::format("\"{}\" has the san of another", each.name));
+      seen("auth.certificate", each);
+    }
+  }
+
+  /// What a caller may be limited to.
+  template <class Caller>
+  void seen(const std::string& key, const Caller& who) {
+    for (const auto& tenant : who.tenants)
+      if (!is_tenant_name(tenant))
+        report(key, fmt::format("a tenant of \"{}\" must be 1 to {} bytes without control "
+                                "characters and bidirectional overrides",
+                                who.name, limits::tenant_id_bytes_max));
+    for (const auto& service : who.services)
+      if (!is_name(service, limits::breaker_name_bytes_max))
+        report(key, fmt::format("a service of \"{}\" must be 1 to 64 of A-Z, a-z, 0-9, _ . and -",
+                                who.name));
   }
 
   void tokens() {
     const auto& all = value().auth.tokens;
-    if (all.empty() && value().auth.mode == auth_mode::token && production())
+    if (all.empty() && value().auth.certificates.empty() && value().auth.mode == auth_mode::token &&
+        production())
       report("auth.token",
              "nobody could log in: add an [[auth.token]] with name, role and sha256, made by "
              "`portcullis token new`");
@@ -138,17 +222,7 @@ class checker {
         report("auth.token", fmt::format("two tokens have the name \"{}\"", token.name));
       if (token.sha256 != byte_array<32>{} && !hashes.insert(token.sha256).second)
         report("auth.token", fmt::format("the token \"{}\" has the sha256 of another", token.name));
-      for (const auto& tenant : token.tenants)
-        if (!is_tenant_name(tenant))
-          report("auth.token",
-                 fmt::format("a tenant of \"{}\" must be 1 to {} bytes without control characters "
-                             "and bidirectional overrides",
-                             token.name, limits::tenant_id_bytes_max));
-      for (const auto& service : token.services)
-        if (!is_name(service, limits::breaker_name_bytes_max))
-          report("auth.token",
-                 fmt::format("a service of \"{}\" must be 1 to 64 of A-Z, a-z, 0-9, _ . and -",
-                             token.name));
+      seen("auth.token", token);
     }
   }
 

@@ -26,6 +26,8 @@ enum class environment : std::uint8_t { production, development };
 enum class auth_mode : std::uint8_t { none, token, mtls };
 enum class http_auth : std::uint8_t { none, token };
 enum class store_mode : std::uint8_t { embedded, redis };
+enum class tls_version : std::uint8_t { v1_2, v1_3 };
+enum class client_certificates : std::uint8_t { none, optional, required };
 enum class log_level : std::uint8_t { trace, debug, info, warn, error, off };
 enum class log_format : std::uint8_t { automatic, json, text };
 
@@ -34,6 +36,9 @@ inline constexpr std::array<std::string_view, 2> environment_names = {"productio
 inline constexpr std::array<std::string_view, 3> auth_mode_names = {"none", "token", "mtls"};
 inline constexpr std::array<std::string_view, 2> http_auth_names = {"none", "token"};
 inline constexpr std::array<std::string_view, 2> store_mode_names = {"embedded", "redis"};
+inline constexpr std::array<std::string_view, 2> tls_version_names = {"1.2", "1.3"};
+inline constexpr std::array<std::string_view, 3> client_certificates_names = {"none", "optional",
+                                                                              "required"};
 inline constexpr std::array<std::string_view, 6> log_level_names = {"trace", "debug", "info",
                                                                     "warn",  "error", "off"};
 inline constexpr std::array<std::string_view, 3> log_format_names = {"auto", "json", "text"};
@@ -59,6 +64,17 @@ struct auth_token {
   friend bool operator==(const auth_token&, const auth_token&) = default;
 };
 
+/// One [[auth.certificate]]: who comes with a client certificate that has this subject alternative
+/// name (RFC 5280, 4.2.1.6), written as kind and value: "URI:spiffe://acme/web".
+struct auth_certificate {
+  std::string name;
+  core::role role = core::role::none;
+  std::string san;
+  std::vector<std::string> tenants;   // empty: all
+  std::vector<std::string> services;  // empty: all
+  friend bool operator==(const auth_certificate&, const auth_certificate&) = default;
+};
+
 struct config {
   struct {
     std::string node_id = "node-1";
@@ -72,13 +88,42 @@ struct config {
     struct {
       std::string address = "127.0.0.1:7420";
       std::size_t max_connections = core::limits::connections_max;
+      std::size_t max_connections_per_source = 0;  // 0: no cap of its own
+      std::int64_t idle_timeout_s = 0;             // 0: never
+      bool bind_to_connection = false;
+      bool proxy_protocol = false;
     } rpc;
+    struct {
+      std::string address;  // empty: none
+      std::size_t max_connections = core::limits::connections_max;
+      bool proxy_protocol = false;
+    } rpc_tls;
+    struct {
+      std::string path;  // empty: none
+    } rpc_unix;
     struct {
       std::string address = "127.0.0.1:7480";
       std::size_t max_connections = core::limits::http_connections_max;
+      std::size_t max_connections_per_source = 0;
       http_auth auth = http_auth::none;
+      std::vector<std::string> hosts;    // beside the listener's own names
+      std::vector<std::string> origins;  // empty: none
+      bool proxy_protocol = false;
     } http;
+    struct {
+      std::string address;  // empty: none
+      std::size_t max_connections = core::limits::http_connections_max;
+      bool proxy_protocol = false;
+    } https;
+    std::vector<std::string> proxy_sources;  // whose PROXY headers are believed
   } listen;
+
+  struct {
+    std::string certificate_file, key_file;  // PEM; the chain follows the certificate
+    std::string client_ca_file, crl_file;    // empty: none
+    core::client_certificates client_certificates = core::client_certificates::none;
+    tls_version min_version = tls_version::v1_2;
+  } tls;
 
   struct {
     std::size_t value_bytes = core::limits::value_bytes_max;
@@ -92,7 +137,15 @@ struct config {
   struct {
     auth_mode mode = auth_mode::token;
     std::vector<auth_token> tokens;
+    std::vector<auth_certificate> certificates;
   } auth;
+
+  struct {
+    std::string cookie = "portcullis_session";  // empty: none
+    std::string header;                         // empty: none
+    std::string cookie_secrets_file;            // empty: cookies are not signed
+    std::vector<std::string> trusted_proxies;   // whose X-Forwarded-For is believed
+  } authz;
 
   struct {
     store_mode mode = store_mode::embedded;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/config/config.hpp"
+#include "core/contract/address_set.hpp"
 #include "core/contract/texts.hpp"
 
 namespace portcullis::core {
@@ -17,15 +18,52 @@ bool digit(char c) { return c >= '0' && c <= '9'; }
 // Labels of our own metrics (docs/metrics.md), of this version and of what comes: a constant label
 // of the same name would be a series with two of them.
 constexpr std::string_view own_labels[] = {
-    "actor", "service",  "breaker", "source",  "state",   "result",   "kind",
-    "from",  "to",       "reason",  "outcome", "scope",   "method",   "error",
-    "le",    "listener", "op",      "level",   "version", "revision", "quantile"};
+    "actor", "service", "breaker", "source",  "state",  "result",  "kind",     "from",
+    "to",    "reason",  "outcome", "scope",   "method", "error",   "le",       "listener",
+    "op",    "route",   "status",  "resumed", "level",  "version", "revision", "quantile"};
 
 }  // namespace
 
 bool is_node_name(std::string_view text) { return is_name(text, limits::node_name_bytes_max); }
 
 bool is_endpoint(std::string_view text) { return parse_endpoint(text).has_value(); }
+
+bool is_endpoint_or_empty(std::string_view text) { return text.empty() || is_endpoint(text); }
+
+bool is_address_prefix(std::string_view text) { return address_set::parse_one(text).has_value(); }
+
+bool is_host_name(std::string_view text) {
+  if (parse_ip(text)) return true;
+  return !text.empty() && !text.starts_with('.') && !text.starts_with('-') &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return lower(c) || upper(c) || digit(c) || c == '-' || c == '.';
+         });
+}
+
+bool is_origin(std::string_view text) {
+  const auto scheme = text.find("://");
+  if (scheme == std::string_view::npos || scheme == 0) return false;
+  const auto rest = text.substr(scheme + 3);
+  return !rest.empty() &&
+         text.find_first_of(" /\\?#@,*\"'", scheme + 3) == std::string_view::npos &&
+         std::all_of(text.begin(), text.end(),
+                     [](char c) { return c > ' ' && c < 0x7F && !upper(c); });
+}
+
+bool is_field_name_or_empty(std::string_view text) {
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return lower(c) || upper(c) || digit(c) || c == '-' || c == '_' || c == '.';
+  });
+}
+
+bool is_alternative_name(std::string_view text) {
+  const auto colon = text.find(':');
+  if (colon == std::string_view::npos || colon + 1 == text.size()) return false;
+  const auto kind = text.substr(0, colon), value = text.substr(colon + 1);
+  if (kind == "IP") return parse_ip(value).has_value();
+  return (kind == "DNS" || kind == "URI" || kind == "EMAIL") &&
+         std::all_of(value.begin(), value.end(), [](char c) { return c > ' ' && c < 0x7F; });
+}
 
 bool is_component_name(std::string_view text) {
   return std::find(log_component_names.begin(), log_component_names.end(), text) !=

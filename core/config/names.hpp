@@ -8,6 +8,17 @@ namespace portcullis::core {
 [[nodiscard]] bool is_node_name(std::string_view text);
 /// What parse_endpoint takes.
 [[nodiscard]] bool is_endpoint(std::string_view text);
+[[nodiscard]] bool is_endpoint_or_empty(std::string_view text);
+/// An address, or a network as ADDRESS/BITS whose other bits are zero.
+[[nodiscard]] bool is_address_prefix(std::string_view text);
+/// A host name (RFC 1123, 2.1) or an address, without port.
+[[nodiscard]] bool is_host_name(std::string_view text);
+/// scheme://host[:port], as browsers send it (RFC 6454, 6.2); "null" is none.
+[[nodiscard]] bool is_origin(std::string_view text);
+/// What a cookie or a header field may be called: a conservative part of token (RFC 9110, 5.6.2).
+[[nodiscard]] bool is_field_name_or_empty(std::string_view text);
+/// KIND:VALUE, where KIND is DNS, URI, EMAIL or IP.
+[[nodiscard]] bool is_alternative_name(std::string_view text);
 /// One of log_component_names.
 [[nodiscard]] bool is_component_name(std::string_view text);
 /// A Prometheus label name that none of our metrics has.

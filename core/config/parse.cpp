@@ -33,19 +33,24 @@ bool is_tenant_path(const path_type& path) {
 bool is_breaker_path(const path_type& path) {
   return path.size() == 3 && path[0] == "breaker" && is_breaker_section(path[1]);
 }
-bool is_token_path(const path_type& path) {
-  return path.size() == 4 && path[0] == "auth" && path[1] == "token" && !path[2].empty() &&
+/// An entry of [[auth.token]] or [[auth.certificate]].
+bool is_caller_path(const path_type& path, std::string_view kind) {
+  return path.size() == 4 && path[0] == "auth" && path[1] == kind && !path[2].empty() &&
          path[2].size() <= 6 && path[2].find_first_not_of("0123456789") == std::string::npos;
 }
+bool is_token_path(const path_type& path) { return is_caller_path(path, "token"); }
+bool is_certificate_path(const path_type& path) { return is_caller_path(path, "certificate"); }
 
 /// The row that a path means, or nothing.
 const config_key* find_row(const path_type& path) {
   const bool tenant = is_tenant_path(path), token = is_token_path(path);
-  const bool breaker = is_breaker_path(path), plain = !tenant && !token && !breaker;
-  const auto name = tenant    ? "session." + path[3]
-                    : token   ? "auth.token." + path[3]
-                    : breaker ? "breaker." + path[2]
-                              : join(path, path.size());
+  const bool certificate = is_certificate_path(path), breaker = is_breaker_path(path);
+  const bool plain = !tenant && !token && !certificate && !breaker;
+  const auto name = tenant        ? "session." + path[3]
+                    : token       ? "auth.token." + path[3]
+                    : certificate ? "auth.certificate." + path[3]
+                    : breaker     ? "breaker." + path[2]
+                                  : join(path, path.size());
   const auto parent = path.size() > 1 ? join(path, path.size() - 1) : std::string();
   for (const auto& row : config_table()) {
     switch (row.scope) {
@@ -60,6 +65,9 @@ const config_key* find_row(const path_type& path) {
         break;
       case key_scope::token:
         if (token && row.name == name) return &row;
+        break;
+      case key_scope::certificate:
+        if (certificate && row.name == name) return &row;
         break;
       case key_scope::named:
         if (row.name == parent && row.accepts(path.back())) return &row;
@@ -80,7 +88,7 @@ std::string suggestion(const path_type& path) {
       names.push_back(dotted({path[0], path[1]}) + "." + std::string(row.name));
     if (is_breaker_path(path) && row.scope == key_scope::breaker)
       names = {dotted({path[0], path[1], std::string(last_part(row.name))})};
-    if (path.size() == 4 && row.scope == key_scope::token)
+    if (path.size() == 4 && (row.scope == key_scope::token || row.scope == key_scope::certificate))
       names.push_back(join(path, 3) + "." + std::string(last_part(row.name)));
     for (const auto& name : names) {
       const auto distance = last_part(name) == path.back() ? 1 : edit_distance(text, name);
@@ -183,9 +191,13 @@ std::optional<config_value> fitted(const config_key& row, const config_entry& en
     case key_form::list:
     case key_form::choices: {
       if (!list) return std::nullopt;
-      for (const auto& item : *list)
-        if (row.form == key_form::list ? !has_length(row, item) : !allows(row, item))
-          return std::nullopt;
+      for (const auto& item : *list) {
+        const bool fits =
+            row.form == key_form::choices
+                ? allows(row, item)
+                : has_length(row, item) && (row.accepts == nullptr || row.accepts(item));
+        if (!fits) return std::nullopt;
+      }
       return config_value{*list};
     }
   }
@@ -235,7 +247,7 @@ class parser {
       policy.auto_half_open = true;
       policy.half_open_permits = policy.half_open_concurrency = 1;
     }
-    finish_tokens();
+    finish_callers();
   }
 
  private:
@@ -260,6 +272,7 @@ class parser {
   config_place place_of(const path_type& path) {
     if (is_tenant_path(path)) return {.policy = &into_.value.tenants.find(path[1])->second};
     if (is_token_path(path)) return {.token = &tokens_[std::stoul(path[2])]};
+    if (is_certificate_path(path)) return {.certificate = &certificates_[std::stoul(path[2])]};
     auto& breakers = into_.value.breakers;
     if (is_breaker_path(path)) return {.breaker = &breakers.patterns.find(path[1])->second};
     return {.whole = &into_.value,
@@ -301,21 +314,32 @@ class parser {
     return winners_.contains(prefix);
   }
 
-  void finish_tokens() {
-    for (auto& [index, token] : tokens_) {
-      for (const std::string_view part : {"name", "role", "sha256"}) {
-        const path_type path = {"auth", "token", std::to_string(index), std::string(part)};
-        if (winners_.contains(path)) continue;
-        const auto sibling = winners_.lower_bound({"auth", "token", std::to_string(index)});
-        into_.problems.push_back({sibling->second->origin, dotted(path), "is required"});
+  void finish_callers() {
+    finish(tokens_, "token", "sha256", into_.value.auth.tokens);
+    finish(certificates_, "certificate", "san", into_.value.auth.certificates);
+  }
+  /// Takes over the entries of one list; `proof` is what shows who somebody is.
+  template <class Entry>
+  void finish(std::map<std::size_t, Entry>& entries, std::string_view list, std::string_view proof,
+              std::vector<Entry>& into) {
+    for (auto& [index, entry] : entries) {
+      const path_type prefix = {"auth", std::string(list), std::to_string(index)};
+      for (const std::string_view part :
+           {std::string_view("name"), std::string_view("role"), proof}) {
+        if (is_given(prefix, part)) continue;
+        auto path = prefix;
+        path.emplace_back(part);
+        into_.problems.push_back(
+            {winners_.lower_bound(prefix)->second->origin, dotted(path), "is required"});
       }
-      into_.value.auth.tokens.push_back(std::move(token));
+      into.push_back(std::move(entry));
     }
   }
 
   parsed_config& into_;
   std::map<path_type, const config_entry*> winners_;
   std::map<std::size_t, auth_token> tokens_;
+  std::map<std::size_t, auth_certificate> certificates_;
 };
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include <iterator>
 
+#include "core/config/names.hpp"
 #include "core/config/table.hpp"
 #include "core/error/catalogue.hpp"
 
@@ -25,6 +26,7 @@ std::string default_text(const config_key& row, config& defaults) {
     case key_scope::breaker:
       return "`" + toml_text(row.access.read({.breaker = &defaults.breakers.fallback})) + "`";
     case key_scope::token:
+    case key_scope::certificate:
       return row.form == key_form::list ? "`[]`" : "required";
     case key_scope::named:
       return "";
@@ -49,7 +51,7 @@ from. A reload (`admin.reload`) changes the keys marked so; one that changes any
 - `[breaker."SERVICE/BREAKER"]` takes the keys of `breaker`, but `max`, for one breaker, and with `*` for either part for many.
   The name itself goes before `SERVICE/*`, that before `*/BREAKER`, and that before `breaker`; the first of them that there is
   holds as a whole: what it does not set is the value of `breaker`.
-- `[[auth.token]]` is a list; each entry has the keys of `auth.token`.
+- `[[auth.token]]` is a list; each entry has the keys of `auth.token`. The same with `[[auth.certificate]]`.
 - In a flag or the environment a text needs no quotes and a list may be written with commas.
 - The environment's names are in lower case when read, so a tenant or a breaker with capitals is set in the file or by a flag.
 )";
@@ -92,16 +94,24 @@ std::string effective_config(const config& of, const std::map<std::string, std::
                         origin == origins.end() ? "default" : origin->second);
   };
   for (const auto& [key, entry] : flatten(of))
-    if (entry.key->scope != key_scope::token) line(key, key, entry.value);
-  auto tokens = of.auth.tokens;
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    text += "[[auth.token]]\n";
-    for (const auto& row : config_table()) {
-      if (row.scope != key_scope::token) continue;
-      const auto last = row.name.substr(row.name.rfind('.') + 1);
-      line(fmt::format("auth.token.{}.{}", i, last), last, row.access.read({.token = &tokens[i]}));
+    if (entry.key->scope != key_scope::token && entry.key->scope != key_scope::certificate)
+      line(key, key, entry.value);
+  const auto entries = [&](key_scope scope, std::string_view name, std::size_t count, auto at) {
+    for (std::size_t i = 0; i < count; ++i) {
+      text += fmt::format("[[{}]]\n", name);
+      for (const auto& row : config_table()) {
+        if (row.scope != scope) continue;
+        const auto last = last_part(row.name);
+        line(fmt::format("{}.{}.{}", name, i, last), last, row.access.read(at(i)));
+      }
     }
-  }
+  };
+  auto tokens = of.auth.tokens;
+  entries(key_scope::token, "auth.token", tokens.size(),
+          [&](std::size_t i) { return config_place{.token = &tokens[i]}; });
+  auto certificates = of.auth.certificates;
+  entries(key_scope::certificate, "auth.certificate", certificates.size(),
+          [&](std::size_t i) { return config_place{.certificate = &certificates[i]}; });
   return text;
 }
 

@@ -15,11 +15,12 @@
 namespace portcullis::core {
 
 enum class key_scope : std::uint8_t {
-  server,   // one value: section.key
-  policy,   // session.key, and tenant."NAME".session.key
-  breaker,  // breaker.key, and breaker."SERVICE/BREAKER".key
-  token,    // [[auth.token]]
-  named,    // the last part of the path is a name of the user's: log.levels.NAME
+  server,       // one value: section.key
+  policy,       // session.key, and tenant."NAME".session.key
+  breaker,      // breaker.key, and breaker."SERVICE/BREAKER".key
+  token,        // [[auth.token]]
+  certificate,  // [[auth.certificate]]
+  named,        // the last part of the path is a name of the user's: log.levels.NAME
 };
 
 enum class key_form : std::uint8_t {
@@ -39,6 +40,7 @@ struct config_place {
   session_policy* policy = nullptr;
   breaker_policy* breaker = nullptr;
   auth_token* token = nullptr;
+  auth_certificate* certificate = nullptr;
   std::string_view name = {};
 };
 

@@ -8,55 +8,48 @@ namespace {
 
 constexpr int v4_bits_before = 96;
 
-/// A decimal number without sign and leading zeros, at most `max`.
-std::optional<int> parse_bits(std::string_view text, int max) noexcept {
-  int bits = 0;
-  if (text.empty() || (text.size() > 1 && text.front() == '0') || text.front() == '-')
-    return std::nullopt;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), bits);
-  if (read.ec != std::errc() || read.ptr != text.data() + text.size() || bits > max)
-    return std::nullopt;
-  return bits;
-}
-
-bool is_zero_from(const ip_address& address, int bit) noexcept {
-  for (int i = bit; i < 128; ++i)
-    if ((address.bytes[static_cast<std::size_t>(i / 8)] >> (7 - i % 8) & 1) != 0) return false;
-  return true;
+bool starts_with(const ip_address& address, const address_prefix& network) noexcept {
+  // Who trusts all of IPv6 (::/0) has not said so of IPv4, whose bits stand in the same form.
+  if (address.is_v4() != network.address.is_v4()) return false;
+  const auto whole = static_cast<std::size_t>(network.bits / 8);
+  for (std::size_t i = 0; i < whole; ++i)
+    if (address.bytes[i] != network.address.bytes[i]) return false;
+  const int rest = network.bits % 8;
+  if (rest == 0) return true;
+  const auto mask = static_cast<unsigned>(0xFF00 >> rest) & 0xFF;
+  return ((address.bytes[whole] ^ network.address.bytes[whole]) & mask) == 0;
 }
 
 }  // namespace
 
-std::optional<address_prefix> address_prefix::parse(std::string_view text) noexcept {
+std::optional<address_prefix> address_set::parse_one(std::string_view text) noexcept {
   const auto slash = text.find('/');
-  const auto address_text = text.substr(0, slash);
-  const auto address = parse_ip(address_text);
+  const auto address = parse_ip(text.substr(0, slash));
   if (!address) return std::nullopt;
-  address_prefix made;
-  made.network_ = *address;
+  address_prefix made{*address, 128};
   if (slash == std::string_view::npos) return made;
-  // The number counts in the form that was written, whatever the address is equal to.
-  const bool dotted_only = address_text.find(':') == std::string_view::npos;
-  const int before = dotted_only ? v4_bits_before : 0;
-  const auto bits = parse_bits(text.substr(slash + 1), 128 - before);
-  if (!bits || !is_zero_from(*address, before + *bits)) return std::nullopt;
-  made.bits_ = static_cast<std::uint8_t>(before + *bits);
+  const auto digits = text.substr(slash + 1);
+  // A network in the IPv4-mapped form counts its bits as IPv6.
+  const bool v4 = address->is_v4() && text.find(':') == std::string_view::npos;
+  int bits = 0;
+  const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
+  if (failed != std::errc{} || end != digits.data() + digits.size() || bits > (v4 ? 32 : 128) ||
+      (digits.size() > 1 && digits.front() == '0') || digits.front() == '-')
+    return std::nullopt;
+  made.bits = bits + (v4 ? v4_bits_before : 0);
+  ip_address masked{};
+  std::copy_n(address->bytes.begin(), made.bits / 8, masked.bytes.begin());
+  if (made.bits % 8 != 0) {
+    const auto at = static_cast<std::size_t>(made.bits / 8);
+    masked.bytes[at] = static_cast<std::uint8_t>(address->bytes[at] & (0xFF00 >> made.bits % 8));
+  }
+  if (masked.bytes != address->bytes) return std::nullopt;
   return made;
 }
 
-bool address_prefix::contains(const ip_address& address) const noexcept {
-  return same_network(network_, address, std::max(bits_ - v4_bits_before, 0), bits_);
-}
-
-bool address_set::add(std::string_view text) {
-  const auto prefix = address_prefix::parse(text);
-  if (prefix) prefixes_.push_back(*prefix);
-  return prefix.has_value();
-}
-
 bool address_set::contains(const ip_address& address) const noexcept {
-  return std::any_of(prefixes_.begin(), prefixes_.end(),
-                     [&](const address_prefix& each) { return each.contains(address); });
+  return std::any_of(networks_.begin(), networks_.end(),
+                     [&](const auto& each) { return starts_with(address, each); });
 }
 
 }  // namespace portcullis::core

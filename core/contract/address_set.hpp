@@ -1,7 +1,5 @@
-// A small set of networks, as configuration lists them: proxies that are believed about where a
-// request comes from.
+// A set of addresses and networks: whose word about somebody else's address is believed.
 #pragma once
-#include <cstdint>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -10,33 +8,27 @@
 
 namespace portcullis::core {
 
-/// An address and how many of its first bits count.
-class address_prefix {
- public:
-  /// "192.0.2.1", "::1", "10.0.0.0/8", "2001:db8::/32", "::ffff:10.0.0.0/104" (which is
-  /// 10.0.0.0/8). Absent for anything else, also where bits past the prefix are set ("10.0.0.1/8"):
-  /// whether an address or its network is meant would be a guess, and trust hangs on it.
-  [[nodiscard]] static std::optional<address_prefix> parse(std::string_view text) noexcept;
-
-  /// IPv4-mapped IPv6 equals its IPv4. "::/0" holds no IPv4 address: who trusts all of IPv6 has not
-  /// said so of IPv4.
-  [[nodiscard]] bool contains(const ip_address& address) const noexcept;
-
- private:
-  ip_address network_;
-  std::uint8_t bits_ = 128;  // of the IPv6 form: IPv4 prefixes are 96 and more
+/// A network: the first `bits` of an address in its IPv6 form (an IPv4 network has 96 more).
+struct address_prefix {
+  ip_address address;
+  int bits = 128;
+  friend bool operator==(const address_prefix&, const address_prefix&) = default;
 };
 
-/// Looks at one prefix after the other: made for a dozen, bounded where it is configured.
+/// Few entries, looked through one by one. An IPv4-mapped IPv6 address equals its IPv4; networks of
+/// IPv6 hold no other IPv4 addresses.
 class address_set {
  public:
-  /// False, and nothing changed, when the text is no address and no prefix.
-  [[nodiscard]] bool add(std::string_view text);
+  /// "192.0.2.1", "10.0.0.0/8", "::1", "2001:db8::/32". Nothing for any other text, also where bits
+  /// behind the prefix are set: that is most likely a slip.
+  [[nodiscard]] static std::optional<address_prefix> parse_one(std::string_view text) noexcept;
+
+  void add(const address_prefix& network) { networks_.push_back(network); }
   [[nodiscard]] bool contains(const ip_address& address) const noexcept;
-  [[nodiscard]] bool empty() const noexcept { return prefixes_.empty(); }
+  [[nodiscard]] bool empty() const noexcept { return networks_.empty(); }
 
  private:
-  std::vector<address_prefix> prefixes_;
+  std::vector<address_prefix> networks_;
 };
 
 }  // namespace portcullis::core

@@ -139,6 +139,7 @@ struct connection_row {
   std::string listener, address, name, role;
   millis since_ms = 0;
   std::uint64_t in_flight = 0, requests = 0;
+  std::string ja3, ja4;  // empty: no TLS
 };
 struct connection_page {
   std::vector<connection_row> rows;
@@ -166,12 +167,12 @@ struct failed {
   std::string_view correlation_id;  // empty: the encoder makes one up
 };
 
-using reply = std::variant<session_valid, session_invalid, session_made, session_changed,
-                           sessions_revoked, session_page, session_counts, lockout_state_reply,
-                           lockout_page, lockout_was_cleared, permit_granted, permit_denied,
-                           breaker_position, calls_counted, report_observed, breaker_status,
-                           breaker_page, subscribed, event_page, done, version_reply, info_reply,
-                           connection_page, logged_in, reloaded, backed_up, user_was_forgotten, keys_rotated,
-                           failed>;
+using reply =
+    std::variant<session_valid, session_invalid, session_made, session_changed, sessions_revoked,
+                 session_page, session_counts, lockout_state_reply, lockout_page,
+                 lockout_was_cleared, permit_granted, permit_denied, breaker_position,
+                 calls_counted, report_observed, breaker_status, breaker_page, subscribed,
+                 event_page, done, version_reply, info_reply, connection_page, logged_in, reloaded,
+                 backed_up, user_was_forgotten, keys_rotated, failed>;
 
 }  // namespace portcullis::core

@@ -250,7 +250,10 @@ void write(json_writer& to, const core::connection_page& reply) {
     to.raw(R"(,"role":)").text(row.role);
     to.raw(R"(,"since_ms":)").integer(row.since_ms);
     to.raw(R"(,"in_flight":)").integer(row.in_flight);
-    to.raw(R"(,"requests":)").integer(row.requests).raw("}");
+    to.raw(R"(,"requests":)").integer(row.requests);
+    if (!row.ja3.empty()) to.raw(R"(,"ja3":)").text(row.ja3);
+    if (!row.ja4.empty()) to.raw(R"(,"ja4":)").text(row.ja4);
+    to.raw("}");
   });
 }
 

@@ -191,7 +191,8 @@ bool params_reader::read_context(core::context& out) {
   unsigned seen = 0;
   for (std::size_t key = index + 1; key < context.next; key = document_.at(key + 1).next)
     if (!read_context_member(key, out, seen)) return false;
-  return (seen >> context_ip & 1U) != 0 || refuse(invalid("context.ip", "required"));
+  return (seen >> context_ip & 1U) != 0 || limits_.context_ip_optional ||
+         refuse(invalid("context.ip", "required"));
 }
 
 bool params_reader::read_context_member(std::size_t key, core::context& out, unsigned& seen) {

@@ -4,6 +4,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
@@ -42,6 +45,7 @@ socket_address from_endpoint(const core::endpoint& where) {
 }
 
 remote_end to_remote(socket_address& from) {
+  if (from.storage.ss_family == AF_UNIX) return {"unix", true};
   core::ip_address address;
   if (from.storage.ss_family == AF_INET) {
     address.bytes[10] = address.bytes[11] = 0xFF;
@@ -88,6 +92,37 @@ core::result<std::unique_ptr<acceptor>> acceptor::open(loop& on, const core::end
   } catch (const std::runtime_error&) {
     return core::fail(core::error_code::CONFIG_INVALID, "address", "cannot be watched");
   }
+}
+
+core::result<std::unique_ptr<acceptor>> acceptor::open_unix(loop& on, const std::string& path,
+                                                            accepted take, exhausted none_left) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) return refusal(ENAMETOOLONG);
+  std::memcpy(address.sun_path, path.data(), path.size());
+  auto* const at = reinterpret_cast<sockaddr*>(&address);
+  descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (!socket || !probe) return refusal(errno);
+  // The file of a process that was killed stays; one that somebody listens on is not ours to take.
+  struct stat info {};
+  if (::lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode) &&
+      ::connect(probe.get(), at, sizeof address) != 0 && errno == ECONNREFUSED)
+    ::unlink(path.c_str());
+  if (::bind(socket.get(), at, sizeof address) != 0 || ::listen(socket.get(), SOMAXCONN) != 0)
+    return refusal(errno);
+  try {
+    std::unique_ptr<acceptor> made(
+        new acceptor(on, std::move(socket), 0, std::move(take), std::move(none_left)));
+    made->path_ = path;
+    return made;
+  } catch (const std::runtime_error&) {
+    return core::fail(core::error_code::CONFIG_INVALID, "address", "cannot be watched");
+  }
+}
+
+acceptor::~acceptor() {
+  if (!path_.empty()) ::unlink(path_.c_str());
 }
 
 acceptor::acceptor(loop& on, descriptor socket, std::uint16_t port, accepted take,

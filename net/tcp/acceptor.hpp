@@ -33,6 +33,13 @@ class acceptor {
                                                                     const core::endpoint& where,
                                                                     bool shared, accepted take,
                                                                     exhausted none_left);
+  /// The same on a Unix socket, made with the mode that umask(2) leaves; one that nobody listens on
+  /// is replaced, and the file is removed with the acceptor.
+  [[nodiscard]] static core::result<std::unique_ptr<acceptor>> open_unix(loop& on,
+                                                                         const std::string& path,
+                                                                         accepted take,
+                                                                         exhausted none_left);
+  ~acceptor();
   acceptor(const acceptor&) = delete;
   acceptor& operator=(const acceptor&) = delete;
 
@@ -45,6 +52,7 @@ class acceptor {
 
   descriptor socket_;
   std::uint16_t port_;
+  std::string path_;  // of a Unix socket
   accepted take_;
   exhausted none_left_;
   loop::timer resume_;

@@ -15,6 +15,8 @@
 #include "net/loop/loop.hpp"
 #include "net/ports.hpp"
 #include "net/rpc/framing.hpp"
+#include "net/stream/opening.hpp"
+#include "net/stream/stream.hpp"
 #include "net/tcp/batch.hpp"
 
 namespace portcullis::net {
@@ -52,14 +54,23 @@ enum class ending : std::uint8_t {
   lingering       // our side is shut; what the peer still sends is dropped until it closes
 };
 
+/// What carries a connection's bytes.
+struct connection_wire {
+  connection_wire(loop& on, descriptor connected, loop::watch::function ready, void* context)
+      : bytes(std::move(connected)), watch(on, bytes.descriptor_number(), ready, context) {}
+
+  stream bytes;
+  loop::watch watch;
+};
+
 struct connection {
-  connection(loop& on, descriptor connected, loop::watch::function ready,
-             const message_limits& limits)
-      : socket(std::move(connected)), watch(on, socket.get(), ready, this), frames(limits) {}
+  explicit connection(const message_limits& limits) : frames(limits) {}
 
   connection_id id = 0;
-  descriptor socket;
-  loop::watch watch;
+  std::optional<connection_wire> wire;  // absent: a caller inside of the process, `lines`
+  lines_port* lines = nullptr;
+  std::unique_ptr<net::opening> opening;  // null: messages may come
+  std::int64_t opening_until_ns = 0;
   void* owner = nullptr;
   const core::caller* caller = nullptr;
   std::size_t in_flight = 0;
@@ -79,23 +90,33 @@ struct connection {
 
   net::ending ending = net::ending::none;
   std::optional<core::error> last_error;
-  bool eof = false;       // the peer has sent its last byte
-  bool paused = false;    // decoding, and so reading, waits
-  bool starved = false;   // no block to read into
-  bool barrier = false;   // a login is in flight
-  bool blocked = false;   // the kernel took no more
-  bool dead = false;      // to be destroyed at the end of the turn
-  bool dirty = false;     // stands in the list of the turn's end
-  bool resuming = false;  // stands in the list of those that go on decoding
+  bool eof = false;         // the peer has sent its last byte
+  bool paused = false;      // decoding, and so reading, waits
+  bool starved = false;     // no block to read into
+  bool barrier = false;     // a login is in flight
+  bool blocked = false;     // the kernel took no more
+  bool dead = false;        // to be destroyed at the end of the turn
+  bool dirty = false;       // stands in the list of the turn's end
+  bool resuming = false;    // stands in the list of those that go on decoding
+  bool rereading = false;   // stands in the list of those that have bytes without the socket's word
+  bool subscribed = false;  // has asked for events: silence is no idleness
+  bool loopback = false;
+
+  std::int64_t active_ns = 0;         // when the last whole message came
+  std::int64_t message_since_ns = 0;  // when the message began that is not whole yet; 0: none
 
   std::string address;
+  std::string ja3, ja4;  // empty: no TLS
+  bool bound = false;    // contexts are the connection's own
+  core::ip_address source;
+  bool counted = false;  // among the connections of its source
   core::listener listener = core::listener::rpc;
   core::millis since_ms = 0;
 
   /// Whether a login has yet to be answered: who is calling then is not known now.
   [[nodiscard]] bool behind_login() const noexcept { return barrier || parked != nullptr; }
   [[nodiscard]] std::size_t unread() const noexcept {
-    return out.size() - sent + held + withheld.size();
+    return out.size() - sent + held + withheld.size() + (lines != nullptr ? lines->unread() : 0);
   }
 };
 

@@ -1,8 +1,5 @@
 // From bytes to requests: reading, framing, decoding, the login barrier, and when all this waits.
-#include <sys/socket.h>
-
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -22,6 +19,7 @@ void tcp_server::impl::ready(void* context, loop::watch::ready what) {
   auto& which = *static_cast<connection*>(context);
   auto& self = *static_cast<impl*>(which.owner);
   if (which.dead) return;
+  if (which.opening) return self.go_on_opening(which);
   if (what.writable && which.blocked) {
     self.set_blocked(which, false);
     self.mark(which);
@@ -38,24 +36,46 @@ void tcp_server::impl::read(connection& from) {
     return mark(from);
   }
   const auto before = from.undecoded.size();
-  char* bytes = space_.take(before + read_bytes_min);
-  if (bytes == nullptr) return starve(from);
-  const auto room = std::min(space_.room() - before, read_bytes_max);
-  const auto got = ::recv(from.socket.get(), bytes + before, room, 0);
-  if (got < 0) {
-    if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR) return;
-    from.dead = true;  // a reset is no error of ours
-    return mark(from);
+  const auto own = from.bound ? from.ja3.size() + from.ja4.size() : 0;
+  char* const space = space_.take(own + before + read_bytes_min);
+  if (space == nullptr) return starve(from);
+  char* const bytes = space + own;
+  const auto room = std::min(space_.room() - own - before, read_bytes_max);
+  auto& wire = from.wire->bytes;
+  const auto got = wire.read(bytes + before, room);
+  switch (got.how) {
+    case transfer::status::again:
+      return;
+    case transfer::status::failed:
+      from.dead = true;  // a reset is no error of ours
+      return mark(from);
+    case transfer::status::ended:
+      from.eof = true;
+      break;
+    case transfer::status::moved:
+      if (wire.readable()) mark(from);
+      break;
   }
-  if (got == 0) from.eof = true;
+  if (own > 0) (void)with_own_context(from, space);
   if (before > 0) std::memcpy(bytes, from.undecoded.data(), before);
-  consume(from, bytes, before + static_cast<std::size_t>(got));
+  consume(from, bytes, before + got.bytes);
+}
+
+/// Where contexts are the connection's own, its fingerprints stand in front of what they go into,
+/// so that requests keep both alive. Returns where the bytes go.
+char* tcp_server::impl::with_own_context(const connection& of, char* at) {
+  if (!of.bound) return at;
+  own_ja3_ = {at, of.ja3.size()};
+  own_ja4_ = {at + of.ja3.size(), of.ja4.size()};
+  std::memcpy(at, of.ja3.data(), of.ja3.size());
+  std::memcpy(at + of.ja3.size(), of.ja4.data(), of.ja4.size());
+  space_.keep(of.ja3.size() + of.ja4.size());
+  return at + of.ja3.size() + of.ja4.size();
 }
 
 void tcp_server::impl::drop(connection& from) {
-  // MSG_TRUNC: the kernel throws the bytes away (tcp(7)).
-  const auto got = ::recv(from.socket.get(), nullptr, read_bytes_max, MSG_TRUNC);
-  if (got > 0 || (got < 0 && (errno == EAGAIN || errno == EINTR))) return;
+  const auto how = from.wire->bytes.drop();
+  if (how == transfer::status::moved || how == transfer::status::again) return;
   from.dead = true;
   mark(from);
 }
@@ -70,8 +90,11 @@ void tcp_server::impl::consume(connection& from, char* bytes, std::size_t size) 
       break;
     }
     const auto found = from.frames.next({bytes + used, size - used}, from.eof);
-    if (found.kind == frame_kind::value)
+    if (found.kind == frame_kind::value) {
+      from.message_since_ns = 0;
+      from.active_ns = loop_.mono_ns();
       decoder_.decode({bytes + used + found.begin, found.end - found.begin}, found.tape, *this);
+    }
     used += found.consumed;
     if (found.kind == frame_kind::need_more) break;
     if (found.kind == frame_kind::form_error) form_error(from, found);
@@ -82,6 +105,10 @@ void tcp_server::impl::consume(connection& from, char* bytes, std::size_t size) 
   }
   current_ = nullptr;
   space_.keep(used);
+  if (used == size || from.paused)
+    from.message_since_ns = 0;
+  else if (from.message_since_ns == 0)
+    from.message_since_ns = loop_.mono_ns();
   keep_undecoded(from, from.ending == ending::none && !from.dead
                            ? std::string_view(bytes + used, size - used)
                            : std::string_view());
@@ -134,6 +161,7 @@ void tcp_server::impl::end_batch() {
 
 void tcp_server::impl::on_request(const call_id& id, core::request& request) {
   auto& from = *current_;
+  if (from.bound) bind(request, from);
   reply_place where{id.raw, id.notification, nullptr, 0};
   if (current_batch_ && !id.notification) {
     where.batch = current_batch_;
@@ -143,6 +171,20 @@ void tcp_server::impl::on_request(const call_id& id, core::request& request) {
       from.behind_login() || (request.method == core::method::auth_login && from.in_flight > 0);
   if (!waits) return submit(from, std::move(where), request, space_.block());
   park(from, {std::move(where), std::move(request), space_.block()});
+}
+
+/// listen.rpc.bind_to_connection: what a caller says of itself counts for nothing.
+void tcp_server::impl::bind(core::request& request, const connection& to) const {
+  std::visit(
+      [&](auto& params) {
+        if constexpr (requires { params.context.ip; }) {
+          auto& fields = params.context.fields;
+          params.context.ip = to.source;
+          fields[static_cast<std::size_t>(core::context_field::ja3)] = own_ja3_;
+          fields[static_cast<std::size_t>(core::context_field::ja4)] = own_ja4_;
+        }
+      },
+      request.params);
 }
 
 void tcp_server::impl::park(connection& from, parked_call call) {
@@ -204,6 +246,7 @@ void tcp_server::impl::submit(connection& from, reply_place where, core::request
   ++from.in_flight;
   ++requests().in_flight;
   if (request.method == core::method::auth_login) from.barrier = true;
+  if (request.method == core::method::events_subscribe) from.subscribed = true;
   submitted_ = true;
   const auto name = tickets_.name(slot);
   const auto tag = gateway_.submit(from.id, *from.caller, name, request, block);
@@ -212,11 +255,25 @@ void tcp_server::impl::submit(connection& from, reply_place where, core::request
 
 bool tcp_server::impl::submit_hook() {
   if (!resumable_.empty()) resume_all();
+  if (!rereadable_.empty()) reread_all();
   if (submitted_) {
     submitted_ = false;
     gateway_.turn_ended();
   }
   return false;
+}
+
+/// Bytes that TLS holds already: no socket will tell of them.
+void tcp_server::impl::reread_all() {
+  rereading_.swap(rereadable_);
+  for (const auto id : rereading_) {
+    auto* which = find(id);
+    if (which == nullptr) continue;
+    which->rereading = false;
+    if (which->wire->bytes.readable()) read(*which);
+    mark(*which);
+  }
+  rereading_.clear();
 }
 
 void tcp_server::impl::resume_all() {
@@ -245,8 +302,10 @@ void tcp_server::impl::resume(connection& which) {
   }
   if (which.parked || !which.paused || !may_resume(which)) return;
   const auto size = which.undecoded.size();
-  char* bytes = space_.take(size);
-  if (bytes == nullptr) return starve(which);
+  const auto own = which.bound ? which.ja3.size() + which.ja4.size() : 0;
+  char* const space = space_.take(own + size);
+  if (space == nullptr) return starve(which);
+  char* const bytes = with_own_context(which, space);
   which.paused = false;
   if (size > 0) std::memcpy(bytes, which.undecoded.data(), size);
   consume(which, bytes, size);

@@ -1,8 +1,5 @@
 // From replies to bytes: encoding in place, one write a connection a turn, slow readers, and how
 // connections end.
-#include <sys/socket.h>
-
-#include <cerrno>
 #include <charconv>
 #include <utility>
 
@@ -164,20 +161,25 @@ void tcp_server::impl::set_blocked(connection& which, bool blocked) {
 }
 
 void tcp_server::impl::send(connection& to) {
-  const auto left = to.out.size() - to.sent;
-  if (left == 0) return;
-  const auto put = ::send(to.socket.get(), to.out.data() + to.sent, left, MSG_NOSIGNAL);
-  if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-    to.dead = true;  // the peer has gone: nothing to tell, no one to tell it
-    return;
+  if (to.lines != nullptr) return hand_over(to);
+  auto& wire = to.wire->bytes;
+  bool progress = !to.blocked;  // else the time without progress starts now
+  if (wire.unsent()) {
+    const auto how = wire.flush();
+    progress |= how == transfer::status::moved;
+    to.dead = how == transfer::status::failed;
   }
-  if (put > 0) {
-    to.sent += static_cast<std::size_t>(put);
-    to.progress_ns = loop_.mono_ns();
-  } else if (!to.blocked) {
-    to.progress_ns = loop_.mono_ns();  // the time without progress starts now
+  while (!to.dead && to.sent < to.out.size() && !wire.unsent()) {
+    const auto put = wire.write(to.out.view().substr(to.sent));
+    to.sent += put.bytes;
+    progress |= put.bytes > 0;
+    to.dead = put.how == transfer::status::failed;  // nothing to tell, no one to tell it
+    if (put.how == transfer::status::again || !wire.encrypted()) break;
   }
-  if (to.sent == to.out.size()) {
+  if (to.dead) return;
+  if (progress) to.progress_ns = loop_.mono_ns();
+  if (to.sent == to.out.size() && !wire.unsent()) {
+    if (to.sent == 0) return set_blocked(to, false);
     to.sent = 0;
     recycle(to.out);
     return set_blocked(to, false);
@@ -189,7 +191,21 @@ void tcp_server::impl::send(connection& to) {
   }
 }
 
+/// To a caller inside of the process, who may ask again, or hang up, at each line.
+void tcp_server::impl::hand_over(connection& to) {
+  while (to.lines != nullptr && to.sent < to.out.size()) {
+    const auto rest = to.out.view().substr(to.sent);
+    const auto end = rest.find('\n');  // every line ends in one
+    to.sent += end + 1;
+    to.lines->line(rest.substr(0, end));
+  }
+  if (to.sent == 0) return;
+  to.sent = 0;
+  recycle(to.out);
+}
+
 bool tcp_server::impl::write_hook() {
+  openings_left_ = openings_per_turn_max;
   if (!starved_.empty()) feed_starved();
   // Settling may close connections, and the gateway, told of it, may queue output on others.
   while (!dirty_.empty()) {
@@ -204,7 +220,7 @@ bool tcp_server::impl::write_hook() {
           static_cast<std::uint64_t>(now - each.started_ns));
     answered_.clear();
   }
-  return !resumable_.empty();
+  return !resumable_.empty() || !rereadable_.empty();
 }
 
 void tcp_server::impl::settle(connection& which) {
@@ -218,10 +234,16 @@ void tcp_server::impl::settle(connection& which) {
     which.resuming = true;
     resumable_.push_back(which.id);
   }
+  if (!which.wire) return;
   const bool reading =
       which.ending == ending::lingering ||
       (which.ending == ending::none && !which.paused && !which.eof && !which.starved);
-  which.watch.want(reading, which.blocked);
+  if (reading && which.ending == ending::none && !which.opening && !which.rereading &&
+      which.wire->bytes.readable()) {
+    which.rereading = true;
+    rereadable_.push_back(which.id);
+  }
+  which.wire->watch.want(reading, which.blocked);
 }
 
 void tcp_server::impl::end(connection& which) {
@@ -235,9 +257,14 @@ void tcp_server::impl::end(connection& which) {
     }
   }
   if (which.dead || which.ending != ending::after_output || which.out.size() > which.sent) return;
+  if (which.lines != nullptr) {
+    which.dead = true;
+    return;
+  }
+  if (which.wire->bytes.unsent()) return;
   // Closing a socket with unread input sends a reset, which may overtake the replies: shut our side
   // and drain theirs.
-  if (which.eof || ::shutdown(which.socket.get(), SHUT_WR) != 0) {
+  if (!which.wire->bytes.end_output() || which.eof) {
     which.dead = true;
     return;
   }
@@ -255,11 +282,17 @@ void tcp_server::impl::destroy(connection& which) {
   if (which.out.capacity() > 0) recycle(which.out);
   if (which.undecoded.capacity() > 0) recycle(which.undecoded);
   if (which.withheld.capacity() > 0) recycle(which.withheld);
-  --live_;
-  --tallies_.connections.live[static_cast<std::size_t>(which.listener)];
+  if (which.opening) --opening_;
+  if (which.counted) options_.sources->leave(which.source);
+  if (which.wire) {
+    --live_;
+    --tallies_.connections.live[static_cast<std::size_t>(which.listener)];
+  }
+  auto* const lines = which.lines;
   connections_[slot].reset();
   free_slots_.push_back(slot);
   gateway_.closed(id);
+  if (lines != nullptr) lines->ended();
 }
 
 }  // namespace portcullis::net

@@ -50,7 +50,8 @@ tcp_server::impl::~impl() {
 }
 
 core::result<std::uint16_t> tcp_server::impl::listen(const core::endpoint& where, core::listener as,
-                                                     bool shared) {
+                                                     bool shared, listener_rules rules) {
+  rules_[static_cast<std::size_t>(as)] = std::move(rules);
   auto opened = acceptor::open(
       loop_, where, shared,
       [this, as](descriptor socket, remote_end from) {
@@ -62,19 +63,51 @@ core::result<std::uint16_t> tcp_server::impl::listen(const core::endpoint& where
   return acceptors_.back()->port();
 }
 
+core::status tcp_server::impl::listen_unix(const std::string& path, listener_rules rules) {
+  constexpr auto as = core::listener::rpc_unix;
+  rules_[static_cast<std::size_t>(as)] = std::move(rules);
+  auto opened = acceptor::open_unix(
+      loop_, path,
+      [this](descriptor socket, remote_end from) {
+        accept(as, std::move(socket), std::move(from));
+      },
+      [this] { tallies_.connections.reject(as, core::rejection::descriptors); });
+  if (!opened) return opened.error();
+  acceptors_.push_back(*std::move(opened));
+  return core::nothing{};
+}
+
 void tcp_server::impl::accept(core::listener as, descriptor socket, remote_end from) {
-  if (live_ >= options_.connections_max) {
-    tallies_.connections.reject(as, core::rejection::limit);
-    return;  // closes it
-  }
-  std::unique_ptr<connection> made;
+  const auto row = static_cast<std::size_t>(as);
+  const auto& rules = rules_[row];
+  const auto turn_away = [&](core::rejection why) { tallies_.connections.reject(as, why); };
+  if (live_ >= options_.connections_max ||
+      tallies_.connections.live[row] >= rules.connections_max ||
+      (!rules.opening.immediate() && opening_ >= options_.openings_max))
+    return turn_away(core::rejection::limit);  // closes it
+  const auto source = core::parse_ip(from.address).value_or(core::ip_address{});
+  if (rules.opening.proxy && !rules.opening.proxy_sources.contains(source))
+    return turn_away(core::rejection::proxy_header);
+  auto made = std::make_unique<connection>(options_.message);
   try {
     if (options_.send_buffer_bytes > 0) set_send_buffer(socket, options_.send_buffer_bytes);
-    made = std::make_unique<connection>(loop_, std::move(socket), &impl::ready, options_.message);
+    made->wire.emplace(loop_, std::move(socket), &impl::ready, made.get());
   } catch (const std::runtime_error&) {
-    tallies_.connections.reject(as, core::rejection::descriptors);
-    return;
+    return turn_away(core::rejection::descriptors);
   }
+  auto& fresh = place(std::move(made));
+  fresh.listener = as;
+  fresh.address = std::move(from.address);
+  fresh.source = source;
+  fresh.loopback = from.loopback;
+  ++live_;
+  ++tallies_.connections.opened[row];
+  ++tallies_.connections.live[row];
+  begin(fresh);
+}
+
+/// Gives a connection its slot and id.
+connection& tcp_server::impl::place(std::unique_ptr<connection> made) {
   if (free_slots_.empty()) {
     free_slots_.push_back(static_cast<std::uint32_t>(connections_.size()));
     connections_.emplace_back();
@@ -86,18 +119,8 @@ void tcp_server::impl::accept(core::listener as, descriptor socket, remote_end f
   fresh.id = (next_sequence_++ << (connection_slot_bits + connection_loop_bits)) |
              (connection_id{options_.loop_index} << connection_slot_bits) | slot;
   fresh.owner = this;
-  fresh.listener = as;
-  fresh.address = std::move(from.address);
   fresh.since_ms = loop_.now_ms();
-  ++live_;
-  const auto row = static_cast<std::size_t>(as);
-  ++tallies_.connections.opened[row];
-  ++tallies_.connections.live[row];
-  const auto id = fresh.id;
-  const auto* caller =
-      gateway_.greet(id, {fresh.address, from.loopback, core::listener_names[row]});
-  if (fresh.caller == nullptr) fresh.caller = caller;  // unless greet() called set_caller()
-  mark(fresh);                                         // the turn's end starts watching it
+  return fresh;
 }
 
 void tcp_server::impl::tick() {
@@ -117,16 +140,39 @@ void tcp_server::impl::tick() {
   }
 
   feed_starved();
-  if (blocked_ + lingering_ == 0) return;
-  for (auto& each : connections_) {
-    if (!each || each->dead) continue;
-    if (each->blocked && now - each->progress_ns >= options_.unread_stall_ms_max * 1'000'000) {
-      tallies_.connections.reject(each->listener, core::rejection::slow_reader);
-      each->dead = true;
-    }
-    if (each->ending == ending::lingering && now >= each->linger_until_ns) each->dead = true;
-    if (each->dead) mark(*each);
+  check_deadlines(now);
+}
+
+void tcp_server::impl::check_deadlines(std::int64_t now) {
+  // What a connection owes in seconds is looked at every so many ticks: there may be many.
+  const bool all = ++ticks_ % ticks_between_looks == 0;
+  if (!all && blocked_ + lingering_ + opening_ == 0) return;
+  for (auto& each : connections_)
+    if (each && !each->dead && each->wire) check_deadlines(*each, now);
+}
+
+void tcp_server::impl::check_deadlines(connection& which, std::int64_t now) {
+  const auto cut = [&](core::rejection why) {
+    tallies_.connections.reject(which.listener, why);
+    which.dead = true;
+  };
+  if (which.opening) {
+    if (now < which.opening_until_ns) return;
+    which.opening->expire(tallies_.tls);
+    cut(core::rejection::opening_slow);
+  } else if (which.blocked && now - which.progress_ns >= options_.unread_stall_ms_max * 1'000'000) {
+    cut(core::rejection::slow_reader);
+  } else if (which.ending == ending::lingering) {
+    which.dead = now >= which.linger_until_ns;
+  } else if (which.ending == ending::none && which.message_since_ns != 0 &&
+             now - which.message_since_ns >= options_.message_ms_max * 1'000'000) {
+    cut(core::rejection::slow_sender);
+  } else if (which.ending == ending::none && options_.idle_ms_max > 0 && !which.subscribed &&
+             which.in_flight == 0 && now - which.active_ns >= options_.idle_ms_max * 1'000'000) {
+    tallies_.connections.reject(which.listener, core::rejection::idle);
+    close(which);
   }
+  if (which.dead) mark(which);
 }
 
 connection* tcp_server::impl::find(connection_id id) const noexcept {
@@ -140,7 +186,7 @@ std::vector<core::connection_row> tcp_server::impl::list(connection_id after,
                                                          std::size_t limit) const {
   std::vector<const connection*> found;
   for (const auto& each : connections_)
-    if (each && !each->dead && each->id > after) found.push_back(each.get());
+    if (each && !each->dead && each->wire && each->id > after) found.push_back(each.get());
   const auto kept = std::min(limit, found.size());
   std::partial_sort(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(kept), found.end(),
                     [](const auto* a, const auto* b) { return a->id < b->id; });
@@ -148,10 +194,16 @@ std::vector<core::connection_row> tcp_server::impl::list(connection_id after,
   std::vector<core::connection_row> rows;
   rows.reserve(kept);
   for (const auto* each : found)
-    rows.push_back(
-        {each->id, std::string(core::listener_names[static_cast<std::size_t>(each->listener)]),
-         each->address, each->caller->name, std::string(core::to_string(each->caller->role)),
-         each->since_ms, each->in_flight, each->requests});
+    rows.push_back({each->id,
+                    std::string(core::listener_names[static_cast<std::size_t>(each->listener)]),
+                    each->address,
+                    each->caller->name,
+                    std::string(core::to_string(each->caller->role)),
+                    each->since_ms,
+                    each->in_flight,
+                    each->requests,
+                    {},
+                    {}});
   return rows;
 }
 
@@ -182,8 +234,11 @@ tcp_server::tcp_server(loop& on, const tcp_options& options, gateway_port& gatew
 tcp_server::~tcp_server() = default;
 
 core::result<std::uint16_t> tcp_server::listen(const core::endpoint& where, core::listener as,
-                                               bool shared) {
-  return impl_->listen(where, as, shared);
+                                               bool shared, listener_rules rules) {
+  return impl_->listen(where, as, shared, std::move(rules));
+}
+core::status tcp_server::listen_unix(const std::string& path, listener_rules rules) {
+  return impl_->listen_unix(path, std::move(rules));
 }
 void tcp_server::stop_accepting() { impl_->acceptors_.clear(); }
 bool tcp_server::drained() const { return impl_->drained(); }
@@ -216,5 +271,14 @@ std::vector<core::connection_row> tcp_server::list(connection_id after, std::siz
   return impl_->list(after, limit);
 }
 std::size_t tcp_server::count() const { return impl_->live_; }
+connection_id tcp_server::open(const core::caller* caller, origin from, lines_port& to) {
+  return impl_->open_inside(caller, std::move(from), to);
+}
+void tcp_server::ask(connection_id from, std::string_view bytes) {
+  if (auto* found = impl_->find(from)) impl_->ask(*found, bytes);
+}
+void tcp_server::hang_up(connection_id which) {
+  if (auto* found = impl_->find(which)) impl_->hang_up(*found);
+}
 
 }  // namespace portcullis::net

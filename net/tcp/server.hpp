@@ -12,12 +12,20 @@
 #include "net/loop/loop.hpp"
 #include "net/ports.hpp"
 #include "net/rpc/limits.hpp"
+#include "net/stream/opening.hpp"
+#include "net/stream/source_counts.hpp"
 
 namespace portcullis::net {
 
 struct tcp_options {
   message_limits message;
-  std::size_t connections_max = core::limits::connections_max;  // of this loop
+  std::size_t connections_max = core::limits::connections_max;  // of this loop, all listeners
+  std::shared_ptr<source_counts> sources;  // caps the connections of one source; null: no cap
+  std::int64_t idle_ms_max = 0;            // 0: never
+  std::int64_t opening_ms_max = core::limits::opening_ms_max;
+  std::int64_t message_ms_max = core::limits::message_ms_max;
+  std::size_t openings_max = core::limits::openings_max;
+  bool bind_to_connection = false;
   std::size_t in_flight_per_connection_max = core::limits::in_flight_per_connection_max;
   std::size_t in_flight_per_loop_max = core::limits::in_flight_per_loop_max;
   std::size_t unread_pause_bytes = core::limits::unread_pause_bytes;
@@ -34,10 +42,16 @@ struct tcp_options {
   std::uint32_t loop_index = 0;        // 0..15: keeps connection ids of several loops apart
 };
 
+/// How a listener takes connections.
+struct listener_rules {
+  std::size_t connections_max = ~std::size_t{0};  // of this loop and listener
+  opening_rules opening;
+};
+
 /// Everything is called on the loop's thread (or before it runs). Must be destroyed before the
 /// loop; no reply may be given after that. Destroying it closes every connection without writing
 /// what is left: drain first.
-class tcp_server final : public connections_port {
+class tcp_server final : public connections_port, public calls_port {
  public:
   /// `gateway` must outlive the server.
   tcp_server(loop& on, const tcp_options& options, gateway_port& gateway);
@@ -46,7 +60,10 @@ class tcp_server final : public connections_port {
   /// Opens a listener and returns its port. `shared`: other loops' servers may listen on the same
   /// address. CONFIG_INVALID, its rule the system's reason, when the address cannot be had.
   [[nodiscard]] core::result<std::uint16_t> listen(const core::endpoint& where, core::listener as,
-                                                   bool shared);
+                                                   bool shared, listener_rules rules = {});
+  /// The same on a Unix socket (core::listener::rpc_unix), which replaces one that nobody listens
+  /// on. Whoever may write to it may connect (unix(7)).
+  [[nodiscard]] core::status listen_unix(const std::string& path, listener_rules rules = {});
 
   /// Closes the listeners; connections go on.
   void stop_accepting();
@@ -69,6 +86,10 @@ class tcp_server final : public connections_port {
   [[nodiscard]] std::vector<core::connection_row> list(connection_id after,
                                                        std::size_t limit) const override;
   [[nodiscard]] std::size_t count() const override;
+
+  connection_id open(const core::caller* caller, origin from, lines_port& to) override;
+  void ask(connection_id from, std::string_view bytes) override;
+  void hang_up(connection_id which) override;
 
  private:
   class impl;

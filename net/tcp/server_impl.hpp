@@ -1,6 +1,7 @@
 // The inside of tcp_server, shared by its three parts: server.cpp (lifecycle and ports), input.cpp
 // (bytes to requests) and output.cpp (replies to bytes, and how connections end).
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -25,7 +26,9 @@ class tcp_server::impl final : message_visitor {
   ~impl() override;
 
   // server.cpp
-  core::result<std::uint16_t> listen(const core::endpoint& where, core::listener as, bool shared);
+  core::result<std::uint16_t> listen(const core::endpoint& where, core::listener as, bool shared,
+                                     listener_rules rules);
+  core::status listen_unix(const std::string& path, listener_rules rules);
   void accept(core::listener as, descriptor socket, remote_end from);
   void tick();
   [[nodiscard]] connection* find(connection_id id) const noexcept;
@@ -35,9 +38,19 @@ class tcp_server::impl final : message_visitor {
   void close_when(const core::caller* caller, bool all);
   void fail_in_flight(std::uint32_t tag, const core::error& why);
 
+  // opening.cpp
+  void begin(connection& fresh);
+  void go_on_opening(connection& which);
+  void opened_as(connection& which, const peer_certificate* certificate);
+  connection_id open_inside(const core::caller* caller, calls_port::origin from, lines_port& to);
+  void ask(connection& from, std::string_view bytes);
+  void hang_up(connection& which);
+
   // input.cpp
   static void ready(void* connection, loop::watch::ready what);
   void read(connection& from);
+  void reread_all();
+  char* with_own_context(const connection& of, char* at);
   void consume(connection& from, char* bytes, std::size_t size);
   void resume_all();
   void resume(connection& which);
@@ -57,9 +70,14 @@ class tcp_server::impl final : message_visitor {
   gateway_port& gateway_;
   core::loop_tallies tallies_;
   std::vector<std::unique_ptr<acceptor>> acceptors_;
+  std::array<listener_rules, core::listener_names.size()> rules_;
 
  private:
   friend class tcp_server;
+
+  static constexpr std::uint64_t ticks_between_looks = 4;
+  // A handshake costs some 200 us of signing: more of them at once would hold up who is in already.
+  static constexpr std::size_t openings_per_turn_max = 8;
 
   struct answered_request {
     core::method method;
@@ -73,6 +91,7 @@ class tcp_server::impl final : message_visitor {
   std::optional<core::error_code> forbids(std::optional<core::method> called) override;
   void on_error(const call_id& id, std::optional<core::method> called, const core::error& why,
                 std::string_view correlation_id) override;
+  void bind(core::request& request, const connection& to) const;
   void park(connection& from, parked_call call);
   void refuse_call(connection& from, const reply_place& where, std::optional<core::method> called,
                    const core::error& why, std::string_view correlation_id);
@@ -96,7 +115,11 @@ class tcp_server::impl final : message_visitor {
   [[nodiscard]] core::byte_buffer& out_of(connection& to);
   void recycle(core::byte_buffer& buffer);
   void grown(connection& which);
+  connection& place(std::unique_ptr<connection> made);
+  void check_deadlines(std::int64_t now);
+  void check_deadlines(connection& which, std::int64_t now);
   void send(connection& to);
+  void hand_over(connection& to);
   void settle(connection& which);
   void end(connection& which);
   void destroy(connection& which);
@@ -114,14 +137,18 @@ class tcp_server::impl final : message_visitor {
   std::size_t live_ = 0;
   std::size_t blocked_ = 0;
   std::size_t lingering_ = 0;
+  std::size_t opening_ = 0;
+  std::size_t openings_left_ = openings_per_turn_max;
   std::vector<connection*> dirty_, settling_;
-  std::vector<connection_id> resumable_, resuming_, starved_;
+  std::vector<connection_id> resumable_, resuming_, starved_, rereadable_, rereading_;
   std::vector<core::byte_buffer> spare_buffers_;
   std::vector<answered_request> answered_;
   bool submitted_ = false;
   std::int64_t tick_due_ns_ = 0;
+  std::uint64_t ticks_ = 0;
 
-  connection* current_ = nullptr;  // while decoding
+  connection* current_ = nullptr;       // while decoding
+  std::string_view own_ja3_, own_ja4_;  // of what is being decoded, where it is bound
   std::shared_ptr<reply_batch> current_batch_;
 
   loop::hook submit_hook_, write_hook_;

@@ -103,7 +103,7 @@ class gateway_world : public virtual_loop {
     options.version = "1.2.3";
     options.limiter = std::make_shared<auth_limiter>();
     options.pool = std::make_shared<batch_pool>();
-    options.tokens = {{core::sha256(core::as_bytes(token)), &known}};
+    options.callers.tokens = {{core::sha256(core::as_bytes(token)), &known}};
     options.http_error = [](const core::error& why, std::string_view correlation_id) {
       std::string body(core::describe(why.code).name);
       if (!correlation_id.empty()) body.append(" ").append(correlation_id);

@@ -66,8 +66,8 @@ net::authz_settings settings_of(unsigned bits) {
   if ((bits & 1) != 0) settings.header = "X-Session";
   if ((bits & 2) != 0) settings.cookie_secrets = {"new secret", "keyboard cat"};
   if ((bits & 4) != 0) {
-    require(settings.trusted_proxies.add("127.0.0.0/8"));
-    require(settings.trusted_proxies.add("2001:db8::/32"));
+    settings.trusted_proxies.add(core::address_set::parse_one("127.0.0.0/8").value());
+    settings.trusted_proxies.add(core::address_set::parse_one("2001:db8::/32").value());
   }
   return settings;
 }

@@ -124,7 +124,7 @@ class scripted_gateway final : public gateway_port {
     std::string user_agent;  // of a validation
   };
 
-  const core::caller* greet(connection_id id, const peer& who) override {
+  core::result<const core::caller*> greet(connection_id id, const peer& who) override {
     greeted.push_back(id);
     last_peer = who;
     return greets;

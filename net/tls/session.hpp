@@ -1,0 +1,86 @@
+// TLS of one connection, between bytes of the wire and bytes of the protocol. OpenSSL does the
+// work, on buffers of ours that are bounded. No sockets.
+#pragma once
+#include <openssl/types.h>
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "core/bytes.hpp"
+#include "core/tallies.hpp"
+#include "net/ports.hpp"
+#include "net/tls/context.hpp"
+
+namespace portcullis::net {
+
+/// The server's side. Single thread.
+///
+/// Bytes of the wire go in by feed() and come out in pending(); whoever owns the session carries
+/// them. Nothing grows without bound: what was fed is taken in before more is, and write() stops
+/// while limits::tls_pending_bytes_max wait (hazards H11).
+class tls_session {
+ public:
+  enum class status : std::uint8_t {
+    done,    // bytes were moved, or the handshake is over
+    more,    // needs bytes from the peer, or room in pending()
+    ended,   // the peer said that it has sent its last byte (close_notify)
+    failed,  // an alert, where there is one, stands in pending()
+  };
+
+  /// `context` is kept while the session lives. Throws std::bad_alloc.
+  tls_session(std::shared_ptr<const tls_context> context, tls_use use);
+  ~tls_session();
+  tls_session(const tls_session&) = delete;
+  tls_session& operator=(const tls_session&) = delete;
+
+  /// The peer's next bytes. They must stay where they are until kept() or the next feed(), which
+  /// may come only when none are left.
+  void feed(std::string_view bytes) noexcept { fed_ = bytes; }
+  /// Bytes that were fed and not yet looked at.
+  [[nodiscard]] std::string_view left() const noexcept { return fed_; }
+  /// Copies what is left, so that the memory that was fed may be used again.
+  void keep_left();
+  /// The peer has closed: there is nothing more to feed.
+  void end_feed() noexcept { over_ = true; }
+
+  /// Goes on with the handshake.
+  [[nodiscard]] status shake_hands();
+  /// Why it failed.
+  [[nodiscard]] core::tls_failure failure() const noexcept { return failure_; }
+
+  /// Decrypts into `room` (> 0) bytes; `got` is how many, also where nothing more can be had now.
+  [[nodiscard]] status read(char* into, std::size_t room, std::size_t& got);
+  /// Encrypts; returns how many bytes were taken: fewer when much is pending. Failed: none ever
+  /// again.
+  [[nodiscard]] status write(std::string_view bytes, std::size_t& taken);
+  /// Says that this side has sent its last byte.
+  void say_goodbye();
+  /// Whether read() may have bytes without another feed().
+  [[nodiscard]] bool readable() const noexcept;
+
+  /// What is to be sent to the peer.
+  [[nodiscard]] core::byte_buffer& pending() noexcept { return pending_; }
+
+  [[nodiscard]] bool is_tls_1_3() const noexcept;
+  [[nodiscard]] bool resumed() const noexcept;
+  /// The client's certificate, whose chain was verified; absent when it sent none.
+  [[nodiscard]] std::optional<peer_certificate> certificate() const;
+
+ private:
+  friend struct tls_wire;
+  [[nodiscard]] status after(int result);
+  void learn_failure(int result);
+
+  std::shared_ptr<const tls_context> context_;
+  SSL* ssl_;
+  std::string_view fed_;
+  std::string kept_;
+  core::byte_buffer pending_;
+  core::tls_failure failure_ = core::tls_failure::other;
+  bool over_ = false;
+};
+
+}  // namespace portcullis::net

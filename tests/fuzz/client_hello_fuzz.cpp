@@ -1,0 +1,67 @@
+// ClientHellos: however the bytes are split over reads, the same status, fields and fingerprints
+// come out, within bounds.
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/tls/client_hello.hpp"
+#include "net/tls/fingerprint.hpp"
+#include "tests/fuzz/pieces.hpp"
+
+namespace {
+
+using portcullis::fuzz::require;
+using namespace portcullis;
+using status = net::client_hello_reader::status;
+
+/// What came of the bytes, read `step` at a time.
+std::string read(std::string_view text, std::size_t step) {
+  net::client_hello_reader reader;
+  for (std::size_t at = 0; at < text.size(); at += std::min(step, text.size() - at)) {
+    const auto part = core::as_bytes(text.substr(at, step));
+    const std::vector<std::uint8_t> exact(part.begin(), part.end());  // bounds for the sanitizer
+    const auto before = reader.state();
+    const auto after = reader.feed(exact);
+    require(before == status::need_more || after == before);
+  }
+  auto log = std::to_string(static_cast<int>(reader.state()));
+  if (reader.state() != status::complete) return log;
+
+  const auto& hello = reader.hello();
+  require(2 * (hello.ciphers.size() + hello.extensions.size() + hello.groups.size()) +
+              hello.alpn.size() + hello.host_name.size() <=
+          net::client_hello_bytes_max);
+  const auto ja4 = net::ja4(hello);
+  require(ja4.size() == 36 && net::ja4_o(hello).size() == 36);
+  require(net::ja4_r(hello).starts_with(ja4.substr(0, 11)));
+  require(net::ja3(hello).size() == 32);
+  return log + ja4 + net::ja4_ro(hello) + net::ja3_text(hello) + hello.host_name;
+}
+
+/// The text as a message's body, in the fewest records: so that most inputs get past the frame.
+std::string framed(std::string_view body) {
+  const auto size = body.size();
+  std::string message{1, static_cast<char>(size >> 16U), static_cast<char>(size >> 8U & 0xffU),
+                      static_cast<char>(size & 0xffU)};
+  message += body;
+  std::string records;
+  for (std::size_t at = 0; at < message.size(); at += 16'384) {
+    const auto part = std::string_view(message).substr(at, 16'384);
+    records +=
+        {22, 3, 1, static_cast<char>(part.size() >> 8U), static_cast<char>(part.size() & 0xffU)};
+    records += part;
+  }
+  return records;
+}
+
+std::string run(std::string_view text, std::size_t step) {
+  return read(text, step) + read(framed(text), step);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  return portcullis::fuzz::same_in_any_pieces(data, size, run);
+}
