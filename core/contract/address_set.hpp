@@ -15,7 +15,8 @@ struct address_prefix {
   friend bool operator==(const address_prefix&, const address_prefix&) = default;
 };
 
-/// Few entries, looked through one by one. An IPv4-mapped IPv6 address equals its IPv4.
+/// Few entries, looked through one by one. An IPv4-mapped IPv6 address equals its IPv4; networks of
+/// IPv6 hold no other IPv4 addresses.
 class address_set {
  public:
   /// "192.0.2.1", "10.0.0.0/8", "::1", "2001:db8::/32". Nothing for any other text, also where bits
