@@ -90,9 +90,14 @@ std::string hosts_of(const X509* certificate) {
   return out.empty() ? "no host" : out;
 }
 
-std::string problem_of(int verdict, X509* certificate, const std::string& host,
+/// What is wrong with `certificate`, which is the server's (depth 0) or of its chain.
+std::string problem_of(int verdict, X509* certificate, int depth, const std::string& host,
                        const std::string& ca_file) {
-  const std::string whose = "the server's certificate ";
+  const std::string servers = "the server's certificate ";
+  const auto whose = depth == 0 || certificate == nullptr
+                         ? servers
+                         : fmt::format("the certificate of {}, behind the server's, ",
+                                       name_text(X509_get_subject_name(certificate)));
   switch (certificate != nullptr ? verdict : X509_V_ERR_UNSPECIFIED) {
     case X509_V_ERR_HOSTNAME_MISMATCH:
     case X509_V_ERR_IP_ADDRESS_MISMATCH:
@@ -108,8 +113,8 @@ std::string problem_of(int verdict, X509* certificate, const std::string& host,
                  ? fmt::format(
                        "{}is not signed by an authority that this system trusts, but by {}: give "
                        "its authority with --ca",
-                       whose, signer)
-                 : fmt::format("{}is not signed by an authority in {}, but by {}", whose, ca_file,
+                       servers, signer)
+                 : fmt::format("{}is not signed by an authority in {}, but by {}", servers, ca_file,
                                signer);
     }
     case X509_V_ERR_CERT_HAS_EXPIRED:
@@ -212,8 +217,8 @@ int tls_client::verified(int good, X509_STORE_CTX* store) {
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto& kept = *static_cast<tls_session::notes*>(SSL_get_app_data(ssl));
   kept.certificate_problem =
-      problem_of(X509_STORE_CTX_get_error(store), X509_STORE_CTX_get_current_cert(store), kept.host,
-                 kept.ca_file);
+      problem_of(X509_STORE_CTX_get_error(store), X509_STORE_CTX_get_current_cert(store),
+                 X509_STORE_CTX_get_error_depth(store), kept.host, kept.ca_file);
   return 0;
 }
 
