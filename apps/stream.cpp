@@ -102,7 +102,7 @@ int connect_path(const std::string& path, clock::time_point deadline, std::strin
   sockaddr_un to{};
   to.sun_family = AF_UNIX;
   std::memcpy(to.sun_path, path.data(), path.size());
-  // A full queue of a Unix socket answers EAGAIN at once, and poll() does not tell of room in it.
+  // With a full queue this is EAGAIN at once: poll() would not tell of room in it.
   return connect_one(AF_UNIX, reinterpret_cast<const sockaddr*>(&to), sizeof to, deadline, why);
 }
 
