@@ -32,12 +32,14 @@ std::string path_text(const config_key& row) {
 std::vector<config_entry> with_whole_callers(config_entry entry) {
   std::vector<config_entry> entries = {given("auth.token.0.name", "t"),
                                        given("auth.token.0.role", "app"),
-                                       given("auth.token.0.sha256", digest.c_str()),
-                                       given("auth.certificate.0.name", "c"),
-                                       given("auth.certificate.0.role", "app"),
-                                       given("auth.certificate.0.san", "DNS:c.test"),
-                                       given("tls.client_certificates", "optional"),
-                                       given("tls.client_ca_file", "/ca.pem")};
+                                       given("auth.token.0.sha256", digest.c_str())};
+  if (entry.path.size() > 1 && entry.path[1] == "certificate")
+    for (const auto& [key, value] : {std::pair{"auth.certificate.0.name", "c"},
+                                     {"auth.certificate.0.role", "app"},
+                                     {"auth.certificate.0.san", "DNS:c.test"},
+                                     {"tls.client_certificates", "optional"},
+                                     {"tls.client_ca_file", "/ca.pem"}})
+      entries.push_back(given(key, value));
   entries.push_back(std::move(entry));
   return entries;
 }
