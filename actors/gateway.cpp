@@ -79,8 +79,11 @@ core::result<const core::caller*> gateway::greet(net::connection_id id, const ne
     if (const auto* known = find_caller(options_.callers.certificates, who.certificate->names))
       return known;
   if (options_.open_to_all) return &everybody_;
-  if (who.certificate != nullptr && options_.certificates_only)
+  if (who.certificate != nullptr && options_.certificates_only) {
+    tell_of_failed_login(options_.keys->source(visitors_[id].address),
+                         options_.make_correlation_id());
     return core::fail(core::error_code::CERTIFICATE_REJECTED);
+  }
   return &nobody_;
 }
 
@@ -206,14 +209,19 @@ core::result<const core::caller*> gateway::identify(const visitor& from, std::st
           is_token_form(token) ? find_caller(options_.callers.tokens, token) : nullptr)
     return who;
   options_.limiter->failed(source, now_ms);
+  tell_of_failed_login(source, correlation_id);
+  return core::fail(core::error_code::AUTH_FAILED);
+}
+
+void gateway::tell_of_failed_login(const core::short_hash& source,
+                                   const std::string& correlation_id) {
   auto batch = std::make_shared<event_batch>();
   core::event what;
-  what.at_ms = what.decided_at_ms = now_ms;
+  what.at_ms = what.decided_at_ms = options_.clock->now_ms();
   what.correlation_id = correlation_id;
   what.body = core::auth_failed{source};
   batch->events.push_back(std::move(what));
   caf::anon_send(peers_.hub, log_events{std::move(batch)});
-  return core::fail(core::error_code::AUTH_FAILED);
 }
 
 void gateway::log_in(net::connection_id from, net::ticket to, const core::request& request) {

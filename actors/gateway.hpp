@@ -74,6 +74,7 @@ class gateway final : public net::gateway_port, public net::http_port {
   [[nodiscard]] core::result<const core::caller*> identify(const visitor& from,
                                                            std::string_view token,
                                                            const std::string& correlation_id);
+  void tell_of_failed_login(const core::short_hash& source, const std::string& correlation_id);
   void log_in(net::connection_id from, net::ticket to, const core::request& request);
   [[nodiscard]] std::optional<net::http_response> turned_away(const net::http_request& request);
   void fail(net::ticket to, const core::error& why, std::string_view correlation_id);

@@ -283,11 +283,13 @@ bool server::start() {
   if (!told || ready.empty()) return false;
   const auto fields = json::parse(ready);
   const auto port_of = [&](const char* name) {
-    const auto address = fields.at(name).get<std::string>();
+    const auto address = fields.value(name, std::string());  // absent: none
+    if (address.empty()) return std::uint16_t{0};
     return static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
   };
   rpc_port = port_of("rpc");
   http_port = port_of("http");
+  rpc_tls_port = port_of("rpc_tls");
   return true;
 }
 

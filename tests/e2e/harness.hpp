@@ -162,6 +162,7 @@ class server {
 
   std::uint16_t rpc_port = 0;
   std::uint16_t http_port = 0;
+  std::uint16_t rpc_tls_port = 0;  // 0: none
 
  private:
   [[nodiscard]] std::vector<std::string> command() const;

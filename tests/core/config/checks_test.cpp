@@ -123,7 +123,7 @@ TEST(config_checks, mutual_tls_is_told_all_that_it_needs) {
 TEST(config_checks, tls_listeners_need_a_certificate_and_proxied_ones_somebody_to_believe) {
   EXPECT_THAT(texts(parse({given("listen.https.address", "127.0.0.1:7443")}).problems),
               ElementsAre(HasSubstr("needs tls.certificate_file and tls.key_file")));
-  EXPECT_THAT(texts(parse({given("listen.http.proxy_protocol", true)}).problems),
+  EXPECT_THAT(texts(parse({given("listen.http.proxy_protocol", config_value{true})}).problems),
               ElementsAre(HasSubstr("needs listen.proxy_sources")));
   EXPECT_THAT(
       texts(parse({given("listen.rpc_tls.address", "127.0.0.1:7480"),
