@@ -9,6 +9,7 @@ namespace {
 constexpr int v4_bits_before = 96;
 
 bool starts_with(const ip_address& address, const address_prefix& network) noexcept {
+  if (address.is_v4() != network.address.is_v4()) return false;
   const auto whole = static_cast<std::size_t>(network.bits / 8);
   for (std::size_t i = 0; i < whole; ++i)
     if (address.bytes[i] != network.address.bytes[i]) return false;
@@ -43,6 +44,12 @@ std::optional<address_prefix> address_set::parse_one(std::string_view text) noex
   }
   if (masked.bytes != address->bytes) return std::nullopt;
   return made;
+}
+
+bool address_set::add(std::string_view text) {
+  const auto network = parse_one(text);
+  if (network) networks_.push_back(*network);
+  return network.has_value();
 }
 
 bool address_set::contains(const ip_address& address) const noexcept {

@@ -47,7 +47,9 @@ void what_if_lockouts::begin(millis at_ms) {
   other_ = recorded_;
   for (const auto& [subject, user] : other_.users()) {
     if (!same_rules_) diverged_.insert(subject);
-    const auto lock = [&](const std::optional<short_hash>& source, const lockout_counter& counter) {
+    // By name: clang 14 lets no lambda capture a structured binding otherwise.
+    const auto lock = [&, subject = subject](const std::optional<short_hash>& source,
+                                             const lockout_counter& counter) {
       if (!counter.locked(at_ms)) return;
       span known;
       known.source = source;

@@ -38,8 +38,11 @@ void encode_error_outcome(core::byte_buffer& out, const core::error& why,
                           std::string_view correlation_id, const encode_options& options);
 
 /// Appends the error object alone, `{"code":...}`: the body of an HTTP answer or of events.ended.
+/// `status`: what stands in it for the status, where HTTP's is another than the table's; 0: the
+/// table's.
 void encode_error_object(core::byte_buffer& out, const core::error& why,
-                         std::string_view correlation_id, const encode_options& options);
+                         std::string_view correlation_id, const encode_options& options,
+                         int status = 0);
 
 /// Appends `{"jsonrpc":"2.0","id":<raw_id>,` (empty: null). Then comes an outcome, then
 /// end_envelope().

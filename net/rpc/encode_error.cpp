@@ -66,13 +66,14 @@ void write_correlation_id(json_writer& to, std::string_view given, const encode_
 std::string correlation_maker::text() { return core::to_hex(bytes_of(next())); }
 
 void encode_error_object(core::byte_buffer& out, const core::error& why,
-                         std::string_view correlation_id, const encode_options& options) {
+                         std::string_view correlation_id, const encode_options& options,
+                         int status) {
   const core::error_row& row = core::describe(why.code);
   json_writer to(out);
   to.raw(R"({"code":)").integer(row.code);
   to.raw(R"(,"message":)").text(row.message);
   to.raw(R"(,"data":{"error":)").text(row.name);
-  to.raw(R"(,"status":)").integer(row.status);
+  to.raw(R"(,"status":)").integer(status == 0 ? row.status : status);
   to.raw(R"(,"severity":)").text(core::to_string(row.severity));
   to.raw(R"(,"retryable":)").boolean(row.retryable);
   to.raw(R"(,"correlation_id":)");
