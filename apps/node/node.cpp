@@ -8,23 +8,17 @@
 #include "actors/shard_loader.hpp"
 #include "actors/shards.hpp"
 #include "apps/descriptors.hpp"
+#include "apps/node/forward_auth.hpp"
 #include "apps/node/keys.hpp"
 #include "apps/node/parts.hpp"
 #include "core/config/parse.hpp"
 #include "monitoring/log.hpp"
-#include "net/http/answer.hpp"
 #include "net/rpc/encode.hpp"
 
 namespace portcullis::apps {
 namespace {
 
 using monitoring::component;
-
-net::http_response http_error(const core::error& why, std::string_view correlation_id,
-                              bool development) {
-  return net::error_response(why, core::describe(why.code).status, {made_up(), development},
-                             correlation_id);
-}
 
 }  // namespace
 
@@ -140,7 +134,6 @@ void node::make_loops() {
     gateway.node_id = config_.server.node_id;
     gateway.version = PORTCULLIS_VERSION;
     gateway.open_to_all = config_.auth.mode == core::auth_mode::none;
-    gateway.http_needs_token = config_.listen.http.auth == core::http_auth::token;
     gateway.keys = keys_;
     gateway.clock = &clock_;
     gateway.started_at_ms = clock_.now_ms();
@@ -148,9 +141,6 @@ void node::make_loops() {
     gateway.certificates_only = config_.auth.mode == core::auth_mode::mtls;
     gateway.limiter = limiter;
     gateway.pool = std::make_shared<actors::batch_pool>();
-    gateway.http_error = [development](const core::error& why, std::string_view correlation_id) {
-      return http_error(why, correlation_id, development);
-    };
     gateway.make_correlation_id = make_correlation_id;
 
     loop_host_options options;
@@ -163,12 +153,27 @@ void node::make_loops() {
     options.tcp.development = development;
     options.tcp.correlation_seed = random_seed();
     options.tcp.loop_index = loop;
-    options.http.connections_max = config_.listen.http.max_connections;
-    options.http.development = development;
-    options.http.correlation_seed = random_seed();
     options.with_http = loop == 0;
+    if (options.with_http) set_http_options(options);
     hosts_.push_back(std::make_unique<loop_host>(*system_, clock_, std::move(gateway), options));
   }
+}
+
+void node::set_http_options(loop_host_options& options) const {
+  const auto& http = config_.listen.http;
+  const bool development = config_.server.environment == core::environment::development;
+  options.http.message.body_bytes_max = config_.limits.value_bytes;
+  if (http.max_connections_per_source > 0)
+    options.http.sources = std::make_shared<net::source_counts>(http.max_connections_per_source);
+  options.http.development = options.routes.development = development;
+  options.http.correlation_seed = random_seed();
+  options.routes.correlation_seed = random_seed();
+  options.routes.needs_token = http.auth == core::http_auth::token;
+  options.routes.hosts = http.hosts;
+  options.routes.origins = http.origins;
+  options.routes.message = options.tcp.message;
+  options.routes.authz = forward_auth_;
+  options.routes.random = buffered_random;
 }
 
 core::result<core::nothing> node::listen(std::string& why) {
@@ -182,7 +187,8 @@ core::result<core::nothing> node::listen(std::string& why) {
     }
     rpc->port = rpc_port_ = *port;
   }
-  const auto port = hosts_.front()->http()->listen(*http);
+  const auto port = hosts_.front()->listen_http(*http, core::listener::http,
+                                                {config_.listen.http.max_connections, {}});
   if (!port) {
     why = fmt::format("listen.http.address {}: {}", config_.listen.http.address, port.error().rule);
     return port.error();
@@ -200,6 +206,9 @@ core::result<core::nothing> node::start(std::string& why) {
     return registry.error();
   }
   registry_ = std::move(*registry);
+  const auto authz = load_forward_auth(config_, why);
+  if (!authz) return authz.error();
+  forward_auth_ = std::make_shared<net::forward_auth_rules>(*authz);
   if (auto opened = open_store(why); !opened) return opened;
   // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do
   // (hazards H4).
@@ -265,6 +274,14 @@ core::result<actors::reload_outcome> node::read_again() {
                              "A problem in the configuration.", {{"problem", core::to_text(each)}});
     return core::fail(core::error_code::CONFIG_INVALID);
   }
+  std::string why;
+  const auto authz = load_forward_auth(loaded.value, why);
+  if (!authz) {
+    monitoring::log::write(core::log_level::error, component::config,
+                           "A problem in the configuration.", {{"problem", why}});
+    return authz.error();
+  }
+  forward_auth_->replace(*authz);
   actors::reload_outcome outcome;
   for (const auto& change : core::config_diff(*before, loaded.value))
     outcome.changed.push_back(change.key);

@@ -39,6 +39,7 @@ class node {
  private:
   [[nodiscard]] core::result<core::nothing> open_store(std::string& why);
   void make_loops();
+  void set_http_options(loop_host_options& options) const;
   void spawn_actors();
   [[nodiscard]] actors::shard_moved spawn_shard(std::uint32_t shard, std::uint64_t incarnation,
                                                 std::shared_ptr<actors::shard_image> image);
@@ -67,6 +68,7 @@ class node {
   std::shared_ptr<const core::config> current_config_;      // guarded by current_mutex_
   std::shared_ptr<const core::policy_book> policies_;       // guarded by current_mutex_
   std::shared_ptr<const core::key_material> current_keys_;  // guarded by current_mutex_
+  std::shared_ptr<net::forward_auth_rules> forward_auth_;
   std::shared_ptr<store::journal> log_;
   std::uint64_t replay_ns_ = 0;
   std::shared_ptr<monitoring::metrics> registry_;
