@@ -24,6 +24,7 @@ void add_version(CLI::App& root, int& status);
 void add_completion(CLI::App& root, int& status);
 void add_token(CLI::App& root, int& status);
 void add_keys(CLI::App& root, int& status);
+void add_certs(CLI::App& root, int& status);
 void add_docs(CLI::App& root, int& status);
 void add_breakers(CLI::App& root, int& status);
 void add_events(CLI::App& root, int& status);

@@ -5,22 +5,16 @@
 #include <string>
 #include <string_view>
 
-namespace portcullis::apps {
+#include "apps/stream.hpp"
 
-/// Connects to `address` (host:port, or [v6]:port; names are resolved). The descriptor, blocking,
-/// with TCP_NODELAY; -1 and `why` when there is no connection within `timeout`.
-[[nodiscard]] int connect_to(const std::string& address, std::chrono::milliseconds timeout,
-                             std::string& why);
+namespace portcullis::apps {
 
 class line_client {
  public:
   /// `timeout` holds for connecting and for each line.
   explicit line_client(std::chrono::milliseconds timeout) : timeout_(timeout) {}
-  ~line_client();
-  line_client(const line_client&) = delete;
-  line_client& operator=(const line_client&) = delete;
 
-  [[nodiscard]] bool connect(const std::string& address);
+  [[nodiscard]] bool connect(const connector& to);
   /// Sends all of `text`. False when the connection is gone or the timeout has passed.
   [[nodiscard]] bool send(std::string_view text);
   /// The next line without its LF. Nothing when the connection ends, the timeout passes, or a line
@@ -30,17 +24,21 @@ class line_client {
   [[nodiscard]] std::optional<std::string> receive_whenever();
   /// Whether receive() has a line without waiting for the server.
   [[nodiscard]] bool has_line() const noexcept { return received_.find('\n') != std::string::npos; }
+  /// Takes what the server has sent, without waiting. False when the connection is over and
+  /// receive() has nothing either. Not every byte of TLS is one of a line: what came may be none.
+  [[nodiscard]] bool take_what_came();
+  /// Whether receive() has at least the beginning of a line.
+  [[nodiscard]] bool has_begun() const noexcept { return !received_.empty(); }
   /// For poll(); -1 without a connection.
-  [[nodiscard]] int descriptor() const noexcept { return fd_; }
+  [[nodiscard]] int descriptor() const noexcept { return peer_ ? peer_->descriptor() : -1; }
   /// Why the last call failed.
   [[nodiscard]] const std::string& why() const noexcept { return why_; }
-  /// Gives the descriptor away; what was received and not read is lost.
-  [[nodiscard]] int release() noexcept;
+  /// Gives the connection away; what was received and not read is lost.
+  [[nodiscard]] stream release() noexcept;
 
  private:
-  [[nodiscard]] bool wait_for(short events, std::chrono::steady_clock::time_point deadline);
   std::chrono::milliseconds timeout_;
-  int fd_ = -1;
+  std::optional<stream> peer_;
   std::string received_, why_;
 };
 

@@ -69,6 +69,7 @@ int run(int argc, char** argv) {
   add_check_config(root, status);
   add_token(root, status);
   add_keys(root, status);
+  add_certs(root, status);
   add_replay(root, status);
   add_state(root, status);
   add_explain(root, status);

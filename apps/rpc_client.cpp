@@ -38,10 +38,31 @@ outcome outcome_of(const std::string& line) {
 
 }  // namespace
 
-void add_server_options(CLI::App& command, server_options& given) {
-  command.add_option("--address", given.address, "The server")
-      ->type_name("ADDRESS:PORT")
+void add_connect_options(CLI::App& command, connect_options& given) {
+  command
+      .add_option("--address", given.address,
+                  "The server: ADDRESS:PORT, tls://ADDRESS:PORT or unix:PATH")
+      ->type_name("ADDRESS")
       ->capture_default_str();
+  command.add_flag("--tls", given.tls, "Over TLS, as an address that begins with tls://");
+  command
+      .add_option("--ca", given.ca_file,
+                  "The authorities that may have signed the server's certificate, PEM (default: "
+                  "those that the system trusts)")
+      ->type_name("FILE");
+  auto* certificate = command.add_option("--cert", given.certificate_file,
+                                         "The client's certificate, PEM, its chain after it");
+  auto* key = command.add_option("--key", given.key_file, "The private key of --cert, PEM");
+  certificate->type_name("FILE")->needs(key);
+  key->type_name("FILE")->needs(certificate);
+  command
+      .add_option("--server-name", given.server_name,
+                  "Whom the server's certificate is for, where that is not the address's host")
+      ->type_name("NAME");
+}
+
+void add_server_options(CLI::App& command, server_options& given) {
+  add_connect_options(command, given);
   command.add_option("--token-file", given.token_file, "Log in with the token in this file")
       ->type_name("FILE");
   command
@@ -96,7 +117,13 @@ int rpc_client::open() {
       return exit_usage;
     }
   }
-  if (!server_.connect(given_.address)) return unreachable(server_.why());
+  std::string why;
+  const auto way = connector::make(given_, why);
+  if (!way) {
+    fmt::print(stderr, "portcullis: {}\n", why);
+    return exit_usage;
+  }
+  if (!server_.connect(*way)) return unreachable(server_.why());
   std::string result;
   return token ? exchange(login_line(*token), result) : -1;
 }

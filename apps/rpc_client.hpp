@@ -11,12 +11,13 @@ class App;
 
 namespace portcullis::apps {
 
-struct server_options {
-  std::string address = "127.0.0.1:7420";
+struct server_options : connect_options {
   std::string token_file;
   double timeout_s = 10;
 };
-/// --address, --token-file and --timeout, into `given`, which must outlive the parsing.
+/// --address and the options of TLS, into `given`, which must outlive the parsing.
+void add_connect_options(CLI::App& command, connect_options& given);
+/// These, --token-file and --timeout, into `given`, which must outlive the parsing.
 void add_server_options(CLI::App& command, server_options& given);
 
 /// Prints JSON: as it came in a pipe, indented on a terminal.

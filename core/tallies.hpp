@@ -116,7 +116,8 @@ struct tls_tallies {
   /// By version, then whether an earlier session was resumed.
   std::array<std::array<std::uint64_t, 2>, tls_version_labels.size()> handshakes{};
   std::array<std::uint64_t, tls_failure_names.size()> failures{};
-  std::uint64_t reloads = 0;  // of certificates
+  std::uint64_t reloads = 0;               // of certificates; told by the first loop
+  std::int64_t certificate_ends_at_s = 0;  // level, the same; 0: no TLS
 
   void failed(tls_failure why) noexcept { ++failures[static_cast<std::size_t>(why)]; }
   void add(const tls_tallies& other) noexcept {

@@ -43,6 +43,7 @@ enum class metric : std::uint8_t {
   tls_handshakes,
   tls_handshake_failures,
   tls_reloads,
+  tls_certificate_expiry,
   http_requests,
   event_log_appends,
   event_log_commit,

@@ -1,6 +1,8 @@
 #include "apps/bench/loop.hpp"
 
 #include <fcntl.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -16,6 +18,7 @@ namespace {
 
 struct connection {
   int fd = -1;
+  SSL* tls = nullptr;
   bool waits_to_write = false;
   std::size_t awaited = 0;      // replies still to come of what was written last
   std::size_t written = 0;      // requests written last
@@ -26,7 +29,7 @@ struct connection {
 
 class load_loop {
  public:
-  load_loop(const std::vector<int>& descriptors, const bench_pace& pace, bench_script& script,
+  load_loop(const std::vector<bench_peer>& peers, const bench_pace& pace, bench_script& script,
             const bench_window& window, std::atomic<std::uint64_t>& replies)
       : depth_(pace.depth),
         step_ns_(pace.rate > 0 ? static_cast<double>(pace.depth) * 1e9 / pace.rate : 0),
@@ -34,15 +37,17 @@ class load_loop {
         window_(window),
         replies_(replies),
         epoll_(epoll_create1(EPOLL_CLOEXEC)),
-        connections_(descriptors.size()),
+        connections_(peers.size()),
         block_(new char[block_bytes]) {
-    for (std::size_t i = 0; i < descriptors.size(); ++i) {
-      connections_[i].fd = descriptors[i];
-      fcntl(descriptors[i], F_SETFL, fcntl(descriptors[i], F_GETFL) | O_NONBLOCK);
+    for (std::size_t i = 0; i < peers.size(); ++i) {
+      const int fd = peers[i].fd;
+      connections_[i].fd = fd;
+      connections_[i].tls = peers[i].tls;
+      fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
       epoll_event wanted{};
       wanted.events = EPOLLIN;
       wanted.data.ptr = &connections_[i];
-      epoll_ctl(epoll_, EPOLL_CTL_ADD, descriptors[i], &wanted);
+      epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &wanted);
     }
   }
   ~load_loop() { close(epoll_); }
@@ -104,10 +109,9 @@ class load_loop {
   void flush(connection& to) {
     std::size_t sent = 0;
     while (sent < to.out.size()) {
-      const auto n = send(to.fd, to.out.data() + sent, to.out.size() - sent, MSG_NOSIGNAL);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0 && errno != EAGAIN) return lose(to);
-      if (n < 0) break;
+      const auto n = send_some(to, {to.out.data() + sent, to.out.size() - sent});
+      if (n == over) return lose(to);
+      if (n == later_on) break;
       sent += static_cast<std::size_t>(n);
     }
     if (sent == to.out.size())
@@ -123,11 +127,52 @@ class load_loop {
   }
 
   void hear(connection& from) {
+    do {
+      const auto got = receive_some(from);
+      if (got == later_on) break;
+      if (got == over) return lose(from);
+      take(from, {block_.get(), static_cast<std::size_t>(got)});
+      // epoll does not see what OpenSSL has read already.
+    } while (from.tls != nullptr && from.fd >= 0 && SSL_has_pending(from.tls) != 0);
+    if (from.tls != nullptr && from.fd >= 0 && !from.out.empty()) flush(from);
+  }
+
+  // What a call on a connection comes to, other than a number of bytes.
+  static constexpr ssize_t later_on = -1, over = -2;
+
+  static ssize_t send_some(const connection& to, std::string_view bytes) {
+    if (to.tls != nullptr) {
+      ERR_clear_error();
+      const int n = SSL_write(to.tls, bytes.data(), static_cast<int>(bytes.size()));
+      return n > 0 ? n : outcome_of(to, n);
+    }
+    for (;;) {
+      const auto n = send(to.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (n >= 0) return n;
+      if (errno != EINTR) return errno == EAGAIN ? later_on : over;
+    }
+  }
+
+  ssize_t receive_some(const connection& from) {
+    if (from.tls != nullptr) {
+      ERR_clear_error();
+      const int n = SSL_read(from.tls, block_.get(), static_cast<int>(block_bytes));
+      return n > 0 ? n : outcome_of(from, n);
+    }
     const auto got = recv(from.fd, block_.get(), block_bytes, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
-    if (got <= 0) return lose(from);
+    if (got > 0) return got;
+    return got < 0 && (errno == EAGAIN || errno == EINTR) ? later_on : over;
+  }
+
+  /// Either may also wait for what the other waits for: hear() flushes, too, and a write that waits
+  /// for bytes to come is done again when they have.
+  static ssize_t outcome_of(const connection& of, int result) {
+    const int kind = SSL_get_error(of.tls, result);
+    return kind == SSL_ERROR_WANT_READ || kind == SSL_ERROR_WANT_WRITE ? later_on : over;
+  }
+
+  void take(connection& from, std::string_view bytes) {
     bench_tally heard;
-    const std::string_view bytes(block_.get(), static_cast<std::size_t>(got));
     if (from.rest.empty()) {
       const auto taken = script_.take(bytes, heard);
       from.rest.append(bytes.substr(taken));
@@ -190,10 +235,10 @@ std::uint64_t monotonic_ns() noexcept {
                                         .count());
 }
 
-bench_outcome run_loop(const std::vector<int>& descriptors, const bench_pace& pace,
+bench_outcome run_loop(const std::vector<bench_peer>& peers, const bench_pace& pace,
                        bench_script& script, const bench_window& window,
                        std::atomic<std::uint64_t>& replies) {
-  return load_loop(descriptors, pace, script, window, replies).run();
+  return load_loop(peers, pace, script, window, replies).run();
 }
 
 }  // namespace portcullis::apps

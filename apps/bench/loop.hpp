@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include <openssl/types.h>
+
 #include "apps/bench/histogram.hpp"
 #include "apps/bench/script.hpp"
 
@@ -35,9 +37,17 @@ struct bench_pace {
   double rate = 0;
 };
 
-/// Drives `script` over the connected, blocking descriptors, which it makes non-blocking and leaves
+/// A connection, which is somebody else's. Its TLS, where it has one, is between handshake and end
+/// and used by nobody else meanwhile.
+struct bench_peer {
+  bench_peer(int descriptor, ssl_st* session = nullptr) : fd(descriptor), tls(session) {}
+  int fd;
+  ssl_st* tls;  // null: none
+};
+
+/// Drives `script` over the connections, whose descriptors it makes non-blocking and leaves
 /// open. `replies` is counted up as they come.
-[[nodiscard]] bench_outcome run_loop(const std::vector<int>& descriptors, const bench_pace& pace,
+[[nodiscard]] bench_outcome run_loop(const std::vector<bench_peer>& peers, const bench_pace& pace,
                                      bench_script& script, const bench_window& window,
                                      std::atomic<std::uint64_t>& replies);
 

@@ -44,13 +44,6 @@ double own_cpu_seconds() {
   return seconds(used.ru_utime) + seconds(used.ru_stime);
 }
 
-struct connections {
-  std::vector<int> descriptors;
-  ~connections() {
-    for (const int fd : descriptors) close(fd);
-  }
-};
-
 struct measured {
   bench_outcome all;
   double seconds = 0, server_cpu_s = 0, own_cpu_s = 0;
@@ -62,6 +55,12 @@ class bench_run {
       : options_(options), shows_progress_(isatty(STDERR_FILENO) != 0) {}
 
   int run() {
+    std::string why;
+    way_ = connector::make(options_.server, why);
+    if (!way_) {
+      fmt::print(stderr, "portcullis bench: {}\n", why);
+      return exit_usage;
+    }
     if (!connect_all()) return exit_unreachable;
     const auto started = monotonic_ns();
     if (!fill()) return exit_failed;
@@ -76,22 +75,23 @@ class bench_run {
 
  private:
   bool complain(std::string_view why) const {
-    fmt::print(stderr, "portcullis bench: {}: {}\n", options_.address, why);
+    fmt::print(stderr, "portcullis bench: {}: {}\n", options_.server.address, why);
     return false;
   }
 
-  /// Logs in when there is a token; the descriptor, or -1.
-  int connect_one(const std::optional<std::string>& token, std::string& why) const {
+  /// Logs in when there is a token.
+  std::optional<stream> connect_one(const std::optional<std::string>& token,
+                                    std::string& why) const {
     line_client client(connect_timeout);
-    if (!client.connect(options_.address)) {
+    if (!client.connect(*way_)) {
       why = client.why();
-      return -1;
+      return std::nullopt;
     }
     if (token) {
       const auto reply = client.send(login_line(*token)) ? client.receive() : std::nullopt;
       if (!reply || reply->find("\"error\":{") != std::string::npos) {
         why = reply ? "the token was not accepted" : client.why();
-        return -1;
+        return std::nullopt;
       }
     }
     return client.release();
@@ -107,9 +107,9 @@ class bench_run {
     if (!options_.token_file.empty() && !(token = read_token(options_.token_file, why)))
       return complain(why);
     for (std::size_t i = 0; i < options_.connections; ++i) {
-      const int fd = connect_one(token, why);
-      if (fd < 0) return complain(why);
-      connections_.descriptors.push_back(fd);
+      auto made = connect_one(token, why);
+      if (!made) return complain(why);
+      connections_.push_back(std::move(*made));
     }
     return true;
   }
@@ -128,12 +128,12 @@ class bench_run {
       std::vector<std::jthread> running;
       for (std::size_t i = 0; i < threads(); ++i)
         running.emplace_back([&, i] {
-          std::vector<int> own;
-          for (std::size_t c = i; c < connections_.descriptors.size(); c += threads())
-            own.push_back(connections_.descriptors[c]);
+          std::vector<bench_peer> own;
+          for (std::size_t c = i; c < connections_.size(); c += threads())
+            own.emplace_back(connections_[c].descriptor(), connections_[c].tls());
           const auto script = script_of(i);
-          const auto share = static_cast<double>(own.size()) /
-                             static_cast<double>(connections_.descriptors.size());
+          const auto share =
+              static_cast<double>(own.size()) / static_cast<double>(connections_.size());
           outcomes[i] = run_loop(own, {pace.depth, pace.rate * share}, *script, window, replies_);
         });
       meanwhile();
@@ -173,8 +173,7 @@ class bench_run {
 
   bool load_lua() {
     line_client client(connect_timeout);
-    if (!client.connect(options_.address) || !client.send(redis_script_load()))
-      return complain(client.why());
+    if (!client.connect(*way_) || !client.send(redis_script_load())) return complain(client.why());
     const auto size = client.receive();
     const auto digest = size && size->starts_with('$') ? client.receive() : std::nullopt;
     if (!digest || digest->size() < 40) return complain("the script was not taken");
@@ -295,7 +294,8 @@ class bench_run {
 
   const bench_options& options_;
   bool shows_progress_;
-  connections connections_;
+  std::optional<connector> way_;
+  std::vector<stream> connections_;
   bench_ids ids_;
   std::string lua_digest_;
   std::atomic<std::uint64_t> replies_{0};

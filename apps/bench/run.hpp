@@ -6,10 +6,12 @@
 #include <utility>
 #include <vector>
 
+#include "apps/stream.hpp"
+
 namespace portcullis::apps {
 
 struct bench_options {
-  std::string address = "127.0.0.1:7420";
+  connect_options server;
   std::string token_file, ids_file;
   std::size_t connections = 50, depth = 1, threads = 1, sessions = 10'000;
   double seconds = 5, warmup_s = 1;
@@ -26,7 +28,7 @@ struct bench_options {
     const std::string& text, std::string& why);
 
 /// Runs and prints. 0 when every answer was as it must be, 1 when any was not, 2 when the server
-/// was not reached.
+/// was not reached, 64 when what was given for TLS cannot be used.
 [[nodiscard]] int run_bench(const bench_options& options);
 
 }  // namespace portcullis::apps

@@ -7,6 +7,7 @@
 #include "apps/bench/run.hpp"
 #include "apps/bench/script.hpp"
 #include "apps/commands.hpp"
+#include "apps/rpc_client.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -51,9 +52,7 @@ void add_bench(CLI::App& root, int& status) {
         ->capture_default_str()
         ->type_name("N");
   };
-  command->add_option("--address", run_options.address, "The server")
-      ->type_name("ADDRESS:PORT")
-      ->capture_default_str();
+  add_connect_options(*command, run_options.server);
   command->add_option("--token-file", run_options.token_file, "Log in with the token in this file")
       ->type_name("FILE");
   number("--connections", run_options.connections, 1e6, "Connections");

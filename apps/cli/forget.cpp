@@ -67,7 +67,8 @@ void add_forget(CLI::App& root, int& status) {
   // What is meant for one of the two would be ignored with the other, and another user forgotten.
   auto* folder = command->get_option("--data-dir");
   for (const char* each : {"--keys-file", "--config"}) command->get_option(each)->needs(folder);
-  for (const char* each : {"--address", "--token-file", "--timeout"})
+  for (const char* each : {"--address", "--tls", "--ca", "--cert", "--key", "--server-name",
+                           "--token-file", "--timeout"})
     folder->excludes(command->get_option(each));
   command->add_option("--tenant", given->order.tenant_id, "The user's tenant")->required();
   command->add_option("--user", given->order.user_id, "The user's id")->required();

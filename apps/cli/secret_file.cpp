@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <openssl/rand.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,6 +17,7 @@ namespace portcullis::apps {
 namespace {
 
 constexpr std::size_t secret_bytes_max = 1024 * 1024;
+constexpr mode_t owner_only = 0600, everybody = 0644;
 
 std::string because(const std::string& file) {
   return fmt::format("{}: {}", file, std::strerror(errno));
@@ -35,16 +37,8 @@ void sync_folder_of(const std::string& file) {
   (void)store::sync_folder(store::folder_of(file));  // best effort: some file systems cannot
 }
 
-}  // namespace
-
-void random_bytes(std::span<std::uint8_t> out) {
-  if (RAND_bytes(out.data(), static_cast<int>(out.size())) == 1) return;
-  std::fputs("portcullis: the system has no random bytes\n", stderr);
-  std::abort();
-}
-
-bool write_new_secret(const std::string& file, std::string_view text, std::string& why) {
-  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+bool write_new(const std::string& file, std::string_view text, mode_t mode, std::string& why) {
+  const int fd = open(file.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
   if (fd < 0) {
     why = because(file);
     return false;
@@ -59,10 +53,10 @@ bool write_new_secret(const std::string& file, std::string_view text, std::strin
   return written;
 }
 
-bool replace_secret(const std::string& file, std::string_view text, std::string& why) {
+bool replace(const std::string& file, std::string_view text, mode_t mode, std::string& why) {
   const auto fresh = file + ".new";
   unlink(fresh.c_str());  // of a run that was interrupted
-  if (!write_new_secret(fresh, text, why)) return false;
+  if (!write_new(fresh, text, mode, why)) return false;
   if (rename(fresh.c_str(), file.c_str()) != 0) {
     why = because(file);
     unlink(fresh.c_str());
@@ -70,6 +64,27 @@ bool replace_secret(const std::string& file, std::string_view text, std::string&
   }
   sync_folder_of(file);
   return true;
+}
+
+}  // namespace
+
+void random_bytes(std::span<std::uint8_t> out) {
+  if (RAND_bytes(out.data(), static_cast<int>(out.size())) == 1) return;
+  std::fputs("portcullis: the system has no random bytes\n", stderr);
+  std::abort();
+}
+
+bool write_new_secret(const std::string& file, std::string_view text, std::string& why) {
+  return write_new(file, text, owner_only, why);
+}
+bool write_new_public(const std::string& file, std::string_view text, std::string& why) {
+  return write_new(file, text, everybody, why);
+}
+bool replace_secret(const std::string& file, std::string_view text, std::string& why) {
+  return replace(file, text, owner_only, why);
+}
+bool replace_public(const std::string& file, std::string_view text, std::string& why) {
+  return replace(file, text, everybody, why);
 }
 
 std::optional<std::string> read_secret(const std::string& file, std::string& why) {

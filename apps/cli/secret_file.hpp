@@ -1,4 +1,4 @@
-// Random bytes and files that only their owner may read.
+// Random bytes; files that only their owner may read, and what belongs beside them.
 #pragma once
 #include <optional>
 #include <span>
@@ -19,6 +19,11 @@ void random_bytes(std::span<std::uint8_t> out);
 /// Puts `text` in the place of `file`, with mode 0600: after a crash there is the old or the new
 /// text, never a part. False, and `why`, when it cannot be written; the old file is then as it was.
 [[nodiscard]] bool replace_secret(const std::string& file, std::string_view text, std::string& why);
+
+/// The same two for what everybody may read, as certificates: mode 0644, less the umask.
+[[nodiscard]] bool write_new_public(const std::string& file, std::string_view text,
+                                    std::string& why);
+[[nodiscard]] bool replace_public(const std::string& file, std::string_view text, std::string& why);
 
 /// A whole file of at most 1 MiB. Nothing, and `why`, when it cannot be read.
 [[nodiscard]] std::optional<std::string> read_secret(const std::string& file, std::string& why);

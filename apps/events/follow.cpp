@@ -141,6 +141,10 @@ class follower {
         return exit_usage;
       }
     }
+    if (!connector::make(given_.server, why)) {
+      say(why);
+      return exit_usage;
+    }
     struct stat info {};
     if (given_.cursor_file.empty() || stat(given_.cursor_file.c_str(), &info) != 0) return -1;
     const auto kept = read_secret(given_.cursor_file, why);
@@ -159,7 +163,10 @@ class follower {
   std::optional<ending> subscribe(line_client& server) {
     const waiting here;
     unreachable_ = true;
-    if (!server.connect(given_.server.address)) return lost(server.why());
+    std::string why;
+    const auto way = connector::make(given_.server, why);  // anew: certificates are renewed
+    if (!way) return lost(why);
+    if (!server.connect(*way)) return lost(server.why());
     json result;
     if (token_)
       if (auto failed = ask(server, login_line(*token_), result)) return failed;
@@ -268,16 +275,18 @@ class follower {
     }
   }
 
-  /// Until the server has sent something; empty: it has.
+  /// Until the server has sent something of a line; empty: it has, or it closed.
   std::optional<ending> await(line_client& server) {
     if (!save()) return give_up(exit_failed);
     const waiting here;
-    // Nobody reads any more: known at once, not only with the next event.
-    pollfd watched[] = {{server.descriptor(), POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
-    const int ready = poll(watched, 2, silence_ms_max);
-    if (ready == 0) return lost(fmt::format("nothing came for {} s", silence_ms_max / 1000));
-    if ((watched[1].revents & (POLLERR | POLLNVAL)) != 0) return give_up(exit_ok);
-    return std::nullopt;
+    for (;;) {
+      if (!server.take_what_came() || server.has_begun()) return std::nullopt;
+      // Nobody reads any more: known at once, not only with the next event.
+      pollfd watched[] = {{server.descriptor(), POLLIN, 0}, {STDOUT_FILENO, 0, 0}};
+      const int ready = poll(watched, 2, silence_ms_max);
+      if (ready == 0) return lost(fmt::format("nothing came for {} s", silence_ms_max / 1000));
+      if ((watched[1].revents & (POLLERR | POLLNVAL)) != 0) return give_up(exit_ok);
+    }
   }
 
   static std::optional<std::string> receive(line_client& server) {

@@ -28,11 +28,8 @@ std::vector<std::string> lines_of(std::string_view text) {
 core::result<net::authz_settings> load_forward_auth(const core::config& config, std::string& why) {
   const auto& from = config.authz;
   net::authz_settings made{from.cookie, from.header};
-  for (const auto& each : from.trusted_proxies)
-    if (!made.trusted_proxies.add(each)) {
-      why = fmt::format("authz.trusted_proxies: {}", each);
-      return core::fail(core::error_code::CONFIG_INVALID, "authz.trusted_proxies");
-    }
+  for (const auto& each : from.trusted_proxies)  // looked at when it was parsed
+    if (const auto network = core::address_set::parse_one(each)) made.trusted_proxies.add(*network);
   const auto& path = from.cookie_secrets_file;
   if (path.empty()) return made;
   const auto refuse = [](std::string_view rule) {

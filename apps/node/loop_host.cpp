@@ -23,6 +23,7 @@ loop_host::loop_host(caf::actor_system& system, core::clock& clock, actors::gate
       run_(std::make_unique<net::loop::hook>(loop_, net::phase::run,
                                              [this] { return unit_.run(); })),
       tcp_(std::make_unique<net::tcp_server>(loop_, options.tcp, gateway_)) {
+  tls_ = options.tls;
   gateway_.attach(*tcp_);
   if (options.with_http) {
     routes_ = std::make_unique<net::http_routes>(loop_, options.routes, gateway_, *tcp_);
@@ -76,6 +77,10 @@ core::loop_tallies loop_host::tallies() const {
   }
   all.tls.add(http_->handshakes());
   all.http = http_->requests();
+  if (const auto context = tls_ != nullptr ? tls_->current() : nullptr) {
+    all.tls.reloads = tls_->replaced() - 1;
+    all.tls.certificate_ends_at_s = context->ends_at_s();
+  }
   return all;
 }
 

@@ -11,6 +11,7 @@
 #include "net/http/server.hpp"
 #include "net/loop/loop.hpp"
 #include "net/tcp/server.hpp"
+#include "net/tls/context.hpp"
 
 namespace portcullis::apps {
 
@@ -18,7 +19,8 @@ struct loop_host_options {
   net::tcp_options tcp;
   net::http_options http;
   net::http_route_options routes;
-  bool with_http = false;  // the first loop only
+  bool with_http = false;                  // the first loop only
+  const net::tls_contexts* tls = nullptr;  // whose state this loop tells; the first loop only
 };
 
 class loop_host {
@@ -57,6 +59,7 @@ class loop_host {
   std::unique_ptr<net::http_routes> routes_;  // of http_, as that is absent or not
   std::unique_ptr<net::http_server> http_;
   std::unique_ptr<net::loop::timer> drain_timer_;
+  const net::tls_contexts* tls_ = nullptr;
   std::atomic<bool> drained_{false}, close_{false};
   std::thread thread_;
 };

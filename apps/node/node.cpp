@@ -126,6 +126,8 @@ void node::make_loops() {
   const auto loops = static_cast<std::uint32_t>(images_.size());
   const bool development = config_.server.environment == core::environment::development;
   const auto limiter = std::make_shared<actors::auth_limiter>();
+  const auto per_source = config_.listen.rpc.max_connections_per_source;
+  const auto sources = per_source > 0 ? std::make_shared<net::source_counts>(per_source) : nullptr;
   callers_ = actors::callers_of(config_.auth.tokens, config_.auth.certificates, {});
   for (std::uint32_t loop = 0; loop < loops; ++loop) {
     actors::gateway_options gateway;
@@ -145,7 +147,7 @@ void node::make_loops() {
 
     loop_host_options options;
     options.tcp.message = {config_.limits.value_bytes, config_.limits.depth, config_.limits.batch,
-                           config_.limits.data_bytes};
+                           config_.limits.data_bytes, false};
     options.tcp.connections_max = std::max<std::size_t>(1, rpc_connections_max_ / loops);
     options.tcp.in_flight_per_connection_max = config_.limits.in_flight_per_connection;
     options.tcp.request_timeout_ms = config_.limits.request_timeout_ms;
@@ -153,7 +155,12 @@ void node::make_loops() {
     options.tcp.development = development;
     options.tcp.correlation_seed = random_seed();
     options.tcp.loop_index = loop;
+    options.tcp.bind_to_connection = config_.listen.rpc.bind_to_connection;
+    options.tcp.message.context_ip_optional = config_.listen.rpc.bind_to_connection;
+    options.tcp.idle_ms_max = config_.listen.rpc.idle_timeout_s * 1'000;
+    options.tcp.sources = sources;
     options.with_http = loop == 0;
+    if (loop == 0) options.tls = &tls_;
     if (options.with_http) set_http_options(options);
     hosts_.push_back(std::make_unique<loop_host>(*system_, clock_, std::move(gateway), options));
   }
@@ -176,24 +183,89 @@ void node::set_http_options(loop_host_options& options) const {
   options.routes.random = buffered_random;
 }
 
+core::status node::load_tls(const core::config& config, std::string& why) {
+  if (config.listen.rpc_tls.address.empty() && config.listen.https.address.empty())
+    return core::nothing{};
+  const auto& from = config.tls;
+  net::tls_options options;
+  options.certificate_file = from.certificate_file;
+  options.key_file = from.key_file;
+  options.client_ca_file = from.client_ca_file;
+  options.crl_file = from.crl_file;
+  options.client_certificates = from.client_certificates;
+  options.min_version = from.min_version;
+  options.private_key_file = config.server.environment == core::environment::production;
+  auto made = net::tls_context::make(options, tls_.tickets(), why);
+  if (!made) return made.error();
+  tls_.replace(*std::move(made));
+  return core::nothing{};
+}
+
+net::listener_rules node::rules_of(bool tls, bool proxy, std::size_t connections_max) {
+  net::listener_rules rules;
+  rules.connections_max = connections_max;
+  rules.opening.proxy = proxy;
+  for (const auto& each : config_.listen.proxy_sources)
+    if (const auto network = core::address_set::parse_one(each))
+      rules.opening.proxy_sources.add(*network);
+  if (tls) rules.opening.tls = &tls_;
+  return rules;
+}
+
 core::result<core::nothing> node::listen(std::string& why) {
-  auto rpc = core::parse_endpoint(config_.listen.rpc.address);
-  const auto http = core::parse_endpoint(config_.listen.http.address);
+  const auto& listen = config_.listen;
+  const auto refused = [&](std::string_view key, const std::string& where, core::error error) {
+    why = fmt::format("{} {}: {}", key, where, error.rule);
+    return error;
+  };
+  const auto per_loop = [this](std::size_t all) {
+    return std::max<std::size_t>(1, all / hosts_.size());
+  };
+  const bool shared = hosts_.size() > 1;
+  auto rpc = core::parse_endpoint(listen.rpc.address);
+  auto rpc_tls = core::parse_endpoint(listen.rpc_tls.address);
   for (const auto& host : hosts_) {
-    const auto port = host->tcp().listen(*rpc, core::listener::rpc, hosts_.size() > 1);
-    if (!port) {
-      why = fmt::format("listen.rpc.address {}: {}", config_.listen.rpc.address, port.error().rule);
-      return port.error();
-    }
+    const auto port = host->tcp().listen(
+        *rpc, core::listener::rpc, shared,
+        rules_of(false, listen.rpc.proxy_protocol, per_loop(listen.rpc.max_connections)));
+    if (!port) return refused("listen.rpc.address", listen.rpc.address, port.error());
     rpc->port = rpc_port_ = *port;
+    if (!rpc_tls) continue;
+    const auto tls_port = host->tcp().listen(
+        *rpc_tls, core::listener::rpc_tls, shared,
+        rules_of(true, listen.rpc_tls.proxy_protocol, per_loop(listen.rpc_tls.max_connections)));
+    if (!tls_port)
+      return refused("listen.rpc_tls.address", listen.rpc_tls.address, tls_port.error());
+    rpc_tls->port = rpc_tls_port_ = *tls_port;
   }
-  const auto port = hosts_.front()->listen_http(*http, core::listener::http,
-                                                {config_.listen.http.max_connections, {}});
-  if (!port) {
-    why = fmt::format("listen.http.address {}: {}", config_.listen.http.address, port.error().rule);
-    return port.error();
+  if (!listen.rpc_unix.path.empty()) {
+    const auto opened = hosts_.front()->tcp().listen_unix(listen.rpc_unix.path);
+    if (!opened) return refused("listen.rpc_unix.path", listen.rpc_unix.path, opened.error());
   }
-  http_port_ = *port;
+  return listen_http(why);
+}
+
+core::result<core::nothing> node::listen_http(std::string& why) {
+  const auto& listen = config_.listen;
+  auto& host = *hosts_.front();
+  const auto http =
+      host.listen_http(*core::parse_endpoint(listen.http.address), core::listener::http,
+                       rules_of(false, listen.http.proxy_protocol, listen.http.max_connections));
+  if (!http) {
+    why = fmt::format("listen.http.address {}: {}", listen.http.address, http.error().rule);
+    return http.error();
+  }
+  http_port_ = *http;
+  const auto where = core::parse_endpoint(listen.https.address);
+  if (!where) return core::nothing{};
+  auto rules = rules_of(true, listen.https.proxy_protocol, listen.https.max_connections);
+  rules.opening.use = net::tls_use::http;
+  const auto https = host.listen_http(*where, core::listener::https, std::move(rules));
+  if (!https) {
+    why = fmt::format("listen.https.address {}: {}", listen.https.address, https.error().rule);
+    return https.error();
+  }
+  https_port_ = *https;
   return core::nothing{};
 }
 
@@ -209,6 +281,7 @@ core::result<core::nothing> node::start(std::string& why) {
   const auto authz = load_forward_auth(config_, why);
   if (!authz) return authz.error();
   forward_auth_ = std::make_shared<net::forward_auth_rules>(*authz);
+  if (auto loaded = load_tls(config_, why); !loaded) return loaded;
   if (auto opened = open_store(why); !opened) return opened;
   // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do
   // (hazards H4).
@@ -232,7 +305,9 @@ core::result<core::nothing> node::start(std::string& why) {
   monitoring::log::write(
       core::log_level::info, component::server, "The node is ready.",
       {{"rpc", rpc_address()},
+       {"rpc_tls", rpc_tls_address()},
        {"http", http_address()},
+       {"https", https_address()},
        {"loops", static_cast<std::int64_t>(hosts_.size())},
        {"environment", config_.server.environment == core::environment::development
                            ? std::string_view("development")
@@ -246,10 +321,24 @@ std::string node::rpc_address() const {
   return core::to_text(where);
 }
 
+std::string node::rpc_tls_address() const {
+  auto where = core::parse_endpoint(config_.listen.rpc_tls.address);
+  if (!where) return {};
+  where->port = rpc_tls_port_;
+  return core::to_text(*where);
+}
+
 std::string node::http_address() const {
   auto where = core::parse_endpoint(config_.listen.http.address).value_or(core::endpoint{});
   where.port = http_port_;
   return core::to_text(where);
+}
+
+std::string node::https_address() const {
+  auto where = core::parse_endpoint(config_.listen.https.address);
+  if (!where) return {};
+  where->port = https_port_;
+  return core::to_text(*where);
 }
 
 void node::log_node_event(core::event_body body) {
@@ -276,10 +365,11 @@ core::result<actors::reload_outcome> node::read_again() {
   }
   std::string why;
   const auto authz = load_forward_auth(loaded.value, why);
-  if (!authz) {
+  const auto loaded_tls = authz ? load_tls(loaded.value, why) : core::status(authz.error());
+  if (!loaded_tls) {
     monitoring::log::write(core::log_level::error, component::config,
                            "A problem in the configuration.", {{"problem", why}});
-    return authz.error();
+    return loaded_tls.error();
   }
   forward_auth_->replace(*authz);
   actors::reload_outcome outcome;

@@ -115,6 +115,10 @@ config_problem unknown(const config_entry& entry) {
     return {entry.origin, dotted(entry.path),
             fmt::format("{}; did you mean [breaker.\"{}/{}\"]?", message, entry.path[1],
                         entry.path[2])};
+  if (entry.path.size() == 3 && entry.path[0] == "auth" &&
+      (entry.path[1] == "token" || entry.path[1] == "certificate"))
+    return {entry.origin, dotted(entry.path),
+            fmt::format("there may be many: write [[auth.{}]]", entry.path[1])};
   for (const auto& row : config_table()) {
     const bool named = row.scope == key_scope::named && entry.path.size() > 1 &&
                        join(entry.path, entry.path.size() - 1) == row.name;

@@ -9,6 +9,7 @@ namespace {
 constexpr int v4_bits_before = 96;
 
 bool starts_with(const ip_address& address, const address_prefix& network) noexcept {
+  // Who trusts all of IPv6 (::/0) has not said so of IPv4, whose bits stand in the same form.
   if (address.is_v4() != network.address.is_v4()) return false;
   const auto whole = static_cast<std::size_t>(network.bits / 8);
   for (std::size_t i = 0; i < whole; ++i)
@@ -32,8 +33,8 @@ std::optional<address_prefix> address_set::parse_one(std::string_view text) noex
   const bool v4 = address->is_v4() && text.find(':') == std::string_view::npos;
   int bits = 0;
   const auto [end, failed] = std::from_chars(digits.data(), digits.data() + digits.size(), bits);
-  if (failed != std::errc{} || end != digits.data() + digits.size() || bits < 0 ||
-      bits > (v4 ? 32 : 128) || (digits.size() > 1 && digits.front() == '0'))
+  if (failed != std::errc{} || end != digits.data() + digits.size() || bits > (v4 ? 32 : 128) ||
+      (digits.size() > 1 && digits.front() == '0') || digits.front() == '-')
     return std::nullopt;
   made.bits = bits + (v4 ? v4_bits_before : 0);
   ip_address masked{};
@@ -44,12 +45,6 @@ std::optional<address_prefix> address_set::parse_one(std::string_view text) noex
   }
   if (masked.bytes != address->bytes) return std::nullopt;
   return made;
-}
-
-bool address_set::add(std::string_view text) {
-  const auto network = parse_one(text);
-  if (network) networks_.push_back(*network);
-  return network.has_value();
 }
 
 bool address_set::contains(const ip_address& address) const noexcept {

@@ -15,8 +15,8 @@ struct address_prefix {
   friend bool operator==(const address_prefix&, const address_prefix&) = default;
 };
 
-/// Few entries, looked through one by one. An IPv4-mapped IPv6 address equals its IPv4. "::/0" holds
-/// no IPv4 address: who trusts all of IPv6 has not said so of IPv4.
+/// Few entries, looked through one by one. An IPv4-mapped IPv6 address equals its IPv4; networks of
+/// IPv6 hold no other IPv4 addresses.
 class address_set {
  public:
   /// "192.0.2.1", "10.0.0.0/8", "::1", "2001:db8::/32". Nothing for any other text, also where bits
@@ -24,8 +24,6 @@ class address_set {
   [[nodiscard]] static std::optional<address_prefix> parse_one(std::string_view text) noexcept;
 
   void add(const address_prefix& network) { networks_.push_back(network); }
-  /// False, and nothing changed, where parse_one finds nothing in the text.
-  [[nodiscard]] bool add(std::string_view text);
   [[nodiscard]] bool contains(const ip_address& address) const noexcept;
   [[nodiscard]] bool empty() const noexcept { return networks_.empty(); }
 

@@ -13,8 +13,7 @@ constexpr error_row rows[] = {
 #undef X
 };
 
-constexpr error_code reserved[] = {error_code::CERTIFICATE_REJECTED, error_code::BREAKER_OPEN,
-                                   error_code::NODE_INCOMPATIBLE};
+constexpr error_code reserved[] = {error_code::BREAKER_OPEN, error_code::NODE_INCOMPATIBLE};
 
 }  // namespace
 

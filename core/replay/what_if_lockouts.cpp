@@ -45,11 +45,10 @@ void what_if_lockouts::change_policies(const lockout_policy& recorded,
 
 void what_if_lockouts::begin(millis at_ms) {
   other_ = recorded_;
-  for (const auto& [subject, user] : other_.users()) {
+  for (const auto& [key, user] : other_.users()) {
+    const auto& subject = key;  // clang 14 lets no lambda capture what is bound here
     if (!same_rules_) diverged_.insert(subject);
-    // By name: clang 14 lets no lambda capture a structured binding otherwise.
-    const auto lock = [&, subject = subject](const std::optional<short_hash>& source,
-                                             const lockout_counter& counter) {
+    const auto lock = [&](const std::optional<short_hash>& source, const lockout_counter& counter) {
       if (!counter.locked(at_ms)) return;
       span known;
       known.source = source;

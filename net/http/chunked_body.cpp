@@ -80,10 +80,10 @@ chunked_body::status chunked_body::step(char c) {
   __builtin_unreachable();
 }
 
-/// White space there is bad, but to be taken (RFC 9112, 7.1.1).
+/// A space there is bad, but to be taken (RFC 9112, 7.1.1); other parsers take no tab.
 chunked_body::status chunked_body::after_digits(char c) {
   at_ = c == '\r' ? at::size_end : at::extension;
-  return c == '\r' || c == ';' || c == ' ' || c == '\t' ? status::need_more : status::malformed;
+  return c == '\r' || c == ';' || c == ' ' ? status::need_more : status::malformed;
 }
 
 }  // namespace portcullis::net

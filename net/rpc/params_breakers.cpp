@@ -181,13 +181,13 @@ bool params_reader::read(core::report_calls& out) {
 
 bool params_reader::read(core::observe_breaker& out) {
   auto calls = std::make_shared<core::reported_calls>();
-  // Not emplace(): to clang 14 the nested struct has no default constructor yet.
+  // Not emplace(): to clang 14 a nested struct with initialisers has no default constructor.
   if (has(param::transition)) out.changed = core::observe_breaker::transition{};
   const bool good =
       read(out.name) && read_name(param::source, out.source) &&
       read_number(param::source_epoch, out.source_epoch) && read_number(param::seq, out.seq) &&
       read_choice(param::state, core::breaker_state_names, out.state) && read_counts(*calls) &&
-      read_durations(*calls) && (!out.changed || read_transition(*out.changed));
+      read_durations(*calls) && (!has(param::transition) || read_transition(*out.changed));
   out.calls = std::move(calls);
   return good;
 }

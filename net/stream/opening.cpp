@@ -68,17 +68,17 @@ opening::status opening::read_proxy(stream& on) {
     if (got.how == transfer::status::again) return status::waiting;
     if (got.how != transfer::status::moved) return refuse(core::rejection::proxy_header);
     head_.append(part.data(), got.bytes);
-    proxy_header header;
-    switch (parse_proxy_header(head_, header)) {
-      case proxy_status::need_more:
+    const auto header = read_proxy_header(core::as_bytes(head_));
+    switch (header.state) {
+      case proxy_header::status::need_more:
         continue;
-      case proxy_status::malformed:
+      case proxy_header::status::malformed:
         return refuse(core::rejection::proxy_header);
-      case proxy_status::complete:
+      case proxy_header::status::complete:
         break;
     }
-    found_.source = header.source;
-    head_.erase(0, header.size);
+    if (!header.local) found_.source = header.source.address;
+    head_.erase(0, header.consumed);
     return status::done;
   }
 }

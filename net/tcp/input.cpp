@@ -61,7 +61,7 @@ void tcp_server::impl::read(connection& from) {
       if (wire.readable()) mark(from);
       break;
   }
-  if (own > 0) (void)with_own_context(from, space);
+  (void)with_own_context(from, space);
   if (before > 0) std::memcpy(bytes, from.undecoded.data(), before);
   consume(from, bytes, before + got.bytes);
 }

@@ -194,16 +194,10 @@ std::vector<core::connection_row> tcp_server::impl::list(connection_id after,
   std::vector<core::connection_row> rows;
   rows.reserve(kept);
   for (const auto* each : found)
-    rows.push_back({each->id,
-                    std::string(core::listener_names[static_cast<std::size_t>(each->listener)]),
-                    each->address,
-                    each->caller->name,
-                    std::string(core::to_string(each->caller->role)),
-                    each->since_ms,
-                    each->in_flight,
-                    each->requests,
-                    {},
-                    {}});
+    rows.push_back(
+        {each->id, std::string(core::listener_names[static_cast<std::size_t>(each->listener)]),
+         each->address, each->caller->name, std::string(core::to_string(each->caller->role)),
+         each->since_ms, each->in_flight, each->requests, each->ja3, each->ja4});
   return rows;
 }
 

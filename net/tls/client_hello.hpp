@@ -8,12 +8,13 @@
 #include <vector>
 
 #include "core/bytes.hpp"
+#include "core/limits.hpp"
 
 namespace portcullis::net {
 
 /// The longest ClientHello that is read: the handshake message with its 4 bytes of header. Real
 /// ones have 200 to 2,000 bytes; OpenSSL's own bound is 131,396.
-inline constexpr std::size_t client_hello_bytes_max = 16 * 1024;
+inline constexpr std::size_t client_hello_bytes_max = core::limits::client_hello_bytes_max;
 /// The most empty records one after the other. RFC 8446, 5.1 forbids them; OpenSSL 3.0 goes along
 /// with as many, and what it takes has a fingerprint.
 inline constexpr unsigned client_hello_empty_records_max = 32;

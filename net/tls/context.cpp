@@ -122,10 +122,13 @@ class maker {
       return refused("tls.key_file", key, reason, why_);
     if (options_.private_key_file && others_may_read(key))
       return refused("tls.key_file", key, "group or others may read it; chmod 600 it", why_);
-    if (SSL_CTX_use_PrivateKey_file(to, key.c_str(), SSL_FILETYPE_PEM) != 1)
-      return refused("tls.key_file", key, last_reason(), why_);
-    if (SSL_CTX_check_private_key(to) != 1)
-      return refused("tls.key_file", key, "is not the key of tls.certificate_file", why_);
+    if (SSL_CTX_use_PrivateKey_file(to, key.c_str(), SSL_FILETYPE_PEM) != 1) {
+      const auto reason = ERR_GET_REASON(ERR_peek_last_error());
+      const bool other = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
+      const auto text = last_reason();
+      return refused("tls.key_file", key, other ? "is not the key of tls.certificate_file" : text,
+                     why_);
+    }
     return core::nothing{};
   }
 

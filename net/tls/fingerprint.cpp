@@ -106,7 +106,8 @@ std::string hash12(std::string_view text) {
 struct parts {
   std::string a;
   std::string ciphers;
-  std::string extensions;  // with the signature algorithms
+  std::string extensions;     // with the signature algorithms
+  bool no_extensions = true;  // none but server_name and ALPN
 };
 
 /// JA4.md: the order of signature algorithms is the hello's in every form; without any of them
@@ -119,11 +120,12 @@ parts parts_of(const client_hello& hello, bool sorted) {
   made.a += version_code(offered_version(hello));
   made.a += hello.names_host ? 'd' : 'i';
   made.a += count_code(ciphers.size()) + count_code(extensions.size()) + alpn_code(hello.alpn);
+  const auto is_in_a = [](auto type) { return type == server_name || type == alpn_extension; };
+  made.no_extensions = std::all_of(extensions.begin(), extensions.end(), is_in_a);
   if (sorted) {
     std::sort(ciphers.begin(), ciphers.end());
     std::sort(extensions.begin(), extensions.end());
-    std::erase_if(extensions,
-                  [](auto type) { return type == server_name || type == alpn_extension; });
+    std::erase_if(extensions, is_in_a);
   }
   made.ciphers = hex_list(ciphers);
   made.extensions = hex_list(extensions);
@@ -132,11 +134,12 @@ parts parts_of(const client_hello& hello, bool sorted) {
   return made;
 }
 
+/// JA4.md, "Extension hash": zeros when the sorted list is empty; that goes for ja4_o, too, whose
+/// own list then can have server_name and ALPN.
 std::string hashed(const parts& of) {
-  const auto hash = [](const std::string& list) {
-    return list.empty() ? std::string(hash_of_nothing) : hash12(list);
-  };
-  return of.a + '_' + hash(of.ciphers) + '_' + hash(of.extensions);
+  const auto none = std::string(hash_of_nothing);
+  return of.a + '_' + (of.ciphers.empty() ? none : hash12(of.ciphers)) + '_' +
+         (of.no_extensions ? none : hash12(of.extensions));
 }
 std::string raw(const parts& of) { return of.a + '_' + of.ciphers + '_' + of.extensions; }
 

@@ -95,7 +95,7 @@ core::request_params params_of(method which, std::string_view tenant) {
 
 class gateway_world : public virtual_loop {
  public:
-  explicit gateway_world(std::uint32_t shards = 2, bool http_needs_token = false) {
+  explicit gateway_world(std::uint32_t shards = 2) {
     gateway_options options;
     options.shards = shards;
     options.keys = keys;
@@ -104,13 +104,7 @@ class gateway_world : public virtual_loop {
     options.limiter = std::make_shared<auth_limiter>();
     options.pool = std::make_shared<batch_pool>();
     options.callers.tokens = {{core::sha256(core::as_bytes(token)), &known}};
-    options.http_error = [](const core::error& why, std::string_view correlation_id) {
-      std::string body(core::describe(why.code).name);
-      if (!correlation_id.empty()) body.append(" ").append(correlation_id);
-      return net::http_response{core::describe(why.code).status, "application/json", body};
-    };
     options.make_correlation_id = [this] { return "made-up-" + std::to_string(++made_up); };
-    options.http_needs_token = http_needs_token;
     door = std::make_unique<gateway>(std::move(options));
     door->attach(port);
     voice = spawn_pinned<gateway_actor, gateway_voice>(

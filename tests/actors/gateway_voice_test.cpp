@@ -30,9 +30,6 @@ class voice_world : public shard_world {
     options.clock = &clock;
     options.limiter = std::make_shared<auth_limiter>();
     options.pool = std::make_shared<batch_pool>();
-    options.http_error = [](const core::error& why, std::string_view) {
-      return net::http_response{core::describe(why.code).status, "", ""};
-    };
     door = std::make_unique<gateway>(std::move(options));
     door->attach(port);
     voice = spawn_pinned<gateway_actor, gateway_voice>(

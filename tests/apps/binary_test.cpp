@@ -390,7 +390,8 @@ TEST_F(binary, bench_exits_1_on_wrong_answers_and_2_when_not_reached) {
 TEST_F(binary, completion_offers_every_subcommand_option_and_method_in_each_shell) {
   for (const auto* shell : {"bash", "zsh", "fish"}) {
     const auto script = run(std::string("completion ") + shell).out;
-    for (const auto* word : {"check-config", "rotate", "token-file", "session.validate"})
+    for (const auto* word :
+         {"check-config", "rotate", "token-file", "session.validate", "server-name", "revoke"})
       EXPECT_THAT(script, HasSubstr(word)) << shell;
     EXPECT_THAT(script, Not(HasSubstr("docs"))) << "hidden";
   }

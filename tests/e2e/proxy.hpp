@@ -101,7 +101,7 @@ inline http_answer browse(std::uint16_t port, const std::string& fields,
 class protected_application {
  public:
   protected_application(const flavour& which, std::uint16_t portcullis_port)
-      : application_({"python3", PORTCULLIS_SOURCE_DIR "/tests/e2e/echo_application.py"},
+      : application_(with_us({"python3", PORTCULLIS_SOURCE_DIR "/tests/e2e/echo_application.py"}),
                      running::to::pipe),
         front_(free_port()) {
     const auto application_port = application_.line();
@@ -118,10 +118,10 @@ class protected_application {
               "  fastcgi_temp_path fastcgi;\n  uwsgi_temp_path uwsgi;\n  scgi_temp_path scgi;\n");
       folder_.write(name, text);
     }
-    proxy_.emplace(std::vector<std::string>{"setpriv", "--pdeathsig", "KILL", "sh", "-c",
-                                            "cd '" + folder_.path().string() + "' && exec " +
-                                                which.command + " >log 2>&1"},
-                   running::to::pipe);
+    proxy_.emplace(
+        with_us({"sh", "-c",
+                 "cd '" + folder_.path().string() + "' && exec " + which.command + " >log 2>&1"}),
+        running::to::pipe);
     const bool up = eventually([&] { return browse(front_, "").status != 0; });
     EXPECT_TRUE(up) << which.name << " does not answer\n" << run("cat " + folder_.file("log")).out;
   }
@@ -132,6 +132,11 @@ class protected_application {
   }
 
  private:
+  /// The command, in a process that a killed test does not leave behind.
+  static std::vector<std::string> with_us(std::vector<std::string> words) {
+    words.insert(words.begin(), {"setpriv", "--pdeathsig", "KILL"});
+    return words;
+  }
   static void replace(std::string& text, const std::string& what, const std::string& with) {
     for (auto at = text.find(what); at != std::string::npos; at = text.find(what, at + with.size()))
       text.replace(at, what.size(), with);

@@ -66,8 +66,8 @@ net::authz_settings settings_of(unsigned bits) {
   if ((bits & 1) != 0) settings.header = "X-Session";
   if ((bits & 2) != 0) settings.cookie_secrets = {"new secret", "keyboard cat"};
   if ((bits & 4) != 0) {
-    require(settings.trusted_proxies.add("127.0.0.0/8"));
-    require(settings.trusted_proxies.add("2001:db8::/32"));
+    settings.trusted_proxies.add(core::address_set::parse_one("127.0.0.0/8").value());
+    settings.trusted_proxies.add(core::address_set::parse_one("2001:db8::/32").value());
   }
   return settings;
 }
@@ -135,10 +135,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     ask(data[0], text);
   else
     answer(data[0], text);
-  // No input comes far by itself: in a name, and behind all names.
+  // No input comes far by itself: as a name, and behind all names.
   const std::string head = R"({"jsonrpc":"2.0","id":1,"result":{"valid":true,"tenant_id":")";
-  answer(data[0], head + std::string(text));
-  answer(data[0],
-         head + R"(t","user_id":"u","handle":"s_AAECAwQFBgcICQoLDA0ODw")" + std::string(text));
+  const std::string tail = R"(","user_id":"u","handle":"s_AAECAwQFBgcICQoLDA0ODw")";
+  const std::string end = R"(,"version":1,"created_at_ms":1,"expires_at_ms":2}})";
+  answer(data[0], head + std::string(text) + tail + end);
+  answer(data[0], head + "t" + tail + std::string(text));
   return 0;
 }

@@ -26,7 +26,7 @@ TEST(allocation, none_while_asking) {
   settings.cookie = "connect.sid";
   settings.header = "x-session-with-a-long-name";
   settings.cookie_secrets = {"new secret", "keyboard cat"};
-  ASSERT_TRUE(settings.trusted_proxies.add("127.0.0.1"));
+  settings.trusted_proxies.add(core::address_set::parse_one("127.0.0.1").value());
   const forward_auth authz(settings);
   const std::vector<header_field> request = {
       {"Host", "example.com"},

@@ -146,8 +146,9 @@ TEST(the_name_of_a_user, becomes_one_field_of_ascii) {
 
 TEST(the_name_of_a_user, is_read_with_any_escapes_of_json) {
   const std::string line =
-      R"({"jsonrpc":"2.0","id":1,"result":{"valid":true,"tenant_id":"\u00fc\"","user_id":"\ud83d\ude00\/\u0041",)"
-      R"("handle":"s_AAECAwQFBgcICQoLDA0ODw","version":1,"created_at_ms":1,"expires_at_ms":1700000900000}})";
+      R"({"jsonrpc":"2.0","id":1,"result":{"valid":true,"tenant_id":"\u00fc\"",)"
+      R"("user_id":"\ud83d\ude00\/\u0041","handle":"s_AAECAwQFBgcICQoLDA0ODw",)"
+      R"("version":1,"created_at_ms":1,"expires_at_ms":1700000900000}})";
   EXPECT_EQ(answer_line(authz_kind::ext_authz, line).fields,
             identity("%C3%BC\"", "%F0%9F%98%80/A"));
 }

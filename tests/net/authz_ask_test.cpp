@@ -20,7 +20,7 @@ const std::string traceparent = "00-" + trace + "-b7ad6b7169203331-01";
 
 authz_settings behind_a_proxy() {
   authz_settings settings;
-  EXPECT_TRUE(settings.trusted_proxies.add("127.0.0.1"));
+  settings.trusted_proxies.add(core::address_set::parse_one("127.0.0.1").value());
   return settings;
 }
 

@@ -86,7 +86,7 @@ TEST(http_server, a_source_with_too_many_connections_is_told_so) {
 TEST(http_server, what_opens_a_connection_has_its_own_deadline) {
   listener_rules rules;
   rules.opening.proxy = true;
-  ASSERT_TRUE(rules.opening.proxy_sources.add("127.0.0.1"));
+  rules.opening.proxy_sources.add(*core::address_set::parse_one("127.0.0.1"));
   http_node n(quick_http(), rules);
   client silent(n.port);
   ASSERT_TRUE(n.until([&] { return n.server->count() == 1; }));

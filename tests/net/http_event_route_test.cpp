@@ -166,7 +166,7 @@ TEST(a_ticket, is_for_who_may_subscribe_and_is_worth_nothing_without_its_caller)
 TEST(a_ticket, is_not_taken_where_others_listen_in) {
   listener_rules rules{256, {}};
   rules.opening.proxy = true;
-  ASSERT_TRUE(rules.opening.proxy_sources.add("127.0.0.1"));
+  rules.opening.proxy_sources.add(*core::address_set::parse_one("127.0.0.1"));
   streaming w(rules);
   client c(w.port);
   c.send("PROXY TCP4 192.0.2.7 127.0.0.1 5 6\r\n");

@@ -236,7 +236,7 @@ TEST(http_server, who_may_not_come_is_told_so) {
 TEST(http_server, behind_a_proxy_a_connection_comes_from_where_its_header_says) {
   listener_rules rules;
   rules.opening.proxy = true;
-  ASSERT_TRUE(rules.opening.proxy_sources.add("127.0.0.1"));
+  rules.opening.proxy_sources.add(*core::address_set::parse_one("127.0.0.1"));
   http_node n(quick_http(), rules);
   client c(n.port), garbled(n.port);
   c.send("PROXY TCP4 192.0.2.7 127.0.0.1 5 6\r\n" + get_livez);

@@ -127,10 +127,13 @@ class scripted_gateway final : public gateway_port {
   core::result<const core::caller*> greet(connection_id id, const peer& who) override {
     greeted.push_back(id);
     last_peer = who;
+    last_names = who.certificate != nullptr ? who.certificate->names : std::vector<std::string>{};
+    if (greeting) return *greeting;
     return greets;
   }
   std::uint32_t submit(connection_id from, const core::caller& caller, ticket to,
                        core::request& request, const block_ref& block) override {
+    if (on_request) on_request(request);
     seen entry{from, to, request.method, {}};
     if (const auto* params = std::get_if<core::subscribe_events>(&request.params)) {
       subscribed_to = "after=" + std::string(params->after.value_or("")) +
@@ -166,6 +169,9 @@ class scripted_gateway final : public gateway_port {
   std::vector<connection_id> greeted, gone;
   std::string subscribed_to;
   peer last_peer;
+  std::vector<std::string> last_names;  // of its certificate
+  std::optional<core::error> greeting;  // refuses who comes
+  std::function<void(const core::request&)> on_request;
   int turns = 0;
 };
 

@@ -9,6 +9,7 @@ using testing::Contains;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::SizeIs;
 
 const std::string digest(64, 'a');
 
@@ -93,8 +94,56 @@ TEST(config_checks, keys_inside_the_data_folder_are_refused_in_production) {
 TEST(config_checks, what_comes_later_is_refused_by_name) {
   EXPECT_THAT(texts(parse({given("store.mode", "redis")}).problems),
               ElementsAre(HasSubstr("comes in a later version")));
+}
+
+TEST(config_checks, mutual_tls_is_told_all_that_it_needs) {
   EXPECT_THAT(texts(parse({given("auth.mode", "mtls")}).problems),
-              ElementsAre(HasSubstr("needs a TLS listener")));
+              ElementsAre(HasSubstr("needs listen.rpc_tls.address"),
+                          HasSubstr("needs tls.client_certificates = \"required\""),
+                          HasSubstr("needs an [[auth.certificate]]")));
+  std::vector<config_entry> whole = {given("auth.mode", "mtls"),
+                                     given("listen.rpc_tls.address", "0.0.0.0:7421"),
+                                     given("tls.certificate_file", "/s.pem"),
+                                     given("tls.key_file", "/s-key.pem"),
+                                     given("tls.client_ca_file", "/ca.pem"),
+                                     given("tls.client_certificates", "required"),
+                                     given("auth.certificate.0.name", "web"),
+                                     given("auth.certificate.0.role", "app"),
+                                     given("auth.certificate.0.san", "URI:spiffe://a/web")};
+  EXPECT_THAT(texts(parse(whole).problems), IsEmpty());
+  auto twice = whole;
+  twice.push_back(given("auth.certificate.1.name", "web"));
+  twice.push_back(given("auth.certificate.1.role", "app"));
+  twice.push_back(given("auth.certificate.1.san", "URI:spiffe://a/web"));
+  EXPECT_THAT(texts(parse(twice).problems),
+              ElementsAre(HasSubstr("two callers have the name \"web\""),
+                          HasSubstr("has the san of another")));
+}
+
+TEST(config_checks, tls_listeners_need_a_certificate_and_proxied_ones_somebody_to_believe) {
+  EXPECT_THAT(texts(parse({given("listen.https.address", "127.0.0.1:7443")}).problems),
+              ElementsAre(HasSubstr("needs tls.certificate_file and tls.key_file")));
+  EXPECT_THAT(texts(parse({given("listen.http.proxy_protocol", true)}).problems),
+              ElementsAre(HasSubstr("needs listen.proxy_sources")));
+  EXPECT_THAT(
+      texts(parse({given("listen.rpc_tls.address", "127.0.0.1:7480"),
+                   given("tls.certificate_file", "/s.pem"), given("tls.key_file", "/k.pem")})
+                .problems),
+      ElementsAre(HasSubstr("listen.http.address: must differ from listen.rpc_tls.address")));
+}
+
+TEST(config_checks, addresses_origins_and_names_have_their_forms) {
+  const auto problem = [](const char* key, const char* value) {
+    return texts(parse({given(key, config_value{std::vector<std::string>{value}})}).problems);
+  };
+  EXPECT_THAT(problem("authz.trusted_proxies", "10.0.0.0/8"), IsEmpty());
+  EXPECT_THAT(problem("authz.trusted_proxies", "10.0.0.1/8"), SizeIs(1)) << "most likely a slip";
+  EXPECT_THAT(problem("authz.trusted_proxies", "proxy.internal"), SizeIs(1));
+  EXPECT_THAT(problem("listen.http.origins", "https://console.example:8443"), IsEmpty());
+  EXPECT_THAT(problem("listen.http.origins", "https://console.example/"), SizeIs(1));
+  EXPECT_THAT(problem("listen.http.origins", "*"), SizeIs(1));
+  EXPECT_THAT(problem("listen.http.hosts", "portcullis.internal"), IsEmpty());
+  EXPECT_THAT(problem("listen.http.hosts", "portcullis.internal:7480"), SizeIs(1));
 }
 
 TEST(config_checks, tokens_have_names_and_hashes_of_their_own) {

@@ -24,13 +24,22 @@ const std::string digest(64, 'a');
 std::string path_text(const config_key& row) {
   if (row.scope == key_scope::named) return std::string(row.name) + ".net";
   if (row.scope == key_scope::token) return "auth.token.0." + std::string(last_part(row.name));
+  if (row.scope == key_scope::certificate)
+    return "auth.certificate.0." + std::string(last_part(row.name));
   return std::string(row.name);
 }
 
-std::vector<config_entry> with_whole_token(config_entry entry) {
+std::vector<config_entry> with_whole_callers(config_entry entry) {
   std::vector<config_entry> entries = {given("auth.token.0.name", "t"),
                                        given("auth.token.0.role", "app"),
                                        given("auth.token.0.sha256", digest.c_str())};
+  if (entry.path.size() > 1 && entry.path[1] == "certificate")
+    for (const auto& [key, value] : {std::pair{"auth.certificate.0.name", "c"},
+                                     {"auth.certificate.0.role", "app"},
+                                     {"auth.certificate.0.san", "DNS:c.test"},
+                                     {"tls.client_certificates", "optional"},
+                                     {"tls.client_ca_file", "/ca.pem"}})
+      entries.push_back(given(key, value));
   entries.push_back(std::move(entry));
   return entries;
 }
@@ -47,7 +56,7 @@ TEST(config_parse, every_key_refuses_a_value_of_another_type_and_says_what_it_ta
   for (const auto& row : config_table()) {
     SCOPED_TRACE(row.name);
     const auto key = path_text(row);
-    const auto parsed = parse(with_whole_token(given(key, foreign_value{"a date"}, "a.toml:7")));
+    const auto parsed = parse(with_whole_callers(given(key, foreign_value{"a date"}, "a.toml:7")));
     EXPECT_THAT(texts(parsed.problems),
                 Contains(AllOf(HasSubstr("a.toml:7: "), HasSubstr(allowed_text(row)),
                                HasSubstr("not a date"))));
@@ -111,12 +120,14 @@ TEST(config_parse, every_choice_is_taken_and_read_back) {
     for (const auto& choice : row.allowed) {
       SCOPED_TRACE(std::string(row.name) + " = " + std::string(choice));
       const auto parsed =
-          parse(with_whole_token(given(path_text(row), std::string(choice).c_str())));
+          parse(with_whole_callers(given(path_text(row), std::string(choice).c_str())));
       auto key = path_text(row);
       if (row.scope == key_scope::token) key = "auth.token.t." + std::string(last_part(row.name));
+      if (row.scope == key_scope::certificate)
+        key = "auth.certificate.c." + std::string(last_part(row.name));
       EXPECT_EQ(flatten(parsed.value).at(key).value, config_value{std::string(choice)});
     }
-    const auto parsed = parse(with_whole_token(given(path_text(row), "nonsense")));
+    const auto parsed = parse(with_whole_callers(given(path_text(row), "nonsense")));
     EXPECT_THAT(texts(parsed.problems), Contains(HasSubstr(allowed_text(row))));
   }
 }
@@ -208,7 +219,7 @@ TEST(config_parse, a_token_needs_name_role_and_hash) {
 }
 
 TEST(config_parse, tokens_keep_their_order_and_lists) {
-  auto entries = with_whole_token(
+  auto entries = with_whole_callers(
       given("auth.token.0.tenants", config_value{std::vector<std::string>{"a", "b"}}));
   entries.push_back(given("auth.token.1.name", "ops"));
   entries.push_back(given("auth.token.1.role", "admin"));
@@ -223,7 +234,7 @@ TEST(config_parse, tokens_keep_their_order_and_lists) {
 
 TEST(config_parse, what_was_given_for_a_text_is_never_repeated_in_the_message) {
   const auto problems =
-      texts(parse(with_whole_token(given("auth.token.0.sha256", "hunter2"))).problems);
+      texts(parse(with_whole_callers(given("auth.token.0.sha256", "hunter2"))).problems);
   ASSERT_THAT(problems, SizeIs(1));
   EXPECT_THAT(problems[0], testing::Not(HasSubstr("hunter2")));
 }
@@ -266,7 +277,7 @@ TEST(config_diff, names_what_changed_and_whether_a_reload_takes_it) {
 }
 
 TEST(config_diff, a_removed_token_is_a_change_that_a_reload_takes) {
-  const auto before = parse(with_whole_token(given("log.level", "info"))).value;
+  const auto before = parse(with_whole_callers(given("log.level", "info"))).value;
   const auto changes = config_diff(before, parse({}).value);
   ASSERT_THAT(changes, testing::Not(IsEmpty()));
   for (const auto& change : changes) {
@@ -284,11 +295,11 @@ TEST(config_diff, a_reload_of_a_fixed_key_is_refused_by_name_and_place) {
 }
 
 TEST(config_values, every_value_survives_being_written_and_read_again) {
-  auto entries = with_whole_token(given("tenant.acme.session.max_sessions_per_user", 7));
+  auto entries = with_whole_callers(given("tenant.acme.session.max_sessions_per_user", 7));
   entries.push_back(given("log.levels.net", "trace"));
   const auto first = parse(entries);
   ASSERT_THAT(first.problems, IsEmpty());
-  std::vector<config_entry> again = with_whole_token(given("server.drain_s", 10));
+  std::vector<config_entry> again = with_whole_callers(given("server.drain_s", 10));
   for (const auto& [key, value] : flatten(first.value))
     if (value.key->scope != key_scope::token) again.push_back({path_of(key), value.value, "again"});
   const auto second = parse_config(again);
