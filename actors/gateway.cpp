@@ -1,5 +1,7 @@
 #include "actors/gateway.hpp"
 
+#include <algorithm>
+
 #include "actors/shards.hpp"
 
 namespace portcullis::actors {
@@ -75,6 +77,10 @@ void gateway::wire(gateway_peers peers, gateway_actor self) {
 core::result<const core::caller*> gateway::greet(net::connection_id id, const net::peer& who) {
   visitors_[id] = {core::parse_ip(who.address).value_or(core::ip_address{}),
                    who.loopback || who.encrypted};
+  return greet(who);
+}
+
+core::result<const core::caller*> gateway::greet(const net::peer& who) {
   if (who.certificate != nullptr)
     if (const auto* known = find_caller(options_.callers.certificates, who.certificate->names))
       return known;
@@ -195,8 +201,9 @@ void gateway::turn_ended() {
   }
 }
 
-core::result<const core::caller*> gateway::identify(const visitor& from, std::string_view token,
-                                                    const std::string& correlation_id) {
+core::result<const core::caller*> gateway::find_by_token(const visitor& from,
+                                                         std::string_view token,
+                                                         const std::string& correlation_id) {
   if (!from.private_way) return core::fail(core::error_code::TLS_REQUIRED);
   const auto now_ms = options_.clock->now_ms();
   const auto source = options_.keys->source(from.address);
@@ -228,47 +235,36 @@ void gateway::log_in(net::connection_id from, net::ticket to, const core::reques
   const auto correlation_id = request.correlation_id.empty() ? options_.make_correlation_id()
                                                              : std::string(request.correlation_id);
   const auto who =
-      identify(visitors_[from], std::get<core::login>(request.params).token, correlation_id);
+      find_by_token(visitors_[from], std::get<core::login>(request.params).token, correlation_id);
   if (!who) return fail(to, who.error(), correlation_id);
   connections_->set_caller(from, *who);
   connections_->answer(to, core::logged_in{(*who)->role, (*who)->name});
 }
 
-std::optional<net::http_response> gateway::turned_away(const net::http_request& request) {
-  const auto correlation_id = options_.make_correlation_id();
-  const auto refused = [&](const core::error& why) {
-    return options_.http_error(why, correlation_id);
-  };
-  if (request.authorization.empty()) return refused(core::fail(core::error_code::AUTH_REQUIRED));
-  const auto address = core::parse_ip(request.remote_address).value_or(core::ip_address{});
-  const auto who =
-      identify({address, request.loopback}, bearer_token(request.authorization), correlation_id);
-  if (!who) return refused(who.error());
-  if ((*who)->role == core::role::app) return refused(core::fail(core::error_code::FORBIDDEN));
+core::result<const core::caller*> gateway::identify(const core::ip_address& from, bool private_way,
+                                                    std::string_view authorization,
+                                                    const std::string& correlation_id) {
+  return find_by_token({from, private_way}, bearer_token(authorization), correlation_id);
+}
+
+bool gateway::is_current(const core::caller* who) const {
+  if (who == &nobody_ || who == &everybody_) return true;
+  const auto is_it = [who](const auto& each) { return each.who == who; };
+  const auto& [tokens, certificates] = options_.callers;
+  return std::any_of(tokens.begin(), tokens.end(), is_it) ||
+         std::any_of(certificates.begin(), certificates.end(), is_it);
+}
+
+std::optional<core::error> gateway::unready() const {
+  if (draining_) return core::fail(core::error_code::NODE_DRAINING);
+  if (store_trouble_) return store_trouble_;
+  for (const bool down : down_)
+    if (down) return core::fail(core::error_code::OVERLOADED);
   return std::nullopt;
 }
 
-void gateway::handle(net::http_request request, std::function<void(net::http_response)> respond) {
-  if (options_.http_needs_token)
-    if (auto answer = turned_away(request)) return respond(*std::move(answer));
-  if (request.path == "/livez") return respond({200, "text/plain; charset=utf-8", "ok\n"});
-  if (request.path == "/readyz") {
-    if (draining_)
-      return respond(options_.http_error(core::fail(core::error_code::NODE_DRAINING), {}));
-    if (store_trouble_) return respond(options_.http_error(*store_trouble_, {}));
-    for (const bool down : down_)
-      if (down) return respond(options_.http_error(core::fail(core::error_code::OVERLOADED), {}));
-    if (request.query.find("verbose") == std::string::npos)
-      return respond({200, "text/plain; charset=utf-8", "ok\n"});
-    return respond(
-        {200, "text/plain; charset=utf-8", "[+]store ok\n[+]shards ok\n[+]not draining\nready\n"});
-  }
-  if (request.path == "/metrics") {
-    caf::anon_send(self_,
-                   http_get{std::move(request.path), std::move(request.query), std::move(respond)});
-    return;
-  }
-  respond(options_.http_error(core::fail(core::error_code::METHOD_NOT_FOUND, {}, "path"), {}));
+void gateway::scrape(std::function<void(core::result<net::http_page>)> then) {
+  caf::anon_send(self_, http_scrape{std::move(then)});
 }
 
 }  // namespace portcullis::actors

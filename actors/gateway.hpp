@@ -16,7 +16,6 @@ struct gateway_options {
   std::uint32_t loop = 0, shards = 1, loops = 1;
   std::string node_id, version;
   bool open_to_all = false;  // auth.mode "none"
-  bool http_needs_token = false;
   std::shared_ptr<const core::key_material> keys;
   core::clock* clock = nullptr;
   core::millis started_at_ms = 0;
@@ -25,8 +24,6 @@ struct gateway_options {
   std::shared_ptr<auth_limiter> limiter;
   std::shared_ptr<batch_pool> pool;      // this loop's
   std::function<void()> stop_accepting;  // called on the loop when the node drains
-  /// How net spells an error as an HTTP answer; an empty correlation id: it makes one up.
-  std::function<net::http_response(const core::error&, std::string_view correlation_id)> http_error;
   std::function<std::string()> make_correlation_id;
 };
 
@@ -56,7 +53,13 @@ class gateway final : public net::gateway_port, public net::http_port {
                        core::request& request, const net::block_ref& block) override;
   void turn_ended() override;
   void closed(net::connection_id id) override;
-  void handle(net::http_request request, std::function<void(net::http_response)> respond) override;
+  core::result<const core::caller*> greet(const net::peer& who) override;
+  core::result<const core::caller*> identify(const core::ip_address& from, bool private_way,
+                                             std::string_view authorization,
+                                             const std::string& correlation_id) override;
+  [[nodiscard]] bool is_current(const core::caller* who) const override;
+  [[nodiscard]] std::optional<core::error> unready() const override;
+  void scrape(std::function<void(core::result<net::http_page>)> then) override;
 
  private:
   friend class gateway_voice;
@@ -71,12 +74,11 @@ class gateway final : public net::gateway_port, public net::http_port {
   [[nodiscard]] std::optional<std::uint32_t> destination_of(const core::request& request) const;
   /// Who presents `token`. TLS_REQUIRED, AUTH_RATE_LIMITED, AUTH_FAILED; the last is counted
   /// against the address and told as an event.
-  [[nodiscard]] core::result<const core::caller*> identify(const visitor& from,
-                                                           std::string_view token,
-                                                           const std::string& correlation_id);
+  [[nodiscard]] core::result<const core::caller*> find_by_token(const visitor& from,
+                                                                std::string_view token,
+                                                                const std::string& correlation_id);
   void tell_of_failed_login(const core::short_hash& source, const std::string& correlation_id);
   void log_in(net::connection_id from, net::ticket to, const core::request& request);
-  [[nodiscard]] std::optional<net::http_response> turned_away(const net::http_request& request);
   void fail(net::ticket to, const core::error& why, std::string_view correlation_id);
 
   gateway_options options_;
@@ -104,7 +106,7 @@ class gateway_voice {
   void start(gateway_self* self, gateway* owner, std::function<core::loop_tallies()> tallies);
   void on(const reply_batch& replies);
   void on(cold_request& request);
-  void on(http_get& request);
+  void on(http_scrape& request);
   loop_collected on(const collect_loop&) const;
   loop_listed on(const list_loop& question) const;
   void on(const shard_down& which);

@@ -34,7 +34,7 @@ gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owne
   return {
       [&state](reply_batch& replies) { state.on(replies); },
       [&state](cold_request& request) { state.on(request); },
-      [&state](http_get& request) { state.on(request); },
+      [&state](http_scrape& request) { state.on(request); },
       [&state](collect_loop& question) { return state.on(question); },
       [&state](list_loop& question) { return state.on(question); },
       [&state](shard_down& which) { state.on(which); },
@@ -243,14 +243,15 @@ void gateway_voice::administrate(inbound& request) {
           });
 }
 
-void gateway_voice::on(http_get& request) {
+void gateway_voice::on(http_scrape& request) {
   self_->request(owner_->peers_.metrics, peer_timeout, scrape{})
       .then(
-          [respond = request.respond](scraped& text) {
-            respond({200, std::string(monitoring::metrics_content_type), std::move(text.text)});
+          [then = request.then](scraped& text) {
+            then(net::http_page{std::string(monitoring::metrics_content_type),
+                                std::move(text.text)});
           },
-          [this, respond = request.respond](const caf::error&) {
-            respond(owner_->options_.http_error(core::fail(core::error_code::OVERLOADED), {}));
+          [then = request.then](const caf::error&) {
+            then(core::fail(core::error_code::OVERLOADED));
           });
 }
 

@@ -165,7 +165,7 @@ using hub_actor =
 using gateway_actor =
     caf::typed_actor<fn<void(reply_batch)>,   // answers that another loop's shard made
                      fn<void(cold_request)>,  // to itself: what needs more than one actor
-                     fn<void(http_get)>,      // to itself
+                     fn<void(http_scrape)>,   // to itself
                      fn<loop_collected(collect_loop)>,
                      fn<loop_listed(list_loop)>,  // this loop's connections
                      fn<void(shard_down)>,        // answers what is in flight there with OVERLOADED
@@ -241,9 +241,8 @@ struct cold_request {
   inbound request;
   net::connection_id from = 0;
 };
-struct http_get {
-  std::string path, query;
-  std::function<void(net::http_response)> respond;
+struct http_scrape {
+  std::function<void(core::result<net::http_page>)> then;
 };
 struct collect_loop {};
 struct admin_request {

@@ -368,7 +368,7 @@ struct shard_down;
 struct subscriptions_moved;
 struct metrics_moved;
 struct cold_request;
-struct http_get;
+struct http_scrape;
 struct collect_loop;
 struct admin_request;
 struct admin_answer;
@@ -449,7 +449,7 @@ PORTCULLIS_LOCAL(shard_down)
 PORTCULLIS_LOCAL(subscriptions_moved)
 PORTCULLIS_LOCAL(metrics_moved)
 PORTCULLIS_LOCAL(cold_request)
-PORTCULLIS_LOCAL(http_get)
+PORTCULLIS_LOCAL(http_scrape)
 PORTCULLIS_LOCAL(collect_loop)
 PORTCULLIS_LOCAL(admin_request)
 PORTCULLIS_LOCAL(admin_answer)

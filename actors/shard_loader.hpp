@@ -18,8 +18,8 @@ namespace portcullis::actors {
     store::journal& log, const std::vector<std::uint32_t>& wanted, std::uint32_t shards,
     std::uint32_t newest_ring_key);
 
-/// Brings a shard's image up to what its session actor has applied and handed over in these batches,
-/// and the disk has no room for yet. Batches of others change nothing.
+/// Brings a shard's image up to what its session actor has applied and handed over in these
+/// batches, and the disk has no room for yet. Batches of others change nothing.
 void apply_waiting(shard_image& to, std::uint32_t shard, const std::deque<batch_ptr>& queue);
 
 /// The generation of every tenant that was ever revoked, as committed. Errors: as journal::load.

@@ -105,8 +105,8 @@ void subscriptions_loop::begin(std::uint64_t number, const log_queried& log, inb
   auto& made = found->second;
   const bool beyond = after && *after > committed, cut = after && *after < log.cut_seq;
   if (beyond || cut) {
-    const auto why = cut ? cursor_expired(log.cut_seq)
-                         : core::fail(core::error_code::CURSOR_INVALID, "after");
+    const auto why =
+        cut ? cursor_expired(log.cut_seq) : core::fail(core::error_code::CURSOR_INVALID, "after");
     options_.connections->answer(request.to, core::failed{why, request.what.correlation_id});
     subscriptions_.erase(found);
     return interest();

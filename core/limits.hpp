@@ -32,6 +32,7 @@ inline constexpr std::size_t loops_max = 16;
 inline constexpr std::size_t connections_max = 10'000;
 inline constexpr std::size_t http_connections_max = 256;
 inline constexpr std::size_t http_header_bytes_max = 8 * 1024;
+inline constexpr std::size_t http_header_fields_max = 100;
 inline constexpr std::int64_t http_header_ms_max = 10'000;
 inline constexpr std::int64_t http_idle_ms_max = 60'000;  // between two requests of a connection
 inline constexpr std::size_t in_flight_per_connection_max = 1'024;
@@ -47,6 +48,11 @@ inline constexpr std::size_t read_blocks_max =
 inline constexpr std::int64_t request_timeout_ms = 10'000;
 inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store, keys and logs
 inline constexpr std::size_t fd_per_loop = 8;  // what a loop and its listeners hold
+
+// Events over HTTP.
+inline constexpr std::int64_t event_stream_silence_ms = 15'000;  // then a comment keeps it open
+inline constexpr std::int64_t event_ticket_ms = 30'000;
+inline constexpr std::size_t event_tickets_max = 1'024;
 
 // What comes before the first message of a connection: PROXY header and TLS handshake, both
 // together (hazards H10, H11).

@@ -120,6 +120,13 @@ struct tls_tallies {
   std::int64_t certificate_ends_at_s = 0;  // level, the same; 0: no TLS
 
   void failed(tls_failure why) noexcept { ++failures[static_cast<std::size_t>(why)]; }
+  void add(const tls_tallies& other) noexcept {
+    for (std::size_t i = 0; i < handshakes.size(); ++i)
+      for (std::size_t j = 0; j < handshakes[i].size(); ++j)
+        handshakes[i][j] += other.handshakes[i][j];
+    for (std::size_t i = 0; i < failures.size(); ++i) failures[i] += other.failures[i];
+    reloads += other.reloads;
+  }
 };
 
 /// What HTTP was asked for.

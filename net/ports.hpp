@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -133,6 +134,9 @@ class lines_port {
   virtual ~lines_port() = default;
   /// One reply, a batch's replies, or one push, without the LF. May call calls_port.
   virtual void line(std::string_view text) = 0;
+  /// All that was asked is answered: what has no reply (notifications) was executed. May come more
+  /// than once.
+  virtual void settled() {}
   /// The server has closed it; nothing more comes.
   virtual void ended() = 0;
   /// Bytes that line() took and that have not reached whom they are for: the server's bounds on
@@ -150,6 +154,9 @@ class calls_port {
     std::string address, ja3, ja4;
     core::listener listener = core::listener::http;
     bool bound = true;
+    /// What is about the connection itself (auth.login, events.subscribe, events.unsubscribe) is
+    /// no method there.
+    bool calls_only = false;
   };
   virtual ~calls_port() = default;
   /// `caller` lives as long as the process; `to` until ended() or hang_up().
@@ -178,22 +185,29 @@ class gateway_port {
   virtual void closed(connection_id id) = 0;
 };
 
-/// One HTTP answer.
-struct http_response {
-  int status = 200;
-  std::string content_type = "text/plain; charset=utf-8";
-  std::string body;
+/// A page that HTTP shows.
+struct http_page {
+  std::string content_type, text;
 };
-struct http_request {
-  std::string method, path, query, authorization;
-  std::string remote_address;  // text without port
-  bool loopback = false;       // whether that is this machine
-};
-/// Serves the HTTP listener. `respond` may be called later, from the loop's thread, once.
+
+/// What the HTTP listeners ask of the gateway.
 class http_port {
  public:
   virtual ~http_port() = default;
-  virtual void handle(http_request request, std::function<void(http_response)> respond) = 0;
+  /// The caller of a new connection, as gateway_port::greet says; nothing is kept of it.
+  virtual core::result<const core::caller*> greet(const peer& who) = 0;
+  /// Who presents the value of an Authorization field, by the rules of auth.login: TLS_REQUIRED,
+  /// AUTH_RATE_LIMITED, AUTH_FAILED; the last is counted against `from`, and an event.
+  /// `private_way`: nobody listens in.
+  virtual core::result<const core::caller*> identify(const core::ip_address& from, bool private_way,
+                                                     std::string_view authorization,
+                                                     const std::string& correlation_id) = 0;
+  /// Whether it is one whom greet() or identify() would name now: a reload removes callers.
+  [[nodiscard]] virtual bool is_current(const core::caller* who) const = 0;
+  /// Why the node should be sent no requests; absent: it may.
+  [[nodiscard]] virtual std::optional<core::error> unready() const = 0;
+  /// The metrics. `then` is called once, now or later.
+  virtual void scrape(std::function<void(core::result<http_page>)> then) = 0;
 };
 
 /// Counters of one loop's connections and requests, read by metrics on that loop.

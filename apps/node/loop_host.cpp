@@ -25,10 +25,13 @@ loop_host::loop_host(caf::actor_system& system, core::clock& clock, actors::gate
       tcp_(std::make_unique<net::tcp_server>(loop_, options.tcp, gateway_)) {
   tls_ = options.tls;
   gateway_.attach(*tcp_);
-  if (options.with_http) http_ = std::make_unique<net::http_server>(loop_, options.http, gateway_);
+  if (options.with_http) {
+    routes_ = std::make_unique<net::http_routes>(loop_, options.routes, gateway_, *tcp_);
+    http_ = std::make_unique<net::http_server>(loop_, options.http, *routes_);
+  }
   drain_timer_ = std::make_unique<net::loop::timer>(loop_, [this] {
     if (close_.load(std::memory_order_acquire)) tcp_->close_all();
-    drained_.store(tcp_->drained(), std::memory_order_release);
+    drained_.store(tcp_->drained() && (!http_ || http_->drained()), std::memory_order_release);
   });
 }
 
@@ -56,15 +59,24 @@ void loop_host::begin_drain() {
   drain_timer_->every(drain_look_ms);
 }
 
+core::result<std::uint16_t> loop_host::listen_http(const core::endpoint& where, core::listener as,
+                                                   net::listener_rules rules) {
+  routes_->set_address(as, where.address);
+  return http_->listen(where, as, std::move(rules));
+}
+
 core::loop_tallies loop_host::tallies() const {
   auto all = tcp_->tallies();
-  if (http_) {
-    const auto at = static_cast<std::size_t>(core::listener::http);
-    const auto& from = http_->tallies();
+  if (!http_) return all;
+  for (const auto row : {core::listener::http, core::listener::https}) {
+    const auto at = static_cast<std::size_t>(row);
+    const auto& from = http_->connections();
     all.connections.live[at] = from.live[at];
     all.connections.opened[at] = from.opened[at];
     all.connections.rejected[at] = from.rejected[at];
   }
+  all.tls.add(http_->handshakes());
+  all.http = http_->requests();
   if (const auto context = tls_ != nullptr ? tls_->current() : nullptr) {
     all.tls.reloads = tls_->replaced() - 1;
     all.tls.certificate_ends_at_s = context->ends_at_s();

@@ -7,6 +7,7 @@
 
 #include "actors/gateway.hpp"
 #include "actors/loop_unit.hpp"
+#include "net/http/routes.hpp"
 #include "net/http/server.hpp"
 #include "net/loop/loop.hpp"
 #include "net/tcp/server.hpp"
@@ -17,6 +18,7 @@ namespace portcullis::apps {
 struct loop_host_options {
   net::tcp_options tcp;
   net::http_options http;
+  net::http_route_options routes;
   bool with_http = false;                  // the first loop only
   const net::tls_contexts* tls = nullptr;  // whose state this loop tells; the first loop only
 };
@@ -39,7 +41,10 @@ class loop_host {
   [[nodiscard]] actors::loop_unit& unit() noexcept { return unit_; }
   [[nodiscard]] actors::gateway& gateway() noexcept { return gateway_; }
   [[nodiscard]] net::tcp_server& tcp() noexcept { return *tcp_; }
-  [[nodiscard]] net::http_server* http() noexcept { return http_.get(); }
+  /// Opens an HTTP listener, where the loop has HTTP; its port. Before start().
+  [[nodiscard]] core::result<std::uint16_t> listen_http(const core::endpoint& where,
+                                                        core::listener as,
+                                                        net::listener_rules rules);
   /// A copy of the loop's counters. On the loop.
   [[nodiscard]] core::loop_tallies tallies() const;
 
@@ -51,6 +56,7 @@ class loop_host {
   actors::gateway gateway_;
   std::unique_ptr<net::loop::hook> run_;
   std::unique_ptr<net::tcp_server> tcp_;
+  std::unique_ptr<net::http_routes> routes_;  // of http_, as that is absent or not
   std::unique_ptr<net::http_server> http_;
   std::unique_ptr<net::loop::timer> drain_timer_;
   const net::tls_contexts* tls_ = nullptr;

@@ -8,23 +8,17 @@
 #include "actors/shard_loader.hpp"
 #include "actors/shards.hpp"
 #include "apps/descriptors.hpp"
+#include "apps/node/forward_auth.hpp"
 #include "apps/node/keys.hpp"
 #include "apps/node/parts.hpp"
 #include "core/config/parse.hpp"
 #include "monitoring/log.hpp"
-#include "net/http/answer.hpp"
 #include "net/rpc/encode.hpp"
 
 namespace portcullis::apps {
 namespace {
 
 using monitoring::component;
-
-net::http_response http_error(const core::error& why, std::string_view correlation_id,
-                              bool development) {
-  return net::error_response(why, core::describe(why.code).status, {made_up(), development},
-                             correlation_id);
-}
 
 }  // namespace
 
@@ -142,7 +136,6 @@ void node::make_loops() {
     gateway.node_id = config_.server.node_id;
     gateway.version = PORTCULLIS_VERSION;
     gateway.open_to_all = config_.auth.mode == core::auth_mode::none;
-    gateway.http_needs_token = config_.listen.http.auth == core::http_auth::token;
     gateway.keys = keys_;
     gateway.clock = &clock_;
     gateway.started_at_ms = clock_.now_ms();
@@ -150,9 +143,6 @@ void node::make_loops() {
     gateway.certificates_only = config_.auth.mode == core::auth_mode::mtls;
     gateway.limiter = limiter;
     gateway.pool = std::make_shared<actors::batch_pool>();
-    gateway.http_error = [development](const core::error& why, std::string_view correlation_id) {
-      return http_error(why, correlation_id, development);
-    };
     gateway.make_correlation_id = make_correlation_id;
 
     loop_host_options options;
@@ -165,17 +155,32 @@ void node::make_loops() {
     options.tcp.development = development;
     options.tcp.correlation_seed = random_seed();
     options.tcp.loop_index = loop;
-    options.http.connections_max = config_.listen.http.max_connections;
-    options.http.development = development;
-    options.http.correlation_seed = random_seed();
     options.tcp.bind_to_connection = config_.listen.rpc.bind_to_connection;
     options.tcp.message.context_ip_optional = config_.listen.rpc.bind_to_connection;
     options.tcp.idle_ms_max = config_.listen.rpc.idle_timeout_s * 1'000;
     options.tcp.sources = sources;
     options.with_http = loop == 0;
     if (loop == 0) options.tls = &tls_;
+    if (options.with_http) set_http_options(options);
     hosts_.push_back(std::make_unique<loop_host>(*system_, clock_, std::move(gateway), options));
   }
+}
+
+void node::set_http_options(loop_host_options& options) const {
+  const auto& http = config_.listen.http;
+  const bool development = config_.server.environment == core::environment::development;
+  options.http.message.body_bytes_max = config_.limits.value_bytes;
+  if (http.max_connections_per_source > 0)
+    options.http.sources = std::make_shared<net::source_counts>(http.max_connections_per_source);
+  options.http.development = options.routes.development = development;
+  options.http.correlation_seed = random_seed();
+  options.routes.correlation_seed = random_seed();
+  options.routes.needs_token = http.auth == core::http_auth::token;
+  options.routes.hosts = http.hosts;
+  options.routes.origins = http.origins;
+  options.routes.message = options.tcp.message;
+  options.routes.authz = forward_auth_;
+  options.routes.random = buffered_random;
 }
 
 core::status node::load_tls(const core::config& config, std::string& why) {
@@ -198,7 +203,7 @@ core::status node::load_tls(const core::config& config, std::string& why) {
 
 net::listener_rules node::rules_of(bool tls, bool proxy, std::size_t connections_max) {
   net::listener_rules rules;
-  rules.connections_max = std::max<std::size_t>(1, connections_max / hosts_.size());
+  rules.connections_max = connections_max;
   rules.opening.proxy = proxy;
   for (const auto& each : config_.listen.proxy_sources)
     if (const auto network = core::address_set::parse_one(each))
@@ -213,19 +218,22 @@ core::result<core::nothing> node::listen(std::string& why) {
     why = fmt::format("{} {}: {}", key, where, error.rule);
     return error;
   };
+  const auto per_loop = [this](std::size_t all) {
+    return std::max<std::size_t>(1, all / hosts_.size());
+  };
   const bool shared = hosts_.size() > 1;
   auto rpc = core::parse_endpoint(listen.rpc.address);
   auto rpc_tls = core::parse_endpoint(listen.rpc_tls.address);
   for (const auto& host : hosts_) {
-    const auto port =
-        host->tcp().listen(*rpc, core::listener::rpc, shared,
-                           rules_of(false, listen.rpc.proxy_protocol, listen.rpc.max_connections));
+    const auto port = host->tcp().listen(
+        *rpc, core::listener::rpc, shared,
+        rules_of(false, listen.rpc.proxy_protocol, per_loop(listen.rpc.max_connections)));
     if (!port) return refused("listen.rpc.address", listen.rpc.address, port.error());
     rpc->port = rpc_port_ = *port;
     if (!rpc_tls) continue;
     const auto tls_port = host->tcp().listen(
         *rpc_tls, core::listener::rpc_tls, shared,
-        rules_of(true, listen.rpc_tls.proxy_protocol, listen.rpc_tls.max_connections));
+        rules_of(true, listen.rpc_tls.proxy_protocol, per_loop(listen.rpc_tls.max_connections)));
     if (!tls_port)
       return refused("listen.rpc_tls.address", listen.rpc_tls.address, tls_port.error());
     rpc_tls->port = rpc_tls_port_ = *tls_port;
@@ -234,10 +242,30 @@ core::result<core::nothing> node::listen(std::string& why) {
     const auto opened = hosts_.front()->tcp().listen_unix(listen.rpc_unix.path);
     if (!opened) return refused("listen.rpc_unix.path", listen.rpc_unix.path, opened.error());
   }
-  const auto http = core::parse_endpoint(listen.http.address);
-  const auto port = hosts_.front()->http()->listen(*http);
-  if (!port) return refused("listen.http.address", listen.http.address, port.error());
-  http_port_ = *port;
+  return listen_http(why);
+}
+
+core::result<core::nothing> node::listen_http(std::string& why) {
+  const auto& listen = config_.listen;
+  auto& host = *hosts_.front();
+  const auto http =
+      host.listen_http(*core::parse_endpoint(listen.http.address), core::listener::http,
+                       rules_of(false, listen.http.proxy_protocol, listen.http.max_connections));
+  if (!http) {
+    why = fmt::format("listen.http.address {}: {}", listen.http.address, http.error().rule);
+    return http.error();
+  }
+  http_port_ = *http;
+  const auto where = core::parse_endpoint(listen.https.address);
+  if (!where) return core::nothing{};
+  auto rules = rules_of(true, listen.https.proxy_protocol, listen.https.max_connections);
+  rules.opening.use = net::tls_use::http;
+  const auto https = host.listen_http(*where, core::listener::https, std::move(rules));
+  if (!https) {
+    why = fmt::format("listen.https.address {}: {}", listen.https.address, https.error().rule);
+    return https.error();
+  }
+  https_port_ = *https;
   return core::nothing{};
 }
 
@@ -250,6 +278,9 @@ core::result<core::nothing> node::start(std::string& why) {
     return registry.error();
   }
   registry_ = std::move(*registry);
+  const auto authz = load_forward_auth(config_, why);
+  if (!authz) return authz.error();
+  forward_auth_ = std::make_shared<net::forward_auth_rules>(*authz);
   if (auto loaded = load_tls(config_, why); !loaded) return loaded;
   if (auto opened = open_store(why); !opened) return opened;
   // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do
@@ -276,6 +307,7 @@ core::result<core::nothing> node::start(std::string& why) {
       {{"rpc", rpc_address()},
        {"rpc_tls", rpc_tls_address()},
        {"http", http_address()},
+       {"https", https_address()},
        {"loops", static_cast<std::int64_t>(hosts_.size())},
        {"environment", config_.server.environment == core::environment::development
                            ? std::string_view("development")
@@ -302,6 +334,13 @@ std::string node::http_address() const {
   return core::to_text(where);
 }
 
+std::string node::https_address() const {
+  auto where = core::parse_endpoint(config_.listen.https.address);
+  if (!where) return {};
+  where->port = https_port_;
+  return core::to_text(*where);
+}
+
 void node::log_node_event(core::event_body body) {
   auto batch = std::make_shared<actors::event_batch>();
   core::event what;
@@ -325,11 +364,14 @@ core::result<actors::reload_outcome> node::read_again() {
     return core::fail(core::error_code::CONFIG_INVALID);
   }
   std::string why;
-  if (const auto loaded_tls = load_tls(loaded.value, why); !loaded_tls) {
+  const auto authz = load_forward_auth(loaded.value, why);
+  const auto loaded_tls = authz ? load_tls(loaded.value, why) : core::status(authz.error());
+  if (!loaded_tls) {
     monitoring::log::write(core::log_level::error, component::config,
                            "A problem in the configuration.", {{"problem", why}});
     return loaded_tls.error();
   }
+  forward_auth_->replace(*authz);
   actors::reload_outcome outcome;
   for (const auto& change : core::config_diff(*before, loaded.value))
     outcome.changed.push_back(change.key);

@@ -36,10 +36,12 @@ class node {
   [[nodiscard]] std::string rpc_address() const;
   [[nodiscard]] std::string http_address() const;
   [[nodiscard]] std::string rpc_tls_address() const;  // empty: none
+  [[nodiscard]] std::string https_address() const;    // empty: none
 
  private:
   [[nodiscard]] core::result<core::nothing> open_store(std::string& why);
   void make_loops();
+  void set_http_options(loop_host_options& options) const;
   /// Reads the files that `config` names for TLS, and puts them in force; nothing where no listener
   /// speaks it. Changes nothing on CONFIG_INVALID.
   [[nodiscard]] core::status load_tls(const core::config& config, std::string& why);
@@ -55,6 +57,7 @@ class node {
   [[nodiscard]] actors::sources_actor spawn_sources();
   [[nodiscard]] actors::metrics_actor spawn_metrics(const actors::node_actors& all);
   [[nodiscard]] core::result<core::nothing> listen(std::string& why);
+  [[nodiscard]] core::result<core::nothing> listen_http(std::string& why);
   [[nodiscard]] core::result<actors::reload_outcome> read_again();
   void log_node_event(core::event_body body);
   [[nodiscard]] std::shared_ptr<const core::config> current_config();
@@ -72,6 +75,7 @@ class node {
   std::shared_ptr<const core::config> current_config_;      // guarded by current_mutex_
   std::shared_ptr<const core::policy_book> policies_;       // guarded by current_mutex_
   std::shared_ptr<const core::key_material> current_keys_;  // guarded by current_mutex_
+  std::shared_ptr<net::forward_auth_rules> forward_auth_;
   std::shared_ptr<store::journal> log_;
   std::uint64_t replay_ns_ = 0;
   std::shared_ptr<monitoring::metrics> registry_;
@@ -89,7 +93,7 @@ class node {
   actors::node_actors all_;
   actors::supervisor_actor supervisor_;
   std::size_t rpc_connections_max_ = 0;
-  std::uint16_t rpc_port_ = 0, rpc_tls_port_ = 0, http_port_ = 0;
+  std::uint16_t rpc_port_ = 0, rpc_tls_port_ = 0, http_port_ = 0, https_port_ = 0;
   bool running_ = false;
 };
 

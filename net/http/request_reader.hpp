@@ -1,47 +1,57 @@
-// Cuts a connection's bytes into HTTP requests without bodies. No sockets.
+// Cuts a connection's bytes into HTTP requests, one after the other. No sockets.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <string_view>
 
 #include "core/error/catalogue.hpp"
-#include "net/ports.hpp"
+#include "net/http/chunked_body.hpp"
+#include "net/http/request_head.hpp"
 
 namespace portcullis::net {
 
-/// Reads GET and HEAD requests of HTTP/1.0 and 1.1, one after the other. Single thread.
+/// Requests of HTTP/1.0 and 1.1 with their bodies. Holds no bytes but those of chunked bodies.
+/// Single thread.
 class http_request_reader {
  public:
   enum class status : std::uint8_t {
-    need_more,
-    complete,  // request() is there until reset()
-    refused    // error() and http_status() say why; the connection must be closed after that answer
+    need_more,  // all of `bytes` must come again, with more behind them
+    complete,   // request() is there; drop size() bytes and reset() before the next
+    refused     // error() and http_status() say why; nothing that follows can be understood
   };
 
-  /// `header_bytes_max`: of one request's line and header fields.
-  explicit http_request_reader(std::size_t header_bytes_max);
-  ~http_request_reader();
+  explicit http_request_reader(const http_message_limits& limits = {}) : limits_(limits) {}
 
-  /// Takes bytes up to the end of one request; `used` is how many. Must not be called again before
-  /// reset() unless more is needed. Refused: malformed (INVALID_REQUEST), too long
-  /// (VALUE_TOO_LARGE), with a body, without Host or with two (INVALID_REQUEST), another method
-  /// (METHOD_NOT_FOUND, 405).
-  [[nodiscard]] status feed(std::string_view bytes, std::size_t& used);
-  /// Goes on with the next request.
+  /// `bytes` begin with the first byte of a request; they may be elsewhere than at the last call.
+  /// `space`: for the fields, may be shared by readers; request() is valid until it is used again.
+  /// Refused: see read_request_head; VALUE_TOO_LARGE (413) also for a chunked body of more than
+  /// body_bytes_max bytes, INVALID_REQUEST for one that is malformed.
+  [[nodiscard]] status read(std::string_view bytes, header_field_space& space);
   void reset();
 
-  [[nodiscard]] http_request& request() noexcept;
-  [[nodiscard]] const core::error& error() const noexcept;
-  [[nodiscard]] int http_status() const noexcept;
-  /// Whether it is a HEAD, also where it is refused: its answer then has no body.
-  [[nodiscard]] bool head() const noexcept;
-  [[nodiscard]] bool keep_alive() const noexcept;
-  /// Whether part of a request has come.
-  [[nodiscard]] bool started() const noexcept;
+  [[nodiscard]] const http_request& request() const noexcept { return head_.request; }
+  /// Bytes of the request.
+  [[nodiscard]] std::size_t size() const noexcept { return head_.size + body_size_; }
+  [[nodiscard]] const core::error& error() const noexcept { return head_.error; }
+  [[nodiscard]] int http_status() const noexcept { return head_.http_status; }
+  /// Whether the head is complete, the body is not, and the client waits for `100 Continue` before
+  /// it sends one. True once a request.
+  [[nodiscard]] bool take_continue() noexcept;
+  /// Whether it is the body that is missing.
+  [[nodiscard]] bool has_head() const noexcept { return has_head_; }
 
  private:
-  struct impl;
-  std::unique_ptr<impl> impl_;
+  [[nodiscard]] status read_body(std::string_view bytes);
+  status refuse(core::error why, int http_status);
+
+  http_message_limits limits_;
+  http_request_head head_;
+  bool has_head_ = false;
+  bool continue_told_ = false;
+  std::size_t looked_at_ = 0;  // bytes in which the head does not end
+  std::size_t body_size_ = 0;  // as it came, so far
+  std::unique_ptr<chunked_body> chunked_;
 };
 
 }  // namespace portcullis::net

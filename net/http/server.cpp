@@ -1,303 +1,194 @@
 #include "net/http/server.hpp"
 
-#include <sys/socket.h>
-
-#include <cerrno>
 #include <stdexcept>
-#include <string>
-#include <string_view>
-#include <unordered_map>
 #include <utility>
-#include <vector>
 
-#include "core/bytes.hpp"
-#include "net/http/answer.hpp"
-#include "net/http/request_reader.hpp"
-#include "net/loop/descriptor.hpp"
-#include "net/tcp/acceptor.hpp"
+#include "net/http/server_impl.hpp"
 
 namespace portcullis::net {
-namespace {
 
-constexpr std::size_t read_bytes_max = 8 * 1024;
-constexpr std::size_t refused_connections_max = 64;  // beyond the cap, while they are told so
-constexpr auto http_row = static_cast<std::size_t>(core::listener::http);
+http_server::impl::impl(loop& on, const http_options& options, http_handler& handler)
+    : loop_(on),
+      options_(options),
+      handler_(handler),
+      made_up_(options.correlation_seed),
+      encoding_{made_up_, options.development},
+      write_hook_(on, phase::write, [this] { return write_hook(); }),
+      tick_(on, [this] { tick(); }) {
+  tick_.every(options_.tick_ms);
+}
 
-enum class step : std::uint8_t { reading, answering, writing, lingering };
+http_server::impl::~impl() {
+  for (auto& [id, each] : connections_)
+    if (each->counted) options_.sources->leave(each->from.source);
+}
 
-struct http_connection {
-  http_connection(loop& on, descriptor connected, loop::watch::function ready,
-                  std::size_t header_bytes_max)
-      : socket(std::move(connected)),
-        watch(on, socket.get(), ready, this),
-        reader(header_bytes_max) {}
+core::result<std::uint16_t> http_server::impl::listen(const core::endpoint& where,
+                                                      core::listener as, listener_rules rules) {
+  rules_[static_cast<std::size_t>(as)] = std::move(rules);
+  auto opened = acceptor::open(
+      loop_, where, false,
+      [this, as](descriptor socket, remote_end from) {
+        accept(as, std::move(socket), std::move(from));
+      },
+      [this, as] { connections_tally_.reject(as, core::rejection::descriptors); });
+  if (!opened) return opened.error();
+  acceptors_.push_back(*std::move(opened));
+  return acceptors_.back()->port();
+}
 
-  descriptor socket;
-  loop::watch watch;
-  http_request_reader reader;
-  void* owner = nullptr;
-  std::uint64_t id = 0;
-  std::uint64_t requests = 0;  // of them the last is being answered
-  remote_end from;
-  core::byte_buffer in, out;
-  std::size_t sent = 0;
-  std::int64_t deadline_ns = 0;
-  net::step step = net::step::reading;
-  bool head = false;
-  bool keep_alive = false;
-  bool eof = false;
-  bool blocked = false;
-  bool dead = false;
-  bool dirty = false;
-};
+void http_server::impl::stop_accepting() {
+  acceptors_.clear();
+  stopping_ = true;
+}
 
-}  // namespace
+bool http_server::impl::drained() const {
+  for (const auto& [id, each] : connections_)
+    if (!each->dead && (each->step == http_step::answering || each->unread() > 0)) return false;
+  return true;
+}
 
-class http_server::impl : public std::enable_shared_from_this<impl> {
- public:
-  impl(loop& on, const http_options& options, http_port& port)
-      : loop_(on),
-        options_(options),
-        port_(port),
-        made_up_(options.correlation_seed),
-        encoding_{made_up_, options.development},
-        write_hook_(on, phase::write, [this] { return settle_all(); }),
-        tick_(on, [this] { tick(); }) {
-    tick_.every(options_.tick_ms);
-  }
-
-  core::result<std::uint16_t> listen(const core::endpoint& where) {
-    auto opened = acceptor::open(
-        loop_, where, false,
-        [this](descriptor socket, remote_end from) { accept(std::move(socket), std::move(from)); },
-        [this] { tallies_.reject(core::listener::http, core::rejection::descriptors); });
-    if (!opened) return opened.error();
-    acceptors_.push_back(*std::move(opened));
-    return acceptors_.back()->port();
-  }
-  void stop_accepting() {
-    acceptors_.clear();
-    stopping_ = true;
-  }
-  [[nodiscard]] std::size_t count() const { return connections_.size(); }
-  [[nodiscard]] const core::connection_tallies& tallies() const { return tallies_; }
-
- private:
-  void accept(descriptor socket, remote_end from);
-  static void ready(void* connection, loop::watch::ready what);
-  void read(http_connection& from);
-  void parse(http_connection& from);
-  void answer(std::uint64_t id, std::uint64_t request, const http_response& response);
-  void refuse(http_connection& to, const core::error& why, int status);
-  void write(http_connection& to, const http_response& response);
-  void send(http_connection& to);
-  void sent_all(http_connection& to);
-  void settle(http_connection& which);
-  bool settle_all();
-  void tick();
-  void mark(http_connection& which) {
-    if (!std::exchange(which.dirty, true)) dirty_.push_back(which.id);
-  }
-  [[nodiscard]] std::int64_t in_ms(std::int64_t ms) { return loop_.mono_ns() + ms * 1'000'000; }
-
-  loop& loop_;
-  http_options options_;
-  http_port& port_;
-  correlation_maker made_up_;
-  encode_options encoding_;
-  core::connection_tallies tallies_;
-  std::vector<std::unique_ptr<acceptor>> acceptors_;
-  std::unordered_map<std::uint64_t, std::unique_ptr<http_connection>> connections_;
-  std::vector<std::uint64_t> dirty_;
-  std::uint64_t next_id_ = 1;
-  bool stopping_ = false;
-  loop::hook write_hook_;
-  loop::timer tick_;
-};
-
-void http_server::impl::accept(descriptor socket, remote_end from) {
-  const bool over = connections_.size() >= options_.connections_max;
-  if (over) tallies_.reject(core::listener::http, core::rejection::limit);
-  if (connections_.size() >= options_.connections_max + refused_connections_max) return;
+void http_server::impl::accept(core::listener as, descriptor socket, remote_end from) {
+  const auto row = static_cast<std::size_t>(as);
+  const auto& rules = rules_[row];
+  const auto turn_away = [&](core::rejection why) { connections_tally_.reject(as, why); };
+  const bool over = connections_tally_.live[row] >= rules.connections_max;
+  const bool immediate = rules.opening.immediate();
+  if (over) turn_away(core::rejection::limit);
+  // In clear it is told so; but not at the price of a handshake.
+  if (over && (!immediate ||
+               connections_tally_.live[row] >= rules.connections_max + refused_connections_max))
+    return;
+  if (!immediate && opening_ >= options_.openings_max) return turn_away(core::rejection::limit);
+  const auto source = core::parse_ip(from.address).value_or(core::ip_address{});
+  if (rules.opening.proxy && !rules.opening.proxy_sources.contains(source))
+    return turn_away(core::rejection::proxy_header);
   std::unique_ptr<http_connection> made;
   try {
-    made = std::make_unique<http_connection>(loop_, std::move(socket), &impl::ready,
-                                             options_.header_bytes_max);
+    made = std::make_unique<http_connection>(*this, loop_, std::move(socket), &impl::ready,
+                                             options_.message);
   } catch (const std::runtime_error&) {
-    tallies_.reject(core::listener::http, core::rejection::descriptors);
-    return;
+    return turn_away(core::rejection::descriptors);
   }
   auto& fresh = *made;
-  fresh.owner = this;
   fresh.id = next_id_++;
-  fresh.from = std::move(from);
-  fresh.deadline_ns = in_ms(options_.header_ms_max);
+  fresh.from.address = std::move(from.address);
+  fresh.from.source = source;
+  fresh.from.loopback = from.loopback;
+  fresh.from.listener = as;
   connections_.emplace(fresh.id, std::move(made));
-  ++tallies_.live[http_row];
-  if (over)
-    refuse(fresh, core::fail(core::error_code::CONNECTION_LIMIT), 503);
-  else
-    ++tallies_.opened[http_row];
+  ++connections_tally_.live[row];
+  if (!over) ++connections_tally_.opened[row];
   mark(fresh);
+  if (immediate) return opened(fresh, nullptr, over);
+  fresh.opening = std::make_unique<opening>(rules.opening);
+  fresh.deadline_ns = in_ms(options_.opening_ms_max);
+  ++opening_;
 }
 
-void http_server::impl::ready(void* context, loop::watch::ready what) {
-  auto& which = *static_cast<http_connection*>(context);
-  auto& self = *static_cast<impl*>(which.owner);
-  if (which.dead) return;
-  if (what.writable && which.blocked) {
-    which.blocked = false;
-    self.mark(which);
-  }
-  if (what.readable) self.read(which);
-}
-
-void http_server::impl::read(http_connection& from) {
-  if (from.step == step::answering || from.step == step::writing) return;
-  const bool dropping = from.step == step::lingering;
-  char* at = from.in.reserve(read_bytes_max);
-  const auto got = ::recv(from.socket.get(), at, read_bytes_max, 0);
-  if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return;
-  mark(from);
-  if (got <= 0) {
-    from.dead = got < 0 || dropping;
-    from.eof = true;
+void http_server::impl::go_on_opening(http_connection& which) {
+  if (openings_left_ == 0) return;  // the socket stays readable: in the next turn
+  --openings_left_;
+  const auto how = which.opening->advance(which.wire, tls_tally_);
+  if (how == opening::status::waiting) return;
+  const auto over = std::exchange(which.opening, nullptr);
+  --opening_;
+  mark(which);
+  if (how == opening::status::refused) {
+    reject(which, over->why());
+    which.dead = !over->in_clear();
+    if (!which.dead) turn_away(which, *over->in_clear(), 0);
     return;
   }
-  if (dropping) return;
-  from.in.commit(static_cast<std::size_t>(got));
-}
-
-void http_server::impl::parse(http_connection& from) {
-  if (from.in.empty()) return;
-  if (!from.reader.started()) from.deadline_ns = in_ms(options_.header_ms_max);
-  std::size_t used = 0;
-  const auto status = from.reader.feed(from.in.view(), used);
-  from.in.consume(used);
-  from.head = from.reader.head();
-  switch (status) {
-    case http_request_reader::status::need_more:
-      return;
-    case http_request_reader::status::refused:
-      tallies_.reject(core::listener::http, core::rejection::protocol);
-      return refuse(from, from.reader.error(), from.reader.http_status());
-    case http_request_reader::status::complete:
-      break;
+  auto& found = over->found();
+  auto& from = which.from;
+  if (found.source) {
+    from.address = core::to_text(*found.source);
+    from.source = *found.source;
+    from.loopback = from.loopback && core::endpoint{*found.source, 0}.loopback();
   }
-  auto request = std::move(from.reader.request());
-  request.remote_address = from.from.address;
-  request.loopback = from.from.loopback;
-  from.keep_alive = from.reader.keep_alive() && !stopping_;
-  from.reader.reset();
-  from.step = step::answering;
-  from.deadline_ns = in_ms(options_.answer_ms_max);
-  port_.handle(std::move(request), [self = weak_from_this(), id = from.id,
-                                    number = ++from.requests](const http_response& response) {
-    if (const auto alive = self.lock()) alive->answer(id, number, response);
-  });
+  from.ja3 = std::move(found.ja3);
+  from.ja4 = std::move(found.ja4);
+  opened(which, found.certificate ? &*found.certificate : nullptr, false);
 }
 
-void http_server::impl::answer(std::uint64_t id, std::uint64_t request,
-                               const http_response& response) {
-  const auto found = connections_.find(id);
-  if (found == connections_.end()) return;
-  auto& to = *found->second;
-  if (to.dead || to.step != step::answering || to.requests != request) return;
-  write(to, response);
-}
-
-void http_server::impl::refuse(http_connection& to, const core::error& why, int status) {
-  to.keep_alive = false;
-  write(to, error_response(why, status, encoding_));
-}
-
-void http_server::impl::write(http_connection& to, const http_response& response) {
-  to.step = step::writing;
-  to.keep_alive = to.keep_alive && !stopping_;
-  write_response(to.out, response, to.head, to.keep_alive);
-  to.deadline_ns = in_ms(options_.write_ms_max);
-  mark(to);
-}
-
-void http_server::impl::send(http_connection& to) {
-  const auto left = to.out.size() - to.sent;
-  const auto put = ::send(to.socket.get(), to.out.data() + to.sent, left, MSG_NOSIGNAL);
-  if (put < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
-    to.dead = true;
-    return;
+/// `certificate` is null where there is none. `over`: it is one too many.
+void http_server::impl::opened(http_connection& which, const peer_certificate* certificate,
+                               bool over) {
+  auto& from = which.from;
+  from.encrypted = which.wire.encrypted();
+  which.step = http_step::reading;
+  which.deadline_ns = in_ms(options_.header_ms_max);
+  const auto full = core::fail(core::error_code::CONNECTION_LIMIT);
+  if (over) return turn_away(which, full, 0);
+  if (options_.sources) {
+    which.counted = options_.sources->enter(from.source);
+    if (!which.counted) {
+      reject(which, core::rejection::source_limit);
+      return turn_away(which, full, 0);
+    }
   }
-  if (put > 0) {
-    to.sent += static_cast<std::size_t>(put);
-    to.deadline_ns = in_ms(options_.write_ms_max);
+  const auto name = core::listener_names[static_cast<std::size_t>(from.listener)];
+  const auto caller =
+      handler_.greet({from.address, from.loopback, name, from.encrypted, certificate});
+  if (caller) {
+    from.caller = *caller;
+  } else {
+    reject(which, core::rejection::certificate);
+    turn_away(which, caller.error(), 0);
   }
-  to.blocked = to.sent < to.out.size();
-  if (!to.blocked) sent_all(to);
-}
-
-void http_server::impl::sent_all(http_connection& to) {
-  to.out.release();
-  to.sent = 0;
-  if (to.keep_alive) {
-    to.step = step::reading;
-    to.deadline_ns = in_ms(options_.idle_ms_max);
-    return;
-  }
-  if (to.eof || ::shutdown(to.socket.get(), SHUT_WR) != 0) {
-    to.dead = true;
-    return;
-  }
-  to.in.release();
-  to.step = step::lingering;
-  to.deadline_ns = in_ms(options_.linger_ms);
-}
-
-void http_server::impl::settle(http_connection& which) {
-  which.dirty = false;
-  if (!which.dead && which.step == step::reading) parse(which);
-  if (!which.dead && which.step == step::writing && !which.blocked) send(which);
-  if (which.step == step::reading) {
-    // A pipelined request is parsed in the next turn.
-    if (!which.in.empty() && !which.reader.started()) mark(which);
-    if (which.in.empty()) which.in.release();
-    if (which.eof && which.in.empty()) which.dead = true;
-  }
-  if (which.dead) {
-    --tallies_.live[http_row];
-    connections_.erase(which.id);
-    return;
-  }
-  const bool reading = which.step == step::lingering || (which.step == step::reading && !which.eof);
-  which.watch.want(reading, which.blocked);
-}
-
-bool http_server::impl::settle_all() {
-  const auto settling = std::exchange(dirty_, {});
-  for (const auto id : settling)
-    if (const auto found = connections_.find(id); found != connections_.end())
-      settle(*found->second);
-  return !dirty_.empty();
 }
 
 void http_server::impl::tick() {
   const auto now = loop_.fresh_mono_ns();
-  for (auto& [id, each] : connections_) {
-    if (each->dead || now < each->deadline_ns) continue;
-    if (each->step == step::answering)
-      refuse(*each, core::fail(core::error_code::REQUEST_TIMEOUT), 504);
-    else
-      each->dead = true;
-    mark(*each);
+  for (auto& [id, each] : connections_)
+    if (!each->dead) check_deadline(*each, now);
+}
+
+void http_server::impl::check_deadline(http_connection& which, std::int64_t now) {
+  const auto cut = [&](std::optional<core::rejection> why) {
+    if (why) reject(which, *why);
+    which.dead = true;
+    mark(which);
+  };
+  if (which.blocked && now >= which.write_deadline_ns) return cut(core::rejection::slow_reader);
+  switch (which.step) {
+    case http_step::opening:
+      if (now < which.deadline_ns) return;
+      if (which.opening) which.opening->expire(tls_tally_);
+      return cut(core::rejection::opening_slow);
+    case http_step::reading:
+      if (which.blocked || now < which.deadline_ns) return;
+      // A connection that nobody asks for anything is no fault of its peer's.
+      return cut(which.started ? std::optional(core::rejection::slow_sender) : std::nullopt);
+    case http_step::answering:
+      if (now < which.deadline_ns) return;
+      return turn_away(which, core::fail(core::error_code::REQUEST_TIMEOUT), 0);
+    case http_step::streaming:
+      if (now - which.said_ns < options_.stream_silence_ms * 1'000'000) return;
+      return stream(which, which.heartbeat);
+    case http_step::closing:
+      return;
+    case http_step::lingering:
+      if (now >= which.deadline_ns) cut(std::nullopt);
+      return;
   }
 }
 
-http_server::http_server(loop& on, const http_options& options, http_port& port)
-    : impl_(std::make_shared<impl>(on, options, port)) {}
+http_server::http_server(loop& on, const http_options& options, http_handler& handler)
+    : impl_(std::make_shared<impl>(on, options, handler)) {}
 http_server::~http_server() = default;
-core::result<std::uint16_t> http_server::listen(const core::endpoint& where) {
-  return impl_->listen(where);
+core::result<std::uint16_t> http_server::listen(const core::endpoint& where, core::listener as,
+                                                listener_rules rules) {
+  return impl_->listen(where, as, std::move(rules));
 }
 void http_server::stop_accepting() { impl_->stop_accepting(); }
-std::size_t http_server::count() const { return impl_->count(); }
-const core::connection_tallies& http_server::tallies() const { return impl_->tallies(); }
+bool http_server::drained() const { return impl_->drained(); }
+std::size_t http_server::count() const { return impl_->connections_.size(); }
+const core::connection_tallies& http_server::connections() const {
+  return impl_->connections_tally_;
+}
+const core::tls_tallies& http_server::handshakes() const { return impl_->tls_tally_; }
+const core::http_tallies& http_server::requests() const { return impl_->requests_tally_; }
 
 }  // namespace portcullis::net

@@ -26,6 +26,12 @@ struct opening_rules {
   [[nodiscard]] bool immediate() const noexcept { return !proxy && tls == nullptr; }
 };
 
+/// How a listener takes connections.
+struct listener_rules {
+  std::size_t connections_max = ~std::size_t{0};  // of this loop and listener
+  opening_rules opening;
+};
+
 /// What an opening found out.
 struct opened {
   std::optional<core::ip_address> source;  // from a PROXY header; absent: the connection's own

@@ -108,6 +108,7 @@ struct connection {
   std::string address;
   std::string ja3, ja4;  // empty: no TLS
   bool bound = false;    // contexts are the connection's own
+  bool calls_only = false;
   core::ip_address source;
   bool counted = false;  // among the connections of its source
   core::listener listener = core::listener::rpc;

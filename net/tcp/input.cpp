@@ -13,6 +13,11 @@ namespace {
 constexpr std::size_t read_bytes_max = 64 * 1024;
 constexpr std::size_t read_bytes_min = 16 * 1024;
 
+constexpr bool is_of_a_connection(core::method called) noexcept {
+  return called == core::method::auth_login || called == core::method::events_subscribe ||
+         called == core::method::events_unsubscribe;
+}
+
 }  // namespace
 
 void tcp_server::impl::ready(void* context, loop::watch::ready what) {
@@ -193,6 +198,8 @@ void tcp_server::impl::park(connection& from, parked_call call) {
 }
 
 std::optional<core::error_code> tcp_server::impl::forbids(std::optional<core::method> called) {
+  if (current_->calls_only && called && is_of_a_connection(*called))
+    return core::error_code::METHOD_NOT_FOUND;
   if (current_->behind_login()) return std::nullopt;  // judged when its turn comes
   return core::refusal(current_->caller->role, called);
 }

@@ -82,6 +82,7 @@ connection_id tcp_server::impl::open_inside(const core::caller* caller, calls_po
   fresh.caller = caller;
   fresh.listener = from.listener;
   fresh.bound = from.bound && options_.bind_to_connection;
+  fresh.calls_only = from.calls_only;
   fresh.source = core::parse_ip(from.address).value_or(core::ip_address{});
   fresh.address = std::move(from.address);
   fresh.ja3 = std::move(from.ja3);
@@ -91,6 +92,7 @@ connection_id tcp_server::impl::open_inside(const core::caller* caller, calls_po
 
 void tcp_server::impl::ask(connection& from, std::string_view bytes) {
   if (from.ending != ending::none) return;
+  mark(from);  // also what is answered by nothing is told as settled
   if (from.paused || from.starved) return from.undecoded.append(bytes);
   const auto before = from.undecoded.size();
   const auto own = from.bound ? from.ja3.size() + from.ja4.size() : 0;

@@ -199,9 +199,12 @@ void tcp_server::impl::hand_over(connection& to) {
     to.sent += end + 1;
     to.lines->line(rest.substr(0, end));
   }
-  if (to.sent == 0) return;
-  to.sent = 0;
-  recycle(to.out);
+  if (to.sent > 0) {
+    to.sent = 0;
+    recycle(to.out);
+  }
+  const bool settled = to.in_flight == 0 && !to.parked && !to.paused && to.undecoded.empty();
+  if (to.lines != nullptr && settled && to.ending == ending::none) to.lines->settled();
 }
 
 bool tcp_server::impl::write_hook() {

@@ -42,12 +42,6 @@ struct tcp_options {
   std::uint32_t loop_index = 0;        // 0..15: keeps connection ids of several loops apart
 };
 
-/// How a listener takes connections.
-struct listener_rules {
-  std::size_t connections_max = ~std::size_t{0};  // of this loop and listener
-  opening_rules opening;
-};
-
 /// Everything is called on the loop's thread (or before it runs). Must be destroyed before the
 /// loop; no reply may be given after that. Destroying it closes every connection without writing
 /// what is left: drain first.

@@ -95,7 +95,7 @@ core::request_params params_of(method which, std::string_view tenant) {
 
 class gateway_world : public virtual_loop {
  public:
-  explicit gateway_world(std::uint32_t shards = 2, bool http_needs_token = false) {
+  explicit gateway_world(std::uint32_t shards = 2) {
     gateway_options options;
     options.shards = shards;
     options.keys = keys;
@@ -104,13 +104,7 @@ class gateway_world : public virtual_loop {
     options.limiter = std::make_shared<auth_limiter>();
     options.pool = std::make_shared<batch_pool>();
     options.callers.tokens = {{core::sha256(core::as_bytes(token)), &known}};
-    options.http_error = [](const core::error& why, std::string_view correlation_id) {
-      std::string body(core::describe(why.code).name);
-      if (!correlation_id.empty()) body.append(" ").append(correlation_id);
-      return net::http_response{core::describe(why.code).status, "application/json", body};
-    };
     options.make_correlation_id = [this] { return "made-up-" + std::to_string(++made_up); };
-    options.http_needs_token = http_needs_token;
     door = std::make_unique<gateway>(std::move(options));
     door->attach(port);
     voice = spawn_pinned<gateway_actor, gateway_voice>(
@@ -170,15 +164,15 @@ class gateway_world : public virtual_loop {
     const auto* failed = std::get_if<core::failed>(&found->second.reply);
     return failed == nullptr ? std::nullopt : std::optional(failed->why.code);
   }
-  net::http_response get(std::string path, std::string query = {}, std::string authorization = {},
-                         std::string address = "127.0.0.1") {
-    net::http_response out;
-    out.status = 0;
-    const bool loopback = address == "127.0.0.1";
-    door->handle({"GET", std::move(path), std::move(query), std::move(authorization),
-                  std::move(address), loopback},
-                 [&out](net::http_response answer) { out = answer; });
-    return out;
+  [[nodiscard]] std::optional<error_code> not_ready() const {
+    const auto why = door->unready();
+    return why ? std::optional(why->code) : std::nullopt;
+  }
+  /// Who presents this over HTTP, or the error's name.
+  std::string identified(const std::string& authorization, bool private_way = true) {
+    const auto who = door->identify(*core::parse_ip("198.51.100.9"), private_way, authorization,
+                                    "request-" + std::to_string(++made_up));
+    return who ? (*who)->name : std::string(core::describe(who.error().code).name);
   }
   static core::caller with_role(core::role role, std::vector<std::string> tenants = {}) {
     core::caller out;
@@ -281,7 +275,7 @@ TEST(the_gateway, answers_overloaded_while_a_shard_is_away_and_routes_to_its_suc
   w.settle();
   EXPECT_EQ(w.port.failed_tags, std::vector<std::uint32_t>{1});
   EXPECT_EQ(w.error(w.call(app, method::session_validate)), error_code::OVERLOADED);
-  EXPECT_EQ(w.get("/readyz").status, 503);
+  EXPECT_EQ(w.not_ready(), error_code::OVERLOADED);
   std::size_t got = 0;
   auto successor = w.system.spawn([&got](caf::event_based_actor*) {
     return caf::behavior{[&got](request_batch& batch) { got += batch.requests.size(); }};
@@ -293,29 +287,25 @@ TEST(the_gateway, answers_overloaded_while_a_shard_is_away_and_routes_to_its_suc
   w.settle();
   EXPECT_EQ(got, 1U);
   EXPECT_TRUE(w.batches.empty());
-  EXPECT_EQ(w.get("/readyz").status, 200);
+  EXPECT_FALSE(w.not_ready());
   caf::anon_send_exit(successor, caf::exit_reason::user_shutdown);
   w.settle();
 }
 
 TEST(the_gateway, is_ready_only_with_its_store_and_while_it_does_not_drain) {
   gateway_world w;
-  EXPECT_EQ(w.get("/livez").status, 200);
-  EXPECT_EQ(w.get("/readyz").status, 200);
-  EXPECT_NE(w.get("/readyz", "verbose").body.find("ready"), std::string::npos);
+  EXPECT_FALSE(w.not_ready());
   caf::anon_send(w.voice, store_state_changed{true, core::fail(error_code::STORE_FULL)});
   w.settle();
-  EXPECT_EQ(w.get("/readyz").status, 507);
-  EXPECT_EQ(w.get("/livez").status, 200);
+  EXPECT_EQ(w.not_ready(), error_code::STORE_FULL);
   caf::anon_send(w.voice, store_state_changed{false, {}});
   w.settle();
-  EXPECT_EQ(w.get("/readyz").status, 200);
+  EXPECT_FALSE(w.not_ready());
   caf::anon_send(w.voice, stop_atom::value);
   w.settle();
-  EXPECT_EQ(w.get("/readyz").body, "NODE_DRAINING");
+  EXPECT_EQ(w.not_ready(), error_code::NODE_DRAINING);
   EXPECT_EQ(w.error(w.call(gateway_world::with_role(core::role::admin), method::session_stats)),
             error_code::NODE_DRAINING);
-  EXPECT_EQ(w.get("/nothing").body, "METHOD_NOT_FOUND");
 }
 
 TEST(a_login, gives_the_tokens_caller_and_counts_what_fails) {
@@ -369,31 +359,42 @@ TEST(a_login, that_fails_is_told_by_an_event_with_the_correlation_id_of_the_erro
 }
 
 TEST(http_tokens, are_taken_as_logins_are) {
-  gateway_world w(1, true);
-  w.known.role = core::role::observer;
-  EXPECT_EQ(w.get("/livez").status, 401);
+  gateway_world w(1);
+  w.known.name = "eyes";
   for (const auto* scheme : {"Bearer ", "bearer ", "BEARER  "})
-    EXPECT_EQ(w.get("/livez", {}, scheme + w.token).status, 200) << scheme;
-  EXPECT_THAT(w.get("/livez", {}, "Bearer " + w.token, "198.51.100.9").body,
-              testing::StartsWith("TLS_REQUIRED"));
+    EXPECT_EQ(w.identified(scheme + w.token), "eyes") << scheme;
+  EXPECT_EQ(w.identified("Bearer " + w.token, false), "TLS_REQUIRED");
   w.settle();
   EXPECT_EQ(w.logged.size(), 0U) << "none of these is a failure";
   const auto other = "Bearer " + core::to_base64url(core::byte_array<32>{9});
-  std::string last;
-  for (std::size_t i = 0; i < core::limits::auth_failures_per_source_max; ++i) {
-    last = w.get("/metrics", {}, i % 2 == 0 ? other : "Basic " + w.token).body;
-    EXPECT_THAT(last, testing::StartsWith("AUTH_FAILED "));
-  }
+  for (std::size_t i = 0; i < core::limits::auth_failures_per_source_max; ++i)
+    EXPECT_EQ(w.identified(i % 2 == 0 ? other : "Basic " + w.token), "AUTH_FAILED");
   w.settle();
   ASSERT_EQ(w.logged.size(), core::limits::auth_failures_per_source_max);
-  EXPECT_EQ("AUTH_FAILED " + w.logged.back()->events[0].correlation_id, last);
-  EXPECT_THAT(w.get("/livez", {}, "Bearer " + w.token).body,
-              testing::StartsWith("AUTH_RATE_LIMITED"))
-      << "even the right one";
+  EXPECT_EQ(w.logged.back()->events[0].correlation_id, "request-" + std::to_string(w.made_up));
+  EXPECT_EQ(w.identified("Bearer " + w.token), "AUTH_RATE_LIMITED") << "even the right one";
   w.clock.at_ms += core::limits::auth_failure_window_ms;
-  EXPECT_EQ(w.get("/livez", {}, "Bearer " + w.token).status, 200);
-  w.known.role = core::role::app;
-  EXPECT_EQ(w.get("/livez", {}, "Bearer " + w.token).status, 403);
+  EXPECT_EQ(w.identified("Bearer " + w.token), "eyes");
+}
+
+TEST(an_http_connection, is_nobodys_or_its_certificates_until_a_reload_says_otherwise) {
+  gateway_world w(1);
+  const auto nobody = w.door->greet(net::peer{"127.0.0.1", true, "http"});
+  ASSERT_TRUE(nobody);
+  EXPECT_EQ((*nobody)->role, core::role::none);
+  EXPECT_TRUE(w.door->is_current(*nobody));
+  EXPECT_TRUE(w.door->is_current(&w.known));
+  caf::anon_send(w.voice, callers_changed{{{}, {{"URI:spiffe://acme/web", &w.known}}}, {}});
+  w.settle();
+  EXPECT_TRUE(w.door->is_current(&w.known)) << "by its certificate now";
+  const net::peer_certificate shown{"CN=web", {"DNS:web", "URI:spiffe://acme/web"}};
+  net::peer peer{"127.0.0.1", true, "https"};
+  peer.certificate = &shown;
+  EXPECT_EQ(*w.door->greet(peer), &w.known);
+  caf::anon_send(w.voice, callers_changed{{}, {&w.known}});
+  w.settle();
+  EXPECT_FALSE(w.door->is_current(&w.known));
+  EXPECT_EQ(*w.door->greet(peer), *nobody);
 }
 
 }  // namespace

@@ -30,9 +30,6 @@ class voice_world : public shard_world {
     options.clock = &clock;
     options.limiter = std::make_shared<auth_limiter>();
     options.pool = std::make_shared<batch_pool>();
-    options.http_error = [](const core::error& why, std::string_view) {
-      return net::http_response{core::describe(why.code).status, "", ""};
-    };
     door = std::make_unique<gateway>(std::move(options));
     door->attach(port);
     voice = spawn_pinned<gateway_actor, gateway_voice>(
@@ -273,22 +270,23 @@ TEST(subscriptions_of_a_connection, are_passed_on_and_end_with_it) {
 TEST(a_scrape_over_http, goes_to_the_metrics_actor_that_there_is_now) {
   voice_world w;
   w.open();
-  int status = 0;
+  std::string seen;
   const auto get = [&] {
-    w.door->handle({"GET", "/metrics", {}, {}, "127.0.0.1"},
-                   [&status](const net::http_response& answer) { status = answer.status; });
+    w.door->scrape([&seen](const core::result<net::http_page>& page) {
+      seen = page ? page->text : std::string(core::describe(page.error().code).name);
+    });
     w.settle();
-    return std::exchange(status, 0);
+    return std::exchange(seen, {});
   };
   const auto first = w.scripted({[](scrape) { return scraped{"first"}; }});
   caf::anon_send(w.voice, metrics_moved{caf::actor_cast<metrics_actor>(first)});
-  EXPECT_EQ(get(), 200);
+  EXPECT_EQ(get(), "first");
   caf::anon_send_exit(first, caf::exit_reason::kill);
   w.settle();
-  EXPECT_EQ(get(), 503);
+  EXPECT_EQ(get(), "OVERLOADED");
   const auto second = w.scripted({[](scrape) { return scraped{"second"}; }});
   caf::anon_send(w.voice, metrics_moved{caf::actor_cast<metrics_actor>(second)});
-  EXPECT_EQ(get(), 200);
+  EXPECT_EQ(get(), "second");
 }
 
 }  // namespace

@@ -375,7 +375,7 @@ TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {
   auto gateway = w.system.spawn([&got]() -> gateway_actor::behavior_type {
     return {[&got](reply_batch& replies) { got.push_back(std::move(replies)); },
             [](cold_request&) {},
-            [](http_get&) {},
+            [](http_scrape&) {},
             [](collect_loop&) { return loop_collected{}; },
             [](list_loop&) { return loop_listed{}; },
             [](shard_down&) {},

@@ -20,7 +20,7 @@ TEST(http, health_is_told_in_short_and_in_detail) {
 
 TEST(http, what_is_not_there_or_no_get_is_answered_with_the_error_object) {
   server node;
-  for (const auto* path : {"/", "/nothing", "/rpc", "/metrics/x", "/livez/../metrics"}) {
+  for (const auto* path : {"/", "/nothing", "/rpc/x", "/metrics/x", "/livez/../metrics"}) {
     const auto answer = http_get(node.http_port, path);
     EXPECT_EQ(answer.status, 404) << path;
     const auto body = json::parse(answer.body, nullptr, false);

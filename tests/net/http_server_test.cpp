@@ -1,83 +1,38 @@
-#include "net/http/server.hpp"
-
-#include <gmock/gmock.h>
-#include <gtest/gtest.h>
-
+// HTTP over sockets: requests one after the other, bodies, streams, and what is refused.
 #include <string>
 
-#include "tests/net/transport_harness.hpp"
+#include "tests/net/http_harness.hpp"
 
 namespace portcullis::net {
 namespace {
 
 using namespace test;
+using testing::EndsWith;
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 
-struct scripted_port final : http_port {
-  void handle(http_request request, std::function<void(http_response)> respond) override {
-    requests.push_back(request);
-    if (hold)
-      held.push_back(std::move(respond));
-    else if (request.path == "/livez")
-      respond({200, "text/plain", "ok\n"});
-    else if (request.path == "/big")
-      respond({200, "text/plain", std::string(3'000'000, 'b')});
-    else
-      respond({404, "application/json", "{}"});
-  }
-  bool hold = false;
-  std::vector<http_request> requests;
-  std::vector<std::function<void(http_response)>> held;
-};
-
-http_options quick_http() {
-  http_options made;
-  made.tick_ms = 2;
-  return made;
-}
-
-struct http_node {
-  explicit http_node(http_options options = quick_http())
-      : server(std::make_unique<http_server>(on, options, pages)) {
-    const auto opened = server->listen(any_port());
-    EXPECT_TRUE(opened);
-    if (opened) port = *opened;
-  }
-  bool until(const std::function<bool()>& holds) { return turn_until(on, holds); }
-  bool until_has(client& c, std::string_view text) {
-    return until([&] { return c.receive().find(text) != std::string::npos; });
-  }
-  moved_clock clock;
-  loop on{clock};
-  scripted_port pages;
-  std::unique_ptr<http_server> server;
-  std::uint16_t port = 0;
-};
-
-const std::string get_livez = "GET /livez HTTP/1.1\r\nHost: x\r\n\r\n";
-
-std::size_t count_of(std::string_view text, std::string_view part) {
-  std::size_t count = 0;
-  for (auto at = text.find(part); at != text.npos; at = text.find(part, at + part.size())) ++count;
-  return count;
-}
+const std::string guard =
+    "X-Content-Type-Options: nosniff\r\n"
+    "Content-Security-Policy: default-src 'none'; frame-ancestors 'none'\r\n";
+const std::string date = "Date: Tue, 14 Nov 2023 22:13:21 GMT\r\n";  // moved_clock's
 
 TEST(http_server, answers_and_keeps_the_connection) {
   http_node n;
   client c(n.port);
   c.send("GET /livez?verbose=1&x HTTP/1.1\r\nHost: x\r\nauthorization: Bearer t\r\n\r\n");
   ASSERT_TRUE(n.until_has(c, "ok\n"));
-  EXPECT_EQ(c.receive(),
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: "
-            "keep-alive\r\n\r\nok\n");
+  EXPECT_EQ(c.receive(), "HTTP/1.1 200 OK\r\n" + date + "Cache-Control: no-store\r\n" + guard +
+                             "Content-Type: text/plain\r\nContent-Length: 3\r\n\r\nok\n");
   EXPECT_EQ(n.pages.requests.at(0).path, "/livez");
   EXPECT_EQ(n.pages.requests[0].query, "verbose=1&x");
   EXPECT_EQ(n.pages.requests[0].authorization, "Bearer t");
-  EXPECT_EQ(n.pages.requests[0].remote_address, "127.0.0.1");
+  EXPECT_EQ(n.pages.requests[0].address, "127.0.0.1");
   c.send(get_livez);
   ASSERT_TRUE(n.until([&] { return count_of(c.receive(), "ok\n") == 2; }));
   EXPECT_EQ(n.server->count(), 1u);
+  EXPECT_EQ(n.server->requests().requests[static_cast<std::size_t>(core::http_route::other)][0],
+            2u);
 }
 
 TEST(http_server, head_has_the_length_and_no_body) {
@@ -85,28 +40,58 @@ TEST(http_server, head_has_the_length_and_no_body) {
   client c(n.port);
   c.send("HEAD /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
-  EXPECT_EQ(c.receive(),
-            "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 3\r\nConnection: "
-            "close\r\n\r\n");
+  EXPECT_THAT(c.receive(), EndsWith("\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"));
   EXPECT_EQ(n.pages.requests.at(0).method, "HEAD");
 }
 
-TEST(http_server, http_1_0_is_closed_after_the_answer) {
+TEST(http_server, http_1_0_is_closed_after_the_answer_unless_it_asks) {
   http_node n;
-  client c(n.port);
+  client c(n.port), kept(n.port);
   c.send("GET /livez HTTP/1.0\r\n\r\n");
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
   EXPECT_THAT(c.receive(), HasSubstr("Connection: close\r\n\r\nok\n"));
+  kept.send("GET /livez HTTP/1.0\r\nConnection: keep-alive\r\n\r\n");
+  ASSERT_TRUE(n.until_has(kept, "Connection: keep-alive\r\n\r\nok\n"));
+  kept.send(get_livez);
+  ASSERT_TRUE(n.until([&] { return count_of(kept.receive(), "ok\n") == 2; }));
 }
 
 TEST(http_server, a_request_may_be_cut_at_every_byte) {
   http_node n;
   client c(n.port);
-  for (const char byte : get_livez) {
+  const std::string post =
+      "POST /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n\r\n";
+  for (const char byte : get_livez + post) {
     c.send({&byte, 1});
     n.on.run_once();
   }
-  ASSERT_TRUE(n.until_has(c, "ok\n"));
+  ASSERT_TRUE(n.until_has(c, "{}"));
+  EXPECT_THAT(c.receive(), HasSubstr("ok\n"));
+  EXPECT_EQ(n.pages.requests.at(1).body, "{}");
+}
+
+TEST(http_server, bodies_are_read_whether_anybody_wants_them_or_not) {
+  http_node n;
+  client c(n.port);
+  c.send("GET /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 65536\r\n\r\n");
+  c.send(std::string(65'536, 'x') + get_livez);
+  ASSERT_TRUE(n.until([&] { return count_of(c.receive(), "ok\n") == 2; }));
+  EXPECT_EQ(n.pages.requests.at(0).body, std::string(65'536, 'x'));
+  EXPECT_EQ(n.pages.requests.at(1).body, "");
+}
+
+TEST(http_server, tells_who_waits_for_it_to_go_on) {
+  http_node n;
+  client c(n.port);
+  c.send("POST /x HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n");
+  ASSERT_TRUE(n.until_has(c, "HTTP/1.1 100 Continue\r\n\r\n"));
+  EXPECT_TRUE(n.pages.requests.empty());
+  c.send("{");
+  n.settle();
+  c.send("}");
+  ASSERT_TRUE(n.until_has(c, "404"));
+  EXPECT_EQ(count_of(c.receive(), "100 Continue"), 1u);
+  EXPECT_EQ(n.pages.requests.at(0).body, "{}");
 }
 
 TEST(http_server, pipelined_requests_are_answered_in_order_one_at_a_time) {
@@ -115,30 +100,35 @@ TEST(http_server, pipelined_requests_are_answered_in_order_one_at_a_time) {
   client c(n.port);
   c.send("GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\n");
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 1; }));
-  for (int i = 0; i < 20; ++i) n.on.run_once();
+  c.send("GET /c HTTP/1.1\r\nHost: x\r\n\r\n");  // nobody looks at it now
+  n.settle();
   ASSERT_EQ(n.pages.held.size(), 1u);
   n.pages.held[0]({200, "text/plain", "first"});
   n.pages.held[0]({200, "text/plain", "again"});  // once only
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 2; }));
   n.pages.held[1]({200, "text/plain", "second"});
-  ASSERT_TRUE(n.until_has(c, "second"));
-  EXPECT_EQ(count_of(c.receive(), "HTTP/1.1 200"), 2u);
+  ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 3; }));
+  n.pages.held[2]({200, "text/plain", "third"});
+  ASSERT_TRUE(n.until_has(c, "third"));
+  EXPECT_EQ(count_of(c.receive(), "HTTP/1.1 200"), 3u);
   EXPECT_LT(c.receive().find("first"), c.receive().find("second"));
 }
 
-TEST(http_server, a_client_that_finishes_gets_its_answers) {
+TEST(http_server, more_pipelined_requests_than_a_turn_takes_are_all_answered) {
   http_node n;
   client c(n.port);
-  c.send(get_livez + get_livez + get_livez);
+  std::string many;
+  for (int i = 0; i < 300; ++i) many += get_livez;
+  c.send(many);
   c.finish();
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
-  EXPECT_EQ(count_of(c.receive(), "ok\n"), 3u);
+  EXPECT_EQ(count_of(c.receive(), "ok\n"), 300u);
 }
 
-TEST(http_server, which_paths_there_are_is_the_ports_business) {
+TEST(http_server, which_paths_there_are_is_the_handlers_business) {
   http_node n;
   client c(n.port);
-  c.send("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
+  c.send("DELETE /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
   ASSERT_TRUE(n.until_has(c, "{}"));
   EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 404 Not Found\r\n"));
 }
@@ -152,182 +142,124 @@ void expect_refusal(const std::string& bytes, std::string_view status, std::stri
   EXPECT_THAT(c.receive(), HasSubstr("\"status\":" + std::string(status))) << bytes;
   EXPECT_THAT(c.receive(), HasSubstr("\"error\":\"" + std::string(name))) << bytes;
   EXPECT_THAT(c.receive(), HasSubstr("Connection: close"));
+  EXPECT_THAT(c.receive(), HasSubstr(guard));
   EXPECT_FALSE(c.was_reset());
   EXPECT_TRUE(n.pages.requests.empty());
+  EXPECT_EQ(n.rejected(core::rejection::protocol), 1u);
 }
 
 TEST(http_server, malformed_requests_are_refused_with_the_error_object) {
   expect_refusal("nonsense\r\n\r\n", "400", "INVALID_REQUEST");
-  expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n", "400", "INVALID_REQUEST");
-  expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", "400",
+  expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n" + get_livez, "400",
                  "INVALID_REQUEST");
-  expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "400",
+  expect_refusal("GET /livez HTTP/1.1\r\nHost: x\r\nX: " + std::string(9000, 'x') + "\r\n\r\n",
+                 "413", "VALUE_TOO_LARGE");
+  expect_refusal("POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", "413",
+                 "VALUE_TOO_LARGE");
+  expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"server.ping\"}\n", "400",
                  "INVALID_REQUEST");
-}
-
-TEST(http_server, other_methods_are_refused) {
-  expect_refusal("POST /metrics HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}", "405",
-                 "METHOD_NOT_FOUND");
-  expect_refusal("DELETE /metrics HTTP/1.1\r\nHost: x\r\n\r\n", "405", "METHOD_NOT_FOUND");
-}
-
-TEST(http_server, any_method_but_get_and_head_is_refused_as_a_method) {
-  for (const auto* request :
-       {"FOO /livez HTTP/1.1\r\n\r\n", "get /livez HTTP/1.1\r\nHost: x\r\n\r\n",
-        "\r\nG! / HTTP/1.1", "HEADS / HTTP/1.1\r\n\r\n", "G "})
-    expect_refusal(request, "405", "METHOD_NOT_FOUND");
-  http_node n;
-  client c(n.port);
-  for (const char byte : std::string_view("PATCHY /livez")) {
-    c.send({&byte, 1});
-    n.on.run_once();
-  }
-  ASSERT_TRUE(n.until([&] { return c.closed(); }));
-  EXPECT_THAT(c.receive(), HasSubstr("\r\nAllow: GET, HEAD\r\n"));
-}
-
-TEST(http_server, a_request_names_its_host_once) {
-  for (const auto* fields : {"", "Host: x\r\nhost: x\r\n", "Host: x\r\nHost: y\r\n",
-                             "Host: a b\r\n", "Host: user@x\r\n", "Host: x/y\r\n"})
-    expect_refusal("GET /livez HTTP/1.1\r\n" + std::string(fields) + "\r\n", "400",
-                   "INVALID_REQUEST");
-  expect_refusal("GET /livez HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", "400", "INVALID_REQUEST");
-  expect_refusal("GET /livez HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n",
-                 "400", "INVALID_REQUEST");
-  for (const auto* host : {"", "x", "x:7480 ", "[::1]:7480", "a-b.example"}) {
-    http_node n;
-    client c(n.port);
-    c.send("GET /livez HTTP/1.1\r\nHost: " + std::string(host) + "\r\n\r\n");
-    ASSERT_TRUE(n.until_has(c, "ok\n")) << host;
-  }
-}
-
-TEST(http_server, a_target_may_be_absolute) {
-  const struct {
-    const char *target, *path, *query;
-  } rows[] = {{"http://other/livez?a=b", "/livez", "a=b"},
-              {"HTTP://[::1]:7480/livez", "/livez", ""},
-              {"http://other", "/", ""},
-              {"http://other?a", "/", "a"}};
-  for (const auto& row : rows) {
-    http_node n;
-    client c(n.port);
-    c.send("GET " + std::string(row.target) + " HTTP/1.1\r\nHost: x\r\n\r\n");
-    ASSERT_TRUE(n.until([&] { return n.pages.requests.size() == 1; })) << row.target;
-    EXPECT_EQ(n.pages.requests[0].path, row.path) << row.target;
-    EXPECT_EQ(n.pages.requests[0].query, row.query) << row.target;
-  }
-  for (const auto* target : {"https://other/livez", "ftp://other/livez", "http:///livez",
-                             "http://user@other/livez", "*", "other:80", "livez"})
-    expect_refusal("GET " + std::string(target) + " HTTP/1.1\r\nHost: x\r\n\r\n", "400",
-                   "INVALID_REQUEST");
 }
 
 TEST(http_server, the_answer_to_a_refused_request_has_a_body_unless_it_was_a_head) {
   const std::string head = "HEAD /livez HTTP/1.1\r\nHost: x\r\n\r\n";
-  for (const auto* next : {"POST /x HTTP/1.1\r\n\r\n", "nonsense\r\n\r\n"}) {
-    http_node n;
-    client c(n.port);
-    c.send(head + next);
-    ASSERT_TRUE(n.until([&] { return c.closed(); }));
-    EXPECT_THAT(c.receive(), HasSubstr("\r\n\r\n{\"code\":")) << next;
-  }
-  for (const auto* fields : {"Host: x\r\nContent-Length: 2\r\n\r\n{}", "\r\n"}) {
-    http_node n;
-    client c(n.port);
-    c.send(get_livez + "HEAD /livez HTTP/1.1\r\n" + fields);
-    ASSERT_TRUE(n.until([&] { return c.closed(); }));
-    EXPECT_THAT(c.receive(), HasSubstr("HTTP/1.1 400")) << fields;
-    EXPECT_THAT(c.receive(), testing::EndsWith("\r\n\r\n")) << fields;
-  }
-}
-
-TEST(http_server, a_401_names_the_scheme) {
   http_node n;
-  n.pages.hold = true;
-  client c(n.port);
-  c.send(get_livez);
-  ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 1; }));
-  n.pages.held[0]({401, "application/json", "{}"});
-  ASSERT_TRUE(n.until_has(c, "{}"));
-  EXPECT_THAT(c.receive(), HasSubstr("\r\nWWW-Authenticate: Bearer\r\n"));
-}
-
-TEST(http_server, headers_over_the_bound_are_refused_in_one_piece_or_many) {
-  const std::string head = "GET /livez HTTP/1.1\r\nHost: x\r\nX: ";
-  expect_refusal(head + std::string(9000, 'x') + "\r\n\r\n", "413", "VALUE_TOO_LARGE");
-  http_node n;
-  client fits(n.port);
-  fits.send(head + std::string(8192 - head.size() - 4, 'x') + "\r\n\r\n");
-  ASSERT_TRUE(n.until_has(fits, "ok\n"));
-}
-
-TEST(http_server, a_slow_header_is_cut_off_and_an_idle_connection_later) {
-  http_node n;
-  client slow(n.port), idle(n.port);
-  idle.send(get_livez);
-  ASSERT_TRUE(n.until_has(idle, "ok\n"));
-  slow.send("GET /livez");
-  for (int i = 0; i < 20; ++i) n.on.run_once();
-  n.clock.advance_ms(10'000);
-  ASSERT_TRUE(n.until([&] { return slow.closed(); }));
-  EXPECT_FALSE(idle.closed());
-  n.clock.advance_ms(50'000);
-  ASSERT_TRUE(n.until([&] { return idle.closed(); }));
-}
-
-TEST(http_server, connections_over_the_cap_are_told_so) {
-  auto options = quick_http();
-  options.connections_max = 1;
-  http_node n(options);
-  client first(n.port);
-  ASSERT_TRUE(n.until([&] { return n.server->count() == 1; }));
-  client over(n.port);
-  ASSERT_TRUE(n.until([&] { return over.closed(); }));
-  EXPECT_THAT(over.receive(), StartsWith("HTTP/1.1 503"));
-  EXPECT_THAT(over.receive(), HasSubstr("CONNECTION_LIMIT"));
-  const auto row = static_cast<std::size_t>(core::listener::http);
-  EXPECT_EQ(n.server->tallies().rejected[row][static_cast<std::size_t>(core::rejection::limit)],
-            1u);
-  first.send(get_livez);
-  ASSERT_TRUE(n.until_has(first, "ok\n"));
-}
-
-TEST(http_server, a_large_answer_waits_for_its_reader_and_then_goes_on) {
-  http_node n;
-  client c(n.port, 4096), other(n.port);
-  c.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n" + get_livez);
-  for (int i = 0; i < 20; ++i) n.on.run_once();
-  other.send(get_livez);
-  ASSERT_TRUE(n.until_has(other, "ok\n"));
-  ASSERT_TRUE(n.until_has(c, "ok\n"));
-  EXPECT_GT(c.receive().size(), 3'000'000u);
-}
-
-TEST(http_server, a_reader_without_progress_is_closed) {
-  http_node n;
-  client c(n.port, 4096);
-  c.send("GET /big HTTP/1.1\r\nHost: x\r\n\r\n");
-  for (int i = 0; i < 20; ++i) n.on.run_once();
-  ASSERT_EQ(n.server->count(), 1u);
-  ASSERT_TRUE(n.until([&] {
-    n.clock.advance_ms(1'000);
-    return n.server->count() == 0;
-  }));
-}
-
-TEST(http_server, an_answer_that_never_comes_is_a_timeout_and_a_late_one_is_dropped) {
-  http_node n;
-  n.pages.hold = true;
-  client c(n.port);
-  c.send(get_livez);
-  ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 1; }));
-  n.clock.advance_ms(10'000);
+  client c(n.port), headless(n.port);
+  c.send(head + "nonsense\r\n\r\n");
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
-  EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 504"));
-  n.pages.held[0]({200, "text/plain", "late"});
-  n.server.reset();
-  n.pages.held[0]({200, "text/plain", "later"});
+  EXPECT_THAT(c.receive(), HasSubstr("\r\n\r\n{\"code\":"));
+  headless.send(get_livez + "HEAD /livez HTTP/1.1\r\n\r\n");
+  ASSERT_TRUE(n.until([&] { return headless.closed(); }));
+  EXPECT_THAT(headless.receive(), HasSubstr("HTTP/1.1 400"));
+  EXPECT_THAT(headless.receive(), EndsWith("\r\n\r\n"));
+}
+
+TEST(http_server, a_stream_comes_in_chunks_and_is_kept_alive_by_its_heartbeat) {
+  http_node n;
+  client c(n.port);
+  c.send("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n" + get_livez);
+  ASSERT_TRUE(n.until_has(c, "\r\n\r\n"));
+  EXPECT_THAT(c.receive(), HasSubstr("Content-Type: text/event-stream\r\n"
+                                     "Transfer-Encoding: chunked\r\nConnection: close\r\n"));
+  n.pages.streaming->stream("data: 1\n\n");
+  ASSERT_TRUE(n.until_has(c, "9\r\ndata: 1\n\n\r\n"));
+  n.clock.advance_ms(14'000);
+  n.settle();
+  EXPECT_THAT(c.receive(), Not(HasSubstr("beat")));
+  n.clock.advance_ms(1'000);
+  ASSERT_TRUE(n.until_has(c, "8\r\n: beat\n\n\r\n"));
+  n.pages.streaming->end_stream();
+  ASSERT_TRUE(n.until([&] { return c.closed(); }));
+  EXPECT_THAT(c.receive(), EndsWith("\r\n0\r\n\r\n"));
+  EXPECT_EQ(n.pages.requests.size(), 1u) << "what follows a stream is not read";
+}
+
+TEST(http_server, a_stream_to_http_1_0_is_the_bytes_until_the_end) {
+  http_node n;
+  client c(n.port);
+  c.send("GET /stream HTTP/1.0\r\n\r\n");
+  ASSERT_TRUE(n.until([&] { return n.pages.streaming != nullptr; }));
+  n.pages.streaming->stream("data: 1\n\n");
+  n.pages.streaming->end_stream();
+  ASSERT_TRUE(n.until([&] { return c.closed(); }));
+  EXPECT_THAT(c.receive(), EndsWith("\r\n\r\ndata: 1\n\n"));
+  EXPECT_THAT(c.receive(), Not(HasSubstr("chunked")));
+}
+
+struct noted_guest final : http_guest {
+  explicit noted_guest(bool& end) : gone(end) {}
+  ~noted_guest() override { gone = true; }
+  bool& gone;
+};
+
+TEST(http_server, a_stream_whose_client_goes_is_over) {
+  http_node n;
+  bool gone = false;
+  client c(n.port);
+  c.send("GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
+  ASSERT_TRUE(n.until([&] { return n.pages.streaming != nullptr; }));
+  n.pages.streaming->guest = std::make_unique<noted_guest>(gone);
+  c.finish();
+  ASSERT_TRUE(n.until([&] { return n.server->count() == 0; }));
+  EXPECT_TRUE(gone);
+}
+
+TEST(http_server, who_may_not_come_is_told_so) {
+  http_node n;
+  n.pages.greeting = core::fail(core::error_code::CERTIFICATE_REJECTED);
+  client c(n.port);
+  ASSERT_TRUE(n.until([&] { return c.closed(); }));
+  EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 401 "));
+  EXPECT_THAT(c.receive(), HasSubstr("CERTIFICATE_REJECTED"));
+  EXPECT_EQ(n.rejected(core::rejection::certificate), 1u);
+}
+
+TEST(http_server, behind_a_proxy_a_connection_comes_from_where_its_header_says) {
+  listener_rules rules;
+  rules.opening.proxy = true;
+  rules.opening.proxy_sources.add(*core::address_set::parse_one("127.0.0.1"));
+  http_node n(quick_http(), rules);
+  client c(n.port), garbled(n.port);
+  c.send("PROXY TCP4 192.0.2.7 127.0.0.1 5 6\r\n" + get_livez);
+  ASSERT_TRUE(n.until_has(c, "ok\n"));
+  EXPECT_EQ(n.pages.requests.at(0).address, "192.0.2.7");
+  EXPECT_FALSE(n.pages.peers.at(0).loopback);
+  garbled.send(get_livez);
+  ASSERT_TRUE(n.until([&] { return garbled.closed(); }));
+  EXPECT_EQ(n.rejected(core::rejection::proxy_header), 1u);
+}
+
+TEST(http_server, that_stops_ends_connections_after_their_answers) {
+  http_node n;
+  n.pages.hold = true;
+  client c(n.port);
+  c.send(get_livez);
+  ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 1; }));
+  EXPECT_FALSE(n.server->drained());
+  n.server->stop_accepting();
+  n.pages.held[0]({200, "text/plain", "last"});
+  ASSERT_TRUE(n.until([&] { return c.closed(); }));
+  EXPECT_THAT(c.receive(), EndsWith("Connection: close\r\n\r\nlast"));
+  EXPECT_TRUE(n.server->drained());
 }
 
 }  // namespace

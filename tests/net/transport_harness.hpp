@@ -131,10 +131,17 @@ class scripted_gateway final : public gateway_port {
     if (greeting) return *greeting;
     return greets;
   }
-  std::uint32_t submit(connection_id from, const core::caller&, ticket to, core::request& request,
-                       const block_ref& block) override {
+  std::uint32_t submit(connection_id from, const core::caller& caller, ticket to,
+                       core::request& request, const block_ref& block) override {
     if (on_request) on_request(request);
     seen entry{from, to, request.method, {}};
+    if (const auto* params = std::get_if<core::subscribe_events>(&request.params)) {
+      subscribed_to = "after=" + std::string(params->after.value_or("")) +
+                      " tenant=" + std::string(params->tenant_id) + " types=";
+      for (std::size_t i = 0; i < params->types.size(); ++i)
+        subscribed_to += (i > 0 ? "," : "") + std::string(params->types[i]);
+      subscribed_to += " who=" + caller.name;
+    }
     if (const auto* validate = std::get_if<core::validate_session>(&request.params))
       entry.user_agent = validate->context.fields[0];
     requests.push_back(std::move(entry));
@@ -160,6 +167,7 @@ class scripted_gateway final : public gateway_port {
   std::size_t answered = 0;
   std::vector<block_ref> blocks;
   std::vector<connection_id> greeted, gone;
+  std::string subscribed_to;
   peer last_peer;
   std::vector<std::string> last_names;  // of its certificate
   std::optional<core::error> greeting;  // refuses who comes
