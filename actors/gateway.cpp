@@ -86,8 +86,8 @@ core::result<const core::caller*> gateway::greet(const net::peer& who) {
       return known;
   if (options_.open_to_all) return &everybody_;
   if (who.certificate != nullptr && options_.certificates_only) {
-    tell_of_failed_login(options_.keys->source(visitors_[id].address),
-                         options_.make_correlation_id());
+    const auto address = core::parse_ip(who.address).value_or(core::ip_address{});
+    tell_of_failed_login(options_.keys->source(address), options_.make_correlation_id());
     return core::fail(core::error_code::CERTIFICATE_REJECTED);
   }
   return &nobody_;
