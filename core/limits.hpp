@@ -37,6 +37,7 @@ inline constexpr std::int64_t http_header_ms_max = 10'000;
 inline constexpr std::int64_t http_idle_ms_max = 60'000;  // between two requests of a connection
 inline constexpr std::size_t in_flight_per_connection_max = 1'024;
 inline constexpr std::size_t in_flight_per_loop_max = 65'536;  // past it: OVERLOADED
+inline constexpr std::int64_t turn_ms_max = 500;  // what a loop's turn comes to later: OVERLOADED
 inline constexpr std::size_t unread_pause_bytes = 256 * 1024;  // reading pauses above
 inline constexpr std::size_t unread_close_bytes = 8 * 1024 * 1024;
 inline constexpr std::int64_t unread_stall_ms_max = 10'000;

@@ -235,10 +235,11 @@ void tcp_server::impl::refuse_call(connection& from, const reply_place& where,
 void tcp_server::impl::submit(connection& from, reply_place where, core::request& request,
                               const block_ref& block) {
   ++from.requests;
-  if (tickets_.count() >= options_.in_flight_per_loop_max) {
-    constexpr auto overloaded = core::error_code::OVERLOADED;
-    requests().finished(request.method, overloaded, 0);
-    return refuse(from, where, core::fail(overloaded), request.correlation_id);
+  if (is_overloaded()) {
+    auto why = core::fail(core::error_code::OVERLOADED);
+    why.retry_after_ms = options_.turn_ms_max;
+    requests().finished(request.method, why.code, 0);
+    return refuse(from, where, why, request.correlation_id);
   }
   std::uint32_t slot = 0;
   auto& entry = tickets_.open(slot);
@@ -258,6 +259,19 @@ void tcp_server::impl::submit(connection& from, reply_place where, core::request
   const auto name = tickets_.name(slot);
   const auto tag = gateway_.submit(from.id, *from.caller, name, request, block);
   if (auto* still = tickets_.find(name)) still->tag = tag;
+}
+
+/// Whether there is more to do than can be done in time. What a loop finds to read when it looks
+/// has waited already; once working on it has taken long enough, the rest is refused, which is
+/// cheaper, and so the next turn finds requests that are fresh. Without that a burst would delay
+/// all that come after it by as long as it lasts.
+bool tcp_server::impl::is_overloaded() {
+  constexpr std::uint32_t requests_between_looks = 64;
+  if (tickets_.count() >= options_.in_flight_per_loop_max) return true;
+  if (shedding_ || until_look_-- > 0) return shedding_;
+  until_look_ = requests_between_looks - 1;
+  shedding_ = loop_.fresh_mono_ns() - loop_.mono_ns() > options_.turn_ms_max * 1'000'000;
+  return shedding_;
 }
 
 bool tcp_server::impl::submit_hook() {

@@ -209,6 +209,7 @@ void tcp_server::impl::hand_over(connection& to) {
 
 bool tcp_server::impl::write_hook() {
   openings_left_ = openings_per_turn_max;
+  shedding_ = false;
   if (!starved_.empty()) feed_starved();
   // Settling may close connections, and the gateway, told of it, may queue output on others.
   while (!dirty_.empty()) {

@@ -25,6 +25,7 @@ struct tcp_options {
   std::int64_t opening_ms_max = core::limits::opening_ms_max;
   std::int64_t message_ms_max = core::limits::message_ms_max;
   std::size_t openings_max = core::limits::openings_max;
+  std::int64_t turn_ms_max = core::limits::turn_ms_max;  // past it requests are shed
   bool bind_to_connection = false;
   std::size_t in_flight_per_connection_max = core::limits::in_flight_per_connection_max;
   std::size_t in_flight_per_loop_max = core::limits::in_flight_per_loop_max;

@@ -92,6 +92,7 @@ class tcp_server::impl final : message_visitor {
   void on_error(const call_id& id, std::optional<core::method> called, const core::error& why,
                 std::string_view correlation_id) override;
   void bind(core::request& request, const connection& to) const;
+  [[nodiscard]] bool is_overloaded();
   void park(connection& from, parked_call call);
   void refuse_call(connection& from, const reply_place& where, std::optional<core::method> called,
                    const core::error& why, std::string_view correlation_id);
@@ -146,6 +147,8 @@ class tcp_server::impl final : message_visitor {
   bool submitted_ = false;
   std::int64_t tick_due_ns_ = 0;
   std::uint64_t ticks_ = 0;
+  std::uint32_t until_look_ = 0;  // requests until the turn's time is looked at
+  bool shedding_ = false;         // for the rest of the turn
 
   connection* current_ = nullptr;       // while decoding
   std::string_view own_ja3_, own_ja4_;  // of what is being decoded, where it is bound

@@ -44,6 +44,28 @@ TEST(tcp_bounds, past_the_bound_of_requests_in_flight_a_connection_waits) {
   EXPECT_EQ(c.lines()[1499], done("1499"));
 }
 
+TEST(tcp_bounds, what_a_turn_comes_to_too_late_is_refused_and_the_next_turn_is_as_any_other) {
+  node n;
+  client c(n.port);
+  n.gateway.on_request = [&](const core::request&) { n.clock.advance_ms(4); };
+  c.send(pings(400));  // 1,600 ms of work, all there at once
+  ASSERT_TRUE(n.until_lines(c, 400));
+  const auto& counted = n.server->tallies().requests.by_error;
+  const auto of = [&](std::size_t error) {
+    return counted[static_cast<std::size_t>(core::method::server_ping)][error];
+  };
+  const auto shed = of(static_cast<std::size_t>(core::error_code::OVERLOADED));
+  EXPECT_EQ(of(core::request_tallies::no_error), 400 - shed);
+  EXPECT_GT(shed, 400u - (500 / 4) - 65);
+  EXPECT_LT(shed, 400u - (500 / 4) + 1);
+  EXPECT_THAT(c.lines().back(),
+              AllOf(HasSubstr("\"error\":\"OVERLOADED\""), HasSubstr("\"retry_after_ms\":500")));
+  n.settle();
+  c.send(call("401"));
+  ASSERT_TRUE(n.until_lines(c, 401));
+  EXPECT_THAT(c.lines().back(), HasSubstr("\"result\""));
+}
+
 TEST(tcp_bounds, a_request_past_its_deadline_is_answered_unless_it_goes_over_the_store) {
   node n;
   n.gateway.hold = true;
