@@ -144,7 +144,9 @@ class checker {
           fmt::format("\"none\" is refused with server.environment = \"production\"; {}", remedy));
     const std::pair<const char*, std::optional<endpoint>> open[] = {
         {"listen.rpc.address", rpc},
-        {"listen.rpc_tls.address", parse_endpoint(listen.rpc_tls.address)}};
+        {"listen.rpc_tls.address", parse_endpoint(listen.rpc_tls.address)},
+        {"listen.http.address", parse_endpoint(listen.http.address)},
+        {"listen.https.address", parse_endpoint(listen.https.address)}};
     for (const auto& [key, where] : open)
       if (where && !where->loopback())
         report("auth.mode",

@@ -28,12 +28,16 @@ http_request_reader::status http_request_reader::read(std::string_view bytes,
                                                 limits_.header_bytes_max + limits_.body_bytes_max);
   }
   const auto found = read_body(bytes);
-  if (found != status::complete) return found;
-  // The bytes have moved since, and the space was used by others.
-  if (again && read_request_head(bytes, limits_, space, head_) != http_head_status::complete)
-    return refuse(core::fail(core::error_code::INTERNAL), 500);
-  head_.request.body = chunked_ ? chunked_->view() : bytes.substr(head_.size, body_size_);
-  return status::complete;
+  if (found == status::need_more) return found;
+  if (again) {  // the bytes have moved since, and the space was used by others
+    const auto why = head_.error;
+    const int with_status = head_.http_status;
+    static_cast<void>(read_request_head(bytes, limits_, space, head_));  // complete, as before
+    if (found == status::refused) return refuse(why, with_status);
+  }
+  if (found == status::complete)
+    head_.request.body = chunked_ ? chunked_->view() : bytes.substr(head_.size, body_size_);
+  return found;
 }
 
 http_request_reader::status http_request_reader::read_body(std::string_view bytes) {

@@ -80,12 +80,5 @@ TEST(http_events, end_when_the_node_stops) {
   EXPECT_TRUE(live.ended());
 }
 
-TEST(http_events, are_read_by_curl_as_they_come) {
-  server node;
-  const auto read = run("curl -sS -N -m 20 'http://127.0.0.1:" + std::to_string(node.http_port) +
-                        "/events?after=e0&types=node_started' | head -n 6");
-  EXPECT_THAT(read.out, HasSubstr("retry: 2000\nid: e0\n\nid: e1\nevent: node_started\ndata: {"));
-}
-
 }  // namespace
 }  // namespace portcullis::e2e

@@ -1,5 +1,5 @@
-// Reading HTTP requests with their bodies: however the bytes are split over reads, the same requests
-// and the same refusal come out, and what is taken keeps the contract's bounds.
+// Reading HTTP requests with their bodies: however the bytes are split over reads, the same
+// requests and the same refusal come out, and what is taken keeps the contract's bounds.
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -60,8 +60,8 @@ std::string run(std::string_view text, std::size_t step) {
       reader.reset();
     }
     // A head of the largest size, and a body that is cut off as soon as it is too large.
-    require(kept.size() <= limits.header_bytes_max + 2 * limits.body_bytes_max +
-                               limits.header_bytes_max + step);
+    require(kept.size() <=
+            limits.header_bytes_max + 2 * limits.body_bytes_max + limits.header_bytes_max + step);
   }
   return log + (kept.empty() ? "between" : "unfinished");
 }

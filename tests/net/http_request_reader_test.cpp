@@ -269,7 +269,7 @@ TEST(a_request, that_is_taken_is_taken_by_a_laxer_parser_in_the_same_way) {
       get(host), post("Content-Length: 5\r\n", "hello"),
       post("Transfer-Encoding: chunked\r\n", "5\r\nhello\r\n2;x=y\r\nab\r\n0\r\nT: z\r\n\r\n"),
       get(host + "Accept: */*\r\nConnection: close\r\n")};
-  const std::string bytes = "\r\n\t :;,0159afAF\x7F/?#@[]GETPOSTHdchunked-";
+  const std::string bytes = "\r\n :;,0159afAF\x7F/?#@[]GETPOSTHdchunked-";
   int taken = 0;
   for (int round = 0; round < 30'000; ++round) {
     auto text = seeds[random() % std::size(seeds)];

@@ -71,6 +71,11 @@ TEST(config_checks, no_login_is_refused_in_production_and_off_loopback) {
   EXPECT_THAT(texts(parse({given("auth.mode", "none"), given("listen.rpc.address", "0.0.0.0:7420")})
                         .problems),
               ElementsAre(HasSubstr("only where listen.rpc.address is loopback")));
+  // POST /rpc makes an admin of whoever reaches it, too.
+  EXPECT_THAT(
+      texts(parse({given("auth.mode", "none"), given("listen.http.address", "0.0.0.0:7480")})
+                .problems),
+      ElementsAre(HasSubstr("only where listen.http.address is loopback")));
   EXPECT_THAT(
       parse({given("auth.mode", "none"), given("listen.rpc.address", "[::1]:7420")}).problems,
       IsEmpty());
