@@ -14,7 +14,7 @@ struct breakers_command : testing::Test {
   breaker cards{client, "payments", "cards"};
 
   std::vector<std::string> words(std::vector<std::string> more) const {
-    std::vector<std::string> all{PORTCULLIS_BINARY, "breakers"};
+    std::vector<std::string> all{tested_binary(), "breakers"};
     all.insert(all.end(), more.begin(), more.end());
     all.insert(all.end(), {"--address", "127.0.0.1:" + std::to_string(node.rpc_port)});
     return all;
@@ -193,7 +193,7 @@ TEST_F(breakers_command, an_application_sees_with_its_token_what_its_role_may) {
                            token_toml(make_token("eye"), "eye", "observer"),
                  .open = false});
   const auto ask = [&](const std::string& who, const std::string& what) {
-    return run(std::string(PORTCULLIS_BINARY) + " breakers " + what +
+    return run(tested_binary() + " breakers " + what +
                " --address 127.0.0.1:" + std::to_string(closed.rpc_port) + " --token-file " +
                closed.folder().write(who, make_token(who).text));
   };

@@ -327,8 +327,7 @@ INSTANTIATE_TEST_SUITE_P(
 
 TEST(production, starts_with_a_key_file_of_its_own_and_tokens_and_shows_no_stack) {
   temp_folder folder;
-  ASSERT_EQ(run(std::string(PORTCULLIS_BINARY) + " keys new --out " + folder.file("keys")).status,
-            0);
+  ASSERT_EQ(run(tested_binary() + " keys new --out " + folder.file("keys")).status, 0);
   server node(
       {.set = {"crypto.keys_file=" + folder.file("keys")}, .config = config(), .open = false});
   auto client = node.connect();
@@ -348,8 +347,7 @@ TEST(production, starts_with_a_key_file_of_its_own_and_tokens_and_shows_no_stack
 TEST(production, a_node_with_another_key_ring_does_not_start) {
   temp_folder folder;
   for (const auto* each : {"a", "b"})
-    ASSERT_EQ(run(std::string(PORTCULLIS_BINARY) + " keys new --out " + folder.file(each)).status,
-              0);
+    ASSERT_EQ(run(tested_binary() + " keys new --out " + folder.file(each)).status, 0);
   const auto data = folder.file("data");
   {
     server node({.set = {"crypto.keys_file=" + folder.file("a")},
@@ -370,8 +368,8 @@ TEST(production, a_node_with_another_key_ring_does_not_start) {
 
 TEST(key_files, are_not_rotated_beside_the_node_that_uses_them) {
   server node;
-  const auto rotate = std::string(PORTCULLIS_BINARY) + " keys rotate --file " + node.data_dir() +
-                      "/portcullis.keys 2>&1";
+  const auto rotate =
+      tested_binary() + " keys rotate --file " + node.data_dir() + "/portcullis.keys 2>&1";
   const auto beside = run(rotate);
   EXPECT_EQ(beside.status, 1);
   EXPECT_THAT(beside.out, HasSubstr("DATA_DIR_IN_USE"));

@@ -36,7 +36,7 @@ std::string address_of(std::uint16_t port) { return "127.0.0.1:" + std::to_strin
 
 std::vector<std::string> events_words(const std::string& what, std::uint16_t port,
                                       std::vector<std::string> more) {
-  std::vector<std::string> all{PORTCULLIS_BINARY, "events", what, "--address", address_of(port)};
+  std::vector<std::string> all{tested_binary(), "events", what, "--address", address_of(port)};
   all.insert(all.end(), more.begin(), more.end());
   return all;
 }

@@ -205,6 +205,14 @@ http_answer http_get(std::uint16_t port, const std::string& target, const std::s
   return answer;
 }
 
+const std::string& tested_binary() {
+  static const std::string path = [] {
+    const char* other = std::getenv("PORTCULLIS_TEST_BINARY");
+    return std::string(other != nullptr ? other : PORTCULLIS_BINARY);
+  }();
+  return path;
+}
+
 server::server(server_options options)
     : options_(std::move(options)),
       data_dir_(options_.data_dir.empty() ? folder_.file("data") : options_.data_dir) {
@@ -228,7 +236,8 @@ std::vector<std::string> server::command() const {
              "PORTCULLIS_E2E_CLOCK=" + folder_.file("clock"),
              "ASAN_OPTIONS=verify_asan_link_order=0"};
   }
-  for (const auto* each : {PORTCULLIS_BINARY, "serve", "--data-dir"}) words.emplace_back(each);
+  for (const auto* each : {tested_binary().c_str(), "serve", "--data-dir"})
+    words.emplace_back(each);
   words.push_back(data_dir_);
   for (const auto& each : {std::string("--listen"), options_.listen, std::string("--http"),
                            std::string("127.0.0.1:0")})

@@ -28,6 +28,10 @@ constexpr auto patience = 20s;
 /// Whether the long versions of tests are asked for (scripts/test --long).
 bool long_tests();
 
+/// The binary under test: what PORTCULLIS_TEST_BINARY of the environment names, so that the same
+/// tests can be run on another build of it; else the one that was built with them.
+const std::string& tested_binary();
+
 /// A folder of its own, gone with the object.
 class temp_folder {
  public:

@@ -6,7 +6,7 @@
 
 namespace portcullis::e2e {
 
-inline std::string binary() { return PORTCULLIS_BINARY; }
+inline std::string binary() { return tested_binary(); }
 
 inline std::string last_line(const std::string& text) {
   const auto end = text.find_last_not_of('\n');

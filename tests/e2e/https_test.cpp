@@ -10,7 +10,7 @@ using testing::HasSubstr;
 struct https {
   https()
       : web(make_token("web")),
-        made(run(PORTCULLIS_BINARY " certs dev --client web --out " + folder.file("c"))),
+        made(run(tested_binary() + " certs dev --client web --out " + folder.file("c"))),
         node({.set = {"server.environment=development", "listen.https.address=127.0.0.1:0"},
               .config = token_toml(web, "web-by-token", "app") + tls_toml(),
               .open = false}) {
@@ -46,8 +46,7 @@ TEST(over_https, pages_and_calls_are_had) {
   https w;
   EXPECT_EQ(w.curl("/livez"), "ok\n");
   EXPECT_EQ(w.curl("/livez", "--tls-max 1.2"), "ok\n");
-  EXPECT_THAT(w.curl("/metrics"),
-              HasSubstr(R"(portcullis_connections_total{listener="https"})"));
+  EXPECT_THAT(w.curl("/metrics"), HasSubstr(R"(portcullis_connections_total{listener="https"})"));
   EXPECT_THAT(w.call(), HasSubstr("AUTH_REQUIRED"));
   EXPECT_THAT(w.call("-H 'Authorization: Bearer " + w.web.text + "'"), HasSubstr("\"live\":0"));
   EXPECT_THAT(

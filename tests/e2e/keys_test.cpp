@@ -9,8 +9,8 @@ struct keys : testing::Test {
 
   void rotate_stopped() {
     ASSERT_EQ(node.terminate(), 0) << node.log();
-    const auto turned = run(std::string(PORTCULLIS_BINARY) + " keys rotate --file " +
-                            node.data_dir() + "/portcullis.keys");
+    const auto turned =
+        run(tested_binary() + " keys rotate --file " + node.data_dir() + "/portcullis.keys");
     ASSERT_EQ(turned.status, 0) << turned.out;
     ASSERT_TRUE(node.start()) << node.log();
   }

@@ -4,7 +4,7 @@
 
 namespace portcullis::e2e {
 
-inline const std::string binary = PORTCULLIS_BINARY;
+inline const std::string binary = tested_binary();
 
 /// A folder with an authority, a server and the clients admin and web.
 class dev_certificates {

@@ -27,8 +27,7 @@ struct what_if : testing::Test {
     begin_again();
   }
   [[nodiscard]] ran ask(const std::string& order) const {
-    return run(std::string(PORTCULLIS_BINARY) + " what-if --data-dir " + node->data_dir() + " " +
-               order);
+    return run(tested_binary() + " what-if --data-dir " + node->data_dir() + " " + order);
   }
   [[nodiscard]] json told(const std::string& order) const {
     const auto answer = ask(order + " --json");
