@@ -1,6 +1,7 @@
 #include "core/contract/texts.hpp"
 
 #include <algorithm>
+#include <array>
 
 namespace portcullis::core {
 namespace {
@@ -21,10 +22,15 @@ bool is_bidirectional_override(std::string_view text, std::size_t at) noexcept {
          (second == 0x81 && third >= 0xA6 && third <= 0xA9);
 }
 
-constexpr bool is_name_byte(char c) noexcept {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         c == '.' || c == '-';
-}
+// By table: a correlation id is looked at in every request.
+constexpr auto name_bytes = [] {
+  std::array<bool, 256> set{};
+  for (int c = 0; c < 256; ++c)
+    set[static_cast<std::size_t>(c)] = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                                       (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
+  return set;
+}();
+constexpr bool is_name_byte(char c) noexcept { return name_bytes[static_cast<unsigned char>(c)]; }
 
 }  // namespace
 
