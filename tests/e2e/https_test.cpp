@@ -46,8 +46,7 @@ TEST(over_https, pages_and_calls_are_had) {
   https w;
   EXPECT_EQ(w.curl("/livez"), "ok\n");
   EXPECT_EQ(w.curl("/livez", "--tls-max 1.2"), "ok\n");
-  EXPECT_THAT(w.curl("/metrics"),
-              HasSubstr(R"(portcullis_connections_total{listener="https"})"));
+  EXPECT_THAT(w.curl("/metrics"), HasSubstr(R"(portcullis_connections_total{listener="https"})"));
   EXPECT_THAT(w.call(), HasSubstr("AUTH_REQUIRED"));
   EXPECT_THAT(w.call("-H 'Authorization: Bearer " + w.web.text + "'"), HasSubstr("\"live\":0"));
   EXPECT_THAT(
