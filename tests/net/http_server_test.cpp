@@ -106,11 +106,13 @@ TEST(http_server, pipelined_requests_are_answered_in_order_one_at_a_time) {
   n.pages.held[0]({200, "text/plain", "first"});
   n.pages.held[0]({200, "text/plain", "again"});  // once only
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 2; }));
+  n.pages.held[0]({200, "text/plain", "too late"});
   n.pages.held[1]({200, "text/plain", "second"});
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 3; }));
   n.pages.held[2]({200, "text/plain", "third"});
   ASSERT_TRUE(n.until_has(c, "third"));
   EXPECT_EQ(count_of(c.receive(), "HTTP/1.1 200"), 3u);
+  EXPECT_THAT(c.receive(), Not(HasSubstr("too late")));
   EXPECT_LT(c.receive().find("first"), c.receive().find("second"));
 }
 
@@ -158,6 +160,20 @@ TEST(http_server, malformed_requests_are_refused_with_the_error_object) {
                  "VALUE_TOO_LARGE");
   expect_refusal("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"server.ping\"}\n", "400",
                  "INVALID_REQUEST");
+}
+
+TEST(http_server, a_refusal_reaches_who_goes_on_sending) {
+  http_node n;
+  client c(n.port);
+  c.send("POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" +
+         std::string(100'000, 'x'));
+  ASSERT_TRUE(n.until([&] { return c.closed(); }));
+  EXPECT_FALSE(c.was_reset());
+  EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 413"));
+  n.settle();
+  EXPECT_EQ(n.server->count(), 1u) << "closing with unread input could overtake the answer";
+  n.clock.advance_ms(1'000);
+  EXPECT_TRUE(n.until([&] { return n.server->count() == 0; }));
 }
 
 TEST(http_server, the_answer_to_a_refused_request_has_a_body_unless_it_was_a_head) {
