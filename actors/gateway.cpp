@@ -84,7 +84,8 @@ core::result<const core::caller*> gateway::greet(const net::peer& who) {
   if (who.certificate != nullptr)
     if (const auto* known = find_caller(options_.callers.certificates, who.certificate->names))
       return known;
-  if (options_.open_to_all) return &everybody_;
+  // Whom a proxy in front names may be anybody: auth.mode "none" is for this machine.
+  if (options_.open_to_all && who.loopback) return &everybody_;
   if (who.certificate != nullptr && options_.certificates_only) {
     const auto address = core::parse_ip(who.address).value_or(core::ip_address{});
     tell_of_failed_login(options_.keys->source(address), options_.make_correlation_id());

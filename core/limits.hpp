@@ -66,7 +66,6 @@ inline constexpr std::size_t tls_pending_bytes_max = 64 * 1024;  // encrypted an
 inline constexpr std::int64_t tls_ticket_key_ms = 3'600'000;     // a key encrypts so long, and then
                                                                  // decrypts as long again
 inline constexpr std::int64_t message_ms_max = 30'000;  // from a message's first byte to its last
-inline constexpr std::size_t sources_per_loop_max = 65'536;  // whose connections are counted
 
 // Lists and pages.
 inline constexpr std::uint32_t page_rows_default = 100;

@@ -30,7 +30,10 @@ loop_host::loop_host(caf::actor_system& system, core::clock& clock, actors::gate
     http_ = std::make_unique<net::http_server>(loop_, options.http, *routes_);
   }
   drain_timer_ = std::make_unique<net::loop::timer>(loop_, [this] {
-    if (close_.load(std::memory_order_acquire)) tcp_->close_all();
+    if (close_.load(std::memory_order_acquire)) {
+      tcp_->close_all();
+      taken_leave_.store(tcp_->taken_leave(), std::memory_order_release);
+    }
     drained_.store(tcp_->drained() && (!http_ || http_->drained()), std::memory_order_release);
   });
 }

@@ -35,6 +35,10 @@ class loop_host {
   void stop();
   /// Closes every connection after writing what is queued. Any thread; takes effect on the loop.
   void close_connections() noexcept;
+  /// Whether that is done, but for peers that do not close; only told after close_connections().
+  [[nodiscard]] bool taken_leave() const noexcept {
+    return taken_leave_.load(std::memory_order_acquire);
+  }
   /// Whether nothing is in flight; only told while draining.
   [[nodiscard]] bool drained() const noexcept { return drained_.load(std::memory_order_acquire); }
 
@@ -60,7 +64,7 @@ class loop_host {
   std::unique_ptr<net::http_server> http_;
   std::unique_ptr<net::loop::timer> drain_timer_;
   const net::tls_contexts* tls_ = nullptr;
-  std::atomic<bool> drained_{false}, close_{false};
+  std::atomic<bool> drained_{false}, close_{false}, taken_leave_{false};
   std::thread thread_;
 };
 

@@ -183,9 +183,10 @@ void node::set_http_options(loop_host_options& options) const {
   options.routes.random = buffered_random;
 }
 
-core::status node::load_tls(const core::config& config, std::string& why) {
-  if (config.listen.rpc_tls.address.empty() && config.listen.https.address.empty())
-    return core::nothing{};
+core::result<std::vector<std::string>> node::load_tls(const core::config& config,
+                                                      std::string& why) {
+  std::vector<std::string> changed;
+  if (config.listen.rpc_tls.address.empty() && config.listen.https.address.empty()) return changed;
   const auto& from = config.tls;
   net::tls_options options;
   options.certificate_file = from.certificate_file;
@@ -197,8 +198,14 @@ core::status node::load_tls(const core::config& config, std::string& why) {
   options.private_key_file = config.server.environment == core::environment::production;
   auto made = net::tls_context::make(options, tls_.tickets(), why);
   if (!made) return made.error();
+  const auto before = tls_.current();
+  for (const auto& [key, digest] : (*made)->files()) {
+    const auto known = before ? before->files().find(key) : (*made)->files().end();
+    const bool same = before && known != before->files().end() && known->second == digest;
+    if (!same) changed.push_back(key);
+  }
   tls_.replace(*std::move(made));
-  return core::nothing{};
+  return changed;
 }
 
 net::listener_rules node::rules_of(bool tls, bool proxy, std::size_t connections_max) {
@@ -281,7 +288,7 @@ core::result<core::nothing> node::start(std::string& why) {
   const auto authz = load_forward_auth(config_, why);
   if (!authz) return authz.error();
   forward_auth_ = std::make_shared<net::forward_auth_rules>(*authz);
-  if (auto loaded = load_tls(config_, why); !loaded) return loaded;
+  if (auto loaded = load_tls(config_, why); !loaded) return loaded.error();
   if (auto opened = open_store(why); !opened) return opened;
   // Few workers: what runs on them is not hot. Policy `sharing` sleeps when there is nothing to do
   // (hazards H4).
@@ -365,16 +372,24 @@ core::result<actors::reload_outcome> node::read_again() {
   }
   std::string why;
   const auto authz = load_forward_auth(loaded.value, why);
-  const auto loaded_tls = authz ? load_tls(loaded.value, why) : core::status(authz.error());
-  if (!loaded_tls) {
+  using files_changed = core::result<std::vector<std::string>>;
+  auto files = authz ? load_tls(loaded.value, why) : files_changed(authz.error());
+  if (!files) {
     monitoring::log::write(core::log_level::error, component::config,
                            "A problem in the configuration.", {{"problem", why}});
-    return loaded_tls.error();
+    return files.error();
   }
   forward_auth_->replace(*authz);
   actors::reload_outcome outcome;
   for (const auto& change : core::config_diff(*before, loaded.value))
     outcome.changed.push_back(change.key);
+  // Who revokes a certificate changes no key: the file has the same name.
+  for (auto& each : *files) {
+    monitoring::log::write(core::log_level::info, component::config,
+                           "A file of TLS holds something else now.", {{"key", each}});
+    if (std::find(outcome.changed.begin(), outcome.changed.end(), each) == outcome.changed.end())
+      outcome.changed.push_back(std::move(each));
+  }
   const auto now = std::make_shared<const core::config>(std::move(loaded.value));
   outcome.tokens = now->auth.tokens;
   outcome.certificates = now->auth.certificates;
@@ -410,6 +425,12 @@ bool node::stop() {
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
   }
   for (const auto& host : hosts_) host->close_connections();
+  const auto taken_leave = [this] {
+    return std::all_of(hosts_.begin(), hosts_.end(),
+                       [](const auto& host) { return host->taken_leave(); });
+  };
+  while (!taken_leave() && clock_.mono_ns() < deadline_ns)
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
   {
     caf::scoped_actor self{
         *system_};  // counts as a running actor: it must be gone before the others are awaited

@@ -43,8 +43,10 @@ class node {
   void make_loops();
   void set_http_options(loop_host_options& options) const;
   /// Reads the files that `config` names for TLS, and puts them in force; nothing where no listener
-  /// speaks it. Changes nothing on CONFIG_INVALID.
-  [[nodiscard]] core::status load_tls(const core::config& config, std::string& why);
+  /// speaks it. Returns the keys whose files hold something else than before. Changes nothing on
+  /// CONFIG_INVALID.
+  [[nodiscard]] core::result<std::vector<std::string>> load_tls(const core::config& config,
+                                                                std::string& why);
   [[nodiscard]] net::listener_rules rules_of(bool tls, bool proxy, std::size_t connections_max);
   void spawn_actors();
   [[nodiscard]] actors::shard_moved spawn_shard(std::uint32_t shard, std::uint64_t incarnation,

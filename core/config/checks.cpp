@@ -167,6 +167,10 @@ class checker {
       report("tls.client_certificates", "needs tls.client_ca_file: who may sign them");
     if (!own.crl_file.empty() && own.client_ca_file.empty())
       report("tls.crl_file", "needs tls.client_ca_file: whose lists they are");
+    if (!own.client_ca_file.empty() && own.client_certificates == client_certificates::none)
+      report("tls.client_ca_file",
+             "does nothing with tls.client_certificates = \"none\": make it \"optional\" or "
+             "\"required\"");
     if (!value().auth.certificates.empty() && own.client_certificates == client_certificates::none)
       report("auth.certificate", "needs tls.client_certificates = \"optional\" or \"required\"");
     if (value().auth.mode != auth_mode::mtls) return;

@@ -60,7 +60,10 @@ bool is_alternative_name(std::string_view text) {
   const auto colon = text.find(':');
   if (colon == std::string_view::npos || colon + 1 == text.size()) return false;
   const auto kind = text.substr(0, colon), value = text.substr(colon + 1);
-  if (kind == "IP") return parse_ip(value).has_value();
+  if (kind == "IP") {
+    const auto address = parse_ip(value);
+    return address && to_text(*address) == value;  // one text for one address
+  }
   return (kind == "DNS" || kind == "URI" || kind == "EMAIL") &&
          std::all_of(value.begin(), value.end(), [](char c) { return c > ' ' && c < 0x7F; });
 }

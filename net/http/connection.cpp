@@ -52,7 +52,10 @@ void http_server::impl::read(http_connection& from) {
   const bool fresh = from.in.empty();
   char* const at = fresh ? space_.get() : from.in.reserve(read_bytes_max);
   const auto got = from.wire.read(at, read_bytes_max);
-  if (got.how == transfer::status::again) return;
+  if (got.how == transfer::status::again) {
+    if (from.wire.unsent()) mark(from);  // what TLS has to answer: who does not read it stalls
+    return;
+  }
   mark(from);
   if (got.how != transfer::status::moved) {
     from.eof = true;
@@ -251,7 +254,7 @@ void http_server::impl::settle(http_connection& which) {
     which.rereading = true;
     rereadable_.push_back(which.id);
   }
-  which.watch.want(watching, which.blocked);
+  which.watch.want(watching, which.blocked || (which.opening && which.opening->unsent()));
 }
 
 void http_server::impl::destroy(http_connection& which) {

@@ -44,7 +44,9 @@ void http_server::impl::stop_accepting() {
 
 bool http_server::impl::drained() const {
   for (const auto& [id, each] : connections_)
-    if (!each->dead && (each->step == http_step::answering || each->unread() > 0)) return false;
+    if (!each->dead &&
+        (each->step == http_step::answering || each->unread() > 0 || each->wire.unsent()))
+      return false;
   return true;
 }
 
@@ -81,6 +83,15 @@ void http_server::impl::accept(core::listener as, descriptor socket, remote_end 
   if (!over) ++connections_tally_.opened[row];
   mark(fresh);
   if (immediate) return opened(fresh, nullptr, over);
+  // Before the handshake, which costs us more than them; behind a proxy the source is not known
+  // yet.
+  if (options_.sources && !rules.opening.proxy) {
+    fresh.counted = options_.sources->enter(source);
+    if (!fresh.counted) {
+      fresh.dead = true;
+      return reject(fresh, core::rejection::source_limit);
+    }
+  }
   fresh.opening = std::make_unique<opening>(rules.opening);
   fresh.deadline_ns = in_ms(options_.opening_ms_max);
   ++opening_;
@@ -121,7 +132,7 @@ void http_server::impl::opened(http_connection& which, const peer_certificate* c
   which.deadline_ns = in_ms(options_.header_ms_max);
   const auto full = core::fail(core::error_code::CONNECTION_LIMIT);
   if (over) return turn_away(which, full, 0);
-  if (options_.sources) {
+  if (options_.sources && !which.counted) {
     which.counted = options_.sources->enter(from.source);
     if (!which.counted) {
       reject(which, core::rejection::source_limit);

@@ -11,8 +11,11 @@ namespace portcullis::net {
 namespace {
 
 constexpr std::size_t read_bytes = 4 * 1024;
-// A ClientHello of the largest size in records of 16 bytes each; smaller ones nobody sends.
-constexpr std::size_t head_bytes_max = 2 * core::limits::client_hello_bytes_max;
+// Room for the headers of records: the largest ClientHello in records of 10 bytes. Smaller ones
+// nobody sends.
+constexpr std::size_t head_bytes_max = core::limits::client_hello_bytes_max * 3 / 2;
+// What was read behind a PROXY header is taken before the socket is asked again.
+static_assert(read_bytes <= core::limits::proxy_header_bytes_max);
 
 }  // namespace
 
@@ -131,6 +134,7 @@ opening::status opening::start_handshake(stream& on, core::tls_tallies& tallies)
 }
 
 opening::status opening::shake_hands(stream& on, core::tls_tallies& tallies) {
+  if (unsent() && !flush(on)) return fail_tls(core::tls_failure::closed, tallies);
   for (;;) {
     std::array<char, read_bytes> part;
     const auto got = on.receive(part.data(), part.size());
@@ -146,17 +150,24 @@ opening::status opening::shake_hands(stream& on, core::tls_tallies& tallies) {
   }
 }
 
+bool opening::unsent() const noexcept { return session_ && !session_->pending().empty(); }
+
+/// False: the peer has gone.
+bool opening::flush(stream& on) {
+  auto& pending = session_->pending();
+  const auto put = on.send(pending.view());
+  if (put.how == transfer::status::failed) return false;
+  pending.consume(put.bytes);
+  if (pending.empty()) pending.release();
+  return true;
+}
+
 opening::status opening::step(stream& on, core::tls_tallies& tallies) {
   const auto after = session_->shake_hands();
-  auto& pending = session_->pending();
-  if (!pending.empty()) {
-    // A handshake's answer is some 2 KiB: a socket that does not take it at once is no client.
-    const auto put = on.send(pending.view());
-    const bool all = put.how == transfer::status::moved && put.bytes == pending.size();
-    pending.release();
-    if (!all) return fail_tls(core::tls_failure::closed, tallies);
-  }
+  const bool there = !unsent() || flush(on);
   if (after == tls_session::status::failed) return fail_tls(session_->failure(), tallies);
+  if (!there || session_->pending().size() > core::limits::tls_pending_bytes_max)
+    return fail_tls(core::tls_failure::closed, tallies);
   return after == tls_session::status::done ? status::done : status::waiting;
 }
 

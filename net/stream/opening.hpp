@@ -39,13 +39,14 @@ struct opened {
   std::optional<peer_certificate> certificate;
 };
 
-/// One connection's beginning. Single thread. Holds at most limits::proxy_header_bytes_max and
-/// limits::client_hello_bytes_max bytes until the ClientHello is whole; only then OpenSSL is asked
-/// for anything, so that a flood of half ones costs little.
+/// One connection's beginning. Single thread. Holds what has come of a PROXY header (at most
+/// limits::proxy_header_bytes_max), then of a ClientHello, twice (limits::client_hello_bytes_max,
+/// and half as much more with the headers of its records), until that is whole; only then OpenSSL
+/// is asked for anything, so that a flood of half ones costs little.
 class opening {
  public:
   enum class status : std::uint8_t {
-    waiting,  // for the socket: readable, or writable where the stream has unsent bytes
+    waiting,  // for the socket: readable, or with unsent() also writable
     done,     // the stream is ready for messages; found() is there
     refused,  // close it; why() and, where the peer can be told, in_clear() say more
   };
@@ -57,6 +58,8 @@ class opening {
 
   /// Does what can be done now.
   [[nodiscard]] status advance(stream& on, core::tls_tallies& tallies);
+  /// Whether bytes of the handshake wait for the socket.
+  [[nodiscard]] bool unsent() const noexcept;
   /// The time is over.
   void expire(core::tls_tallies& tallies) noexcept;
 
@@ -75,6 +78,7 @@ class opening {
   [[nodiscard]] status plain_text(core::tls_tallies& tallies);
   [[nodiscard]] status start_handshake(stream& on, core::tls_tallies& tallies);
   [[nodiscard]] status shake_hands(stream& on, core::tls_tallies& tallies);
+  [[nodiscard]] bool flush(stream& on);
   [[nodiscard]] status step(stream& on, core::tls_tallies& tallies);
   [[nodiscard]] status finish(stream& on, core::tls_tallies& tallies);
 

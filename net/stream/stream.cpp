@@ -67,6 +67,9 @@ transfer stream::read_tls(char* into, std::size_t room) {
   }
   // Reading may have to be answered: with a key update, or an alert.
   if (unsent() && flush() == status::failed) return {status::failed, 0};
+  // Who asks for ever more answers and reads none of them is no client (hazards H11).
+  if (unsent() && tls_->pending().size() - sent_ >= core::limits::tls_pending_bytes_max)
+    return {status::failed, 0};
   if (got > 0) return {status::moved, got};
   switch (how) {
     case tls_session::status::done:

@@ -50,6 +50,7 @@ void tcp_server::impl::read(connection& from) {
   const auto got = wire.read(bytes + before, room);
   switch (got.how) {
     case transfer::status::again:
+      if (wire.unsent()) mark(from);  // what TLS has to answer: who does not read it stalls
       return;
     case transfer::status::failed:
       from.dead = true;  // a reset is no error of ours
@@ -254,7 +255,6 @@ void tcp_server::impl::submit(connection& from, reply_place where, core::request
   ++from.in_flight;
   ++requests().in_flight;
   if (request.method == core::method::auth_login) from.barrier = true;
-  if (request.method == core::method::events_subscribe) from.subscribed = true;
   submitted_ = true;
   const auto name = tickets_.name(slot);
   const auto tag = gateway_.submit(from.id, *from.caller, name, request, block);

@@ -13,12 +13,27 @@ const core::caller nobody_yet{"", core::role::none, {}, {}};
 
 void tcp_server::impl::begin(connection& fresh) {
   const auto& rules = rules_[static_cast<std::size_t>(fresh.listener)].opening;
+  fresh.caller = &nobody_yet;
+  // Before the handshake, which costs us more than them; behind a proxy the source is not known
+  // yet.
+  if (!rules.proxy && !counts(fresh, fresh.source)) {
+    fresh.dead = true;
+    return mark(fresh);
+  }
   if (rules.immediate()) return opened_as(fresh, nullptr);
   fresh.opening = std::make_unique<opening>(rules);
   fresh.opening_until_ns = loop_.mono_ns() + options_.opening_ms_max * 1'000'000;
-  fresh.caller = &nobody_yet;
   ++opening_;
   mark(fresh);  // the turn's end starts watching it
+}
+
+/// Whether its source may have one more connection; counted then, once.
+bool tcp_server::impl::counts(connection& which, const core::ip_address& source) {
+  if (!options_.sources || which.counted || which.listener == core::listener::rpc_unix) return true;
+  which.source = source;
+  which.counted = options_.sources->enter(source);
+  if (!which.counted) tallies_.connections.reject(which.listener, core::rejection::source_limit);
+  return which.counted;
 }
 
 void tcp_server::impl::go_on_opening(connection& which) {
@@ -36,6 +51,10 @@ void tcp_server::impl::go_on_opening(connection& which) {
     return;
   }
   auto& found = over->found();
+  if (!counts(which, found.source.value_or(which.source))) {
+    which.dead = true;
+    return;
+  }
   if (found.source) {
     which.address = core::to_text(*found.source);
     which.source = *found.source;
@@ -51,15 +70,6 @@ void tcp_server::impl::opened_as(connection& which, const peer_certificate* cert
   mark(which);
   which.bound = options_.bind_to_connection && which.listener != core::listener::rpc_unix;
   which.active_ns = loop_.mono_ns();
-  if (options_.sources && which.listener != core::listener::rpc_unix) {
-    which.counted = options_.sources->enter(which.source);
-    if (!which.counted) {
-      tallies_.connections.reject(which.listener, core::rejection::source_limit);
-      which.caller = &nobody_yet;
-      which.dead = true;
-      return;
-    }
-  }
   const auto row = static_cast<std::size_t>(which.listener);
   const bool encrypted =
       which.wire->bytes.encrypted() || which.listener == core::listener::rpc_unix;

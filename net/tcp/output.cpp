@@ -92,6 +92,8 @@ void tcp_server::impl::finish(ticket which, pending_request& entry, std::size_t 
   if (auto* to = find(entry.connection)) {
     --to->in_flight;
     if (entry.method == core::method::auth_login) to->barrier = false;
+    if (entry.method == core::method::events_subscribe && error_row == no_error)
+      to->subscribed = true;
     // From here on there may be events, and the reply to a subscribe precedes its first event.
     if (entry.method == core::method::events_subscribe && entry.batch &&
         !entry.batch->holds_pushes()) {
@@ -142,6 +144,7 @@ std::size_t tcp_server::impl::push(connection& to, std::string_view line) {
 
 void tcp_server::impl::close(connection& which) {
   if (which.ending != ending::lingering) which.ending = ending::after_output;
+  which.dead |= which.opening != nullptr;  // it has been told nothing yet
   mark(which);
 }
 
@@ -239,11 +242,11 @@ void tcp_server::impl::settle(connection& which) {
     resumable_.push_back(which.id);
   }
   if (!which.wire) return;
+  if (which.opening) return which.wire->watch.want(true, which.opening->unsent());
   const bool reading =
       which.ending == ending::lingering ||
       (which.ending == ending::none && !which.paused && !which.eof && !which.starved);
-  if (reading && which.ending == ending::none && !which.opening && !which.rereading &&
-      which.wire->bytes.readable()) {
+  if (reading && which.ending == ending::none && !which.rereading && which.wire->bytes.readable()) {
     which.rereading = true;
     rereadable_.push_back(which.id);
   }

@@ -202,11 +202,12 @@ std::vector<core::connection_row> tcp_server::impl::list(connection_id after,
 }
 
 bool tcp_server::impl::drained() const {
-  if (tickets_.count() > 0 || !resumable_.empty()) return false;
+  if (tickets_.count() > 0 || !resumable_.empty() || !rereadable_.empty()) return false;
   return std::all_of(connections_.begin(), connections_.end(), [](const auto& each) {
     // Unless decoding is paused, what is not decoded is the beginning of a value: no work yet.
     return !each || each->dead ||
-           (each->unread() == 0 && !each->parked && !(each->paused && !each->undecoded.empty()));
+           (each->unread() == 0 && !each->parked && !(each->wire && each->wire->bytes.unsent()) &&
+            !(each->paused && !each->undecoded.empty()));
   });
 }
 
@@ -237,6 +238,11 @@ core::status tcp_server::listen_unix(const std::string& path, listener_rules rul
 void tcp_server::stop_accepting() { impl_->acceptors_.clear(); }
 bool tcp_server::drained() const { return impl_->drained(); }
 void tcp_server::close_all() { impl_->close_when(nullptr, true); }
+bool tcp_server::taken_leave() const {
+  return std::all_of(impl_->connections_.begin(), impl_->connections_.end(), [](const auto& each) {
+    return !each || each->dead || !each->wire || each->ending == ending::lingering;
+  });
+}
 const loop_tallies& tcp_server::tallies() const { return impl_->tallies_; }
 
 void tcp_server::answer(ticket to, const core::reply& reply) { impl_->answer(to, reply); }

@@ -62,10 +62,12 @@ class tcp_server final : public connections_port, public calls_port {
 
   /// Closes the listeners; connections go on.
   void stop_accepting();
-  /// Whether nothing is in flight and every reply has been handed to the kernel.
+  /// Whether nothing is in flight and every byte of a reply has been handed to the kernel.
   [[nodiscard]] bool drained() const;
   /// Closes every connection after writing what is queued.
   void close_all();
+  /// Whether each connection that is left has been told that nothing more comes.
+  [[nodiscard]] bool taken_leave() const;
 
   /// The live counters; their levels (`in_flight`, `live`) are kept up to date too.
   [[nodiscard]] const loop_tallies& tallies() const;

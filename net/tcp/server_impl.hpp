@@ -40,6 +40,7 @@ class tcp_server::impl final : message_visitor {
 
   // opening.cpp
   void begin(connection& fresh);
+  [[nodiscard]] bool counts(connection& which, const core::ip_address& source);
   void go_on_opening(connection& which);
   void opened_as(connection& which, const peer_certificate* certificate);
   connection_id open_inside(const core::caller* caller, calls_port::origin from, lines_port& to);

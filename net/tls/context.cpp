@@ -11,8 +11,10 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
 #include <ctime>
+#include <memory>
 #include <string_view>
 
 #include "core/bytes.hpp"
@@ -28,6 +30,7 @@ constexpr auto ciphers_of_tls_1_2 =
     "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 constexpr auto groups = "X25519:P-256:P-384";
 constexpr int chain_length_max = 4;
+constexpr std::size_t file_bytes_max = 1024 * 1024;
 
 /// The reason of OpenSSL's last error; the queue is empty afterwards.
 std::string_view last_reason() {
@@ -43,13 +46,17 @@ core::error refused(std::string_view key, const std::string& file, std::string_v
   return core::fail(core::error_code::CONFIG_INVALID, key, "file");
 }
 
-/// Why a file cannot be opened; empty when it can.
-std::string_view unreadable(const std::string& file) {
-  std::FILE* opened = std::fopen(file.c_str(), "re");
-  if (opened == nullptr) return ::strerrordesc_np(errno);
-  std::fclose(opened);
-  return {};
-}
+struct bio_freer {
+  void operator()(BIO* bio) const noexcept { BIO_free(bio); }
+};
+using bio = std::unique_ptr<BIO, bio_freer>;
+struct x509_freer {
+  void operator()(X509* certificate) const noexcept { X509_free(certificate); }
+};
+using certificate_ptr = std::unique_ptr<X509, x509_freer>;
+
+/// Nobody is asked: on a terminal OpenSSL would wait for whoever sits there.
+int no_password(char*, int, int, void*) { return -1; }
 
 bool others_may_read(const std::string& file) {
   struct stat info {};
@@ -73,28 +80,77 @@ int choose_protocol(SSL*, const unsigned char** out, unsigned char* out_size,
   return is_rpc ? SSL_TLSEXT_ERR_NOACK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 
-class maker {
- public:
-  maker(const tls_options& options, ticket_keys& tickets, std::string& why)
-      : options_(options), tickets_(tickets), why_(why) {}
+std::int64_t seconds_of(const ASN1_TIME* when) {
+  std::tm parts{};
+  return when != nullptr && ASN1_TIME_to_tm(when, &parts) == 1 ? ::timegm(&parts) : 0;
+}
 
-  core::result<SSL_CTX*> make(tls_use use) {
+}  // namespace
+
+/// Makes one context from its files, each of which is read once.
+class tls_context_maker {
+ public:
+  tls_context_maker(const tls_options& options, ticket_keys& tickets, std::string& why)
+      : options_(options), tickets_(tickets), why_(why), made_(new tls_context) {}
+
+  core::result<std::shared_ptr<const tls_context>> make() {
     ERR_clear_error();
-    auto* made = SSL_CTX_new(TLS_server_method());
-    if (made == nullptr) return refused("tls", "", last_reason(), why_);
-    auto done = fill(made, use);
-    if (done) return made;
-    SSL_CTX_free(made);
-    return done.error();
+    if (auto done = read_files(); !done) return done.error();
+    for (const auto use : {tls_use::rpc, tls_use::http}) {
+      auto*& into = use == tls_use::rpc ? made_->rpc_ : made_->http_;
+      into = SSL_CTX_new(TLS_server_method());
+      if (into == nullptr) return refused("tls", "", last_reason(), why_);
+      if (auto done = fill(into, use); !done) return done.error();
+    }
+    made_->ends_at_s_ = seconds_of(X509_get0_notAfter(SSL_CTX_get0_certificate(made_->rpc_)));
+    return std::shared_ptr<const tls_context>(std::move(made_));
   }
 
  private:
+  struct file {
+    const char* key;
+    std::string path;
+    std::string text = {};
+    [[nodiscard]] bio reader() const {
+      return bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+    }
+  };
+
+  core::status refuse(const file& which, std::string_view reason) {
+    return refused(which.key, which.path, reason, why_);
+  }
+
+  core::status read_files() {
+    const bool clients = options_.client_certificates != core::client_certificates::none;
+    for (auto* each : {&chain_, &key_, &ca_, &crl_}) {
+      if ((each == &ca_ || each == &crl_) && (!clients || each->path.empty())) continue;
+      std::FILE* in = std::fopen(each->path.c_str(), "re");
+      if (in == nullptr) return refuse(*each, ::strerrordesc_np(errno));
+      std::array<char, 4096> part;
+      std::size_t got = 0;
+      while ((got = std::fread(part.data(), 1, part.size(), in)) > 0 &&
+             each->text.size() <= file_bytes_max)
+        each->text.append(part.data(), got);
+      const bool failed = std::ferror(in) != 0;
+      std::fclose(in);
+      if (failed) return refuse(*each, "cannot be read");
+      if (each->text.size() > file_bytes_max) return refuse(*each, "is larger than 1 MiB");
+      made_->files_[each->key] = core::sha256(core::as_bytes(each->text));
+    }
+    if (options_.private_key_file && others_may_read(key_.path))
+      return refuse(key_, "group or others may read it; chmod 600 it");
+    return core::nothing{};
+  }
+
   core::status fill(SSL_CTX* to, tls_use use) {
     const int least =
         options_.min_version == core::tls_version::v1_3 ? TLS1_3_VERSION : TLS1_2_VERSION;
     SSL_CTX_set_min_proto_version(to, least);
+    // A FIN without close_notify, as many clients send it, ends input as one with it does: what is
+    // cut off is seen by what it cuts, a value of JSON or a body.
     SSL_CTX_set_options(to, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+                                SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA |
+                                SSL_OP_IGNORE_UNEXPECTED_EOF);
     // An idle connection keeps no buffers; a write goes on with whatever buffer has its bytes.
     SSL_CTX_set_mode(to, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                              SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
@@ -108,55 +164,68 @@ class maker {
     if (auto done = certificate(to); !done) return done;
     if (auto done = clients(to); !done) return done;
     tickets_.install(to);
+    SSL_CTX_set_session_ticket_cb(to, nullptr, &judge_ticket, made_.get());
     return sessions(to, use);
   }
 
   core::status certificate(SSL_CTX* to) {
-    const auto& chain = options_.certificate_file;
-    if (const auto reason = unreadable(chain); !reason.empty())
-      return refused("tls.certificate_file", chain, reason, why_);
-    if (SSL_CTX_use_certificate_chain_file(to, chain.c_str()) != 1)
-      return refused("tls.certificate_file", chain, last_reason(), why_);
-    const auto& key = options_.key_file;
-    if (const auto reason = unreadable(key); !reason.empty())
-      return refused("tls.key_file", key, reason, why_);
-    if (options_.private_key_file && others_may_read(key))
-      return refused("tls.key_file", key, "group or others may read it; chmod 600 it", why_);
-    if (SSL_CTX_use_PrivateKey_file(to, key.c_str(), SSL_FILETYPE_PEM) != 1) {
-      const auto reason = ERR_GET_REASON(ERR_peek_last_error());
-      const bool other = reason == X509_R_KEY_VALUES_MISMATCH || reason == X509_R_KEY_TYPE_MISMATCH;
-      const auto text = last_reason();
-      return refused("tls.key_file", key, other ? "is not the key of tls.certificate_file" : text,
-                     why_);
+    const auto chain = chain_.reader(), key = key_.reader();
+    certificate_ptr own(PEM_read_bio_X509_AUX(chain.get(), nullptr, &no_password, nullptr));
+    if (!own || SSL_CTX_use_certificate(to, own.get()) != 1) return refuse(chain_, last_reason());
+    for (;;) {
+      certificate_ptr next(PEM_read_bio_X509(chain.get(), nullptr, &no_password, nullptr));
+      if (!next) break;  // the end; what follows that is no certificate is not looked at
+      if (SSL_CTX_add1_chain_cert(to, next.get()) != 1) return refuse(chain_, last_reason());
     }
-    return core::nothing{};
+    ERR_clear_error();
+    auto* secret = PEM_read_bio_PrivateKey(key.get(), nullptr, &no_password, nullptr);
+    if (secret == nullptr) {
+      const bool locked = key_.text.find("ENCRYPTED") != std::string::npos;
+      const auto reason = last_reason();
+      return refuse(key_, locked ? "has a password; store it without one" : reason);
+    }
+    const bool used = SSL_CTX_use_PrivateKey(to, secret) == 1;
+    EVP_PKEY_free(secret);
+    if (used) return core::nothing{};
+    ERR_clear_error();
+    return refuse(key_, "is not the key of tls.certificate_file");
   }
 
   core::status clients(SSL_CTX* to) {
-    const auto& ca = options_.client_ca_file;
     if (options_.client_certificates == core::client_certificates::none) return core::nothing{};
-    if (const auto reason = unreadable(ca); !reason.empty())
-      return refused("tls.client_ca_file", ca, reason, why_);
-    auto* names = SSL_load_client_CA_file(ca.c_str());
-    if (names == nullptr || SSL_CTX_load_verify_file(to, ca.c_str()) != 1) {
-      sk_X509_NAME_pop_free(names, X509_NAME_free);
-      return refused("tls.client_ca_file", ca, last_reason(), why_);
+    auto* store = SSL_CTX_get_cert_store(to);
+    const auto authorities = ca_.reader();
+    int count = 0;
+    for (;; ++count) {
+      certificate_ptr next(PEM_read_bio_X509(authorities.get(), nullptr, &no_password, nullptr));
+      if (!next) break;
+      if (X509_STORE_add_cert(store, next.get()) != 1 || SSL_CTX_add_client_CA(to, next.get()) != 1)
+        return refuse(ca_, last_reason());
     }
-    SSL_CTX_set_client_CA_list(to, names);
+    if (count == 0) return refuse(ca_, last_reason());
+    ERR_clear_error();
+    const bool required = options_.client_certificates == core::client_certificates::required;
     SSL_CTX_set_verify_depth(to, chain_length_max);
-    SSL_CTX_set_verify(
-        to,
-        SSL_VERIFY_PEER | (options_.client_certificates == core::client_certificates::required
-                               ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT
-                               : 0),
-        nullptr);
-    const auto& crl = options_.crl_file;
-    if (crl.empty()) return core::nothing{};
-    if (const auto reason = unreadable(crl); !reason.empty())
-      return refused("tls.crl_file", crl, reason, why_);
-    auto* lookup = X509_STORE_add_lookup(SSL_CTX_get_cert_store(to), X509_LOOKUP_file());
-    if (lookup == nullptr || X509_load_crl_file(lookup, crl.c_str(), X509_FILETYPE_PEM) < 1)
-      return refused("tls.crl_file", crl, last_reason(), why_);
+    SSL_CTX_set_verify(to, SSL_VERIFY_PEER | (required ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0),
+                       nullptr);
+    return crl_.path.empty() ? core::status(core::nothing{}) : lists(to, store);
+  }
+
+  core::status lists(SSL_CTX* to, X509_STORE* store) {
+    const auto from = crl_.reader();
+    int count = 0;
+    for (;; ++count) {
+      auto* list = PEM_read_bio_X509_CRL(from.get(), nullptr, &no_password, nullptr);
+      if (list == nullptr) break;
+      const auto ends = seconds_of(X509_CRL_get0_nextUpdate(list));
+      auto& first = made_->lists_end_at_s_;
+      if (ends != 0 && (first == 0 || ends < first)) first = ends;
+      const bool added = X509_STORE_add_crl(store, list) == 1;
+      X509_CRL_free(list);
+      if (!added) return refuse(crl_, last_reason());
+    }
+    if (count == 0) return refuse(crl_, last_reason());
+    ERR_clear_error();
     X509_VERIFY_PARAM_set_flags(SSL_CTX_get0_param(to),
                                 X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
     return core::nothing{};
@@ -167,16 +236,7 @@ class maker {
   core::status sessions(SSL_CTX* to, tls_use use) {
     std::string all = use == tls_use::rpc ? "rpc" : "http";
     all += core::client_certificates_names[static_cast<std::size_t>(options_.client_certificates)];
-    for (const auto& file : {options_.client_ca_file, options_.crl_file}) {
-      all += '\n';
-      if (options_.client_certificates == core::client_certificates::none || file.empty()) continue;
-      auto* in = BIO_new_file(file.c_str(), "r");
-      std::array<char, 4096> part;
-      int got = 0;
-      while (in != nullptr && (got = BIO_read(in, part.data(), part.size())) > 0)
-        all.append(part.data(), static_cast<std::size_t>(got));
-      BIO_free(in);
-    }
+    for (const auto* each : {&ca_, &crl_}) all.append("\n").append(each->text);
     const auto digest = core::sha256(core::as_bytes(all));
     static_assert(sizeof digest <= SSL_MAX_SID_CTX_LENGTH);
     if (SSL_CTX_set_session_id_context(to, digest.data(), digest.size()) != 1)
@@ -184,34 +244,35 @@ class maker {
     return core::nothing{};
   }
 
+  /// And it is good only while the client's certificate and the lists are: OpenSSL does not look
+  /// again when a session is resumed (SSL_CTX_set_session_ticket_cb(3)).
+  static SSL_TICKET_RETURN judge_ticket(SSL*, SSL_SESSION* session, const unsigned char*,
+                                        std::size_t, SSL_TICKET_STATUS status, void* of) {
+    const bool read = status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW;
+    if (!read || session == nullptr) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    const auto* client = SSL_SESSION_get0_peer(session);
+    const auto lists_end_at_s = static_cast<const tls_context*>(of)->lists_end_at_s_;
+    const bool over =
+        client != nullptr && (X509_cmp_current_time(X509_get0_notAfter(client)) <= 0 ||
+                              (lists_end_at_s != 0 && std::time(nullptr) >= lists_end_at_s));
+    if (over) return SSL_TICKET_RETURN_IGNORE_RENEW;
+    return status == SSL_TICKET_SUCCESS ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW;
+  }
+
   const tls_options& options_;
   ticket_keys& tickets_;
   std::string& why_;
+  std::shared_ptr<tls_context> made_;
+  file chain_{"tls.certificate_file", options_.certificate_file};
+  file key_{"tls.key_file", options_.key_file};
+  file ca_{"tls.client_ca_file", options_.client_ca_file};
+  file crl_{"tls.crl_file", options_.crl_file};
 };
-
-std::int64_t end_of(const SSL_CTX* context) {
-  const auto* certificate = SSL_CTX_get0_certificate(context);
-  std::tm when{};
-  if (certificate == nullptr || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &when) != 1)
-    return 0;
-  return ::timegm(&when);
-}
-
-}  // namespace
 
 core::result<std::shared_ptr<const tls_context>> tls_context::make(const tls_options& options,
                                                                    ticket_keys& tickets,
                                                                    std::string& why) {
-  std::shared_ptr<tls_context> made(new tls_context);
-  maker from(options, tickets, why);
-  auto rpc = from.make(tls_use::rpc);
-  if (!rpc) return rpc.error();
-  made->rpc_ = *rpc;
-  auto http = from.make(tls_use::http);
-  if (!http) return http.error();
-  made->http_ = *http;
-  made->ends_at_s_ = end_of(made->rpc_);
-  return std::shared_ptr<const tls_context>(std::move(made));
+  return tls_context_maker(options, tickets, why).make();
 }
 
 tls_context::~tls_context() {

@@ -4,10 +4,12 @@
 #include <openssl/types.h>
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 
+#include "core/bytes.hpp"
 #include "core/config/config.hpp"
 #include "core/limits.hpp"
 #include "core/result.hpp"
@@ -44,12 +46,19 @@ class tls_context {
   }
   /// When the server's certificate ends: seconds since the epoch.
   [[nodiscard]] std::int64_t ends_at_s() const noexcept { return ends_at_s_; }
+  /// Hashes of what the files held, by the keys of the configuration that name them.
+  [[nodiscard]] const std::map<std::string, core::byte_array<32>>& files() const noexcept {
+    return files_;
+  }
 
  private:
+  friend class tls_context_maker;
   tls_context() = default;
   SSL_CTX* rpc_ = nullptr;
   SSL_CTX* http_ = nullptr;
   std::int64_t ends_at_s_ = 0;
+  std::int64_t lists_end_at_s_ = 0;  // when the first of the revocation lists does; 0: none
+  std::map<std::string, core::byte_array<32>> files_;
 };
 
 /// The context in force. Any thread.

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace portcullis::net {
 
@@ -31,7 +32,11 @@ struct tls_wire {
     self.fed_.remove_prefix(part);
     return static_cast<int>(part);
   }
-  static long control(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+  static long control(BIO* bio, int command, long, void*) {
+    const auto& self = *static_cast<const tls_session*>(BIO_get_data(bio));
+    if (command == BIO_CTRL_EOF) return self.over_ && self.fed_.empty() ? 1 : 0;
+    return command == BIO_CTRL_FLUSH ? 1 : 0;
+  }
   static const BIO_METHOD* method() {
     static BIO_METHOD* made = [] {
       auto* fresh = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "portcullis wire");
@@ -188,6 +193,7 @@ tls_session::status tls_session::shake_hands() {
 
 tls_session::status tls_session::read(char* into, std::size_t room, std::size_t& got) {
   got = 0;
+  if (untold_) return *std::exchange(untold_, std::nullopt);
   while (got < room) {
     ERR_clear_error();
     std::size_t part = 0;
@@ -198,9 +204,10 @@ tls_session::status tls_session::read(char* into, std::size_t room, std::size_t&
     }
     const auto found = after(result);
     ERR_clear_error();
-    // What was decrypted before is delivered first; the next call tells of the end.
-    if (got > 0 && found != status::more) return status::done;
-    return found;
+    if (fed_.empty() && !kept_.empty()) std::string().swap(kept_);
+    if (got == 0 || found == status::more) return found;
+    untold_ = found;
+    return status::done;
   }
   return status::done;
 }
@@ -229,7 +236,10 @@ void tls_session::say_goodbye() {
   ERR_clear_error();
 }
 
-bool tls_session::readable() const noexcept { return !fed_.empty() || SSL_has_pending(ssl_) == 1; }
+// Not SSL_has_pending(3): half a record is pending, too, and reading it again gives nothing.
+bool tls_session::readable() const noexcept {
+  return untold_ || !fed_.empty() || SSL_pending(ssl_) > 0;
+}
 
 bool tls_session::is_tls_1_3() const noexcept { return SSL_version(ssl_) >= TLS1_3_VERSION; }
 bool tls_session::resumed() const noexcept { return SSL_session_reused(ssl_) == 1; }

@@ -36,8 +36,8 @@ class tls_session {
   tls_session(const tls_session&) = delete;
   tls_session& operator=(const tls_session&) = delete;
 
-  /// The peer's next bytes. They must stay where they are until kept() or the next feed(), which
-  /// may come only when none are left.
+  /// The peer's next bytes. They must stay where they are until keep_left() or the next feed(),
+  /// which may come only when none are left.
   void feed(std::string_view bytes) noexcept { fed_ = bytes; }
   /// Bytes that were fed and not yet looked at.
   [[nodiscard]] std::string_view left() const noexcept { return fed_; }
@@ -80,6 +80,7 @@ class tls_session {
   std::string kept_;
   core::byte_buffer pending_;
   core::tls_failure failure_ = core::tls_failure::other;
+  std::optional<status> untold_;  // came together with bytes, which are delivered first
   bool over_ = false;
 };
 

@@ -29,11 +29,18 @@ struct key {
   std::array<unsigned char, key_bytes> cipher{}, mac{};
   std::int64_t made_ms = -1;  // none
 
+  /// False, and it is as it was, when no random bytes are to be had.
   bool renew(std::int64_t now_ms) noexcept {
-    made_ms = now_ms;
-    return RAND_bytes(name.data(), name_bytes) == 1 &&
-           RAND_priv_bytes(cipher.data(), key_bytes) == 1 &&
-           RAND_priv_bytes(mac.data(), key_bytes) == 1;
+    key fresh;
+    const bool drawn = RAND_bytes(fresh.name.data(), name_bytes) == 1 &&
+                       RAND_priv_bytes(fresh.cipher.data(), key_bytes) == 1 &&
+                       RAND_priv_bytes(fresh.mac.data(), key_bytes) == 1;
+    if (drawn) {
+      fresh.made_ms = now_ms;
+      *this = fresh;
+    }
+    fresh.forget();
+    return drawn;
   }
   void forget() noexcept {
     OPENSSL_cleanse(cipher.data(), key_bytes);
@@ -56,15 +63,14 @@ struct ticket_keys::impl {
     former.forget();
   }
 
-  /// False when no random bytes are to be had: then no ticket is given.
+  /// False when no random bytes are to be had: then no ticket is given or read.
   bool keep_fresh() noexcept {
     const auto now_ms = boot_ms();
     if (present.made_ms >= 0 && now_ms - present.made_ms < rotate_ms) return true;
-    if (present.made_ms >= 0 && now_ms - present.made_ms < 2 * rotate_ms)
-      former = present;
-    else
-      former.forget();
-    return present.renew(now_ms);
+    const auto before = present;
+    if (!present.renew(now_ms)) return false;
+    former = before;  // readable() says for how long
+    return true;
   }
   [[nodiscard]] bool readable(const key& which) const noexcept {
     return which.made_ms >= 0 && boot_ms() - which.made_ms < 2 * rotate_ms;
@@ -101,7 +107,7 @@ struct ticket_keys::impl {
     auto* self =
         static_cast<impl*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(connection), slot_of_context()));
     const std::lock_guard guard{self->mutex};
-    if (!self->keep_fresh()) return -1;
+    if (!self->keep_fresh()) return 0;
     if (sealing != 0) {
       std::memcpy(name, self->present.name.data(), name_bytes);
       return self->seal(self->present, iv, cipher, mac);

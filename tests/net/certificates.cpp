@@ -22,12 +22,13 @@ void extend(X509* certificate, X509* issuer, int what, const std::string& value)
   X509_EXTENSION_free(extension);
 }
 
-X509* unsigned_certificate(const std::string& name, long serial, int days, EVP_PKEY* key) {
+X509* unsigned_certificate(const std::string& name, long serial, int days, int seconds,
+                           EVP_PKEY* key) {
   auto* made = X509_new();
   X509_set_version(made, X509_VERSION_3);
   ASN1_INTEGER_set(X509_get_serialNumber(made), serial);
   X509_gmtime_adj(X509_getm_notBefore(made), -86'400L * 60);
-  X509_gmtime_adj(X509_getm_notAfter(made), 86'400L * days);
+  X509_gmtime_adj(X509_getm_notAfter(made), 86'400L * days + seconds);
   X509_set_pubkey(made, key);
   X509_NAME_add_entry_by_txt(X509_get_subject_name(made), "CN", MBSTRING_UTF8,
                              reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1, 0);
@@ -40,7 +41,7 @@ authority::authority(const std::string& name) : key_(EVP_EC_gen("P-256")) {
   std::string made = (std::filesystem::temp_directory_path() / "portcullis-ca-XXXXXX").string();
   EXPECT_NE(::mkdtemp(made.data()), nullptr);
   folder_ = made;
-  certificate_ = unsigned_certificate(name, 1, 365, key_);
+  certificate_ = unsigned_certificate(name, 1, 365, 0, key_);
   X509_set_issuer_name(certificate_, X509_get_subject_name(certificate_));
   extend(certificate_, certificate_, NID_basic_constraints, "critical,CA:TRUE");
   extend(certificate_, certificate_, NID_key_usage, "critical,keyCertSign,cRLSign");
@@ -62,15 +63,16 @@ void authority::write(const std::string& file, X509* certificate) const {
   std::fclose(out);
 }
 
-long authority::sign(const std::string& name, const std::string& names, int days) {
+long authority::sign(const std::string& name, const std::string& names, int days, int seconds) {
   auto* key = EVP_EC_gen("P-256");
   const long serial = next_serial_++;
-  auto* made = unsigned_certificate(name, serial, days, key);
+  auto* made = unsigned_certificate(name, serial, days, seconds, key);
   X509_set_issuer_name(made, X509_get_subject_name(certificate_));
   extend(made, certificate_, NID_basic_constraints, "critical,CA:FALSE");
   if (!names.empty()) extend(made, certificate_, NID_subject_alt_name, names);
   X509_sign(made, key_, EVP_sha256());
   write(name + ".pem", made);
+  std::filesystem::remove(path(name + "-key.pem"));
   auto* out = std::fopen(path(name + "-key.pem").c_str(), "we");
   PEM_write_PrivateKey(out, key, nullptr, nullptr, 0, nullptr, nullptr);
   std::fclose(out);
@@ -78,6 +80,19 @@ long authority::sign(const std::string& name, const std::string& names, int days
   X509_free(made);
   EVP_PKEY_free(key);
   return serial;
+}
+
+std::string authority::encrypted_key(const std::string& name) const {
+  auto* in = std::fopen(path(name + "-key.pem").c_str(), "re");
+  auto* key = PEM_read_PrivateKey(in, nullptr, nullptr, nullptr);
+  std::fclose(in);
+  const auto made = path(name + "-locked-key.pem");
+  auto* out = std::fopen(made.c_str(), "we");
+  static unsigned char password[] = "secret";
+  PEM_write_PrivateKey(out, key, EVP_aes_128_cbc(), password, 6, nullptr, nullptr);
+  std::fclose(out);
+  EVP_PKEY_free(key);
+  return made;
 }
 
 void authority::revoke(const std::initializer_list<long>& serials, int days) {

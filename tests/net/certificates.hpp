@@ -15,8 +15,11 @@ class authority {
   authority& operator=(const authority&) = delete;
 
   /// Signs a certificate; `names` as OpenSSL's configuration has them ("DNS:localhost, URI:..."),
-  /// `days` < 0: it is over. Writes NAME.pem and NAME-key.pem; returns its serial number.
-  long sign(const std::string& name, const std::string& names, int days = 30);
+  /// valid for `days` and `seconds`; `days` < 0: it is over. Writes NAME.pem and NAME-key.pem;
+  /// returns its serial number.
+  long sign(const std::string& name, const std::string& names, int days = 30, int seconds = 0);
+  /// Another file with the key of `name`, under a password.
+  std::string encrypted_key(const std::string& name) const;
   /// Writes crl.pem, which revokes these; `days` < 0: it is out of date.
   void revoke(const std::initializer_list<long>& serials, int days = 30);
 

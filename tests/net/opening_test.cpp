@@ -211,7 +211,8 @@ struct kept_lines final : lines_port {
 TEST(a_caller_inside, is_served_as_any_other) {
   node n;
   kept_lines to;
-  const auto id = n.server->open(&operator_caller, {"203.0.113.5", {}, {}, core::listener::http, true}, to);
+  const auto id =
+      n.server->open(&operator_caller, {"203.0.113.5", {}, {}, core::listener::http, true}, to);
   n.server->ask(id, call("1") + call("", "server.ping") + call("2"));
   n.server->ask(id, "[" + call("3") + "," + call("4") + "]");
   ASSERT_TRUE(n.until([&] { return to.lines.size() == 3; }));

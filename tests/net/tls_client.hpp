@@ -15,8 +15,8 @@ struct tls_wishes {
   std::string ca = {};           // empty: any certificate will do
   std::string certificate = {};  // empty: none
   std::string key = {};
-  int version = 0;               // 0: any
-  std::string alpn = {};              // wire format
+  int version = 0;        // 0: any
+  std::string alpn = {};  // wire format
   std::string server_name = {};
   SSL_SESSION* resume = nullptr;
 };
@@ -102,9 +102,13 @@ class tls_client {
     char part[16384];
     for (int got = 0; (got = BIO_read(out_, part, sizeof part)) > 0;)
       waiting_.append(part, static_cast<std::size_t>(got));
+    if (holding_) return;
     const auto some = drip_ > 0 ? std::min(drip_, waiting_.size()) : waiting_.size();
     waiting_.erase(0, socket_.send(std::string_view(waiting_).substr(0, some)));
   }
+  /// From now on nothing is sent by itself: held() has what would have been.
+  void hold() { holding_ = true; }
+  std::string held() { return std::exchange(waiting_, {}); }
   void goodbye() {
     SSL_shutdown(ssl_);
     flush();
@@ -131,7 +135,7 @@ class tls_client {
   BIO* out_ = nullptr;
   std::string received_, waiting_, reason_;
   std::size_t carried_ = 0, drip_ = 0;
-  bool ended_ = false, failed_ = false;
+  bool ended_ = false, failed_ = false, holding_ = false;
 };
 
 }  // namespace portcullis::net::test
