@@ -169,6 +169,7 @@ void http_server::impl::check_deadline(http_connection& which, std::int64_t now)
       if (which.opening) which.opening->expire(tls_tally_);
       return cut(core::rejection::opening_slow);
     case http_step::reading:
+      if (!which.started) which.wire.rest();
       if (which.blocked || now < which.deadline_ns) return;
       // A connection that nobody asks for anything is no fault of its peer's.
       return cut(which.started ? std::optional(core::rejection::slow_sender) : std::nullopt);
@@ -176,6 +177,7 @@ void http_server::impl::check_deadline(http_connection& which, std::int64_t now)
       if (now < which.deadline_ns) return;
       return turn_away(which, core::fail(core::error_code::REQUEST_TIMEOUT), 0);
     case http_step::streaming:
+      which.wire.rest();
       if (now - which.said_ns < options_.stream_silence_ms * 1'000'000) return;
       return stream(which, which.heartbeat);
     case http_step::closing:

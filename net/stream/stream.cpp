@@ -53,7 +53,7 @@ transfer stream::read(char* into, std::size_t room) {
 
 transfer stream::read_tls(char* into, std::size_t room) {
   std::size_t got = 0;
-  auto how = tls_->read(into, room, got);
+  auto how = tls_->readable() ? tls_->read(into, room, got) : tls_session::status::more;
   if (got == 0 && how == tls_session::status::more) {
     auto& space = feed_space();
     const auto from = receive(space.data(), space.size());
@@ -100,7 +100,7 @@ status stream::flush() {
   sent_ += put.bytes;
   if (sent_ < pending.size()) return status::again;
   sent_ = 0;
-  pending.release();
+  tls_->all_sent();
   return status::moved;
 }
 

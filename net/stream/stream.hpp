@@ -48,6 +48,11 @@ class stream {
   /// Whether bytes that write() took still wait for the socket: then flush() when it is writable.
   [[nodiscard]] bool unsent() const noexcept { return tls_ != nullptr && !tls_->pending().empty(); }
   [[nodiscard]] transfer::status flush();
+  /// Gives back memory that a connection needs only while it is used. Cheap, and may be called
+  /// often.
+  void rest() noexcept {
+    if (tls_) tls_->shed_buffers();
+  }
   /// Throws away what the peer sends; `moved` and `again`: there may be more.
   [[nodiscard]] transfer::status drop();
   /// Ends our direction. False: the connection is gone.

@@ -99,6 +99,7 @@ struct connection {
   bool dirty = false;       // stands in the list of the turn's end
   bool resuming = false;    // stands in the list of those that go on decoding
   bool rereading = false;   // stands in the list of those that have bytes without the socket's word
+  bool resting = false;     // has given back what it needs only while it is used
   bool subscribed = false;  // has asked for events: silence is no idleness
   bool loopback = false;
 

@@ -59,6 +59,7 @@ void tcp_server::impl::read(connection& from) {
       from.eof = true;
       break;
     case transfer::status::moved:
+      from.resting = false;
       if (wire.readable()) mark(from);
       break;
   }

@@ -180,6 +180,7 @@ void tcp_server::impl::send(connection& to) {
     if (put.how == transfer::status::again || !wire.encrypted()) break;
   }
   if (to.dead) return;
+  to.resting = false;
   if (progress) to.progress_ns = loop_.mono_ns();
   if (to.sent == to.out.size() && !wire.unsent()) {
     if (to.sent == 0) return set_blocked(to, false);

@@ -152,6 +152,10 @@ void tcp_server::impl::check_deadlines(std::int64_t now) {
 }
 
 void tcp_server::impl::check_deadlines(connection& which, std::int64_t now) {
+  if (!which.resting && !which.opening && now - which.active_ns >= rest_after_ns) {
+    which.resting = true;
+    which.wire->bytes.rest();
+  }
   const auto cut = [&](core::rejection why) {
     tallies_.connections.reject(which.listener, why);
     which.dead = true;

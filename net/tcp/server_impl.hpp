@@ -77,6 +77,7 @@ class tcp_server::impl final : message_visitor {
   friend class tcp_server;
 
   static constexpr std::uint64_t ticks_between_looks = 4;
+  static constexpr std::int64_t rest_after_ns = 1'000'000'000;
   // A handshake costs some 200 us of signing: more of them at once would hold up who is in already.
   static constexpr std::size_t openings_per_turn_max = 8;
 

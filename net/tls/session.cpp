@@ -12,10 +12,23 @@
 
 namespace portcullis::net {
 
+namespace {
+
+constexpr std::size_t spare_bytes_max = 64 * 1024;
+
+/// Of the thread: what is encrypted is most often sent at once, and the memory free again.
+core::byte_buffer& spare_buffer() {
+  thread_local core::byte_buffer spare;
+  return spare;
+}
+
+}  // namespace
+
 /// The BIO between OpenSSL and the session: reads what was fed, writes to pending.
 struct tls_wire {
   static int write(BIO* bio, const char* bytes, int size) {
     auto& self = *static_cast<tls_session*>(BIO_get_data(bio));
+    if (self.pending_.capacity() == 0) std::swap(self.pending_, spare_buffer());
     self.pending_.append({bytes, static_cast<std::size_t>(size)});
     return size;
   }
@@ -156,6 +169,15 @@ tls_session::tls_session(std::shared_ptr<const tls_context> context, tls_use use
 
 tls_session::~tls_session() { SSL_free(ssl_); }
 
+void tls_session::all_sent() noexcept {
+  pending_.clear();
+  auto& spare = spare_buffer();
+  if (spare.capacity() == 0 && pending_.capacity() <= spare_bytes_max)
+    std::swap(spare, pending_);
+  else
+    pending_.release();
+}
+
 void tls_session::keep_left() {
   // What is left may stand in kept_ itself.
   if (fed_.empty())
@@ -200,6 +222,7 @@ tls_session::status tls_session::read(char* into, std::size_t room, std::size_t&
     const int result = SSL_read_ex(ssl_, into + got, room - got, &part);
     if (result == 1) {
       got += part;
+      if (fed_.empty() && SSL_pending(ssl_) == 0) return status::more;  // asking again costs
       continue;
     }
     const auto found = after(result);
@@ -240,6 +263,8 @@ void tls_session::say_goodbye() {
 bool tls_session::readable() const noexcept {
   return untold_ || !fed_.empty() || SSL_pending(ssl_) > 0;
 }
+
+void tls_session::shed_buffers() noexcept { SSL_free_buffers(ssl_); }
 
 bool tls_session::is_tls_1_3() const noexcept { return SSL_version(ssl_) >= TLS1_3_VERSION; }
 bool tls_session::resumed() const noexcept { return SSL_session_reused(ssl_) == 1; }

@@ -63,6 +63,11 @@ class tls_session {
 
   /// What is to be sent to the peer.
   [[nodiscard]] core::byte_buffer& pending() noexcept { return pending_; }
+  /// All of that was.
+  void all_sent() noexcept;
+  /// Gives back OpenSSL's buffers, some 34 KiB, until there is something to read or write. Not
+  /// where a record is half there.
+  void shed_buffers() noexcept;
 
   [[nodiscard]] bool is_tls_1_3() const noexcept;
   [[nodiscard]] bool resumed() const noexcept;
