@@ -33,14 +33,13 @@ class authz_caller_inside final : public inside_caller {
     answer_authz(kind_, text, correlation_.view(), encoding_, answer_space());
     give(on_, answer_space());
   }
-  void ended() override {
-    inside_caller::ended();
-    refuse_authz(kind_, core::fail(core::error_code::NODE_DRAINING), correlation_.view(), encoding_,
-                 answer_space());
+
+ private:
+  void fail(const core::error& why) override {
+    refuse_authz(kind_, why, correlation_.view(), encoding_, answer_space());
     give(on_, answer_space());
   }
 
- private:
   const encode_options& encoding_;
   authz_kind kind_ = authz_kind::forward_auth;
   authz_correlation correlation_;

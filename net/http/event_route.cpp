@@ -31,9 +31,8 @@ class event_caller final : public inside_caller {
   }
   /// The caller was removed, or its client reads too slowly, or the node stops: who comes back goes
   /// on from the cursor.
-  void ended() override {
-    inside_caller::ended();
-    if (on_.waiting()) return on_.refuse(core::fail(error_code::NODE_DRAINING));
+  void fail(const core::error& why) override {
+    if (on_.waiting()) return on_.refuse(why);
     on_.end_stream();
   }
 

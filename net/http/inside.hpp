@@ -1,5 +1,6 @@
 // An HTTP connection as a caller inside of the RPC server.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -34,10 +35,16 @@ class inside_caller : public http_guest, public lines_port {
   }
   void ask(std::string_view json) { calls_.ask(id_, json); }
 
-  void ended() override { open_ = false; }
+  void ended(std::optional<core::error> why) override {
+    open_ = false;
+    fail(why.value_or(core::fail(core::error_code::INTERNAL)));
+  }
   [[nodiscard]] std::size_t unread() const override { return on_.unread(); }
 
  protected:
+  /// Answers with an error, if an answer is expected.
+  virtual void fail(const core::error& why) = 0;
+
   http_exchange& on_;
 
  private:

@@ -19,10 +19,9 @@ class rpc_caller final : public inside_caller {
   void settled() override {
     if (on_.waiting()) on_.answer({204});
   }
-  void ended() override {
-    inside_caller::ended();
-    on_.refuse(core::fail(core::error_code::NODE_DRAINING));
-  }
+
+ private:
+  void fail(const core::error& why) override { on_.refuse(why); }
 };
 
 /// The one JSON value of a body. PARSE_ERROR, NESTING_TOO_DEEP, VALUE_TOO_LARGE; INVALID_REQUEST

@@ -219,19 +219,41 @@ TEST(a_caller_that_is_removed, is_told_so_at_its_next_request) {
   ASSERT_TRUE(w.until([&] { return c.receive().find("AUTH_FAILED") != std::string::npos; }));
 }
 
+std::string post_of(const std::string& body, const std::string& fields = "") {
+  return "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
 TEST(a_request_in_flight, is_answered_when_the_rpc_server_closes_its_caller) {
   web w;
   w.gateway.hold = true;
-  client c(w.port);
-  const auto body = call("1");
-  c.send(
-      "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-      "Authorization: Bearer app\r\nContent-Length: " +
-      std::to_string(body.size()) + "\r\n\r\n" + body);
-  ASSERT_TRUE(w.until([&] { return w.gateway.requests.size() == 1; }));
+  client removed(w.port), other(w.port);
+  removed.send(post_of(call("1"), "Authorization: Bearer app\r\n"));
+  other.send(post_of(call("1"), "Authorization: Bearer admin\r\n"));
+  ASSERT_TRUE(w.until([&] { return w.gateway.requests.size() == 2; }));
   w.rpc->close_callers(&app);
-  ASSERT_TRUE(w.until([&] { return c.receive().starts_with("HTTP/1.1 503"); }));
-  EXPECT_THAT(c.receive(), HasSubstr("NODE_DRAINING"));
+  ASSERT_TRUE(w.until([&] { return removed.receive().starts_with("HTTP/1.1 401"); }));
+  EXPECT_THAT(removed.receive(), HasSubstr("AUTH_FAILED"));
+  EXPECT_EQ(other.receive(), "");
+  w.rpc->close_all();
+  ASSERT_TRUE(w.until([&] { return other.receive().starts_with("HTTP/1.1 503"); }));
+  EXPECT_THAT(other.receive(), HasSubstr("NODE_DRAINING"));
+}
+
+// It was told that the node stops, and to try again: for ever.
+TEST(a_batch, whose_replies_are_too_many_to_be_kept_is_not_to_be_tried_again) {
+  web w;
+  w.gateway.hold = true;
+  w.gateway.reply = core::event_page{{std::string(200'000, 'x')}, "e1"};
+  std::string body = "[" + call("1");
+  for (int i = 0; i < 50; ++i) body += "," + call("2");
+  client c(w.port);
+  c.send(post_of(body + "]"));
+  ASSERT_TRUE(w.until([&] { return w.gateway.requests.size() == 51; }));
+  w.gateway.answer_all();
+  ASSERT_TRUE(w.until([&] { return c.receive().starts_with("HTTP/1.1 413"); }));
+  EXPECT_THAT(c.receive(), HasSubstr("VALUE_TOO_LARGE"));
+  EXPECT_THAT(c.receive(), HasSubstr("\"retryable\":false"));
 }
 
 const std::string cookie = "Cookie: portcullis_session=" + std::string(64, 'a') + "\r\n";
