@@ -269,12 +269,16 @@ TEST(a_caller_inside, is_served_whatever_waits_beyond_it_also_after_a_lack_of_bl
   kept_lines busy, to;
   const auto many = n.server->open(&operator_caller, {}, busy);
   const auto id = n.server->open(&operator_caller, {}, to);
-  for (int i = 0; i < 10; ++i) n.server->ask(many, validation("1", std::string(60'000, ' ')));
+  std::string most_of_a_block;
+  while (most_of_a_block.size() < 230 * 1024)
+    most_of_a_block += validation("1", std::string(1'000, 'a'));
+  n.server->ask(many, most_of_a_block);
+  const auto held = n.gateway.requests.size();
+  ASSERT_GT(held, 100u);
   to.pending = 200 * 1024;
-  n.server->ask(id, call("1"));
+  n.server->ask(id, std::string(60'000, ' ') + call("1"));
   n.settle();
-  ASSERT_LT(n.gateway.requests.size(), 10u) << "blocks are lacking";
-  EXPECT_TRUE(to.lines.empty());
+  ASSERT_EQ(n.gateway.requests.size(), held) << "blocks are lacking";
   n.gateway.hold = n.gateway.keep_blocks = false;
   n.gateway.blocks.clear();
   EXPECT_TRUE(n.until([&] { return to.lines.size() == 1; }));
