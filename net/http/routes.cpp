@@ -69,7 +69,13 @@ bool http_routes::takes(http_exchange& on, std::string_view allowed) {
 }
 
 bool http_routes::trusts_host(http_exchange& on) {
-  const auto& host = on.request().host;
+  const auto& request = on.request();
+  // One with an Origin has been looked at.
+  if (!request.origin && is_cross_site(request.fields)) {
+    deny(on, core::error_code::FORBIDDEN, "origin");
+    return false;
+  }
+  const auto& host = request.host;
   const auto& rules = hosts_[on.peer().listener == core::listener::https ? 1 : 0];
   if (!host || rules.host_allowed(*host)) return true;  // only HTTP/1.0 may be without: no browser
   deny(on, core::error_code::FORBIDDEN, "host");

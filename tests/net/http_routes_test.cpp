@@ -84,6 +84,16 @@ TEST(a_browser, that_was_lured_here_is_refused) {
 
 TEST(an_rpc_request, is_answered_with_the_envelope_whatever_it_says) {
   web w;
+  // A GET that needs no leave of ours has no Origin.
+  for (const auto* line : {"POST /rpc", "GET /events", "POST /events/ticket"})
+    expect_error(w.ask(line, "Sec-Fetch-Site: cross-site\r\n" + json, call("1")), 403, "FORBIDDEN",
+                 "\"field\":\"origin\"");
+  EXPECT_THAT(
+      w.ask("POST /rpc", "Origin: https://console.example\r\nSec-Fetch-Site: cross-site\r\n" + json,
+            call("1")),
+      StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(w.ask("POST /rpc", "Sec-Fetch-Site: same-origin\r\n" + json, call("1")),
+              StartsWith("HTTP/1.1 200"));
   const auto answer = w.rpc_call(call("7"), "Authorization: Bearer admin\r\n");
   EXPECT_THAT(answer, HasSubstr("Content-Type: application/json\r\n"));
   EXPECT_THAT(answer, EndsWith("\r\n\r\n" + done("7")));
