@@ -31,7 +31,7 @@ inline constexpr std::size_t loops_max = 16;
 // Connections of one node.
 inline constexpr std::size_t connections_max = 10'000;
 inline constexpr std::size_t http_connections_max = 256;
-inline constexpr std::size_t http_header_bytes_max = 8 * 1024;
+inline constexpr std::size_t http_header_bytes_max = 32 * 1024;  // what nginx passes on: 4 x 8 KiB
 inline constexpr std::size_t http_header_fields_max = 100;
 inline constexpr std::int64_t http_header_ms_max = 10'000;
 inline constexpr std::int64_t http_idle_ms_max = 60'000;  // between two requests of a connection
@@ -47,10 +47,15 @@ inline constexpr std::size_t read_block_bytes = 256 * 1024;
 inline constexpr std::size_t read_blocks_max =
     256;  // held by requests of one loop; past it reading pauses
 inline constexpr std::int64_t request_timeout_ms = 10'000;
+// What HTTP waits for an answer that has a deadline of its own, should that fail; the other for
+// methods that take as long as the store is large.
+inline constexpr std::int64_t http_backstop_ms = 3 * request_timeout_ms;
+inline constexpr std::int64_t http_long_backstop_ms = 3'600'000;
 inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store, keys and logs
 inline constexpr std::size_t fd_per_loop = 8;  // what a loop and its listeners hold
 
 // Events over HTTP.
+inline constexpr std::size_t event_stream_share = 4;  // one of so many connections may be a stream
 inline constexpr std::int64_t event_stream_silence_ms = 15'000;  // then a comment keeps it open
 inline constexpr std::int64_t event_ticket_ms = 30'000;
 inline constexpr std::size_t event_tickets_max = 1'024;

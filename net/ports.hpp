@@ -134,11 +134,14 @@ class lines_port {
   virtual ~lines_port() = default;
   /// One reply, a batch's replies, or one push, without the LF. May call calls_port.
   virtual void line(std::string_view text) = 0;
-  /// All that was asked is answered: what has no reply (notifications) was executed. May come more
-  /// than once.
+  /// All that was asked is over: what has no reply (notifications) was taken up, and whether it
+  /// succeeded is not told. May come more than once, and belong to an earlier ask().
   virtual void settled() {}
-  /// The server has closed it; nothing more comes.
-  virtual void ended() = 0;
+  /// The server has closed it; nothing more comes. `why`: what a call in flight is to be told:
+  /// VALUE_TOO_LARGE, its replies were more than may be unread; AUTH_FAILED, the caller was
+  /// removed; NODE_DRAINING, the server stops. Absent: a line said it (an error of form), or the
+  /// gateway closed it: INTERNAL.
+  virtual void ended(std::optional<core::error> why) = 0;
   /// Bytes that line() took and that have not reached whom they are for: the server's bounds on
   /// slow readers hold for them.
   [[nodiscard]] virtual std::size_t unread() const = 0;

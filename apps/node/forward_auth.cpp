@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <string_view>
 
 #include "apps/cli/secret_file.hpp"
@@ -21,6 +22,13 @@ std::vector<std::string> lines_of(std::string_view text) {
     if (!line.empty()) lines.emplace_back(line);
   }
   return lines;
+}
+
+/// A comment or a placeholder would be a secret that everybody knows.
+bool is_secret(std::string_view line) noexcept {
+  constexpr std::size_t bytes_min = 16;
+  return line.size() >= bytes_min && line.front() != '#' &&
+         line.find_first_not_of(" \t\v\f\r") != std::string_view::npos;
 }
 
 }  // namespace
@@ -44,7 +52,15 @@ core::result<net::authz_settings> load_forward_auth(const core::config& config, 
   const auto text = read_secret(path, why);
   if (!text) return refuse("readable");
   made.cookie_secrets = lines_of(*text);
-  if (!made.cookie_secrets.empty()) return made;
+  const auto& lines = made.cookie_secrets;
+  const auto wrong = std::find_if_not(lines.begin(), lines.end(), is_secret);
+  if (wrong != lines.end()) {
+    why = fmt::format(
+        "{}: secret {} is no secret: each has 16 bytes or more, and does not begin with #", path,
+        wrong - lines.begin() + 1);
+    return refuse("a_secret_a_line");
+  }
+  if (!lines.empty()) return made;
   why = fmt::format("{}: has no secret; write one a line, the newest first", path);
   return refuse("a_secret_a_line");
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <thread>
 
@@ -179,6 +180,11 @@ void node::set_http_options(loop_host_options& options) const {
   options.routes.hosts = http.hosts;
   options.routes.origins = http.origins;
   options.routes.message = options.tcp.message;
+  const auto streams_of = [](std::size_t connections) {
+    return std::max<std::size_t>(connections / core::limits::event_stream_share, 1);
+  };
+  options.routes.streams_max = {streams_of(http.max_connections),
+                                streams_of(config_.listen.https.max_connections)};
   options.routes.authz = forward_auth_;
   options.routes.random = buffered_random;
 }

@@ -113,6 +113,19 @@ forward_auth::forward_auth(const authz_settings& settings)
   std::transform(header_.begin(), header_.end(), header_.begin(), to_lower_ascii);
 }
 
+authz_correlation forward_auth::correlation_of(std::span<const header_field> fields,
+                                               correlation_maker& made_up) {
+  found request;
+  for (const auto& field : fields) take_trace(field, request);
+  return request.correlation(made_up);
+}
+
+void forward_auth::take_trace(const header_field& field, found& into) noexcept {
+  if (!is_named(field.name, "traceparent")) return;
+  into.traceparent = trim_ows(field.value);
+  ++into.traceparents;
+}
+
 void forward_auth::look_at(const header_field& field, found& into) const noexcept {
   const auto name = field.name;
   const auto value = trim_ows(field.value);
@@ -123,9 +136,8 @@ void forward_auth::look_at(const header_field& field, found& into) const noexcep
     ++into.user_agents;
   } else if (is_named(name, "accept-language")) {
     into.language.take(value);
-  } else if (is_named(name, "traceparent")) {
-    into.traceparent = value;
-    ++into.traceparents;
+  } else {
+    take_trace(field, into);
   }
   // Beside the others: it may be one of them.
   if (!header_.empty() && is_named(name, header_)) into.session.take(value);

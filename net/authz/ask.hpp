@@ -60,10 +60,14 @@ class forward_auth {
   /// Several Accept-Language fields are one list (RFC 9110, 5.3).
   [[nodiscard]] authz_asked ask(std::span<const header_field> fields, const core::ip_address& from,
                                 correlation_maker& made_up, core::byte_buffer& out) const;
+  /// The correlation id of a request with these header fields, by the same rule.
+  [[nodiscard]] static authz_correlation correlation_of(std::span<const header_field> fields,
+                                                        correlation_maker& made_up);
 
  private:
   struct found;
   void look_at(const header_field& field, found& into) const noexcept;
+  static void take_trace(const header_field& field, found& into) noexcept;
 
   std::string cookie_, header_;  // header_ in lower case
   core::address_set trusted_;

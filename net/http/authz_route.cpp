@@ -30,17 +30,17 @@ class authz_caller_inside final : public inside_caller {
     correlation_ = correlation;
   }
   void line(std::string_view text) override {
+    if (!take_asked()) return;
     answer_authz(kind_, text, correlation_.view(), encoding_, answer_space());
-    give(on_, answer_space());
-  }
-  void ended() override {
-    inside_caller::ended();
-    refuse_authz(kind_, core::fail(core::error_code::NODE_DRAINING), correlation_.view(), encoding_,
-                 answer_space());
     give(on_, answer_space());
   }
 
  private:
+  void fail(const core::error& why) override {
+    refuse_authz(kind_, why, correlation_.view(), encoding_, answer_space());
+    give(on_, answer_space());
+  }
+
   const encode_options& encoding_;
   authz_kind kind_ = authz_kind::forward_auth;
   authz_correlation correlation_;
@@ -48,30 +48,45 @@ class authz_caller_inside final : public inside_caller {
 
 }  // namespace
 
-http_routes::identified http_routes::authz_caller(http_exchange& on) {
+/// Whom the proxy's certificate names comes first: proxies pass on what the user's browser sent to
+/// the application, Authorization included.
+http_routes::identified http_routes::authz_caller(http_exchange& on, std::string& correlation_id) {
   if (!options_.needs_token) return &proxies_;
-  std::string correlation_id;
+  const auto may_ask = [](core::role role) {
+    return role == core::role::app || role == core::role::admin;
+  };
+  const auto* peer = on.peer().caller;
+  if (may_ask(peer->role) && gateway_.is_current(peer)) return peer;
+  correlation_id = forward_auth::correlation_of(on.request().fields, made_up_).view();
   auto found = identify(on, correlation_id);
-  if (!found) return found;
-  const auto role = (*found)->role;
-  if (role == core::role::none) return core::fail(core::error_code::AUTH_REQUIRED);
-  if (role == core::role::observer) return core::fail(core::error_code::FORBIDDEN);
-  return found;
+  if (!found || may_ask((*found)->role)) return found;
+  return core::fail((*found)->role == core::role::none ? core::error_code::AUTH_REQUIRED
+                                                       : core::error_code::FORBIDDEN);
+}
+
+void http_routes::refuse_proxy(http_exchange& on, authz_kind kind, const core::error& why,
+                               std::string_view correlation_id) {
+  refuse_authz(kind, why, correlation_id, encoding_, answer_space());
+  give(on, answer_space());
+}
+
+void http_routes::refuse(http_exchange& on, const core::error& why, int status) {
+  const auto kind = authz_kind_of(on.request().path);
+  if (!kind || !options_.authz) return on.refuse(why, status);
+  on.count_as(core::http_route::authz);
+  refuse_proxy(on, *kind, why, {});
 }
 
 void http_routes::authz(http_exchange& on, authz_kind kind) {
   on.count_as(core::http_route::authz);
-  const auto refuse = [&](const core::error& why, std::string_view correlation_id) {
-    refuse_authz(kind, why, correlation_id, encoding_, answer_space());
-    give(on, answer_space());
-  };
-  const auto caller = authz_caller(on);
-  if (!caller) return refuse(caller.error(), {});
+  std::string correlation_id;
+  const auto caller = authz_caller(on, correlation_id);
+  if (!caller) return refuse_proxy(on, kind, caller.error(), correlation_id);
   question_.clear();
   const auto asked =
       options_.authz->current()->ask(on.request().fields, on.peer().source, made_up_, question_);
-  if (asked.refused) return refuse(*asked.refused, asked.correlation.view());
-  on.wait_without_limit();  // the RPC server's holds
+  if (asked.refused) return refuse_proxy(on, kind, *asked.refused, asked.correlation.view());
+  on.wait(core::limits::http_backstop_ms);
   auto& inside_of = inside<authz_caller_inside>(calls_, on, *caller, encoding_);
   inside_of.expect(kind, asked.correlation);
   inside_of.ask(question_.view());

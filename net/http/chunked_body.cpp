@@ -51,6 +51,8 @@ chunked_body::status chunked_body::step(char c) {
       if (digit_of(c) < 0) return after_digits(c);
       left_ = left_ * 16 + static_cast<std::uint64_t>(digit_of(c));
       return left_ > bytes_max_ - body_.size() ? status::too_large : status::need_more;
+    case at::space:
+      return c == ' ' ? status::need_more : after_digits(c);
     case at::extension:
       if (c == '\r') at_ = at::size_end;
       return c != '\r' && is_field_control(c) ? status::malformed : status::need_more;
@@ -80,9 +82,10 @@ chunked_body::status chunked_body::step(char c) {
   __builtin_unreachable();
 }
 
-/// A space there is bad, but to be taken (RFC 9112, 7.1.1); other parsers take no tab.
+/// A space there is bad, but to be taken (RFC 9112, 7.1.1); other parsers take no tab. What begins
+/// without a semicolon is no extension: some take it for one, and some for part of the size.
 chunked_body::status chunked_body::after_digits(char c) {
-  at_ = c == '\r' ? at::size_end : at::extension;
+  at_ = c == '\r' ? at::size_end : c == ' ' ? at::space : at::extension;
   return c == '\r' || c == ';' || c == ' ' ? status::need_more : status::malformed;
 }
 

@@ -27,6 +27,7 @@ class chunked_body {
   enum class at : std::uint8_t {
     size,       // a chunk's first digit
     digits,     // its further ones
+    space,      // after those
     extension,  // what follows them
     size_end,   // LF
     data,

@@ -18,11 +18,17 @@ void http_connection::refuse(const core::error& why, int status, std::string_vie
                              std::string_view correlation_id) {
   owner.refuse(*this, why, status, fields, correlation_id);
 }
-std::function<void(const http_answer&)> http_connection::later() {
-  return [server = owner.weak_from_this(), id = id, number = requests](const http_answer& what) {
-    if (const auto alive = server.lock()) alive->answer_later(id, number, what);
+std::function<void(const core::result<http_page>&)> http_connection::later() {
+  return [server = owner.weak_from_this(), id = id,
+          number = requests](const core::result<http_page>& page) {
+    const auto alive = server.lock();
+    auto* const to = alive ? alive->waiting(id, number) : nullptr;
+    if (to == nullptr) return;
+    if (!page) return to->refuse(page.error(), 0, {}, {});
+    to->answer({200, page->content_type, page->text});
   };
 }
+void http_connection::wait(std::int64_t ms) noexcept { deadline_ns = owner.in_ms(ms); }
 void http_connection::begin_stream(std::string_view content_type, std::string_view beat) {
   owner.begin_stream(*this, content_type, beat);
 }
@@ -112,7 +118,9 @@ std::size_t http_server::impl::consume(http_connection& from, std::string_view b
       reject(from, core::rejection::protocol);
       from.head = from.reader.request().is_head();
       from.route = core::http_route::other;
-      turn_away(from, from.reader.error(), from.reader.http_status());
+      from.step = http_step::answering;
+      from.keep_alive = false;
+      handler_.refuse(from, from.reader.error(), from.reader.http_status());
       return bytes.size();
     }
     used += from.reader.size();
@@ -146,11 +154,10 @@ void http_server::impl::answer(http_connection& to, const http_answer& what) {
   mark(to);
 }
 
-void http_server::impl::answer_later(std::uint64_t id, std::uint64_t request,
-                                     const http_answer& what) {
+http_connection* http_server::impl::waiting(std::uint64_t id, std::uint64_t request) const {
   const auto found = connections_.find(id);
-  if (found != connections_.end() && found->second->requests == request)
-    answer(*found->second, what);
+  if (found == connections_.end() || found->second->requests != request) return nullptr;
+  return found->second->waiting() ? found->second.get() : nullptr;
 }
 
 void http_server::impl::refuse(http_connection& to, const core::error& why, int status,
@@ -225,7 +232,7 @@ void http_server::impl::sent_all(http_connection& to) {
   to.write_deadline_ns = 0;
   to.out.capacity() > kept_buffer_bytes_max ? to.out.release() : to.out.clear();
   if (to.step != http_step::closing) return;
-  to.guest.reset();
+  drop_guest(to);
   // Closing a socket with unread input sends a reset, which may overtake the answer.
   if (!to.wire.end_output() || to.eof) {
     to.dead = true;
@@ -261,7 +268,7 @@ void http_server::impl::destroy(http_connection& which) {
   if (which.opening) --opening_;
   if (which.counted) options_.sources->leave(which.from.source);
   --connections_tally_.live[static_cast<std::size_t>(which.from.listener)];
-  asked_ |= which.guest != nullptr;  // it hangs up
+  drop_guest(which);
   connections_.erase(which.id);
 }
 

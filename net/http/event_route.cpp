@@ -14,31 +14,48 @@ using core::error_code;
 
 constexpr std::string_view event_stream_type = "text/event-stream";
 
+/// One of the streams that there may be, while it lives.
+class stream_place {
+ public:
+  explicit stream_place(std::size_t& count) noexcept : count_(count) { ++count_; }
+  ~stream_place() { --count_; }
+  stream_place(const stream_place&) = delete;
+  stream_place& operator=(const stream_place&) = delete;
+
+ private:
+  std::size_t& count_;
+};
+
 class event_caller final : public inside_caller {
  public:
   static constexpr auto what_for = inside_purpose::events;
-  event_caller(calls_port& calls, http_exchange& on, const core::caller* who)
-      : inside_caller(calls, on, who, what_for) {}
+  event_caller(calls_port& calls, http_exchange& on, const core::caller* who, std::size_t& streams)
+      : inside_caller(calls, on, who, what_for), place_(std::in_place, streams) {}
 
   void line(std::string_view text) override {
     const replied reply = read_reply_line(text);
-    if (const auto* error = std::get_if<replied_error>(&reply)) return refuse(*error);
+    const bool asked = take_asked();
+    if (const auto* error = std::get_if<replied_error>(&reply)) {
+      if (asked) refuse(*error);
+      return;
+    }
     scratch_.clear();
     const auto found = write_event(scratch_, text);
-    if (found == event_line::begun) on_.begin_stream(event_stream_type, stream_heartbeat);
+    if (found == event_line::begun && asked) on_.begin_stream(event_stream_type, stream_heartbeat);
     on_.stream(scratch_.view());
     if (found == event_line::over) on_.end_stream();
   }
-  /// The caller was removed, or its client reads too slowly, or the node stops: who comes back goes
-  /// on from the cursor.
-  void ended() override {
-    inside_caller::ended();
-    if (on_.waiting()) return on_.refuse(core::fail(error_code::NODE_DRAINING));
-    on_.end_stream();
-  }
 
  private:
+  void fail(const core::error& why) override {
+    place_.reset();
+    on_.refuse(why);
+  }
+  /// The caller was removed, or its client reads too slowly, or the node stops: who comes back goes
+  /// on from the cursor.
+  void over() override { on_.end_stream(); }
   void refuse(const replied_error& error) {
+    place_.reset();
     auto why = core::fail(error.code);
     why.retry_after_ms = error.retry_after_ms;
     const int status = core::describe(error.code).status;
@@ -47,6 +64,7 @@ class event_caller final : public inside_caller {
     on_.answer({status, "application/json", error.object, scratch_.view()});
   }
   core::byte_buffer scratch_;
+  std::optional<stream_place> place_;
 };
 
 /// What a request for a stream says.
@@ -76,7 +94,8 @@ core::result<stream_request> read_stream_request(const http_request& request) {
     else
       return core::fail(error_code::INVALID_PARAMS, {}, "unknown_parameter");
   }
-  // Who comes back says more than the URL, which is that of the first time.
+  // Who comes back, with a token, says more than the URL, which is that of the first time. (A
+  // ticket's URL is good once: whoever used one comes back with another, and `after`.)
   if (request.last_event_id && !request.last_event_id->empty())
     made.after.emplace(*request.last_event_id);
   return made;
@@ -170,12 +189,17 @@ void http_routes::events(http_exchange& on) {
   if (!request) return on.refuse(request.error());
   const auto* caller = subscriber(on, request->ticket);
   if (caller == nullptr) return;
+  // The connections are those of proxies and probes, too.
+  const std::size_t row = on.peer().listener == core::listener::https ? 1 : 0;
+  if (streams_[row] >= options_.streams_max[row])
+    return on.refuse(core::fail(error_code::SUBSCRIPTION_LIMIT, {}, "streams",
+                                static_cast<std::int64_t>(options_.streams_max[row])));
   question_.clear();
   const auto written = write_subscribe(question_, *request);
   if (!written) return on.refuse(written.error());
-  on.wait_without_limit();  // the RPC server's holds
-  on.guest.reset();         // each stream is a caller of its own
-  inside<event_caller>(calls_, on, caller).ask(question_.view());
+  on.wait(core::limits::http_backstop_ms);
+  on.guest.reset();  // each stream is a caller of its own
+  inside<event_caller>(calls_, on, caller, streams_[row]).ask(question_.view());
 }
 
 }  // namespace portcullis::net

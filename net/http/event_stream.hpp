@@ -8,7 +8,9 @@ namespace portcullis::net {
 
 enum class event_line : unsigned char { begun, event, over, unknown };
 
-/// What an EventSource does when the stream breaks, and from where it goes on.
+/// How long whoever has a token waits when the stream breaks, before coming back with the last id.
+/// An EventSource does so, too, but with its URL's ticket, which is used (protocol.md has the
+/// loop).
 inline constexpr std::string_view stream_retry = "retry: 2000\n";
 inline constexpr std::string_view stream_heartbeat = ": keep-alive\n\n";
 

@@ -52,9 +52,9 @@ class http_exchange {
   virtual void refuse(const core::error& why, int status = 0, std::string_view fields = {},
                       std::string_view correlation_id = {}) = 0;
   /// For whoever answers later and may outlive the connection.
-  [[nodiscard]] virtual std::function<void(const http_answer&)> later() = 0;
-  /// The request is answered whenever it is: whoever does has a deadline of its own.
-  virtual void wait_without_limit() noexcept = 0;
+  [[nodiscard]] virtual std::function<void(const core::result<http_page>&)> later() = 0;
+  /// Whoever answers has a deadline of its own: only past `ms` it is REQUEST_TIMEOUT.
+  virtual void wait(std::int64_t ms) noexcept = 0;
   /// Whether an answer is expected.
   [[nodiscard]] virtual bool waiting() const noexcept = 0;
 
@@ -78,6 +78,10 @@ class http_handler {
   virtual core::result<const core::caller*> greet(const net::peer& who) = 0;
   /// Answers now or later, once; one request of a connection at a time.
   virtual void handle(http_exchange& on) = 0;
+  /// Answers, at once, a request that cannot be read; of it the path is known, or is empty.
+  virtual void refuse(http_exchange& on, const core::error& why, int status) {
+    on.refuse(why, status);
+  }
 };
 
 }  // namespace portcullis::net

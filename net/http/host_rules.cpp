@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "net/http/header_field.hpp"
-
 namespace portcullis::net {
 namespace {
 
@@ -70,6 +68,12 @@ bool host_rules::host_allowed(std::string_view host) const noexcept {
 
 bool host_rules::origin_allowed(std::string_view origin) const noexcept {
   return origin != "null" && std::find(origins_.begin(), origins_.end(), origin) != origins_.end();
+}
+
+bool is_cross_site(std::span<const header_field> fields) noexcept {
+  return std::any_of(fields.begin(), fields.end(), [](const header_field& field) {
+    return is_named(field.name, "sec-fetch-site") && is_named(field.value, "cross-site");
+  });
 }
 
 bool is_json_media_type(std::string_view content_type) noexcept {

@@ -9,11 +9,13 @@
 // Not for /authz/*: proxies pass the browser's Host and Origin on.
 #pragma once
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "core/contract/types.hpp"
+#include "net/http/header_field.hpp"
 
 namespace portcullis::net {
 
@@ -46,6 +48,10 @@ class host_rules {
   std::vector<std::string> origins_;
   bool on_loopback_;
 };
+
+/// Whether a browser says that another site's page made the request (Fetch Metadata, 2.4). A GET
+/// that is made without asking first has no Origin, but this; a browser too old for it has neither.
+[[nodiscard]] bool is_cross_site(std::span<const header_field> fields) noexcept;
 
 /// Whether the value of a Content-Type field is application/json, with any parameters (RFC 9110,
 /// 8.3.1). False for a list: two fields that were joined.

@@ -1,5 +1,6 @@
 // An HTTP connection as a caller inside of the RPC server.
 #pragma once
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -32,12 +33,27 @@ class inside_caller : public http_guest, public lines_port {
   [[nodiscard]] bool serves(const core::caller* who, inside_purpose what_for) const noexcept {
     return open_ && who == who_ && what_for == what_for_;
   }
-  void ask(std::string_view json) { calls_.ask(id_, json); }
+  void ask(std::string_view json) {
+    asked_ = true;
+    calls_.ask(id_, json);
+  }
 
-  void ended() override { open_ = false; }
+  void ended(std::optional<core::error> why) override {
+    open_ = false;
+    if (take_asked()) return fail(why.value_or(core::fail(core::error_code::INTERNAL)));
+    over();
+  }
   [[nodiscard]] std::size_t unread() const override { return on_.unread(); }
 
  protected:
+  /// Whether what was asked is not answered yet; it counts as answered then. It is kept between
+  /// requests: what the RPC server says later must not answer one that asked somebody else.
+  [[nodiscard]] bool take_asked() noexcept { return std::exchange(asked_, false); }
+  /// Answers with an error.
+  virtual void fail(const core::error& why) = 0;
+  /// Ended, and nothing was to be answered.
+  virtual void over() {}
+
   http_exchange& on_;
 
  private:
@@ -46,6 +62,7 @@ class inside_caller : public http_guest, public lines_port {
   inside_purpose what_for_;
   connection_id id_ = 0;
   bool open_ = true;
+  bool asked_ = false;
 };
 
 /// What the connection keeps for such requests: what it had, or a new one made of `more`.

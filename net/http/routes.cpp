@@ -69,7 +69,13 @@ bool http_routes::takes(http_exchange& on, std::string_view allowed) {
 }
 
 bool http_routes::trusts_host(http_exchange& on) {
-  const auto& host = on.request().host;
+  const auto& request = on.request();
+  // One with an Origin has been looked at.
+  if (!request.origin && is_cross_site(request.fields)) {
+    deny(on, core::error_code::FORBIDDEN, "origin");
+    return false;
+  }
+  const auto& host = request.host;
   const auto& rules = hosts_[on.peer().listener == core::listener::https ? 1 : 0];
   if (!host || rules.host_allowed(*host)) return true;  // only HTTP/1.0 may be without: no browser
   deny(on, core::error_code::FORBIDDEN, "host");
@@ -80,7 +86,7 @@ http_routes::identified http_routes::identify(http_exchange& on, std::string& co
   const auto& peer = on.peer();
   const auto& authorization = on.request().authorization;
   if (authorization) {
-    correlation_id = made_up_.text();
+    if (correlation_id.empty()) correlation_id = made_up_.text();
     return gateway_.identify(peer.source, peer.private_way(), *authorization, correlation_id);
   }
   if (!gateway_.is_current(peer.caller)) return core::fail(core::error_code::AUTH_FAILED);
@@ -119,13 +125,7 @@ void http_routes::health(http_exchange& on, bool ready) {
 void http_routes::metrics(http_exchange& on) {
   on.count_as(core::http_route::metrics);
   if (!takes(on, "GET, HEAD") || !may_look(on)) return;
-  gateway_.scrape([answer = on.later(), made_up = std::make_shared<correlation_maker>(
-                                            made_up_.next())](core::result<http_page> page) {
-    if (page) return answer({200, page->content_type, page->text});
-    core::byte_buffer object;
-    encode_error_object(object, page.error(), {}, {*made_up, false});
-    answer({core::describe(page.error().code).status, "application/json", object.view()});
-  });
+  gateway_.scrape(on.later());
 }
 
 }  // namespace portcullis::net

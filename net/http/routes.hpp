@@ -48,6 +48,10 @@ struct http_route_options {
   message_limits message = {};
   std::shared_ptr<const forward_auth_rules> authz = {};  // null: no /authz
   std::function<void(std::span<std::uint8_t>)> random = {};
+  /// How many of the connections of the listeners http and https may be event streams.
+  std::array<std::size_t, 2> streams_max = {
+      core::limits::http_connections_max / core::limits::event_stream_share,
+      core::limits::http_connections_max / core::limits::event_stream_share};
   bool development = false;
   std::uint64_t correlation_seed = 0;
 };
@@ -66,6 +70,8 @@ class http_routes final : public http_handler {
     return gateway_.greet(who);
   }
   void handle(http_exchange& on) override;
+  /// What a proxy asks is refused with a status that the proxy knows.
+  void refuse(http_exchange& on, const core::error& why, int status) override;
 
  private:
   using identified = core::result<const core::caller*>;
@@ -81,6 +87,7 @@ class http_routes final : public http_handler {
   [[nodiscard]] bool may_look(http_exchange& on);
   /// The caller of the request; an error is answered.
   [[nodiscard]] const core::caller* caller_of(http_exchange& on);
+  /// `correlation_id`: of the event, where a token is looked at; empty: made up.
   [[nodiscard]] identified identify(http_exchange& on, std::string& correlation_id);
   void deny(http_exchange& on, core::error_code why, std::string_view field,
             std::string_view rule = {});
@@ -93,7 +100,9 @@ class http_routes final : public http_handler {
   [[nodiscard]] const core::caller* subscriber(http_exchange& on, std::string_view ticket);
   // authz_route.cpp
   void authz(http_exchange& on, authz_kind kind);
-  [[nodiscard]] identified authz_caller(http_exchange& on);
+  void refuse_proxy(http_exchange& on, authz_kind kind, const core::error& why,
+                    std::string_view correlation_id);
+  [[nodiscard]] identified authz_caller(http_exchange& on, std::string& correlation_id);
 
   loop& loop_;
   http_route_options options_;
@@ -105,6 +114,7 @@ class http_routes final : public http_handler {
   event_tickets tickets_;
   core::caller proxies_;  // who asks for /authz where no token is needed
   core::byte_buffer question_;
+  std::array<std::size_t, 2> streams_{};  // live, of the listeners http and https
 };
 
 }  // namespace portcullis::net

@@ -12,17 +12,22 @@ class rpc_caller final : public inside_caller {
  public:
   static constexpr auto what_for = inside_purpose::rpc;
   rpc_caller(calls_port& calls, http_exchange& on, const core::caller* who)
-      : inside_caller(calls, on, who, what_for) {}
+      : inside_caller(calls, on, who, what_for), nobody_(who->role == core::role::none) {}
 
-  void line(std::string_view text) override { on_.answer({200, json_type, text}); }
-  /// Nothing but notifications: they have been executed.
+  void line(std::string_view text) override {
+    if (take_asked()) on_.answer({200, json_type, text});
+  }
+  /// Nothing but notifications: they were taken up; whether they succeeded is not told.
   void settled() override {
-    if (on_.waiting()) on_.answer({204});
+    if (!take_asked()) return;
+    // Nobody's would only seem to have been: there is no line to say so.
+    if (nobody_) return on_.refuse(core::fail(core::error_code::AUTH_REQUIRED));
+    on_.answer({204});
   }
-  void ended() override {
-    inside_caller::ended();
-    on_.refuse(core::fail(core::error_code::NODE_DRAINING));
-  }
+
+ private:
+  void fail(const core::error& why) override { on_.refuse(why); }
+  bool nobody_;
 };
 
 /// The one JSON value of a body. PARSE_ERROR, NESTING_TOO_DEEP, VALUE_TOO_LARGE; INVALID_REQUEST
@@ -52,7 +57,7 @@ void http_routes::rpc(http_exchange& on) {
   if (caller == nullptr) return;
   const auto value = one_value(request.body, options_.message);
   if (!value) return on.refuse(value.error());
-  on.wait_without_limit();  // the RPC server's holds
+  on.wait(core::limits::http_long_backstop_ms);
   inside<rpc_caller>(calls_, on, caller).ask(*value);
 }
 

@@ -43,8 +43,8 @@ struct http_connection final : http_exchange {
   void answer(const http_answer& what) override;
   void refuse(const core::error& why, int status, std::string_view fields,
               std::string_view correlation_id) override;
-  [[nodiscard]] std::function<void(const http_answer&)> later() override;
-  void wait_without_limit() noexcept override { deadline_ns = never; }
+  [[nodiscard]] std::function<void(const core::result<http_page>&)> later() override;
+  void wait(std::int64_t ms) noexcept override;
   [[nodiscard]] bool waiting() const noexcept override {
     return !dead && step == http_step::answering;
   }
@@ -52,8 +52,6 @@ struct http_connection final : http_exchange {
   void stream(std::string_view part) override;
   void end_stream() override;
   [[nodiscard]] std::size_t unread() const noexcept override { return out.size() - sent; }
-
-  static constexpr std::int64_t never = INT64_MAX;
 
   http_server::impl& owner;
   net::stream wire;
@@ -100,12 +98,14 @@ class http_server::impl : public std::enable_shared_from_this<impl> {
   // connection.cpp
   static void ready(void* connection, loop::watch::ready what);
   void answer(http_connection& to, const http_answer& what);
-  void answer_later(std::uint64_t id, std::uint64_t request, const http_answer& what);
+  /// Null where the request is over.
+  [[nodiscard]] http_connection* waiting(std::uint64_t id, std::uint64_t request) const;
   void refuse(http_connection& to, const core::error& why, int status, std::string_view fields,
               std::string_view correlation_id);
   void begin_stream(http_connection& to, std::string_view content_type, std::string_view heartbeat);
   void stream(http_connection& to, std::string_view part);
   void end_stream(http_connection& to);
+  [[nodiscard]] std::int64_t in_ms(std::int64_t ms) { return loop_.mono_ns() + ms * 1'000'000; }
 
  private:
   friend class http_server;
@@ -128,12 +128,16 @@ class http_server::impl : public std::enable_shared_from_this<impl> {
   void send(http_connection& to);
   void sent_all(http_connection& to);
   void settle(http_connection& which);
+  /// It hangs up, which the RPC server is to see in this turn.
+  void drop_guest(http_connection& of) {
+    asked_ |= of.guest != nullptr;
+    of.guest.reset();
+  }
   void destroy(http_connection& which);
   bool write_hook();
   void mark(http_connection& which) {
     if (!std::exchange(which.dirty, true)) dirty_.push_back(&which);
   }
-  [[nodiscard]] std::int64_t in_ms(std::int64_t ms) { return loop_.mono_ns() + ms * 1'000'000; }
   void reject(const http_connection& which, core::rejection why) {
     connections_tally_.reject(which.from.listener, why);
   }

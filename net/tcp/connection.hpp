@@ -69,6 +69,8 @@ struct connection {
   connection_id id = 0;
   std::optional<connection_wire> wire;  // absent: a caller inside of the process, `lines`
   lines_port* lines = nullptr;
+  // Why `lines` is ended.
+  std::optional<core::error> ended_by;
   std::unique_ptr<net::opening> opening;  // null: messages may come
   std::int64_t opening_until_ns = 0;
   void* owner = nullptr;
@@ -118,7 +120,12 @@ struct connection {
   /// Whether a login has yet to be answered: who is calling then is not known now.
   [[nodiscard]] bool behind_login() const noexcept { return barrier || parked != nullptr; }
   [[nodiscard]] std::size_t unread() const noexcept {
-    return out.size() - sent + held + withheld.size() + (lines != nullptr ? lines->unread() : 0);
+    return queued() + (lines != nullptr ? lines->unread() : 0);
+  }
+  /// What of that stands here. A caller inside asks nothing while too much waits beyond it, and
+  /// does not tell when less does: only this may hold up what it has asked.
+  [[nodiscard]] std::size_t queued() const noexcept {
+    return out.size() - sent + held + withheld.size();
   }
 };
 

@@ -145,7 +145,7 @@ void tcp_server::impl::keep_undecoded(connection& from, std::string_view rest) {
 
 bool tcp_server::impl::may_decode(const connection& from) const noexcept {
   return !from.barrier && !from.parked && from.in_flight < options_.in_flight_per_connection_max &&
-         from.unread() <= options_.unread_pause_bytes;
+         from.queued() <= options_.unread_pause_bytes;
 }
 
 bool tcp_server::impl::may_resume(const connection& from) const noexcept {
@@ -153,7 +153,7 @@ bool tcp_server::impl::may_resume(const connection& from) const noexcept {
   // bytes each time.
   return !from.barrier && from.ending == ending::none &&
          from.in_flight <= options_.in_flight_per_connection_max / 4 * 3 &&
-         from.unread() <= options_.unread_pause_bytes / 2;
+         from.queued() <= options_.unread_pause_bytes / 2;
 }
 
 void tcp_server::impl::begin_batch(std::size_t) {

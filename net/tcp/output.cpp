@@ -154,6 +154,8 @@ void tcp_server::impl::grown(connection& which) {
   send(which);  // the kernel may have room for the excess
   if (which.dead || which.unread() <= options_.unread_close_bytes) return;
   tallies_.connections.reject(which.listener, core::rejection::slow_reader);
+  which.ended_by = core::fail(core::error_code::VALUE_TOO_LARGE, {}, "replies",
+                              static_cast<std::int64_t>(options_.unread_close_bytes));
   which.dead = true;
 }
 
@@ -297,10 +299,11 @@ void tcp_server::impl::destroy(connection& which) {
     --tallies_.connections.live[static_cast<std::size_t>(which.listener)];
   }
   auto* const lines = which.lines;
+  const auto why = std::move(which.ended_by);
   connections_[slot].reset();
   free_slots_.push_back(slot);
   gateway_.closed(id);
-  if (lines != nullptr) lines->ended();
+  if (lines != nullptr) lines->ended(why);
 }
 
 }  // namespace portcullis::net

@@ -46,7 +46,10 @@ tcp_server::impl::impl(loop& on, const tcp_options& options, gateway_port& gatew
 
 tcp_server::impl::~impl() {
   for (auto& each : connections_)
-    if (each) destroy(*each);
+    if (each) {
+      if (!each->ended_by) each->ended_by = core::fail(core::error_code::NODE_DRAINING);
+      destroy(*each);
+    }
 }
 
 core::result<std::uint16_t> tcp_server::impl::listen(const core::endpoint& where, core::listener as,
@@ -216,8 +219,12 @@ bool tcp_server::impl::drained() const {
 }
 
 void tcp_server::impl::close_when(const core::caller* caller, bool all) {
-  for (auto& each : connections_)
-    if (each && !each->dead && (all || each->caller == caller)) close(*each);
+  using enum core::error_code;
+  for (auto& each : connections_) {
+    if (!each || each->dead || (!all && each->caller != caller)) continue;
+    if (!each->ended_by) each->ended_by = core::fail(all ? NODE_DRAINING : AUTH_FAILED);
+    close(*each);
+  }
 }
 
 void tcp_server::impl::fail_in_flight(std::uint32_t tag, const core::error& why) {

@@ -47,33 +47,48 @@ struct authz {
 };
 
 TEST(http_authz, believes_cookies_signed_with_one_of_its_secrets) {
-  authz w("new secret\nold secret\n");
-  EXPECT_EQ(w.status(signed_cookie(w.id, "new secret")), 200);
-  EXPECT_EQ(w.status(signed_cookie(w.id, "old secret")), 200);
-  EXPECT_EQ(w.status(signed_cookie(w.id, "other secret")), 401);
+  authz w("new secret of 25 bytes or so\nold secret of 25 bytes or so\n");
+  EXPECT_EQ(w.status(signed_cookie(w.id, "new secret of 25 bytes or so")), 200);
+  EXPECT_EQ(w.status(signed_cookie(w.id, "old secret of 25 bytes or so")), 200);
+  EXPECT_EQ(w.status(signed_cookie(w.id, "another secret of that length")), 401);
   EXPECT_EQ(w.status("Cookie: connect.sid=" + w.id + "\r\n"), 401) << "unsigned";
-  EXPECT_EQ(w.status(signed_cookie(w.id, "new secret") + "Origin: https://app.test\r\n"), 200);
-  const auto answer = http_ask(w.node().http_port, "HEAD /authz/ext-authz/page?x=1",
-                               "Host: app.test\r\n" + signed_cookie(w.id, "new secret"));
+  EXPECT_EQ(w.status(signed_cookie(w.id, "new secret of 25 bytes or so") +
+                     "Origin: https://app.test\r\n"),
+            200);
+  const auto answer =
+      http_ask(w.node().http_port, "HEAD /authz/ext-authz/page?x=1",
+               "Host: app.test\r\n" + signed_cookie(w.id, "new secret of 25 bytes or so"));
   EXPECT_EQ(answer.status, 200);
   EXPECT_THAT(answer.head, HasSubstr("X-Portcullis-User: ada\r\n"));
 }
 
 TEST(http_authz, takes_new_secrets_and_names_at_a_reload_and_keeps_the_old_of_a_bad_one) {
-  authz w("first\n");
-  w.folder.write("secrets", "second\n");
+  authz w("the first of the secrets\r\n");
+  w.folder.write("secrets", "the second of the secrets\n");
   EXPECT_FALSE(w.reload().contains("error"));
-  EXPECT_EQ(w.status(signed_cookie(w.id, "first")), 401);
-  EXPECT_EQ(w.status(signed_cookie(w.id, "second")), 200);
+  EXPECT_EQ(w.status(signed_cookie(w.id, "the first of the secrets")), 401);
+  EXPECT_EQ(w.status(signed_cookie(w.id, "the second of the secrets")), 200);
   w.folder.write("secrets", "\n");
   EXPECT_EQ(error_of(w.reload()), "CONFIG_INVALID");
   EXPECT_TRUE(w.node().logged("has no secret"));
-  EXPECT_EQ(w.status(signed_cookie(w.id, "second")), 200);
+  EXPECT_EQ(w.status(signed_cookie(w.id, "the second of the secrets")), 200);
   w.node().configure("[authz]\nheader = \"X-Session\"\ntrusted_proxies = [\"127.0.0.1\"]\n");
   EXPECT_FALSE(w.reload().contains("error"));
-  EXPECT_EQ(w.status(signed_cookie(w.id, "second")), 401);
+  EXPECT_EQ(w.status(signed_cookie(w.id, "the second of the secrets")), 401);
   EXPECT_EQ(w.status("X-Session: " + w.id + "\r\n"), 200);
   EXPECT_EQ(w.status("X-Session: " + w.id + "\r\nX-Forwarded-For: 192.0.2.9\r\n"), 401);
+}
+
+TEST(http_authz, does_not_start_with_what_is_no_secret) {
+  for (const std::string line :
+       {"too short", "# a comment of some length", "                    "}) {
+    temp_folder folder;
+    const auto file = folder.write("secrets", "a secret of some length\n" + line + "\n");
+    chmod(file.c_str(), 0600);
+    server node({.config = "[authz]\ncookie_secrets_file = \"" + file + "\"\n", .start = false});
+    EXPECT_FALSE(node.start()) << line;
+    EXPECT_THAT(node.log(), HasSubstr("secret 2 is no secret"));
+  }
 }
 
 TEST(http_authz, does_not_start_without_its_secrets) {

@@ -76,8 +76,12 @@ TEST(http_events, end_when_the_node_stops) {
   server node;
   event_source live(node.http_port, "/events");
   ASSERT_TRUE(live.next());
+  line_client chunked(node.http_port);
+  chunked.send("GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  EXPECT_EQ(chunked.line(), "HTTP/1.1 200 OK\r");
   EXPECT_EQ(node.terminate(), 0);
   EXPECT_TRUE(live.ended());
+  EXPECT_THAT(chunked.rest(), testing::EndsWith("\r\n0\r\n\r\n")) << "it is over, not cut";
 }
 
 }  // namespace

@@ -36,7 +36,9 @@ TEST(http, what_is_not_there_or_no_get_is_answered_with_the_error_object) {
   EXPECT_THAT(refused, HasSubstr("\"error\":"));
   line_client garbage(node.http_port);
   garbage.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"server.ping\"}\n");
-  EXPECT_EQ(garbage.rest().find("result"), std::string::npos) << "no method is reached here";
+  const auto answer = garbage.rest();
+  EXPECT_THAT(answer, testing::StartsWith("HTTP/1.1 400 ")) << "no method is reached here";
+  EXPECT_EQ(answer.find("result"), std::string::npos);
 }
 
 TEST(http, metrics_pass_promtool_and_count_what_happened) {
@@ -92,6 +94,7 @@ TEST(http, connections_over_the_limit_are_told_so) {
   EXPECT_EQ(json::parse(refused.body)["data"]["error"], "CONNECTION_LIMIT");
 }
 
+// Proves that requests are answered while all this goes on, not how fast: no time is measured.
 TEST(http, invariant_10_scrapers_that_stall_or_flood_delay_no_request) {
   server node;
   std::vector<line_client> stalled;

@@ -46,6 +46,15 @@ TEST(the_client, is_the_rightmost_entry_that_is_no_proxy) {
   EXPECT_EQ(client("::ffff:127.0.0.1", {"::ffff:203.0.113.7, ::ffff:10.0.0.1"}), "203.0.113.7");
 }
 
+// What Envoy asks with: the user's address, and behind it its own (envoyproxy/envoy#21519).
+TEST(the_client, is_in_front_of_a_proxys_own_address_where_that_is_trusted) {
+  std::vector<header_field> fields = {{"x-forwarded-for", "198.51.100.7, 172.16.44.100"}};
+  auto trusted = proxies();
+  EXPECT_EQ(client_address(ip("127.0.0.1"), fields, trusted), ip("172.16.44.100"));
+  trusted.add(*core::address_set::parse_one("172.16.44.100"));
+  EXPECT_EQ(client_address(ip("127.0.0.1"), fields, trusted), ip("198.51.100.7"));
+}
+
 TEST(the_client, is_found_over_several_fields_in_their_order) {
   EXPECT_EQ(client("127.0.0.1", {"198.51.100.1", "203.0.113.7"}), "203.0.113.7");
   EXPECT_EQ(client("127.0.0.1", {"198.51.100.1, 203.0.113.7", "10.1.2.3, 10.1.2.4"}),

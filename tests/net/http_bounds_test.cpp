@@ -147,9 +147,9 @@ TEST(http_server, an_answer_that_never_comes_is_a_timeout_and_a_late_one_is_drop
   n.clock.advance_ms(10'000);
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
   EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 504"));
-  n.pages.held[0]({200, "text/plain", "late"});
+  n.pages.held[0](http_page{"text/plain", "late"});
   n.server.reset();
-  n.pages.held[0]({200, "text/plain", "later"});
+  n.pages.held[0](http_page{"text/plain", "later"});
 }
 
 }  // namespace

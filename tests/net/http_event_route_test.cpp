@@ -131,6 +131,32 @@ TEST(an_event_stream, that_nobody_reads_counts_as_unread_of_its_subscription) {
   ASSERT_TRUE(w.until([&] { return w.gateway.gone.size() == 1; })) << "8 MiB are the most";
 }
 
+TEST(event_streams, leave_connections_to_those_who_ask_for_something_else) {
+  http_route_options options;
+  options.streams_max = {2, 0};
+  web w(options);
+  const std::string token = "Authorization: Bearer observer\r\n";
+  const std::string get = "GET /events HTTP/1.1\r\nHost: localhost\r\n" + token + "\r\n";
+  w.gateway.reply = core::failed{core::fail(core::error_code::EVENTS_CURSOR_EXPIRED), {}};
+  client refused(w.port);
+  refused.send(get);
+  ASSERT_TRUE(w.until([&] { return refused.receive().starts_with("HTTP/1.1 410"); }));
+  w.gateway.reply = core::subscribed{"sub-1", "e5"};
+  std::optional<client> one(w.port);
+  client two(w.port);
+  one->send(get);
+  two.send(get);
+  const auto begun = [&](client& c) { return c.receive().find("id: e5") != std::string::npos; };
+  ASSERT_TRUE(w.until([&] { return begun(*one) && begun(two); }));
+  expect_error(w.ask("GET /events", token), 429, "SUBSCRIPTION_LIMIT", "\"rule\":\"streams\"");
+  EXPECT_THAT(w.ask("GET /livez"), StartsWith("HTTP/1.1 200"));
+  one.reset();
+  ASSERT_TRUE(w.until([&] { return w.gateway.gone.size() == 1; }));
+  client three(w.port);
+  three.send(get);
+  EXPECT_TRUE(w.until([&] { return begun(three); }));
+}
+
 std::string ticket_in(const std::string& answer) {
   const auto at = answer.find("{\"ticket\":\"");
   EXPECT_NE(at, std::string::npos) << answer;

@@ -43,7 +43,7 @@ struct scripted_handler final : http_handler {
   std::optional<core::error> greeting;
   std::vector<net::peer> peers;
   std::vector<asked_request> requests;
-  std::vector<std::function<void(const http_answer&)>> held;
+  std::vector<std::function<void(const core::result<http_page>&)>> held;
   http_exchange* streaming = nullptr;
 };
 

@@ -79,8 +79,8 @@ TEST(a_request, may_have_a_body_of_either_framing) {
   const std::string seen = "POST /? stays host=x Host=x Transfer-Encoding=Chunked ";
   EXPECT_EQ(read_all(post(fields, "3\r\nabc\r\n0A;x=\"y\"\r\n0123456789\r\n0\r\n\r\n")),
             seen + "[abc0123456789]\n");
-  EXPECT_EQ(read_all(post(fields, "1 \r\na\r\n000\r\nTrailer: x\r\nT:\r\n\r\nPOST")),
-            seen + "[a]\nunfinished");
+  EXPECT_EQ(read_all(post(fields, "1  \r\na\r\n1 ;x\r\nb\r\n000\r\nTrailer: x\r\nT:\r\n\r\nPOST")),
+            seen + "[ab]\nunfinished");
   EXPECT_EQ(read_all(post(fields, "0\r\n\r\n") + get(host)),
             seen + "[]\nGET /? stays host=x Host=x []\n");
 }
@@ -153,6 +153,9 @@ TEST(a_request, that_two_readers_could_cut_in_two_ways_is_refused) {
       post(chunked, "\r\n5\r\nhello\r\n0\r\n\r\n"),
       post(chunked, "5;a\nb\r\nhello\r\n0\r\n\r\n"),
       post(chunked, "0\r\n folded: x\r\n\r\n"),
+      post(chunked, "5 7\r\nhello\r\n0\r\n\r\n"),
+      post(chunked, "5 x=\"\r\nhello\r\n0\r\n\r\n"),
+      post(chunked, "5 \t\r\nhello\r\n0\r\n\r\n"),
       post(chunked, "0\r\nX : y\r\n\r\n"),
       post(chunked, "0\r\nX: y\n\r\n"),
       post(chunked, "0\r\n\r\r\n"),

@@ -12,6 +12,11 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
+std::string post_of(const std::string& body, const std::string& fields = "") {
+  return "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n" + fields +
+         "Content-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+}
+
 TEST(http_health, is_told_and_counted) {
   web w;
   EXPECT_THAT(w.ask("GET /livez"), EndsWith("\r\n\r\nok\n"));
@@ -35,9 +40,12 @@ TEST(http_metrics, come_when_they_come) {
   client c(w.port);
   c.send("GET /metrics HTTP/1.1\r\nHost: any.name\r\n\r\n");
   ASSERT_TRUE(w.until([&] { return w.port_of_gateway.held.size() == 1; }));
-  w.port_of_gateway.held[0](core::fail(core::error_code::OVERLOADED));
+  auto why = core::fail(core::error_code::OVERLOADED);
+  why.retry_after_ms = 1'500;
+  w.port_of_gateway.held[0](why);
   ASSERT_TRUE(w.until([&] { return c.receive().find("OVERLOADED") != std::string::npos; }));
   EXPECT_THAT(c.receive(), StartsWith("HTTP/1.1 503"));
+  EXPECT_THAT(c.receive(), HasSubstr("Retry-After: 2\r\n"));
 }
 
 TEST(http_pages, may_need_a_token) {
@@ -76,6 +84,16 @@ TEST(a_browser, that_was_lured_here_is_refused) {
   const auto listed = w.ask("POST /rpc", "Origin: https://console.example\r\n" + json, call("1"));
   EXPECT_THAT(listed, StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(listed, Not(HasSubstr("Access-Control")));
+  // A GET that needs no leave of ours has no Origin.
+  for (const auto* line : {"POST /rpc", "GET /events", "POST /events/ticket"})
+    expect_error(w.ask(line, "Sec-Fetch-Site: cross-site\r\n" + json, call("1")), 403, "FORBIDDEN",
+                 "\"field\":\"origin\"");
+  EXPECT_THAT(
+      w.ask("POST /rpc", "Origin: https://console.example\r\nSec-Fetch-Site: cross-site\r\n" + json,
+            call("1")),
+      StartsWith("HTTP/1.1 200"));
+  EXPECT_THAT(w.ask("POST /rpc", "Sec-Fetch-Site: same-origin\r\n" + json, call("1")),
+              StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(w.ask("GET /livez", "Host: any.name\r\n"), StartsWith("HTTP/1.1 200"));
   EXPECT_THAT(w.ask("GET /authz/forward-auth", "Host: app.example\r\nOrigin: https://a.b\r\n"),
               StartsWith("HTTP/1.1 401"))
@@ -98,8 +116,9 @@ TEST(an_rpc_request, is_answered_with_the_envelope_whatever_it_says) {
   EXPECT_THAT(w.rpc_call(call("1"), "Content-Type: x\r\n"), StartsWith("HTTP/1.1 400"));
 }
 
-TEST(an_rpc_request, of_notifications_has_no_body_once_they_are_executed) {
+TEST(an_rpc_request, of_notifications_has_no_body_once_they_are_taken_up) {
   web w;
+  w.port_of_gateway.greets = &operator_caller;
   EXPECT_THAT(w.rpc_call(call("")), StartsWith("HTTP/1.1 204 No Content\r\n"));
   EXPECT_THAT(w.rpc_call("[" + call("") + "," + call("") + "]"), StartsWith("HTTP/1.1 204"));
   EXPECT_THAT(w.rpc_call(call("", "no.such")), StartsWith("HTTP/1.1 204"));
@@ -117,6 +136,15 @@ TEST(an_rpc_request, of_notifications_has_no_body_once_they_are_executed) {
   w.gateway.answered = before;
   w.gateway.answer_all();
   ASSERT_TRUE(w.until([&] { return c.receive().starts_with("HTTP/1.1 204"); }));
+}
+
+// They were answered 204, and nothing was done.
+TEST(an_rpc_request, of_notifications_by_nobody_is_refused) {
+  web w;
+  expect_error(w.rpc_call(call("", "session.stats")), 401, "AUTH_REQUIRED", "WWW-Authenticate");
+  expect_error(w.rpc_call("[" + call("", "session.stats") + "]"), 401, "AUTH_REQUIRED");
+  EXPECT_TRUE(w.gateway.requests.empty());
+  EXPECT_THAT(w.rpc_call(call("1", "session.stats")), StartsWith("HTTP/1.1 200"));
 }
 
 TEST(an_rpc_request, that_is_no_single_json_value_is_refused) {
@@ -184,6 +212,23 @@ TEST(a_connection, is_one_caller_inside_as_long_as_it_is_the_same) {
   ASSERT_TRUE(w.until([&] { return w.gateway.gone.size() == 2; }));
 }
 
+// The RPC server saw it when something else happened next.
+TEST(a_connection, that_ends_hangs_up_in_the_same_turn) {
+  constexpr std::uint64_t long_ms = 10'000;
+  auto inside = quick();
+  auto outside = quick_http();
+  inside.tick_ms = outside.tick_ms = 10 * long_ms;
+  web w({}, {256, {}}, inside, outside);
+  bool late = false;
+  loop::timer something_else(w.on, [&] { late = true; });
+  something_else.every(long_ms);
+  client c(w.port);
+  c.send(post_of(call("1"), "Connection: close\r\n"));
+  ASSERT_TRUE(w.until([&] { return c.receive().ends_with(done("1")); }));
+  ASSERT_TRUE(w.until([&] { return w.gateway.gone.size() == 1; }));
+  EXPECT_FALSE(late);
+}
+
 TEST(pipelined_rpc_requests, are_answered_in_order) {
   web w;
   client c(w.port);
@@ -222,16 +267,88 @@ TEST(a_caller_that_is_removed, is_told_so_at_its_next_request) {
 TEST(a_request_in_flight, is_answered_when_the_rpc_server_closes_its_caller) {
   web w;
   w.gateway.hold = true;
-  client c(w.port);
-  const auto body = call("1");
-  c.send(
-      "POST /rpc HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-      "Authorization: Bearer app\r\nContent-Length: " +
-      std::to_string(body.size()) + "\r\n\r\n" + body);
-  ASSERT_TRUE(w.until([&] { return w.gateway.requests.size() == 1; }));
+  client removed(w.port), other(w.port);
+  removed.send(post_of(call("1"), "Authorization: Bearer app\r\n"));
+  other.send(post_of(call("1"), "Authorization: Bearer admin\r\n"));
+  ASSERT_TRUE(w.until([&] { return w.gateway.requests.size() == 2; }));
   w.rpc->close_callers(&app);
-  ASSERT_TRUE(w.until([&] { return c.receive().starts_with("HTTP/1.1 503"); }));
-  EXPECT_THAT(c.receive(), HasSubstr("NODE_DRAINING"));
+  ASSERT_TRUE(w.until([&] { return removed.receive().starts_with("HTTP/1.1 401"); }));
+  EXPECT_THAT(removed.receive(), HasSubstr("AUTH_FAILED"));
+  EXPECT_EQ(other.receive(), "");
+  w.rpc->close_all();
+  ASSERT_TRUE(w.until([&] { return other.receive().starts_with("HTTP/1.1 503"); }));
+  EXPECT_THAT(other.receive(), HasSubstr("NODE_DRAINING"));
+}
+
+// It was told that the node stops, and to try again: for ever.
+TEST(a_batch, whose_replies_are_too_many_to_be_kept_is_not_to_be_tried_again) {
+  web w;
+  w.gateway.hold = true;
+  w.gateway.reply = core::event_page{{std::string(200'000, 'x')}, "e1"};
+  std::string body = "[" + call("1");
+  for (int i = 0; i < 50; ++i) body += "," + call("2");
+  client c(w.port);
+  c.send(post_of(body + "]"));
+  ASSERT_TRUE(w.until([&] { return w.gateway.requests.size() == 51; }));
+  w.gateway.answer_all();
+  ASSERT_TRUE(w.until([&] { return c.receive().starts_with("HTTP/1.1 413"); }));
+  EXPECT_THAT(c.receive(), HasSubstr("VALUE_TOO_LARGE"));
+  EXPECT_THAT(c.receive(), HasSubstr("\"retryable\":false"));
+}
+
+/// A connection that has asked the RPC server, and then for the metrics, which are not there yet.
+struct metrics_after_rpc : web {
+  void begin(const std::string& body, const std::string& fields) {
+    port_of_gateway.hold_scrape = true;
+    c.emplace(port);
+    c->send(post_of(body, fields));
+    ASSERT_TRUE(until([&] { return count_of(c->receive(), "HTTP/1.1 200") == 1; }));
+    c->send("GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    ASSERT_TRUE(until([&] { return port_of_gateway.held.size() == 1; }));
+  }
+  void expect_metrics() {
+    settle();
+    EXPECT_EQ(count_of(c->receive(), "HTTP/1.1 "), 1u) << c->receive();
+    port_of_gateway.held[0](http_page{"text/metrics", "up 1\n"});
+    ASSERT_TRUE(until([&] { return count_of(c->receive(), "HTTP/1.1 ") == 2; }));
+    EXPECT_THAT(c->receive(), EndsWith("up 1\n"));
+  }
+  std::optional<client> c;
+};
+
+// It was answered 204.
+TEST(metrics, are_not_what_an_earlier_notification_was_waited_for) {
+  metrics_after_rpc w;
+  w.gateway.hold = true;
+  w.begin("[" + call("1", "no.such") + "," + call("") + "]", "Authorization: Bearer admin\r\n");
+  ASSERT_EQ(w.gateway.requests.size(), 1u);
+  w.gateway.answer_all();
+  w.expect_metrics();
+}
+
+// They were answered 503.
+TEST(metrics, do_not_end_with_an_earlier_requests_caller) {
+  metrics_after_rpc w;
+  w.begin(call("1"), "Authorization: Bearer app\r\n");
+  w.rpc->close_callers(&app);
+  w.expect_metrics();
+}
+
+TEST(a_request_that_the_rpc_server_never_answers, is_a_timeout_in_the_end) {
+  auto inside = quick();
+  inside.request_timeout_ms = 1'000'000'000;
+  web w({}, {256, {}}, inside);
+  w.gateway.hold = true;
+  client rpc(w.port), authz(w.port);
+  rpc.send(post_of(call("1")));
+  authz.send("GET /authz/forward-auth HTTP/1.1\r\nHost: x\r\nCookie: portcullis_session=" +
+             std::string(64, 'a') + "\r\n\r\n");
+  ASSERT_TRUE(w.until([&] { return w.gateway.requests.size() == 2; }));
+  w.clock.advance_ms(core::limits::http_backstop_ms);
+  ASSERT_TRUE(w.until([&] { return authz.receive().starts_with("HTTP/1.1 504"); }));
+  EXPECT_EQ(rpc.receive(), "") << "a backup may take long";
+  w.clock.advance_ms(core::limits::http_long_backstop_ms);
+  EXPECT_TRUE(w.until([&] { return rpc.receive().starts_with("HTTP/1.1 504"); }));
 }
 
 const std::string cookie = "Cookie: portcullis_session=" + std::string(64, 'a') + "\r\n";
@@ -281,6 +398,60 @@ TEST(forward_auth, may_need_a_token_of_an_application_or_an_administrator) {
   expect_error(as("Authorization: Bearer observer\r\n"), 403, "FORBIDDEN");
   expect_error(as("Authorization: Bearer app\r\n"), 401, "SESSION_REVOKED");
   expect_error(as("Authorization: Bearer admin\r\n"), 401, "SESSION_REVOKED");
+}
+
+TEST(forward_auth, believes_a_proxys_certificate_rather_than_its_users_authorization) {
+  http_route_options options;
+  options.needs_token = true;
+  web w(options);
+  w.port_of_gateway.greets = &app;
+  w.gateway.reply = core::session_invalid{core::invalid_reason::revoked, {}};
+  const auto as = [&](const std::string& who) {
+    return w.ask("GET /authz/forward-auth", cookie + who);
+  };
+  expect_error(as("Authorization: Basic dXNlcjpwYXNz\r\n"), 401, "SESSION_REVOKED");
+  EXPECT_EQ(w.port_of_gateway.identified_as, "") << "a failure would count against the proxy";
+  w.port_of_gateway.removed = &app;
+  expect_error(as("Authorization: Basic dXNlcjpwYXNz\r\n"), 401, "AUTH_FAILED");
+  expect_error(as(""), 401, "AUTH_FAILED");
+  w.port_of_gateway.greets = &observer;
+  expect_error(as(""), 403, "FORBIDDEN");
+  expect_error(as("Authorization: Bearer app\r\n"), 401, "SESSION_REVOKED");
+}
+
+TEST(forward_auth, tells_the_correlation_id_of_a_token_that_failed) {
+  http_route_options options;
+  options.needs_token = true;
+  web w(options);
+  const std::string trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+  const std::string token = "Authorization: Bearer x\r\n";
+  expect_error(w.ask("GET /authz/forward-auth",
+                     token + "traceparent: 00-" + trace + "-00f067aa0ba902b7-01\r\n"),
+               401, "AUTH_FAILED", "\"correlation_id\":\"" + trace + "\"");
+  EXPECT_EQ(w.port_of_gateway.identified_as, trace);
+  const auto answer = w.ask("GET /authz/forward-auth", token);
+  EXPECT_NE(w.port_of_gateway.identified_as, trace);
+  expect_error(answer, 401, "AUTH_FAILED",
+               "\"correlation_id\":\"" + w.port_of_gateway.identified_as + "\"");
+}
+
+// nginx makes 500 of every status but 401 and 403.
+TEST(forward_auth, refuses_what_cannot_be_read_as_the_proxy_understands_it) {
+  web w;
+  const std::string large = "Cookie: a=" + std::string(33 * 1024, 'x') + "\r\n";
+  const std::string twice = "Last-Event-ID: 1\r\nLast-Event-ID: 1\r\n";
+  expect_error(w.ask("GET /authz/auth-request", large), 403, "VALUE_TOO_LARGE");
+  expect_error(w.ask("GET /authz/auth-request", twice), 403, "INVALID_REQUEST");
+  expect_error(w.ask("GET /authz/forward-auth", large), 413, "VALUE_TOO_LARGE");
+  expect_error(w.ask("GET /authz/forward-auth", twice), 400, "INVALID_REQUEST");
+  expect_error(w.ask("GET /livez", large), 413, "VALUE_TOO_LARGE");
+  EXPECT_EQ(w.answered(core::http_route::authz, 4), 4u);
+  EXPECT_EQ(w.answered(core::http_route::other, 4), 1u);
+  // What nginx passes on by its defaults.
+  std::string fields = cookie;
+  for (int i = 0; i < 3; ++i) fields += "Cookie: a=" + std::string(8'100, 'x') + "\r\n";
+  w.gateway.reply = core::session_invalid{core::invalid_reason::revoked, {}};
+  expect_error(w.ask("GET /authz/auth-request", fields), 401, "SESSION_REVOKED");
 }
 
 }  // namespace

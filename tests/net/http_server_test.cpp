@@ -103,13 +103,13 @@ TEST(http_server, pipelined_requests_are_answered_in_order_one_at_a_time) {
   c.send("GET /c HTTP/1.1\r\nHost: x\r\n\r\n");  // nobody looks at it now
   n.settle();
   ASSERT_EQ(n.pages.held.size(), 1u);
-  n.pages.held[0]({200, "text/plain", "first"});
-  n.pages.held[0]({200, "text/plain", "again"});  // once only
+  n.pages.held[0](http_page{"text/plain", "first"});
+  n.pages.held[0](http_page{"text/plain", "again"});  // once only
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 2; }));
-  n.pages.held[0]({200, "text/plain", "too late"});
-  n.pages.held[1]({200, "text/plain", "second"});
+  n.pages.held[0](http_page{"text/plain", "too late"});
+  n.pages.held[1](http_page{"text/plain", "second"});
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 3; }));
-  n.pages.held[2]({200, "text/plain", "third"});
+  n.pages.held[2](http_page{"text/plain", "third"});
   ASSERT_TRUE(n.until_has(c, "third"));
   EXPECT_EQ(count_of(c.receive(), "HTTP/1.1 200"), 3u);
   EXPECT_THAT(c.receive(), Not(HasSubstr("too late")));
@@ -154,7 +154,7 @@ TEST(http_server, malformed_requests_are_refused_with_the_error_object) {
   expect_refusal("nonsense\r\n\r\n", "400", "INVALID_REQUEST");
   expect_refusal("GET /x HTTP/1.1\r\nHost: x\r\nbad header\r\n\r\n" + get_livez, "400",
                  "INVALID_REQUEST");
-  expect_refusal("GET /livez HTTP/1.1\r\nHost: x\r\nX: " + std::string(9000, 'x') + "\r\n\r\n",
+  expect_refusal("GET /livez HTTP/1.1\r\nHost: x\r\nX: " + std::string(33'000, 'x') + "\r\n\r\n",
                  "413", "VALUE_TOO_LARGE");
   expect_refusal("POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 65537\r\n\r\n", "413",
                  "VALUE_TOO_LARGE");
@@ -272,7 +272,7 @@ TEST(http_server, that_stops_ends_connections_after_their_answers) {
   ASSERT_TRUE(n.until([&] { return n.pages.held.size() == 1; }));
   EXPECT_FALSE(n.server->drained());
   n.server->stop_accepting();
-  n.pages.held[0]({200, "text/plain", "last"});
+  n.pages.held[0](http_page{"text/plain", "last"});
   ASSERT_TRUE(n.until([&] { return c.closed(); }));
   EXPECT_THAT(c.receive(), EndsWith("Connection: close\r\n\r\nlast"));
   EXPECT_TRUE(n.server->drained());

@@ -15,7 +15,8 @@ struct scripted_port final : http_port {
   core::result<const core::caller*> greet(const peer&) override { return greets; }
   core::result<const core::caller*> identify(const core::ip_address&, bool private_way,
                                              std::string_view authorization,
-                                             const std::string&) override {
+                                             const std::string& correlation_id) override {
+    identified_as = correlation_id;
     if (!private_way) return core::fail(core::error_code::TLS_REQUIRED);
     if (authorization == "Bearer app") return &app;
     if (authorization == "Bearer observer") return &observer;
@@ -35,21 +36,23 @@ struct scripted_port final : http_port {
   }
   const core::caller* greets = &nobody;
   const core::caller* removed = nullptr;
+  std::string identified_as;  // the correlation id of the last token
   std::optional<core::error> trouble;
   bool hold_scrape = false;
   std::vector<std::function<void(core::result<http_page>)>> held;
 };
 
 struct web {
-  explicit web(http_route_options options = {}, listener_rules listener = {256, {}})
-      : rpc(std::make_unique<tcp_server>(on, quick(), gateway)) {
+  explicit web(http_route_options options = {}, listener_rules listener = {256, {}},
+               const tcp_options& inside = quick(), const http_options& outside = quick_http())
+      : rpc(std::make_unique<tcp_server>(on, inside, gateway)) {
     gateway.server = rpc.get();
     options.random = [this](std::span<std::uint8_t> out) {
       for (auto& byte : out) byte = ++random;
     };
     options.authz = rules;
     routes = std::make_unique<http_routes>(on, options, port_of_gateway, *rpc);
-    server = std::make_unique<http_server>(on, quick_http(), *routes);
+    server = std::make_unique<http_server>(on, outside, *routes);
     routes->set_address(core::listener::http, *core::parse_ip("127.0.0.1"));
     const auto opened = server->listen(any_port(), core::listener::http, std::move(listener));
     EXPECT_TRUE(opened);

@@ -200,12 +200,16 @@ struct kept_lines final : lines_port {
     lines.emplace_back(text);
     if (on_line) on_line();
   }
-  void ended() override { over = true; }
+  void ended(std::optional<core::error> why) override {
+    over = true;
+    ended_by = why ? std::optional(why->code) : std::nullopt;
+  }
   [[nodiscard]] std::size_t unread() const override { return pending; }
   std::vector<std::string> lines;
   std::function<void()> on_line;
   std::size_t pending = 0;
   bool over = false;
+  std::optional<core::error_code> ended_by;
 };
 
 TEST(a_caller_inside, is_served_as_any_other) {
@@ -245,11 +249,39 @@ TEST(a_caller_inside, is_ended_by_an_error_of_form_and_by_the_server) {
   n.server->open(&anybody, {}, c);
   ASSERT_TRUE(n.until([&] { return a.over; }));
   EXPECT_THAT(a.lines, ElementsAre(HasSubstr("-32700")));
+  EXPECT_EQ(a.ended_by, std::nullopt) << "it was told by the line";
   n.server->close_callers(&operator_caller);
   ASSERT_TRUE(n.until([&] { return b.over; }));
+  EXPECT_EQ(b.ended_by, core::error_code::AUTH_FAILED);
   EXPECT_FALSE(c.over);
   n.server->close_all();
   EXPECT_TRUE(n.until([&] { return c.over; }));
+  EXPECT_EQ(c.ended_by, core::error_code::NODE_DRAINING);
+}
+
+// Decoding waited for less to be unread, and nothing told the server of it: for ever, where that
+// came together with a lack of read blocks.
+TEST(a_caller_inside, is_served_whatever_waits_beyond_it_also_after_a_lack_of_blocks) {
+  auto options = quick();
+  options.read_blocks_max = read_block::live() + 1;
+  node n(options);
+  n.gateway.hold = n.gateway.keep_blocks = true;
+  kept_lines busy, to;
+  const auto many = n.server->open(&operator_caller, {}, busy);
+  const auto id = n.server->open(&operator_caller, {}, to);
+  std::string most_of_a_block;
+  while (most_of_a_block.size() < 230 * 1024)
+    most_of_a_block += validation("1", std::string(1'000, 'a'));
+  n.server->ask(many, most_of_a_block);
+  const auto held = n.gateway.requests.size();
+  ASSERT_GT(held, 100u);
+  to.pending = 200 * 1024;
+  n.server->ask(id, std::string(60'000, ' ') + call("1"));
+  n.settle();
+  ASSERT_EQ(n.gateway.requests.size(), held) << "blocks are lacking";
+  n.gateway.hold = n.gateway.keep_blocks = false;
+  n.gateway.blocks.clear();
+  EXPECT_TRUE(n.until([&] { return to.lines.size() == 1; }));
 }
 
 TEST(a_caller_inside, that_does_not_pass_on_what_it_is_told_is_a_slow_reader) {
@@ -257,16 +289,12 @@ TEST(a_caller_inside, that_does_not_pass_on_what_it_is_told_is_a_slow_reader) {
   kept_lines to;
   const auto id = n.server->open(&operator_caller, {}, to);
   to.pending = 300 * 1024;
-  n.server->ask(id, call("1"));
-  n.settle();
-  EXPECT_TRUE(to.lines.empty()) << "decoding waits";
   EXPECT_GT(n.server->push(id, "{}"), 300u * 1024);
-  to.pending = 0;
-  n.server->push(id, "{}");
-  ASSERT_TRUE(n.until([&] { return to.lines.size() == 3; }));
+  ASSERT_TRUE(n.until([&] { return to.lines.size() == 1; }));
   to.pending = 9 * 1024 * 1024;
   EXPECT_EQ(n.server->push(id, "{}"), 0u);
   EXPECT_TRUE(n.until([&] { return to.over; }));
+  EXPECT_EQ(to.ended_by, core::error_code::VALUE_TOO_LARGE);
 }
 
 }  // namespace
