@@ -206,10 +206,8 @@ http_answer http_get(std::uint16_t port, const std::string& target, const std::s
 }
 
 const std::string& tested_binary() {
-  static const std::string path = [] {
-    const char* other = std::getenv("PORTCULLIS_TEST_BINARY");
-    return std::string(other != nullptr ? other : PORTCULLIS_BINARY);
-  }();
+  static const char* const other = std::getenv("PORTCULLIS_TEST_BINARY");
+  static const std::string path = other != nullptr ? other : PORTCULLIS_BINARY;
   return path;
 }
 
