@@ -8,6 +8,7 @@
 #include "apps/commands.hpp"
 #include "apps/config_loader.hpp"
 #include "apps/node/keys.hpp"
+#include "apps/node/tls_files.hpp"
 #include "core/config/render.hpp"
 
 namespace portcullis::apps {
@@ -28,6 +29,10 @@ int run_check_config(const check_config_options& given) {
   std::string why;
   if (loaded.value.server.environment == core::environment::production &&
       !load_keys(loaded.value, why))
+    fmt::print(stderr, "portcullis: serve would not start here: {}\n", why);
+  net::tls_contexts unused;
+  if (speaks_tls(loaded.value) &&
+      !net::tls_context::make(tls_options_of(loaded.value), unused.tickets(), why))
     fmt::print(stderr, "portcullis: serve would not start here: {}\n", why);
   if (given.effective)
     fmt::print("{}", core::effective_config(loaded.value, loaded.origins));

@@ -12,6 +12,7 @@
 #include "apps/node/forward_auth.hpp"
 #include "apps/node/keys.hpp"
 #include "apps/node/parts.hpp"
+#include "apps/node/tls_files.hpp"
 #include "core/config/parse.hpp"
 #include "monitoring/log.hpp"
 #include "net/rpc/encode.hpp"
@@ -20,6 +21,8 @@ namespace portcullis::apps {
 namespace {
 
 using monitoring::component;
+
+constexpr std::int64_t soon_s = 14 * 86'400;
 
 }  // namespace
 
@@ -192,18 +195,20 @@ void node::set_http_options(loop_host_options& options) const {
 core::result<std::vector<std::string>> node::load_tls(const core::config& config,
                                                       std::string& why) {
   std::vector<std::string> changed;
-  if (config.listen.rpc_tls.address.empty() && config.listen.https.address.empty()) return changed;
-  const auto& from = config.tls;
-  net::tls_options options;
-  options.certificate_file = from.certificate_file;
-  options.key_file = from.key_file;
-  options.client_ca_file = from.client_ca_file;
-  options.crl_file = from.crl_file;
-  options.client_certificates = from.client_certificates;
-  options.min_version = from.min_version;
-  options.private_key_file = config.server.environment == core::environment::production;
-  auto made = net::tls_context::make(options, tls_.tickets(), why);
+  if (!speaks_tls(config)) return changed;
+  auto made = net::tls_context::make(tls_options_of(config), tls_.tickets(), why);
   if (!made) return made.error();
+  // Neither keeps the node from serving who can be served; both keep somebody out.
+  const std::pair<std::string_view, std::int64_t> ends[] = {
+      {"tls.certificate_file", (*made)->ends_at_s()}, {"tls.crl_file", (*made)->lists_end_at_s()}};
+  for (const auto& [key, at_s] : ends) {
+    const auto left_s = at_s - clock_.now_ms() / 1'000;
+    if (at_s == 0 || left_s > soon_s) continue;
+    const auto text = left_s <= 0 ? monitoring::fixed_text("A file of TLS is out of date.")
+                                  : monitoring::fixed_text("A file of TLS is out of date soon.");
+    monitoring::log::write(core::log_level::warn, component::config, text,
+                           {{"key", key}, {"ends_at_ms", at_s * 1'000}});
+  }
   const auto before = tls_.current();
   for (const auto& [key, digest] : (*made)->files()) {
     const auto known = before ? before->files().find(key) : (*made)->files().end();

@@ -46,6 +46,8 @@ class tls_context {
   }
   /// When the server's certificate ends: seconds since the epoch.
   [[nodiscard]] std::int64_t ends_at_s() const noexcept { return ends_at_s_; }
+  /// When the first of the revocation lists ends, the same; 0: there is none, or it does not say.
+  [[nodiscard]] std::int64_t lists_end_at_s() const noexcept { return lists_end_at_s_; }
   /// Hashes of what the files held, by the keys of the configuration that name them.
   [[nodiscard]] const std::map<std::string, core::byte_array<32>>& files() const noexcept {
     return files_;
