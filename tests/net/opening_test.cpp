@@ -213,8 +213,8 @@ struct kept_lines final : lines_port {
 };
 
 TEST(a_caller_inside, is_served_as_any_other) {
+  kept_lines to;  // outlives the server
   node n;
-  kept_lines to;
   const auto id =
       n.server->open(&operator_caller, {"203.0.113.5", {}, {}, core::listener::http, true}, to);
   n.server->ask(id, call("1") + call("", "server.ping") + call("2"));
@@ -230,8 +230,8 @@ TEST(a_caller_inside, is_served_as_any_other) {
 }
 
 TEST(a_caller_inside, may_ask_again_at_each_line) {
+  kept_lines to;  // outlives the server
   node n;
-  kept_lines to;
   const auto id = n.server->open(&operator_caller, {}, to);
   to.on_line = [&] {
     if (to.lines.size() < 100) n.server->ask(id, call(std::to_string(to.lines.size() + 1)));
@@ -242,8 +242,8 @@ TEST(a_caller_inside, may_ask_again_at_each_line) {
 }
 
 TEST(a_caller_inside, is_ended_by_an_error_of_form_and_by_the_server) {
+  kept_lines a, b, c;  // outlives the server
   node n;
-  kept_lines a, b, c;
   n.server->ask(n.server->open(&operator_caller, {}, a), "nonsense");
   n.server->open(&operator_caller, {}, b);
   n.server->open(&anybody, {}, c);
@@ -264,9 +264,9 @@ TEST(a_caller_inside, is_ended_by_an_error_of_form_and_by_the_server) {
 TEST(a_caller_inside, is_served_whatever_waits_beyond_it_also_after_a_lack_of_blocks) {
   auto options = quick();
   options.read_blocks_max = read_block::live() + 1;
+  kept_lines busy, to;  // outlives the server
   node n(options);
   n.gateway.hold = n.gateway.keep_blocks = true;
-  kept_lines busy, to;
   const auto many = n.server->open(&operator_caller, {}, busy);
   const auto id = n.server->open(&operator_caller, {}, to);
   std::string most_of_a_block;
@@ -285,8 +285,8 @@ TEST(a_caller_inside, is_served_whatever_waits_beyond_it_also_after_a_lack_of_bl
 }
 
 TEST(a_caller_inside, that_does_not_pass_on_what_it_is_told_is_a_slow_reader) {
+  kept_lines to;  // outlives the server
   node n;
-  kept_lines to;
   const auto id = n.server->open(&operator_caller, {}, to);
   to.pending = 300 * 1024;
   EXPECT_GT(n.server->push(id, "{}"), 300u * 1024);

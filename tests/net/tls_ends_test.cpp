@@ -37,7 +37,9 @@ TEST_F(tls_ends, half_a_record_keeps_no_loop_busy) {
 }
 
 TEST_F(tls_ends, who_asks_for_key_updates_and_reads_none_is_cut_off) {
-  start(files());
+  auto options = quick();
+  options.send_buffer_bytes = 16 * 1024;
+  start(files(), options);
   tls_client c(port, trusting(), 4'096);
   ASSERT_TRUE(shake(c));
   (void)n->until([&] {
