@@ -19,6 +19,9 @@ void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
 }
 // By default these call the above, but not where a sanitizer has its own.
 void* operator new[](std::size_t size) { return operator new(size); }
+void* operator new[](std::size_t size, const std::nothrow_t& none) noexcept {
+  return operator new(size, none);
+}
 // GCC, inlining one of the two only, takes free() for the wrong partner of new.
 #pragma GCC diagnostic ignored "-Wmismatched-new-delete"
 void operator delete(void* memory) noexcept { std::free(memory); }
