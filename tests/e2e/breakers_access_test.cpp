@@ -139,11 +139,8 @@ TEST_F(listed_breakers, the_501st_is_refused_and_100000_names_cost_no_memory) {
   EXPECT_EQ(ask(500, 1000), 1000);
   const auto before = node.resident();
   for (int i = 0; i < 100; ++i) EXPECT_EQ(ask(1000 + i * 1000, 1000), 1000);
-#ifdef __SANITIZE_ADDRESS__  // what is freed stays there for a while
-  constexpr std::size_t quarantine = std::size_t{256} << 20;
-#else
-  constexpr std::size_t quarantine = 0;
-#endif
+  // What is freed stays there for a while under a sanitizer.
+  const std::size_t quarantine = is_sanitized() ? std::size_t{256} << 20 : 0;
   EXPECT_LT(node.resident(), before + quarantine + (std::size_t{16} << 20));
   EXPECT_EQ(ask(0, 500), 0) << "those that there are go on";
   const auto told = breaker(client, "one-more");

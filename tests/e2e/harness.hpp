@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <filesystem>
 #include <functional>
 #include <mutex>
@@ -31,6 +32,15 @@ bool long_tests();
 /// The binary under test: what PORTCULLIS_TEST_BINARY of the environment names, so that the same
 /// tests can be run on another build of it; else the one that was built with them.
 const std::string& tested_binary();
+/// Whether that has a sanitizer in it, whose memory is not the product's: PORTCULLIS_TEST_SANITIZED
+/// of the environment says so of another build's.
+inline bool is_sanitized() {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  return true;
+#else
+  return std::getenv("PORTCULLIS_TEST_SANITIZED") != nullptr;
+#endif
+}
 
 /// A folder of its own, gone with the object.
 class temp_folder {

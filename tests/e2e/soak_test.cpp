@@ -251,12 +251,6 @@ class nuisance {
 constexpr auto slope_is_seen_after = 300s;
 constexpr double bytes_for_each_max = 512;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool sanitized = true;  // whose memory is not the product's
-#else
-constexpr bool sanitized = false;
-#endif
-
 /// Resident memory beside what was made till then.
 struct sample {
   double grown = 0;
@@ -322,7 +316,7 @@ TEST(soak, with_faults_for_a_while_every_answer_is_right_and_memory_is_for_sessi
       << node.metric("process_open_fds") << " descriptors, before: " << descriptors_before;
   const auto slope = bytes_for_each(samples);
   const auto resident = node.resident();
-  if (soak_time() >= slope_is_seen_after && !sanitized) EXPECT_LT(slope, bytes_for_each_max);
+  if (soak_time() >= slope_is_seen_after && !is_sanitized()) EXPECT_LT(slope, bytes_for_each_max);
 
   node.kill_at_once();
   EXPECT_EQ(integrity(node.data_dir() + "/portcullis.db"), "ok");
