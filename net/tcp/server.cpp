@@ -35,7 +35,8 @@ tcp_server::impl::impl(loop& on, const tcp_options& options, gateway_port& gatew
              std::max<std::size_t>(options.read_blocks_max, 1)),
       submit_hook_(on, phase::submit, [this] { return submit_hook(); }),
       write_hook_(on, phase::write, [this] { return write_hook(); }),
-      tick_(on, [this] { tick(); }) {
+      tick_(on, [this] { tick(); }),
+      look_again_(on, [this] { check_deadlines(loop_.fresh_mono_ns()); }) {
   assert(options.loop_index < (1U << connection_loop_bits));
   assert(options.connections_max < (1U << connection_slot_bits));
   dirty_.reserve(1024);
@@ -150,8 +151,11 @@ void tcp_server::impl::check_deadlines(std::int64_t now) {
   // What a connection owes in seconds is looked at every so many ticks: there may be many.
   const bool all = ++ticks_ % ticks_between_looks == 0;
   if (!all && blocked_ + lingering_ + opening_ == 0) return;
-  for (auto& each : connections_)
+  ends_left_ = ends_per_look_max;
+  for (auto& each : connections_) {
+    if (ends_left_ == 0) return look_again_.after(look_again_ms);
     if (each && !each->dead && each->wire) check_deadlines(*each, now);
+  }
 }
 
 void tcp_server::impl::check_deadlines(connection& which, std::int64_t now) {
@@ -179,7 +183,9 @@ void tcp_server::impl::check_deadlines(connection& which, std::int64_t now) {
     tallies_.connections.reject(which.listener, core::rejection::idle);
     close(which);
   }
-  if (which.dead) mark(which);
+  if (!which.dead) return;
+  --ends_left_;
+  mark(which);
 }
 
 connection* tcp_server::impl::find(connection_id id) const noexcept {

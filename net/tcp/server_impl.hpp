@@ -77,6 +77,9 @@ class tcp_server::impl final : message_visitor {
   friend class tcp_server;
 
   static constexpr std::uint64_t ticks_between_looks = 4;
+  // Ends come in slices: thousands that began together must not hold up the others together.
+  static constexpr std::size_t ends_per_look_max = 32;
+  static constexpr std::uint64_t look_again_ms = 5;
   static constexpr std::int64_t rest_after_ns = 1'000'000'000;
   // A handshake costs some 200 us of signing: more of them at once would hold up who is in already.
   static constexpr std::size_t openings_per_turn_max = 8;
@@ -149,6 +152,7 @@ class tcp_server::impl final : message_visitor {
   bool submitted_ = false;
   std::int64_t tick_due_ns_ = 0;
   std::uint64_t ticks_ = 0;
+  std::size_t ends_left_ = 0;
   std::uint32_t until_look_ = 0;  // requests until the turn's time is looked at
   bool shedding_ = false;         // for the rest of the turn
 
@@ -157,7 +161,7 @@ class tcp_server::impl final : message_visitor {
   std::shared_ptr<reply_batch> current_batch_;
 
   loop::hook submit_hook_, write_hook_;
-  loop::timer tick_;
+  loop::timer tick_, look_again_;
 };
 
 }  // namespace portcullis::net
