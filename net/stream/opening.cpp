@@ -14,8 +14,6 @@ constexpr std::size_t read_bytes = 4 * 1024;
 // Room for the headers of records: the largest ClientHello in records of 10 bytes. Smaller ones
 // nobody sends.
 constexpr std::size_t head_bytes_max = core::limits::client_hello_bytes_max * 3 / 2;
-// What was read behind a PROXY header is taken before the socket is asked again.
-static_assert(read_bytes <= core::limits::proxy_header_bytes_max);
 
 }  // namespace
 
@@ -51,8 +49,8 @@ opening::status opening::advance(stream& on, core::tls_tallies& tallies) {
     }
     phase_ = phase::hello;
     if (!head_.empty()) {
-      const auto early = std::exchange(head_, {});
-      on.put_back(early);
+      // Less than one reading: read_hello() takes it before the socket is asked again.
+      on.put_back(std::exchange(head_, {}));
     }
   }
   if (phase_ == phase::hello) {

@@ -1,5 +1,7 @@
 #include "harness.hpp"
 
+#include "http_client.hpp"
+
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -192,17 +194,7 @@ std::string line_client::error(std::string_view method, const json& params) {
 }
 
 http_answer http_get(std::uint16_t port, const std::string& target, const std::string& headers) {
-  line_client connection(port);
-  connection.send("GET " + target + " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n" +
-                  headers + "\r\n");
-  const auto text = connection.rest();
-  http_answer answer;
-  const auto split = text.find("\r\n\r\n");
-  if (!text.starts_with("HTTP/1.1 ") || split == std::string::npos) return answer;
-  answer.status = std::stoi(text.substr(9, 3));
-  answer.head = text.substr(0, split + 2);
-  answer.body = text.substr(split + 4);
-  return answer;
+  return http_ask(port, "GET " + target, headers);
 }
 
 const std::string& tested_binary() {
