@@ -10,6 +10,7 @@
 #include "apps/bench/loop.hpp"
 #include "apps/bench/run.hpp"
 #include "apps/bench/script.hpp"
+#include "tests/apps/lines_script.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -161,28 +162,6 @@ TEST(bench_redis, loads_read_the_keys_that_filling_wrote) {
   EXPECT_NEAR(static_cast<double>(written.view().find("}\r\n") - written.view().find('{')), 350,
               40);
 }
-
-/// Says `limit` lines, takes any line for a good answer.
-class lines_script final : public bench_script {
- public:
-  explicit lines_script(std::size_t limit) : left_(limit) {}
-  bool append(core::byte_buffer& out) override {
-    if (left_ == 0) return false;
-    --left_;
-    out.append("hello\n");
-    return true;
-  }
-  std::size_t take(std::string_view bytes, bench_tally& into) override {
-    const auto end = bytes.rfind('\n');
-    if (end == std::string_view::npos) return 0;
-    into.replies += static_cast<std::uint64_t>(
-        std::count(bytes.begin(), bytes.begin() + static_cast<long>(end) + 1, '\n'));
-    return end + 1;
-  }
-
- private:
-  std::size_t left_;
-};
 
 /// A peer that answers in pieces of `piece` bytes until the other side closes.
 std::jthread echo(int fd, std::size_t piece) {

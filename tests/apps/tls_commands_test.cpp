@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "apps/bench/loop.hpp"
+#include "tests/apps/lines_script.hpp"
 #include "tls_fixture.hpp"
 
 namespace portcullis::apps {
@@ -12,28 +13,6 @@ namespace {
 
 using testing::HasSubstr;
 using tls_commands = tls_test;
-
-/// Says `limit` lines, takes any line for a good answer.
-class counted_script final : public bench_script {
- public:
-  explicit counted_script(std::size_t limit) : left_(limit) {}
-  bool append(core::byte_buffer& out) override {
-    if (left_ == 0) return false;
-    --left_;
-    out.append("hello, this is the load generator\n");
-    return true;
-  }
-  std::size_t take(std::string_view bytes, bench_tally& into) override {
-    const auto end = bytes.rfind('\n');
-    if (end == std::string_view::npos) return 0;
-    into.replies += static_cast<std::uint64_t>(
-        std::count(bytes.begin(), bytes.begin() + static_cast<long>(end) + 1, '\n'));
-    return end + 1;
-  }
-
- private:
-  std::size_t left_;
-};
 
 TEST_F(tls_commands, under_load_every_request_gets_its_reply_however_records_are_cut) {
   for (const std::size_t piece : {std::size_t{3}, std::size_t{34}, std::size_t{16 * 1024}})
@@ -49,7 +28,7 @@ TEST_F(tls_commands, under_load_every_request_gets_its_reply_however_records_are
         streams.push_back(std::move(*made));
       }
       for (const auto& each : streams) peers.emplace_back(each.descriptor(), each.tls());
-      counted_script script(4'000);
+      lines_script script(4'000, "hello, this is the load generator\n");
       std::atomic<std::uint64_t> replies{0};
       const auto outcome = run_loop(peers, {depth}, script, {}, replies);
       EXPECT_EQ(outcome.tally.replies, 4'000U) << piece << " " << depth;
@@ -64,7 +43,7 @@ TEST_F(tls_commands, a_connection_that_is_lost_under_load_is_counted) {
   const auto way = connector::make(to(server), why);
   const auto made = way->connect(patience, why);
   ASSERT_TRUE(made) << why;
-  counted_script script(10);
+  lines_script script(10);
   std::atomic<std::uint64_t> replies{0};
   const auto outcome = run_loop({{made->descriptor(), made->tls()}}, {1}, script, {}, replies);
   EXPECT_EQ(outcome.lost_connections, 1U);
