@@ -40,6 +40,10 @@ std::optional<place> parse_place(std::string_view text, std::string& why) {
   }
   out.tls = text.starts_with(tls_scheme);
   if (out.tls) text.remove_prefix(tls_scheme.size());
+  if (text.find("://") != std::string_view::npos) {
+    why = "an address is host:port, tls://host:port or unix:PATH";
+    return std::nullopt;
+  }
   const auto colon = text.rfind(':');
   if (colon == std::string_view::npos) {
     why = "an address is host:port";

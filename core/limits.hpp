@@ -34,6 +34,7 @@ inline constexpr std::size_t http_connections_max = 256;
 inline constexpr std::size_t http_header_bytes_max = 32 * 1024;  // what nginx passes on: 4 x 8 KiB
 inline constexpr std::size_t http_header_fields_max = 100;
 inline constexpr std::int64_t http_header_ms_max = 10'000;
+inline constexpr std::int64_t refusal_log_ms = 10'000;    // between two lines of one kind
 inline constexpr std::int64_t http_idle_ms_max = 60'000;  // between two requests of a connection
 inline constexpr std::size_t in_flight_per_connection_max = 1'024;
 inline constexpr std::size_t in_flight_per_loop_max = 65'536;  // past it: OVERLOADED

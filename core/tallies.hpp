@@ -118,6 +118,7 @@ struct tls_tallies {
   std::array<std::uint64_t, tls_failure_names.size()> failures{};
   std::uint64_t reloads = 0;               // of certificates; told by the first loop
   std::int64_t certificate_ends_at_s = 0;  // level, the same; 0: no TLS
+  std::int64_t lists_end_at_s = 0;         // the same, of the revocation list that ends first
 
   void failed(tls_failure why) noexcept { ++failures[static_cast<std::size_t>(why)]; }
   void add(const tls_tallies& other) noexcept {

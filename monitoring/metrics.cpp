@@ -100,6 +100,7 @@ void read(const core::loop_tallies& of, readings& to) {
   to.counts(metric::tls_handshake_failures, of.tls.failures);
   to.count(metric::tls_reloads, 0, of.tls.reloads);
   to.level(metric::tls_certificate_expiry, 0, static_cast<double>(of.tls.certificate_ends_at_s));
+  to.level(metric::tls_revocation_list_expiry, 0, static_cast<double>(of.tls.lists_end_at_s));
   series = 0;
   for (const auto& route : of.http.requests)
     for (const auto value : route) to.count(metric::http_requests, series++, value);

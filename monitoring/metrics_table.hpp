@@ -44,6 +44,7 @@ enum class metric : std::uint8_t {
   tls_handshake_failures,
   tls_reloads,
   tls_certificate_expiry,
+  tls_revocation_list_expiry,
   http_requests,
   event_log_appends,
   event_log_commit,

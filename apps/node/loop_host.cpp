@@ -83,6 +83,7 @@ core::loop_tallies loop_host::tallies() const {
   if (const auto context = tls_ != nullptr ? tls_->current() : nullptr) {
     all.tls.reloads = tls_->replaced() - 1;
     all.tls.certificate_ends_at_s = context->ends_at_s();
+    all.tls.lists_end_at_s = context->lists_end_at_s();
   }
   return all;
 }

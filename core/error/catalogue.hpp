@@ -43,8 +43,8 @@ enum class severity : std::uint8_t { low, medium, high, critical };
   X(FORBIDDEN, 2004, 403, medium, false, "The caller may not do this.",                            \
     "Use a token whose role, tenants and services allow it.")                                      \
   X(TLS_REQUIRED, 2005, 403, medium, false,                                                        \
-    "This is not accepted in clear, only over TLS or from this machine.",                          \
-    "Connect to the TLS listener or over loopback.")                                               \
+    "This is accepted only over TLS, or from this machine on a listener without TLS.",             \
+    "Speak TLS to the TLS listener, or connect to the other one over loopback.")                   \
   X(CERTIFICATE_REJECTED, 2006, 401, medium, false, "The client certificate was not accepted.",    \
     "Use a certificate whose alternative name an [[auth.certificate]] of the server names.")       \
   X(SESSION_NOT_FOUND, 3001, 404, low, false, "There is no such session.", "Create a session.")    \

@@ -93,6 +93,7 @@ struct forward_auth::found {
   joined_fields language;
   int user_agents = 0;
   int traceparents = 0;
+  bool forwarded = false;  // an X-Forwarded-For
 
   [[nodiscard]] authz_correlation correlation(correlation_maker& made_up) const {
     const auto trace = traceparents == 1 ? trace_id_of(traceparent) : std::string_view();
@@ -136,6 +137,8 @@ void forward_auth::look_at(const header_field& field, found& into) const noexcep
     ++into.user_agents;
   } else if (is_named(name, "accept-language")) {
     into.language.take(value);
+  } else if (is_named(name, "x-forwarded-for")) {
+    into.forwarded = true;
   } else {
     take_trace(field, into);
   }
@@ -147,7 +150,7 @@ authz_asked forward_auth::ask(std::span<const header_field> fields, const core::
                               correlation_maker& made_up, core::byte_buffer& out) const {
   found request;
   for (const auto& field : fields) look_at(field, request);
-  authz_asked asked{request.correlation(made_up), std::nullopt};
+  authz_asked asked{request.correlation(made_up), std::nullopt, false};
   const auto refuse = [&](const core::error& why) {
     asked.refused = why;
     return asked;
@@ -158,6 +161,7 @@ authz_asked forward_auth::ask(std::span<const header_field> fields, const core::
   const auto id = values_.read(request.session.text());
   if (!id) return refuse(id.error());
   if (const auto fault = request.fault()) return refuse(*fault);
+  asked.forwarded_unread = request.forwarded && !trusted_.contains(from);
   const auto address = client_address(from, fields, trusted_);
   if (!address) return refuse(invalid("context.ip", "ipv4_or_ipv6_text"));
 

@@ -34,6 +34,7 @@ class authz_correlation {
 struct authz_asked {
   authz_correlation correlation;       // for answer() or refuse()
   std::optional<core::error> refused;  // nothing was written: refuse() with this
+  bool forwarded_unread = false;       // X-Forwarded-For came from who is no trusted proxy
 };
 
 /// What does not change between requests. Thread-safe once made.

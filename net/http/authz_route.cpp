@@ -85,6 +85,8 @@ void http_routes::authz(http_exchange& on, authz_kind kind) {
   question_.clear();
   const auto asked =
       options_.authz->current()->ask(on.request().fields, on.peer().source, made_up_, question_);
+  if (asked.forwarded_unread && options_.on_forwarded_unread)
+    options_.on_forwarded_unread(on.peer().source);
   if (asked.refused) return refuse_proxy(on, kind, *asked.refused, asked.correlation.view());
   on.wait(core::limits::http_backstop_ms);
   auto& inside_of = inside<authz_caller_inside>(calls_, on, *caller, encoding_);

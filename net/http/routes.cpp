@@ -78,7 +78,7 @@ bool http_routes::trusts_host(http_exchange& on) {
   const auto& host = request.host;
   const auto& rules = hosts_[on.peer().listener == core::listener::https ? 1 : 0];
   if (!host || rules.host_allowed(*host)) return true;  // only HTTP/1.0 may be without: no browser
-  deny(on, core::error_code::FORBIDDEN, "host");
+  deny(on, core::error_code::FORBIDDEN, "host", "of_listen.http.hosts");
   return false;
 }
 

@@ -48,6 +48,8 @@ struct http_route_options {
   message_limits message = {};
   std::shared_ptr<const forward_auth_rules> authz = {};  // null: no /authz
   std::function<void(std::span<std::uint8_t>)> random = {};
+  /// Told of a proxy that is no trusted one and whose X-Forwarded-For is not read; may be empty.
+  std::function<void(const core::ip_address& proxy)> on_forwarded_unread = {};
   /// How many of the connections of the listeners http and https may be event streams.
   std::array<std::size_t, 2> streams_max = {
       core::limits::http_connections_max / core::limits::event_stream_share,

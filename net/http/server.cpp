@@ -53,7 +53,8 @@ bool http_server::impl::drained() const {
 void http_server::impl::accept(core::listener as, descriptor socket, remote_end from) {
   const auto row = static_cast<std::size_t>(as);
   const auto& rules = rules_[row];
-  const auto turn_away = [&](core::rejection why) { connections_tally_.reject(as, why); };
+  const auto source = core::parse_ip(from.address).value_or(core::ip_address{});
+  const auto turn_away = [&](core::rejection why) { reject({as, why, {}, source}); };
   const bool over = connections_tally_.live[row] >= rules.connections_max;
   const bool immediate = rules.opening.immediate();
   if (over) turn_away(core::rejection::limit);
@@ -62,7 +63,6 @@ void http_server::impl::accept(core::listener as, descriptor socket, remote_end 
                connections_tally_.live[row] >= rules.connections_max + refused_connections_max))
     return;
   if (!immediate && opening_ >= options_.openings_max) return turn_away(core::rejection::limit);
-  const auto source = core::parse_ip(from.address).value_or(core::ip_address{});
   if (rules.opening.proxy && !rules.opening.proxy_sources.contains(source))
     return turn_away(core::rejection::proxy_header);
   std::unique_ptr<http_connection> made;
@@ -85,28 +85,38 @@ void http_server::impl::accept(core::listener as, descriptor socket, remote_end 
   if (immediate) return opened(fresh, nullptr, over);
   // Before the handshake, which costs us more than them; behind a proxy the source is not known
   // yet.
-  if (options_.sources && !rules.opening.proxy) {
-    fresh.counted = options_.sources->enter(source);
-    if (!fresh.counted) {
-      fresh.dead = true;
-      return reject(fresh, core::rejection::source_limit);
-    }
-  }
+  if (!rules.opening.proxy && !admits(fresh, source)) return;
   fresh.opening = std::make_unique<opening>(rules.opening);
   fresh.deadline_ns = in_ms(options_.opening_ms_max);
   ++opening_;
 }
 
+/// Whether its source may have one more connection; counted then, once. Else it is closed.
+bool http_server::impl::admits(http_connection& which, const core::ip_address& source) {
+  which.from.source = source;
+  if (!options_.sources || which.counted) return true;
+  which.counted = options_.sources->enter(source);
+  if (which.counted) return true;
+  reject(which, core::rejection::source_limit);
+  which.dead = true;
+  mark(which);
+  return false;
+}
+
 void http_server::impl::go_on_opening(http_connection& which) {
   if (openings_left_ == 0) return;  // the socket stays readable: in the next turn
   --openings_left_;
-  const auto how = which.opening->advance(which.wire, tls_tally_);
+  auto how = which.opening->advance(which.wire, tls_tally_);
+  if (how == opening::status::sourced) {
+    if (!admits(which, *which.opening->found().source)) return;
+    how = which.opening->advance(which.wire, tls_tally_);
+  }
   if (how == opening::status::waiting) return;
   const auto over = std::exchange(which.opening, nullptr);
   --opening_;
   mark(which);
   if (how == opening::status::refused) {
-    reject(which, over->why());
+    reject({which.from.listener, over->why(), over->how(), which.from.source});
     which.dead = !over->in_clear();
     if (!which.dead) turn_away(which, *over->in_clear(), 0);
     return;
@@ -166,8 +176,10 @@ void http_server::impl::check_deadline(http_connection& which, std::int64_t now)
   switch (which.step) {
     case http_step::opening:
       if (now < which.deadline_ns) return;
-      if (which.opening) which.opening->expire(tls_tally_);
-      return cut(core::rejection::opening_slow);
+      which.opening->expire(tls_tally_);
+      reject({which.from.listener, core::rejection::opening_slow, which.opening->how(),
+              which.from.source});
+      return cut(std::nullopt);
     case http_step::reading:
       if (!which.started) which.wire.rest();
       if (which.blocked || now < which.deadline_ns) return;

@@ -18,6 +18,7 @@ namespace portcullis::net {
 struct http_options {
   http_message_limits message;
   std::shared_ptr<source_counts> sources;  // caps the connections of one source; null: no cap
+  refusal_port on_refused;                 // told of those that end before a message; may be empty
   std::int64_t opening_ms_max = core::limits::opening_ms_max;
   std::size_t openings_max = core::limits::openings_max;
   std::int64_t header_ms_max =

@@ -112,6 +112,7 @@ class http_server::impl : public std::enable_shared_from_this<impl> {
 
   // server.cpp
   void accept(core::listener as, descriptor socket, remote_end from);
+  [[nodiscard]] bool admits(http_connection& which, const core::ip_address& source);
   void go_on_opening(http_connection& which);
   void opened(http_connection& which, const peer_certificate* certificate, bool over);
   void tick();
@@ -138,8 +139,12 @@ class http_server::impl : public std::enable_shared_from_this<impl> {
   void mark(http_connection& which) {
     if (!std::exchange(which.dirty, true)) dirty_.push_back(&which);
   }
+  void reject(const refusal& what) {
+    connections_tally_.reject(what.at, what.why);
+    if (options_.on_refused) options_.on_refused(what);
+  }
   void reject(const http_connection& which, core::rejection why) {
-    connections_tally_.reject(which.from.listener, why);
+    reject({which.from.listener, why, {}, which.from.source});
   }
   [[nodiscard]] std::string_view date() { return date_.at(loop_.now_ms()); }
 

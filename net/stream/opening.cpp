@@ -32,11 +32,12 @@ opening::status opening::refuse(core::rejection why) noexcept {
 
 opening::status opening::fail_tls(core::tls_failure how, core::tls_tallies& tallies) noexcept {
   tallies.failed(how);
+  how_ = how;
   return refuse(core::rejection::handshake);
 }
 
 void opening::expire(core::tls_tallies& tallies) noexcept {
-  if (phase_ != phase::proxy) tallies.failed(core::tls_failure::timeout);
+  if (phase_ != phase::proxy) (void)fail_tls(core::tls_failure::timeout, tallies);
 }
 
 opening::status opening::advance(stream& on, core::tls_tallies& tallies) {
@@ -52,6 +53,7 @@ opening::status opening::advance(stream& on, core::tls_tallies& tallies) {
       // Less than one reading: read_hello() takes it before the socket is asked again.
       on.put_back(std::exchange(head_, {}));
     }
+    if (found_.source) return status::sourced;
   }
   if (phase_ == phase::hello) {
     const auto after = read_hello(on, tallies);

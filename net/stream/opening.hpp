@@ -2,6 +2,7 @@
 // one, then TLS where it speaks it.
 #pragma once
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,16 @@ struct listener_rules {
   opening_rules opening;
 };
 
+/// A connection that was turned away, or cut off before its first message.
+struct refusal {
+  core::listener at = core::listener::rpc;
+  core::rejection why = core::rejection::protocol;
+  std::optional<core::tls_failure> how;  // of the handshake
+  core::ip_address from;                 // its own, or whom a PROXY header names
+};
+/// Takes note of refusals, on the thread of the loop that refuses. Must return soon.
+using refusal_port = std::function<void(const refusal&)>;
+
 /// What an opening found out.
 struct opened {
   std::optional<core::ip_address> source;  // from a PROXY header; absent: the connection's own
@@ -47,6 +58,7 @@ class opening {
  public:
   enum class status : std::uint8_t {
     waiting,  // for the socket: readable, or with unsent() also writable
+    sourced,  // the PROXY header is there, TLS follows: found().source is to be judged, then go on
     done,     // the stream is ready for messages; found() is there
     refused,  // close it; why() and, where the peer can be told, in_clear() say more
   };
@@ -65,6 +77,8 @@ class opening {
 
   [[nodiscard]] opened& found() noexcept { return found_; }
   [[nodiscard]] core::rejection why() const noexcept { return why_; }
+  /// How the handshake failed; absent: it did not.
+  [[nodiscard]] const std::optional<core::tls_failure>& how() const noexcept { return how_; }
   /// What to tell a peer that speaks no TLS where it must.
   [[nodiscard]] const std::optional<core::error>& in_clear() const noexcept { return in_clear_; }
 
@@ -90,6 +104,7 @@ class opening {
   std::unique_ptr<tls_session> session_;
   opened found_;
   core::rejection why_ = core::rejection::protocol;
+  std::optional<core::tls_failure> how_;
   std::optional<core::error> in_clear_;
 };
 

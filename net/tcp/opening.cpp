@@ -32,32 +32,40 @@ bool tcp_server::impl::counts(connection& which, const core::ip_address& source)
   if (!options_.sources || which.counted || which.listener == core::listener::rpc_unix) return true;
   which.source = source;
   which.counted = options_.sources->enter(source);
-  if (!which.counted) tallies_.connections.reject(which.listener, core::rejection::source_limit);
+  if (!which.counted) reject({which.listener, core::rejection::source_limit, {}, source});
   return which.counted;
+}
+
+/// The same of whom a PROXY header may name; else it is closed.
+bool tcp_server::impl::admits(connection& which, const core::ip_address& source) {
+  which.source = source;
+  which.dead = !counts(which, source);
+  if (which.dead) mark(which);
+  return !which.dead;
 }
 
 void tcp_server::impl::go_on_opening(connection& which) {
   if (openings_left_ == 0) return;  // the socket stays readable: in the next turn
   --openings_left_;
-  const auto how = which.opening->advance(which.wire->bytes, tallies_.tls);
+  auto how = which.opening->advance(which.wire->bytes, tallies_.tls);
+  if (how == opening::status::sourced) {
+    if (!admits(which, *which.opening->found().source)) return;
+    how = which.opening->advance(which.wire->bytes, tallies_.tls);
+  }
   if (how == opening::status::waiting) return;
   const auto over = std::exchange(which.opening, nullptr);
   --opening_;
   mark(which);
   if (how == opening::status::refused) {
-    tallies_.connections.reject(which.listener, over->why());
+    reject({which.listener, over->why(), over->how(), which.source});
     which.last_error = over->in_clear();
     which.ending = ending::after_answers;
     return;
   }
   auto& found = over->found();
-  if (!counts(which, found.source.value_or(which.source))) {
-    which.dead = true;
-    return;
-  }
+  if (!admits(which, found.source.value_or(which.source))) return;
   if (found.source) {
     which.address = core::to_text(*found.source);
-    which.source = *found.source;
     which.loopback = which.loopback && core::endpoint{*found.source, 0}.loopback();
   }
   which.ja3 = std::move(found.ja3);
@@ -76,7 +84,7 @@ void tcp_server::impl::opened_as(connection& which, const peer_certificate* cert
   const auto caller = gateway_.greet(
       which.id, {which.address, which.loopback, core::listener_names[row], encrypted, certificate});
   if (!caller) {
-    tallies_.connections.reject(which.listener, core::rejection::certificate);
+    reject({which.listener, core::rejection::certificate, {}, which.source});
     which.caller = &nobody_yet;
     which.last_error = caller.error();
     which.ending = ending::after_answers;

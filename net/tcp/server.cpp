@@ -84,12 +84,12 @@ core::status tcp_server::impl::listen_unix(const std::string& path, listener_rul
 void tcp_server::impl::accept(core::listener as, descriptor socket, remote_end from) {
   const auto row = static_cast<std::size_t>(as);
   const auto& rules = rules_[row];
-  const auto turn_away = [&](core::rejection why) { tallies_.connections.reject(as, why); };
+  const auto source = core::parse_ip(from.address).value_or(core::ip_address{});
+  const auto turn_away = [&](core::rejection why) { reject({as, why, {}, source}); };
   if (live_ >= options_.connections_max ||
       tallies_.connections.live[row] >= rules.connections_max ||
       (!rules.opening.immediate() && opening_ >= options_.openings_max))
     return turn_away(core::rejection::limit);  // closes it
-  const auto source = core::parse_ip(from.address).value_or(core::ip_address{});
   if (rules.opening.proxy && !rules.opening.proxy_sources.contains(source))
     return turn_away(core::rejection::proxy_header);
   auto made = std::make_unique<connection>(options_.message);
@@ -170,7 +170,8 @@ void tcp_server::impl::check_deadlines(connection& which, std::int64_t now) {
   if (which.opening) {
     if (now < which.opening_until_ns) return;
     which.opening->expire(tallies_.tls);
-    cut(core::rejection::opening_slow);
+    reject({which.listener, core::rejection::opening_slow, which.opening->how(), which.source});
+    which.dead = true;
   } else if (which.blocked && now - which.progress_ns >= options_.unread_stall_ms_max * 1'000'000) {
     cut(core::rejection::slow_reader);
   } else if (which.ending == ending::lingering) {

@@ -21,6 +21,7 @@ struct tcp_options {
   message_limits message;
   std::size_t connections_max = core::limits::connections_max;  // of this loop, all listeners
   std::shared_ptr<source_counts> sources;  // caps the connections of one source; null: no cap
+  refusal_port on_refused;                 // told of those that end before a message; may be empty
   std::int64_t idle_ms_max = 0;            // 0: never
   std::int64_t opening_ms_max = core::limits::opening_ms_max;
   std::int64_t message_ms_max = core::limits::message_ms_max;

@@ -41,6 +41,11 @@ class tcp_server::impl final : message_visitor {
   // opening.cpp
   void begin(connection& fresh);
   [[nodiscard]] bool counts(connection& which, const core::ip_address& source);
+  [[nodiscard]] bool admits(connection& which, const core::ip_address& source);
+  void reject(const refusal& what) {
+    tallies_.connections.reject(what.at, what.why);
+    if (options_.on_refused) options_.on_refused(what);
+  }
   void go_on_opening(connection& which);
   void opened_as(connection& which, const peer_certificate* certificate);
   connection_id open_inside(const core::caller* caller, calls_port::origin from, lines_port& to);

@@ -79,6 +79,15 @@ TEST(http_authz, takes_new_secrets_and_names_at_a_reload_and_keeps_the_old_of_a_
   EXPECT_EQ(w.status("X-Session: " + w.id + "\r\nX-Forwarded-For: 192.0.2.9\r\n"), 401);
 }
 
+TEST(http_authz, tells_of_a_proxy_that_it_does_not_trust) {
+  authz w("a secret of some length\n");
+  const auto cookie = signed_cookie(w.id, "a secret of some length");
+  EXPECT_EQ(w.status(cookie), 200);
+  EXPECT_EQ(w.node().log().find("X-Forwarded-For"), std::string::npos);
+  EXPECT_EQ(w.status(cookie + "X-Forwarded-For: 192.0.2.9\r\n"), 200) << "not believed";
+  EXPECT_TRUE(w.node().logged("X-Forwarded-For is not read"));
+}
+
 TEST(http_authz, does_not_start_with_what_is_no_secret) {
   for (const std::string line :
        {"too short", "# a comment of some length", "                    "}) {

@@ -71,6 +71,9 @@ TEST(over_https, who_speaks_http_is_told_so) {
   https w;
   const auto answer = http_get(static_cast<std::uint16_t>(std::stoi(w.port)), "/livez");
   EXPECT_EQ(refusal_of(answer), "TLS_REQUIRED 403");
+  for (const auto* part : {"Connections were refused.", "\"listener\":\"https\"",
+                           "\"reason\":\"handshake\"", "\"tls_failure\":\"not_tls\""})
+    EXPECT_TRUE(w.node.logged(part)) << part;
 }
 
 }  // namespace

@@ -391,5 +391,32 @@ TEST_F(tls_door, a_proxy_header_comes_before_tls) {
   EXPECT_FALSE(n->gateway.last_peer.loopback);
 }
 
+TEST_F(tls_door, behind_a_proxy_a_source_over_its_cap_costs_no_handshake) {
+  load(files());
+  auto options = quick();
+  options.sources = std::make_shared<source_counts>(1);
+  std::vector<refusal> told;
+  options.on_refused = [&](const refusal& what) { told.push_back(what); };
+  n.emplace(options);
+  listener_rules rules;
+  rules.opening.tls = &contexts;
+  rules.opening.proxy = true;
+  rules.opening.proxy_sources.add(*core::address_set::parse_one("127.0.0.0/8"));
+  auto opened = n->server->listen(any_port(), core::listener::rpc_tls, false, std::move(rules));
+  ASSERT_TRUE(opened);
+  const std::string header = "PROXY TCP4 198.51.100.7 192.0.2.1 4711 443\r\n";
+  tls_client first(*opened, trusting());
+  first.socket().send(header);
+  ASSERT_TRUE(shake(first));
+  client second(*opened);
+  second.send(header);  // and no word of TLS
+  EXPECT_TRUE(n->until([&] { return second.closed(); }));
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].why, core::rejection::source_limit);
+  EXPECT_EQ(told[0].at, core::listener::rpc_tls);
+  EXPECT_EQ(core::to_text(told[0].from), "198.51.100.7");
+  EXPECT_FALSE(told[0].how);
+}
+
 }  // namespace
 }  // namespace portcullis::net
