@@ -9,12 +9,14 @@
 
 #include "core/breaker/observed.hpp"
 #include "core/event/event.hpp"
+#include "core/fleet/entry.hpp"
 #include "core/lockout/state.hpp"
 #include "core/session/directory.hpp"
 #include "core/session/policy_book.hpp"
 #include "core/session/state.hpp"
 #include "monitoring/tallies.hpp"
 #include "net/ports.hpp"
+#include "store/fleet/records.hpp"
 #include "store/readers.hpp"
 
 namespace portcullis::actors {
@@ -26,6 +28,7 @@ struct inbound {
   net::block_ref block;
   core::request what;
   std::uint32_t loop = 0;
+  bool certain = false;  // where nodes share a log: it was read to its end since this came
 };
 
 /// All requests of one loop's turn for one shard.
@@ -62,6 +65,13 @@ struct reply_batch {
   std::string outcomes;
 };
 
+/// A decision that waits for its batch to be durable: of a user, or (no user) of a tenant. In the
+/// breaker actor's outbox: of a breaker, and which of its waits.
+struct awaited {
+  core::user_slot user = core::no_slot;
+  std::uint64_t tenant_operation = 0;
+};
+
 /// What a shard (or the node itself) hands to the log: in the order applied. Immutable once
 /// numbered.
 struct event_batch {
@@ -75,6 +85,14 @@ struct event_batch {
   std::vector<core::user_row> users;
   std::vector<std::uint64_t> purges;
   std::vector<core::breaker_source_record> sources;
+
+  // Only where several nodes share a log. There a durable batch is one decision.
+  core::entry_tags tags;
+  std::uint64_t as_of = 0;  // the log's place that it was decided by
+  bool exact = false;       // the log must end there
+  awaited whose;
+  bool numbered = false;  // read from the shared log: its place there is given
+  std::optional<core::subject_id> forgotten;
 };
 using batch_ptr = std::shared_ptr<event_batch>;
 struct log_events {
@@ -85,6 +103,41 @@ struct events_committed {
   batch_ptr batch;
   bool refused = false;
   core::error why;
+};
+/// Where nodes share a log: what stands in it, up to `position`, as far as it concerns the shard.
+struct log_advanced {
+  std::vector<batch_ptr> batches;
+  std::uint64_t position = 0;
+  core::millis at_ms = 0;     // of the last event
+  std::int64_t fresh_ns = 0;  // all that was acknowledged to anybody before is among it
+  bool sweeps = false;        // this node is the one that tells of what has run out
+};
+/// The same: a decision is not in the log. Overtaken: it is to be made anew, when the log has been
+/// read up to `end`.
+struct decision_refused {
+  batch_ptr batch;
+  bool overtaken = false;
+  std::uint64_t end = 0;
+  core::error why;
+};
+/// To the fleet actor: answers caught_up when the shard has been told of all that is in the log
+/// now.
+struct catch_up {
+  std::uint32_t shard = 0;
+};
+struct caught_up {
+  std::optional<core::error> why;  // set: it could not be asked
+};
+/// To the lockout actor: these are in the log. `noted`: of an attempt here.
+struct lockouts_logged {
+  std::vector<core::event> events;
+  std::optional<core::attempt> noted;
+};
+/// To the directory: a user whom another node has made.
+struct user_learned {
+  core::user_slot user = core::no_slot;
+  std::uint32_t ring_key = 0;
+  std::string wrapped;
 };
 /// To the hub: these are durable, in order.
 struct events_durable {
@@ -115,6 +168,7 @@ struct attempt_answer {
   core::user_slot user = core::no_slot;
   core::attempt_judged judged;
   std::vector<core::event> events;
+  std::optional<core::attempt> noted = std::nullopt;  // where nodes share a log: once it is there
 };
 /// A lock of a user, or of one of its sources, began or ended.
 struct lock_changed {
@@ -291,6 +345,7 @@ struct ring_key_answer {
 /// The state of one shard, rebuilt from the journal.
 struct shard_image {
   core::millis log_at_ms = 0;  // of the log's last event
+  std::uint64_t position = 0;  // its seq
   std::unique_ptr<core::session_state> sessions;
   std::unique_ptr<core::directory_state> directory;
   std::unique_ptr<core::lockout_state> lockouts;
@@ -341,6 +396,15 @@ struct loop_listed {
   std::vector<core::connection_row> rows;
   std::uint64_t count = 0;
 };
+struct collect_fleet {};
+struct fleet_collected {
+  monitoring::fleet_tallies tallies;
+  std::uint64_t mailbox_depth = 0;
+};
+struct list_members {};
+struct members_listed {
+  std::vector<store::fleet::member> members;
+};
 struct collect_shard {};
 struct collect_journal {};
 struct scrape {};
@@ -370,6 +434,10 @@ struct metrics_moved;
 struct cold_request;
 struct http_scrape;
 struct collect_loop;
+struct collect_fleet;
+struct fleet_collected;
+struct list_members;
+struct members_listed;
 struct admin_request;
 struct admin_answer;
 struct callers_changed;
@@ -396,6 +464,16 @@ PORTCULLIS_LOCAL(reply_batch)
 PORTCULLIS_LOCAL(log_events)
 PORTCULLIS_LOCAL(events_committed)
 PORTCULLIS_LOCAL(events_durable)
+PORTCULLIS_LOCAL(log_advanced)
+PORTCULLIS_LOCAL(decision_refused)
+PORTCULLIS_LOCAL(catch_up)
+PORTCULLIS_LOCAL(caught_up)
+PORTCULLIS_LOCAL(lockouts_logged)
+PORTCULLIS_LOCAL(user_learned)
+PORTCULLIS_LOCAL(collect_fleet)
+PORTCULLIS_LOCAL(fleet_collected)
+PORTCULLIS_LOCAL(list_members)
+PORTCULLIS_LOCAL(members_listed)
 PORTCULLIS_LOCAL(events_published)
 PORTCULLIS_LOCAL(interest_changed)
 PORTCULLIS_LOCAL(store_state_changed)

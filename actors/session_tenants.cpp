@@ -64,6 +64,11 @@ void session_shard::tenant_counted() {
                                     {}};
   std::vector<core::event> events;
   events.push_back(std::move(what));
+  if (options_.fleet) {
+    const auto tag = options_.fleet->of_tenant(tenant_id);
+    (void)outbox_->add_shared(std::move(events), {core::no_slot, 1}, {{tag}, {}}, position_);
+    return flush();
+  }
   outbox_->add_durable(std::move(events), {core::no_slot, 1});
 }
 

@@ -18,6 +18,7 @@ session_shard::operation& session_shard::begin(core::user_slot user, inbound& re
   state_->user(user).busy = true;
   auto& current = holds_[user].current;
   current = {};
+  current.as_of = position_;
   current.request = std::move(request);
   current.waits_for = waits_for;
   return current;
@@ -102,6 +103,15 @@ void session_shard::tick() {
       case core::swept::action::keep:
         return wheel_.add(slot, found.next_ms, now_ms_);
       case core::swept::action::expire:
+        if (options_.fleet) {
+          // One node tells it; it counts when it stands in the log.
+          if (sweeps_) {
+            auto what = core::about(*state_, slot, now_ms_);
+            what.body = core::session_expired{found.kind};
+            propose(s.user, std::move(what));
+          }
+          return wheel_.add(slot, now_ms_ + core::limits::fleet_propose_again_ms, now_ms_);
+        }
         expire(slot, found.kind);
         return wheel_.add(slot, now_ms_ + 1, now_ms_);
       case core::swept::action::purge:

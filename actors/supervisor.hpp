@@ -49,6 +49,7 @@ struct supervisor_options {
 struct node_actors {
   hub_actor hub;
   journal_actor journal;
+  fleet_actor fleet;  // where nodes share a log
   log_actor log;
   metrics_actor metrics;
   sources_actor sources;

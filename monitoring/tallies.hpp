@@ -82,6 +82,19 @@ struct journal_tallies {
   }
 };
 
+/// Of the log that several nodes share.
+struct fleet_tallies {
+  std::uint64_t incarnation = 0;
+  std::uint64_t own_entries = 0, others_entries = 0;  // read
+  std::uint64_t overtaken = 0;                        // decisions that another node was faster than
+  std::uint64_t refused = 0;                          // that did not come to the store
+  std::uint64_t commands = 0, timeouts = 0, connects = 0, losses = 0;  // of Redis
+  // Levels.
+  std::uint64_t in_flight = 0, position = 0, members = 0;
+  std::int64_t fresh_ns = 0;  // by the machine's monotonic clock
+  bool reachable = false, sweeps = false;
+};
+
 /// Of one loop's subscriptions.
 struct subscription_tallies {
   std::uint64_t incarnation = 0;

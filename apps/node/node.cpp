@@ -11,6 +11,7 @@
 #include "apps/descriptors.hpp"
 #include "apps/node/forward_auth.hpp"
 #include "apps/node/keys.hpp"
+#include "apps/node/link_host.hpp"
 #include "apps/node/parts.hpp"
 #include "apps/node/tls_files.hpp"
 #include "core/config/parse.hpp"
@@ -96,6 +97,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
         core::log_level::warn, component::server,
         "The system's clock was stepped since this machine's start; the node keeps its own time.",
         {{"ahead_ms", *ahead}});
+  if (const auto joined = join_fleet(why); !joined) return joined.error();
   std::vector<std::uint32_t> shards;
   for (std::uint32_t shard = 0; shard < config_.loop_count(std::thread::hardware_concurrency());
        ++shard)
@@ -155,6 +157,10 @@ core::result<core::nothing> node::start(std::string& why) {
   }
   running_ = true;
   spawn_actors();
+  if (!await_fleet()) {
+    why = "The log in Redis could not be read.";
+    return core::fail(core::error_code::STORE_UNAVAILABLE);
+  }
   for (const auto& host : hosts_) host->start();
   log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*current_policies())});
   monitoring::log::write(
@@ -299,7 +305,9 @@ void node::end_actors() {
   // First the actors, with their loops still running; then the loops; then handles, units and the
   // system (loops first: it hangs).
   for (const auto& host : hosts_) host->unit().exit_all();
-  while (std::any_of(hosts_.begin(), hosts_.end(),
+  if (link_) link_->unit().exit_all();
+  while ((link_ && link_->unit().live() > 0) ||
+         std::any_of(hosts_.begin(), hosts_.end(),
                      [](const auto& host) { return host->unit().live() > 0; }))
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   for (const auto& handle :
@@ -311,10 +319,12 @@ void node::end_actors() {
     host->stop();
     host->gateway().wire(actors::gateway_peers{}, actors::gateway_actor{});
   }
+  if (link_) link_->stop();
   all_ = actors::node_actors{};
   supervisor_ = actors::supervisor_actor{};
   system_->await_all_actors_done();
   hosts_.clear();
+  link_.reset();
   system_.reset();
 }
 
