@@ -45,7 +45,8 @@ struct channel::impl : std::enable_shared_from_this<channel::impl> {
         reader_(options_.reply_bytes_max) {}
 
   void start();
-  void ask(const command& what, std::int64_t deadline_ms, answer done);
+  void ask(const command* before, const command& what, std::int64_t deadline_ms, answer done);
+  void queue(const command& what, std::int64_t deadline_ns, answer done);
   void close();
 
   void dialled(std::unique_ptr<stream> made, failure why);
@@ -58,7 +59,8 @@ struct channel::impl : std::enable_shared_from_this<channel::impl> {
   void write();
   void write_some();
   void cut(failure why, std::int64_t expired_ns = INT64_MIN);
-  void cut_soon(std::string_view rule);
+  void cut_soon();
+  [[nodiscard]] failure broken() const;
   void later();
   void check_deadlines();
   void arm(std::int64_t deadline_ns);
@@ -67,6 +69,9 @@ struct channel::impl : std::enable_shared_from_this<channel::impl> {
   void judge_lost(std::deque<entry> left, std::string_view rule, std::int64_t expired_ns,
                   verdicts& into);
   void want();
+  [[nodiscard]] std::size_t unanswered() const noexcept {
+    return state_ == state::ready ? in_flight_.size() : held_.size();  // without the greeting
+  }
   [[nodiscard]] bool is_over() const noexcept { return closed_ || state_ == state::lost; }
 
   loop& loop_;
@@ -173,7 +178,8 @@ void channel::impl::greeted(greeting_step step, core::result<reply> got) {
   if (events_.ready) events_.ready(info_);
 }
 
-void channel::impl::ask(const command& what, std::int64_t deadline_ms, answer done) {
+void channel::impl::ask(const command* before, const command& what, std::int64_t deadline_ms,
+                        answer done) {
   assert(done);
   const auto refuse = [&](core::error why) {
     if (closed_) return done(why);
@@ -182,9 +188,9 @@ void channel::impl::ask(const command& what, std::int64_t deadline_ms, answer do
   };
   if (closed_) return refuse(unavailable("closed"));
   if (state_ == state::lost || failed_) return refuse(unavailable("not_connected"));
-  const auto size = what.wire_bytes_max();
-  const auto unanswered = state_ == state::ready ? in_flight_.size() : held_.size();
-  if (unanswered >= options_.commands_max || bytes_ + size > options_.bytes_max) {
+  const auto size = what.wire_bytes_max() + (before != nullptr ? before->wire_bytes_max() : 0);
+  if (unanswered() + (before != nullptr ? 2 : 1) > options_.commands_max ||
+      bytes_ + size > options_.bytes_max) {
     ++counts_.overloads;
     return refuse(core::fail(core::error_code::OVERLOADED, {}, "redis_in_flight"));
   }
@@ -192,6 +198,13 @@ void channel::impl::ask(const command& what, std::int64_t deadline_ms, answer do
     ++counts_.timeouts;
     return refuse(core::fail(core::error_code::STORE_TIMEOUT, {}, "not_sent"));
   }
+  const auto deadline_ns = loop_.mono_ns() + deadline_ms * 1'000'000;
+  if (before != nullptr) queue(*before, deadline_ns, [](const core::result<reply>&) {});
+  queue(what, deadline_ns, std::move(done));
+  arm(deadline_ns);
+}
+
+void channel::impl::queue(const command& what, std::int64_t deadline_ns, answer done) {
   const bool hold = state_ != state::ready;
   auto& into = hold ? held_out_ : out_;
   const auto before = into.size();
@@ -199,12 +212,10 @@ void channel::impl::ask(const command& what, std::int64_t deadline_ms, answer do
   const auto bytes = into.size() - before;
   const auto begins = hold ? before : queued_;
   if (!hold) queued_ += bytes;
-  const auto deadline_ns = loop_.mono_ns() + deadline_ms * 1'000'000;
   (hold ? held_ : in_flight_).push_back({std::move(done), deadline_ns, begins, begins + bytes});
   bytes_ += bytes;
   ++counts_.commands;
   ++counts_.in_flight;
-  arm(deadline_ns);
 }
 
 void channel::impl::arm(std::int64_t deadline_ns) {
@@ -281,7 +292,7 @@ bool channel::impl::read() {
         cut({unavailable("closed_by_peer"), "the server closed the connection"});
         return false;
       case transfer::status::failed:
-        cut({unavailable("reset"), "the connection broke"});
+        cut(broken());
         return false;
     }
   }
@@ -334,13 +345,13 @@ void channel::impl::write() {
 void channel::impl::write_some() {
   if (stream_->unsent()) {
     const auto how = stream_->flush();
-    if (how == transfer::status::failed) return cut_soon("reset");
+    if (how == transfer::status::failed) return cut_soon();
     if ((blocked_ = how == transfer::status::again)) return;
   }
   std::size_t at = 0;
   while (at < out_.size() && !blocked_) {
     const auto put = stream_->write(out_.view().substr(at));
-    if (put.how == transfer::status::failed) return cut_soon("reset");
+    if (put.how == transfer::status::failed) return cut_soon();
     at += put.bytes;
     sent_ += put.bytes;
     counts_.bytes_out += put.bytes;
@@ -354,9 +365,15 @@ void channel::impl::want() {
   if (watch_) watch_->want(true, blocked_);
 }
 
-void channel::impl::cut_soon(std::string_view rule) {
-  failed_ = failure{unavailable(rule), "the connection broke"};
+void channel::impl::cut_soon() {
+  failed_ = broken();
   soon_->after(0);
+}
+
+failure channel::impl::broken() const {
+  const auto reason = stream_->tls_reason();  // a certificate of ours that was refused, for one
+  if (reason.empty()) return {unavailable("reset"), "the connection broke"};
+  return {unavailable("tls"), std::string(reason)};
 }
 
 void channel::impl::later() {
@@ -427,9 +444,20 @@ channel::channel(loop& on, channel_options options, events told, tallies& counts
 channel::~channel() { impl_->close(); }
 
 void channel::ask(const command& what, std::int64_t deadline_ms, answer done) {
-  impl_->ask(what, deadline_ms, std::move(done));
+  impl_->ask(nullptr, what, deadline_ms, std::move(done));
 }
 
+void channel::ask_after(const command& before, const command& what, std::int64_t deadline_ms,
+                        answer done) {
+  impl_->ask(&before, what, deadline_ms, std::move(done));
+}
+
+void channel::abandon(failure why) {
+  const auto keep = impl_;
+  keep->cut(std::move(why));
+}
+
+std::size_t channel::unanswered() const noexcept { return impl_->unanswered(); }
 bool channel::ready() const noexcept {
   return impl_->state_ == impl::state::ready && !impl_->failed_;
 }

@@ -91,6 +91,14 @@ class channel {
   /// OVERLOADED: as many commands or bytes as may be are unanswered; nothing was sent.
   void ask(const command& what, std::int64_t deadline_ms, answer done);
 
+  /// Sends `before` right before it, with nothing between them, or neither; its reply is thrown
+  /// away.
+  void ask_after(const command& before, const command& what, std::int64_t deadline_ms, answer done);
+  /// Cuts the connection, as if it were lost for this reason; nothing where it is already.
+  void abandon(failure why);
+
+  /// How many commands wait for their answer.
+  [[nodiscard]] std::size_t unanswered() const noexcept;
   [[nodiscard]] bool ready() const noexcept;
   [[nodiscard]] bool lost() const noexcept;
 

@@ -60,8 +60,11 @@ core::result<std::unique_ptr<client>> client::make(loop& on, client_options opti
       made->way = make_single(made->all);
       break;
     case topology::sentinel:
+      made->way = make_sentinel(made->all);
+      break;
     case topology::cluster:
-      return refuse("topology");
+      made->way = make_cluster(made->all);
+      break;
   }
   return std::unique_ptr<client>(new client(std::move(made)));
 }
@@ -98,6 +101,9 @@ void client::eval(const script& what, std::span<const std::string_view> keys,
 
 bool client::connected() const noexcept { return impl_->way && impl_->way->connected(); }
 void client::replace_login(login who) { impl_->all.who = std::move(who); }
+void client::replace_tls(std::shared_ptr<const tls_client_context> context) {
+  if (impl_->all.options.servers.front().tls) impl_->all.tls = std::move(context);
+}
 const tallies& client::counts() const noexcept { return impl_->all.counts; }
 
 }  // namespace portcullis::net::redis

@@ -39,7 +39,9 @@ struct client_options {
   /// Whom servers' certificates have to be for; empty: the host or address that is connected to.
   std::string tls_server_name = {};
   /// What is asked of a server before it counts; sentinel and cluster always ask for a master.
-  /// check::ping needs fewer rights (+ping) than check::role (+info +role).
+  /// Rights: check::ping +ping; check::info +info, too; check::role +role, too; always
+  /// +client|setname, and +select for another database than 0. A cluster: +cluster|slots +asking;
+  /// a Sentinel: +sentinel|get-master-addr-by-name.
   check asks = check::role;
   std::int64_t connect_ms = limits::connect_ms;
   std::int64_t back_off_ms_min = limits::back_off_ms_min;
@@ -54,7 +56,8 @@ struct client_options {
   /// A server counts from now on: a cluster has several. What is asked out of it is sent first.
   std::function<void(const server_info&)> connected = {};
   /// It does so no more, or there was none yet. Told again before the next connected() only when
-  /// the rule changes. See channel::events; also "no_master", "sentinels", "slots".
+  /// the rule changes. See channel::events; also "no_master", "moved",
+  /// "slots", "retired".
   std::function<void(const address& at, const failure& why)> lost = {};
   /// See channel::events; single and sentinel only. Such a client is for subscriptions alone.
   std::function<void(reply)> message = {};
@@ -96,6 +99,8 @@ class client {
   [[nodiscard]] bool connected() const noexcept;
   /// For the next connections; those that are there stay. Of the servers with data.
   void replace_login(login who);
+  /// The same for certificates. Not null where servers speak TLS.
+  void replace_tls(std::shared_ptr<const tls_client_context> context);
   [[nodiscard]] const tallies& counts() const noexcept;
 
   struct impl;  // of this folder

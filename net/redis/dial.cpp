@@ -6,6 +6,7 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include <array>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -15,6 +16,8 @@
 
 namespace portcullis::net::redis {
 namespace {
+
+constexpr std::size_t tls_part_bytes = 16 * 1024;
 
 std::string reason_of(int number) {
   const char* text = ::strerrordesc_np(number);
@@ -114,6 +117,7 @@ void dialer::try_next() {
 
 void dialer::socket_ready(void* context, loop::watch::ready what) {
   auto& self = *static_cast<dialer*>(context);
+  if (self.session_) return self.shake_hands();
   if (!what.writable) return;
   self.watch_.reset();
   int status = 0;
@@ -125,7 +129,46 @@ void dialer::socket_ready(void* context, loop::watch::ready what) {
 }
 
 void dialer::connected() {
-  finish(std::make_unique<stream>(std::exchange(socket_, descriptor())), {});
+  stream_ = std::make_unique<stream>(std::exchange(socket_, descriptor()));
+  if (!options_.tls || options_.to.is_unix()) return finish(std::move(stream_), {});
+  const auto& name = options_.server_name.empty() ? options_.to.host : options_.server_name;
+  session_ = std::make_unique<tls_session>(options_.tls, name);
+  watch_.emplace(loop_, stream_->descriptor_number(), &socket_ready, this);
+  shake_hands();
+}
+
+void dialer::shake_hands() {
+  auto after = session_->shake_hands();
+  while (flush() && after == tls_session::status::more) {
+    std::array<char, tls_part_bytes> part;
+    const auto got = stream_->receive(part.data(), part.size());
+    if (got.how == transfer::status::again) return watch_->want(true, !session_->pending().empty());
+    if (got.how == transfer::status::moved)
+      session_->feed({part.data(), got.bytes});
+    else
+      session_->end_feed();
+    after = session_->shake_hands();
+    session_->keep_left();
+  }
+  if (after != tls_session::status::done) {
+    const auto reason = session_->reason();
+    return fail("tls", reason.empty() ? "the server closed the connection" : std::string(reason));
+  }
+  stream_->start_tls(std::move(session_));
+  finish(std::move(stream_), {});
+}
+
+/// False: the server has gone.
+bool dialer::flush() {
+  auto& pending = session_->pending();
+  while (!pending.empty()) {
+    const auto put = stream_->send(pending.view());
+    if (put.how == transfer::status::failed) return false;
+    if (put.how == transfer::status::again) break;
+    pending.consume(put.bytes);
+  }
+  if (pending.empty()) session_->all_sent();
+  return true;
 }
 
 void dialer::fail(std::string_view rule, std::string detail) {

@@ -10,10 +10,7 @@
 #include "net/loop/loop.hpp"
 #include "net/redis/url.hpp"
 #include "net/stream/stream.hpp"
-
-namespace portcullis::net {
-class tls_client_context;
-}
+#include "net/tls/client_context.hpp"
 
 namespace portcullis::net::redis {
 
@@ -47,6 +44,8 @@ class dialer {
   void connect_unix();
   void try_next();
   void connected();
+  void shake_hands();
+  [[nodiscard]] bool flush();
   void fail(std::string_view rule, std::string detail);
   void finish(std::unique_ptr<stream> made, failure why);
   static void socket_ready(void* context, loop::watch::ready what);
@@ -60,6 +59,8 @@ class dialer {
   std::size_t next_ = 0;  // of addresses_
   std::string last_failure_;
   descriptor socket_;
+  std::unique_ptr<stream> stream_;  // connected, while TLS is not there yet
+  std::unique_ptr<tls_session> session_;
   std::optional<loop::watch> watch_;
 };
 

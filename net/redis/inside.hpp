@@ -43,13 +43,16 @@ class deferred {
 /// What all parts of a client share.
 struct common {
   common(loop& loop_of, client_options given)
-      : on(loop_of), options(std::move(given)), who(options.who), refused(on) {}
+      : on(loop_of), options(std::move(given)), who(options.who), tls(options.tls), refused(on) {}
 
   /// Tells the owner. The client may be gone afterwards.
   void tell_connected(const server_info& info);
   void tell_lost(const address& at, const failure& why);
   /// Between half of it and all of what `attempts` in a row make wait.
   [[nodiscard]] std::int64_t back_off_ms(unsigned attempts);
+  /// For a server with data where `of` is null.
+  [[nodiscard]] channel_options channel_to(const address& at, check asks, const login* of,
+                                           std::uint32_t db) const;
   [[nodiscard]] std::int64_t left_ms(const request& what) {
     return (what.deadline_ns - on.mono_ns() + 999'999) / 1'000'000;
   }
@@ -57,41 +60,43 @@ struct common {
   loop& on;
   const client_options options;
   login who;  // of servers with data
+  std::shared_ptr<const tls_client_context> tls;
   tallies counts;
   deferred refused;
   std::map<address, std::string_view> down;  // why, as last told
 };
 
-/// One server, and a connection to it that is made again when it is lost. `all` outlives it.
+/// One server with data, and a connection to it that is made again when it is lost. `all` outlives
+/// it.
 class link {
  public:
   struct events {
     std::function<void(const server_info&)> ready;
     std::function<void(const failure&)> lost;  // each time, also where it was never ready
   };
-  /// Begins to connect. `who` outlives it, and is read for each connection.
-  link(common& all, address at, check asks, const login& who, std::uint32_t db, events told);
+  /// Begins to connect.
+  link(common& all, address at, check asks, std::uint32_t db, events told);
 
   [[nodiscard]] bool ready() const noexcept { return channel_ && channel_->ready(); }
   [[nodiscard]] const address& at() const noexcept { return at_; }
-  /// Whether there is a connection, or one is being made.
-  [[nodiscard]] bool open() const noexcept { return channel_ && !channel_->lost(); }
-  /// Only while it is open: sends, or waits for the connection; see channel::ask.
-  void ask(const command& what, std::int64_t deadline_ms, client::answer done);
-  /// Gives up the present connection, if there is one, and connects to `at` at once.
-  void go_to(address at);
+  /// Null between two attempts to connect.
+  [[nodiscard]] channel* open() const noexcept { return channel_.get(); }
+  /// Connects no more, once the present connection is lost.
+  void retire() noexcept;
+  /// Nothing is in flight.
+  [[nodiscard]] bool idle() const noexcept { return !channel_ || channel_->unanswered() == 0; }
 
  private:
   void begin();
   void lost(const failure& why);
 
   common& all_;
-  address at_;
+  const address at_;
   const check asks_;
-  const login& who_;
   const std::uint32_t db_;
   const std::shared_ptr<const events> told_;
   unsigned attempts_ = 0;  // in vain, one after the other
+  bool retired_ = false;
   loop::timer again_;
   std::unique_ptr<channel> channel_;
 };
@@ -113,6 +118,8 @@ void finish(const request& what, core::result<reply> got);
 [[nodiscard]] bool turned_into_eval(request& what, const core::result<reply>& got);
 
 [[nodiscard]] std::unique_ptr<router> make_single(common& all);
+[[nodiscard]] std::unique_ptr<router> make_sentinel(common& all);
+[[nodiscard]] std::unique_ptr<router> make_cluster(common& all);
 
 struct client::impl {
   impl(loop& on, client_options options) : all(on, std::move(options)) {}
