@@ -41,6 +41,8 @@ fleet_actor::behavior_type fleet_behaviour(fleet_self* self, fleet_options optio
       [&state](await_commits& question) { return state.on(question); },
       [&state](collect_fleet& question) { return state.on(question); },
       [&state](list_members& question) { return state.on(question); },
+      [&state](hold_log& order) { return state.on(order); },
+      [&state](go_on& order) { state.on(order); },
       [&state](shard_down& change) { state.on(change); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](flush_atom) { state.wait_no_longer(); },
@@ -166,6 +168,27 @@ std::vector<bool> fleet_link::shards_of(const event_batch& batch) const {
 }
 
 void fleet_link::read(std::vector<store::fleet::entry> entries, std::uint64_t position,
+                      std::int64_t fresh_ns) {
+  if (still_.forgotten(options_.clock->now_ms())) on(go_on{still_.number()});
+  if (still_)
+    held_.push_back({std::move(entries), position, fresh_ns});
+  else
+    tell(std::move(entries), position, fresh_ns);
+}
+
+log_held fleet_link::on(const hold_log& order) {
+  still_.begin(order.number, options_.clock->now_ms());
+  return {position_, last_at_ms_};
+}
+
+void fleet_link::on(const go_on& order) {
+  if (!still_.is_for(order.number)) return;
+  still_.end();
+  for (auto& each : std::exchange(held_, {}))
+    tell(std::move(each.entries), each.position, each.fresh_ns);
+}
+
+void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t position,
                       std::int64_t fresh_ns) {
   std::vector<log_advanced> news(peers_.sessions.size());
   std::vector<batch_ptr> of_breakers;

@@ -30,7 +30,7 @@ class fleet_link;
 using fleet_self = pinned_actor<fleet_actor, fleet_link>;
 fleet_actor::behavior_type fleet_behaviour(fleet_self* self, fleet_options options);
 
-class fleet_link final : public store::fleet::shared_log_reader {
+class fleet_link : public store::fleet::shared_log_reader {
  public:
   void start(fleet_self* self, fleet_options options);
   void on(log_events& order);
@@ -40,6 +40,8 @@ class fleet_link final : public store::fleet::shared_log_reader {
   caf::result<breakers_loaded> on(load_breakers& question);
   caf::result<commits_done> on(await_commits& question);
   fleet_collected on(const collect_fleet&) const;
+  log_held on(const hold_log& order);
+  void on(const go_on& order);
   members_listed on(const list_members&) const { return {members_}; }
   void on(const shard_down& change);
   void on(node_peers& peers);
@@ -60,6 +62,8 @@ class fleet_link final : public store::fleet::shared_log_reader {
   void look_who_waits();
   void ask_for_end();
   void tell_caught_up();
+  void tell(std::vector<store::fleet::entry> entries, std::uint64_t position,
+            std::int64_t fresh_ns);
   void open();
   void append(batch_ptr batch);
   [[nodiscard]] batch_ptr batch_of(store::fleet::entry& from);
@@ -86,6 +90,14 @@ class fleet_link final : public store::fleet::shared_log_reader {
   };
   std::deque<told_at> ends_;  // known, and not yet read
   bool asking_end_ = false;
+  // What was read while the log was held.
+  struct reading {
+    std::vector<store::fleet::entry> entries;
+    std::uint64_t position = 0;
+    std::int64_t fresh_ns = 0;
+  };
+  std::vector<reading> held_;
+  stillness still_;
   std::uint64_t last_number_ = 0;
   std::uint64_t position_ = 0;
   core::millis last_at_ms_ = 0;

@@ -191,6 +191,7 @@ void session_shard::on(const caught_up& answer) {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   auto sure = std::exchange(unsure_, std::exchange(unsure_next_, {}));
   if (!unsure_.empty()) self_->send(peers_.fleet, catch_up{options_.shard});
+  look_whether_still();
   for (auto& each : sure) {
     if (answer.why)
       fail(each, core::fail(core::error_code::STORE_UNAVAILABLE, {}, answer.why->rule));

@@ -2,8 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "apps/cli/secret_file.hpp"
 #include "apps/node/keys.hpp"
+#include "net/tls/client_context.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -56,6 +59,15 @@ core::result<net::redis::client_options> redis_options_of(const core::config& co
       if (!sentinel) return sentinel.error();
       options.servers.push_back(*std::move(sentinel));
     }
+  }
+  const bool tls = std::any_of(options.servers.begin(), options.servers.end(),
+                               [](const net::redis::url& each) { return each.tls; });
+  if (tls) {
+    net::tls_client_options files;
+    files.ca_file = from.ca_file;
+    auto made = net::tls_client_context::make(files, why);
+    if (!made) return made.error();
+    options.tls = *std::move(made);
   }
   options.name = "portcullis-" + config.server.node_id;
   options.random = random_seed;

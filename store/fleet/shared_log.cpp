@@ -210,10 +210,8 @@ void shared_log::fail(const core::error& why) {
 
 void shared_log::look_whether_reachable(const core::error& why) {
   const bool now = !broken_ && commands_ && tail_ && commands_->connected() && checked_;
-  if (now == reachable_ && told_once_) return;
-  if (!now && !reachable_ && told_once_) return;
+  if (now == reachable_) return;  // before the first time nobody waits for it
   reachable_ = now;
-  told_once_ = true;
   to_.reached(now, why);
 }
 

@@ -44,7 +44,7 @@ class shared_log_reader {
   /// to anybody before `fresh_ns` (this machine's monotonic clock) is among what was read so far.
   virtual void read(std::vector<entry> entries, std::uint64_t position, std::int64_t fresh_ns) = 0;
   virtual void refused(const refusal& what) = 0;
-  /// Whether the store can be reached; once at first.
+  /// Whether the store can be reached: that it can, and each change.
   virtual void reached(bool reachable, const core::error& why) = 0;
   /// Nodes that live, this one too, in the order of their start.
   virtual void met(const std::vector<member>& members) = 0;
@@ -127,7 +127,7 @@ class shared_log {
   std::uint64_t read_before_sending_ = 0;     // > 0: send again when that much was read
   std::optional<decoder> decoder_;
   std::uint64_t position_ = 0;
-  bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false, told_once_ = false;
+  bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
   // Read and not yet delivered: users' rows are on their way.
   std::vector<decoder::undecided> taken_;
   std::int64_t taken_asked_ns_ = 0;

@@ -88,8 +88,8 @@ class redis_server {
 class fleet {
  public:
   explicit fleet(std::size_t nodes, std::vector<std::string> set = {},
-                 std::vector<std::string> redis = {"--appendonly", "yes"})
-      : redis(std::move(redis)), set_(std::move(set)) {
+                 std::vector<std::string> server = {"--appendonly", "yes"})
+      : redis(std::move(server)), set_(std::move(set)) {
     keys_ = folder_.file("keys");
     EXPECT_EQ(run(tested_binary() + " keys new --out " + keys_).status, 0);
     for (std::size_t i = 0; i < nodes; ++i) add();
