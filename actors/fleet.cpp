@@ -42,6 +42,7 @@ fleet_actor::behavior_type fleet_behaviour(fleet_self* self, fleet_options optio
       [&state](collect_fleet& question) { return state.on(question); },
       [&state](list_members& question) { return state.on(question); },
       [&state](hold_log& order) { return state.on(order); },
+      [&state](login_changed& change) { state.on(change); },
       [&state](go_on& order) { state.on(order); },
       [&state](shard_down& change) { state.on(change); },
       [&state](node_peers& peers) { state.on(peers); },
@@ -74,6 +75,10 @@ void fleet_link::open() {
   auto opened = options_.open(*this, position_);
   if (!opened) return options_.fatal(opened.error());
   log_ = *std::move(opened);
+}
+
+void fleet_link::on(const login_changed& change) {
+  if (log_) log_->replace_login({change.user, change.password});
 }
 
 void fleet_link::on(const shard_down& change) {
@@ -209,7 +214,7 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
   if (const auto told = std::exchange(options_.first_read, {})) told();
   position_ = position;
   tallies_.position = position;
-  tallies_.fresh_ns = fresh_ns;
+  fresh_ns_ = fresh_ns;
   for (std::size_t shard = 0; shard < news.size(); ++shard) {
     auto& each = news[shard];
     each.position = position;
@@ -337,6 +342,7 @@ caf::result<commits_done> fleet_link::on(await_commits& question) {
 fleet_collected fleet_link::on(const collect_fleet&) const {
   auto tallies = tallies_;
   tallies.reachable = reachable_;
+  tallies.stale_ns = options_.clock->mono_ns() - fresh_ns_;
   tallies.in_flight = sent_.size();
   if (log_) {
     const auto counts = log_->counts();

@@ -44,6 +44,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void on(const go_on& order);
   members_listed on(const list_members&) const { return {members_}; }
   void on(const shard_down& change);
+  void on(const login_changed& change);
   void on(node_peers& peers);
   void wait_no_longer();
   caf::result<bool> stop();
@@ -101,6 +102,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::uint64_t last_number_ = 0;
   std::uint64_t position_ = 0;
   core::millis last_at_ms_ = 0;
+  std::int64_t fresh_ns_ = 0;
   std::vector<std::optional<std::vector<log_advanced>>> kept_;  // by shard, while it is down
   std::vector<store::fleet::member> members_;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;

@@ -177,12 +177,13 @@ using fleet_actor =
                      fn<tenants_read(read_tenants)>,  // that came before
                      fn<breakers_loaded(load_breakers)>, fn<commits_done(await_commits)>,
                      fn<fleet_collected(collect_fleet)>, fn<members_listed(list_members)>,
-                     fn<log_held(hold_log)>,  // for the digest of the state
-                     fn<void(go_on)>,         //
-                     fn<void(shard_down)>,    // keeps what is for it, until it is wired again
-                     fn<void(node_peers)>,    //
-                     fn<void(flush_atom)>,    // to itself: waits no longer
-                     fn<bool(stop_atom)>>;    // everything is in the log
+                     fn<void(login_changed)>,  // after a reload
+                     fn<log_held(hold_log)>,   // for the digest of the state
+                     fn<void(go_on)>,          //
+                     fn<void(shard_down)>,     // keeps what is for it, until it is wired again
+                     fn<void(node_peers)>,     //
+                     fn<void(flush_atom)>,     // to itself: waits no longer
+                     fn<bool(stop_atom)>>;     // everything is in the log
 
 using gateway_actor =
     caf::typed_actor<fn<void(reply_batch)>,   // answers that another loop's shard made

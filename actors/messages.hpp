@@ -397,6 +397,10 @@ struct loop_listed {
   std::uint64_t count = 0;
 };
 struct collect_fleet {};
+/// Who this node is to the store that nodes share, from the next connection on.
+struct login_changed {
+  std::string user, password;
+};
 struct fleet_collected {
   monitoring::fleet_tallies tallies;
   std::uint64_t mailbox_depth = 0;
@@ -471,6 +475,7 @@ PORTCULLIS_LOCAL(caught_up)
 PORTCULLIS_LOCAL(lockouts_logged)
 PORTCULLIS_LOCAL(user_learned)
 PORTCULLIS_LOCAL(collect_fleet)
+PORTCULLIS_LOCAL(login_changed)
 PORTCULLIS_LOCAL(fleet_collected)
 PORTCULLIS_LOCAL(list_members)
 PORTCULLIS_LOCAL(members_listed)

@@ -169,6 +169,7 @@ void session_shard::judge_and(inbound& request, Params& params) {
     return unknown(request, params.context, params.id);
   const auto user = state_->at(slot).user;
   if (held(user, request)) return;
+  if (options_.fleet && is_condemned(slot)) return rejected(request, core::verdict::revoked);
   bool source_locked = false;
   if (state_->user(user).sources_locked)
     source_locked = lock_left_ms(user, options_.keys->source(params.context.ip)) > 0;

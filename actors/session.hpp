@@ -166,6 +166,10 @@ class session_shard {
   void applied_lock(const core::event& what);
   void try_overtaken();
   [[nodiscard]] bool waits_for_log(inbound& request);
+  void postpone(const inbound& request, core::user_slot user, core::session_slot slot);
+  void postpone_refused(core::user_slot user);
+  [[nodiscard]] bool is_condemned(core::session_slot slot) const;
+  void carry_out_postponed();
   void conclude_attempt(core::user_slot user, const attempt_answer& answer);
 
   // session_tenants.cpp: a tenant's revocation
@@ -256,6 +260,13 @@ class session_shard {
   std::int64_t fresh_ns_ = 0;   // all that was acknowledged before is
   bool sweeps_ = false;
   std::vector<core::user_slot> overtaken_;
+  // Revocations that the store could not be told of: in force here at once, told when it is back.
+  std::deque<inbound> postponed_;
+  struct condemned {
+    std::unordered_map<core::session_slot, std::uint64_t> sessions;  // with their seq
+    std::unordered_map<core::user_slot, std::uint64_t> users;        // sessions made up to this seq
+    std::map<std::string, std::uint64_t> tenants;
+  } condemned_;
   // Requests about what is not known here: the log is read to its end before that is an answer.
   std::vector<inbound> unsure_, unsure_next_;
   monitoring::shard_tallies tallies_;

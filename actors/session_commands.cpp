@@ -294,6 +294,7 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
   const auto user = state_->at(slot).user;
   if (held(user, request)) return;
   if (!core::is_live(*state_, slot, now_ms_)) return answer(request, core::sessions_revoked{0});
+  if (store_trouble_) postpone(request, core::no_slot, slot);
   if (refuses_durable(request)) return;
   auto what = core::about(*state_, slot, now_ms_);
   what.correlation_id = correlation_of(request);
@@ -316,6 +317,7 @@ void session_shard::revoke_user(inbound& request, core::revoke_user& params) {
   if (user == core::no_slot && waits_for_log(request)) return;
   if (user == core::no_slot) return answer(request, core::sessions_revoked{0});
   if (held(user, request)) return;
+  if (store_trouble_) postpone(request, user, core::no_slot);
   if (refuses_durable(request)) return;
   begin(user, request, stage::listing);
   self_->send(peers_.directory, look_up_user{user, {}, {}, true});

@@ -160,6 +160,7 @@ void session_shard::on(decision_refused& refused) {
              found != holds_.end() && found->second.current.batch == batch.number) {
     const auto user = batch.whose.user;
     if (!refused.overtaken) {
+      postpone_refused(user);
       refuse(user, refused.why);
     } else if (++found->second.overtaken > core::limits::fleet_overtaken_max) {
       refuse(user, core::fail(core::error_code::OVERLOADED));
@@ -172,6 +173,57 @@ void session_shard::on(decision_refused& refused) {
   }
   flush();
   look_whether_still();
+}
+
+/// A revocation is in force here at once, whoever else can be told of it. It is answered as what it
+/// is, not done, and carried out when the store is back; a crash before forgets it.
+void session_shard::postpone(const inbound& request, core::user_slot user,
+                             core::session_slot slot) {
+  if (!options_.fleet || postponed_.size() >= core::limits::fleet_postponed_max) return;
+  if (slot != core::no_slot)
+    condemned_.sessions[slot] = state_->at(slot).seq;
+  else if (user != core::no_slot)
+    condemned_.users[user] = position_;
+  else
+    condemned_.tenants[std::string(std::get<core::revoke_tenant>(request.what.params).tenant_id)] =
+        position_;
+  postponed_.push_back(request);
+  postponed_.back().to = {};  // nobody waits for an answer any more
+  postponed_.back().certain = false;
+}
+
+/// The same of one that was on its way.
+void session_shard::postpone_refused(core::user_slot user) {
+  const auto& request = holds_[user].current.request;
+  if (request.what.method == core::method::session_revoke_user)
+    return postpone(request, user, core::no_slot);
+  if (request.what.method != core::method::session_revoke) return;
+  const auto& target = std::get<core::revoke_session>(request.what.params).target;
+  const auto* id = std::get_if<core::session_id>(&target);
+  const auto slot = id != nullptr ? core::locate(*state_, *options_.keys, *id).found.slot
+                                  : state_->find(std::get<core::session_handle>(target));
+  if (slot != core::no_slot) postpone(request, core::no_slot, slot);
+}
+
+bool session_shard::is_condemned(core::session_slot slot) const {
+  if (condemned_.sessions.empty() && condemned_.users.empty() && condemned_.tenants.empty())
+    return false;
+  const auto& s = state_->at(slot);
+  if (const auto found = condemned_.sessions.find(slot);
+      found != condemned_.sessions.end() && found->second == s.seq)
+    return true;
+  if (const auto found = condemned_.users.find(s.user);
+      found != condemned_.users.end() && s.seq <= found->second)
+    return true;
+  const auto& tenant = state_->tenant(state_->user(s.user).tenant).name;
+  const auto found = condemned_.tenants.find(tenant);
+  return found != condemned_.tenants.end() && s.seq <= found->second;
+}
+
+/// What is condemned stays so: once it is in the log, its sessions are over anyway.
+void session_shard::carry_out_postponed() {
+  for (auto& each : std::exchange(postponed_, {})) take(each);
+  flush();
 }
 
 /// What is not known here may have been made by another node a moment ago. True: it waits until the

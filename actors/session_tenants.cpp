@@ -9,6 +9,7 @@
 
 namespace portcullis::actors {
 void session_shard::revoke_tenant(inbound& request) {
+  if (store_trouble_) postpone(request, core::no_slot, core::no_slot);
   if (refuses_durable(request)) return;
   tenant_operations_.push_back({std::move(request), 0, 0, false});
   if (tenant_operations_.size() == 1) next_tenant_operation();

@@ -129,6 +129,7 @@ void session_shard::tick() {
     }
   });
   keep_log_time();
+  if (!postponed_.empty() && !store_trouble_) carry_out_postponed();
   if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
     coalesced_at_ms_ = now_ms_;
     failures_.close_window();
@@ -218,6 +219,7 @@ void session_shard::on(keys_changed& change) { options_.keys = std::move(change.
 void session_shard::on(const store_state_changed& change) {
   store_trouble_.reset();
   if (change.degraded) store_trouble_ = change.why;
+  if (options_.fleet && !change.degraded) carry_out_postponed();
   look_whether_still();
 }
 

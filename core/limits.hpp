@@ -62,6 +62,7 @@ inline constexpr std::size_t fleet_read_entries = 512;  // of one reading
 inline constexpr std::size_t fleet_units_per_append = 256;
 inline constexpr std::int64_t fleet_block_ms = 50;             // a reader asks anew after that long
 inline constexpr std::int64_t fleet_propose_again_ms = 5'000;  // what has run out, told again
+inline constexpr std::size_t fleet_postponed_max = 10'000;     // revocations, a shard
 inline constexpr unsigned fleet_overtaken_max = 64;            // of one request; then OVERLOADED
 inline constexpr std::int64_t fleet_heartbeat_ms = 500;
 inline constexpr std::int64_t fleet_member_live_ms = 3'000;   // without a word from it

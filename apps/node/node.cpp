@@ -13,6 +13,7 @@
 #include "apps/node/keys.hpp"
 #include "apps/node/link_host.hpp"
 #include "apps/node/parts.hpp"
+#include "apps/node/redis_options.hpp"
 #include "apps/node/tls_files.hpp"
 #include "core/config/parse.hpp"
 #include "monitoring/log.hpp"
@@ -232,6 +233,15 @@ core::result<actors::reload_outcome> node::read_again() {
     monitoring::log::write(core::log_level::error, component::config,
                            "A problem in the configuration.", {{"problem", why}});
     return files.error();
+  }
+  if (all_.fleet) {
+    auto login = redis_login_of(loaded.value, why);
+    if (!login) {
+      monitoring::log::write(core::log_level::error, monitoring::component::config,
+                             "A problem in the configuration.", {{"problem", why}});
+      return login.error();
+    }
+    caf::anon_send(all_.fleet, actors::login_changed{(*login).user, (*login).password});
   }
   forward_auth_->replace(*authz);
   actors::reload_outcome outcome;

@@ -70,6 +70,8 @@ actors::shard_moved node::spawn_shard(std::uint32_t shard, std::uint64_t incarna
   options.encode = outcome_encoder();
   options.fleet = fleet_keys_;
   options.staleness_ns_max = config_.store.redis.staleness_ms_max * 1'000'000;
+  if (config_.store.degraded == core::degraded_action::serve_cached)
+    options.staleness_ns_max += config_.store.degraded_max_s * 1'000'000'000;
   actors::shard_moved made;
   made.shard = shard;
   made.lockout = actors::spawn_pinned<actors::lockout_actor, actors::lockout_shard>(
@@ -136,6 +138,7 @@ actors::metrics_actor node::spawn_metrics(const actors::node_actors& all) {
   options.registry = registry_;
   options.hub = all.hub;
   options.journal = all.journal;
+  options.fleet = all.fleet;
   options.log = all.log;
   for (const auto& shard : all.shards) {
     options.sessions.push_back(shard.session);

@@ -52,6 +52,7 @@ void shard_world::start() {
             [](await_commits&) { return commits_done{}; },
             [](collect_journal&) { return journal_collected{}; },
             [](store_gate&) {},
+            [](decision_refused&) {},
             [this](want_log_time& wanted) { log_times.push_back(wanted.at_ms); },
             [](tick_atom) {},
             [](sign_atom) {},

@@ -163,6 +163,40 @@ TEST(several_nodes, who_comes_later_or_comes_back_knows_all) {
     EXPECT_EQ(state_of(a, ids[i]), i == 3 || i == 4 ? "revoked" : "valid") << i;
 }
 
+TEST(several_nodes, hold_the_same_state) {
+  fleet nodes(3, {"lockout.threshold=3"});
+  std::vector<line_client> clients;
+  for (std::size_t i = 0; i < 3; ++i) clients.push_back(nodes[i].connect());
+  for (int i = 0; i < 60; ++i) {
+    auto& turn = clients[static_cast<std::size_t>(i) % 3];
+    const auto name = "user-" + std::to_string(i % 20);
+    const auto made = create(turn, name);
+    auto& next = clients[static_cast<std::size_t>(i + 1) % 3];
+    if (i % 4 == 0) (void)next.result("session.revoke", {{"handle", made["handle"]}});
+    if (i % 5 == 0)
+      for (int j = 0; j < 3; ++j) (void)state_of(next, made["session_id"], context("198.51.100.7"));
+    if (i % 7 == 0) (void)next.result("session.revoke_user", user(name));
+    if (i % 11 == 0)
+      (void)next.call("admin.forget",
+                      {{"tenant_id", "acme"}, {"user_id", name}, {"reason", "a test"}});
+  }
+  (void)clients[1].result("session.revoke_tenant", {{"tenant_id", "other"}});
+  nodes.settle();
+  std::vector<json> told;
+  for (auto& each : clients) told.push_back(each.result("server.info", {{"digest", true}}));
+  EXPECT_EQ(told[0]["digest"], told[1]["digest"]);
+  EXPECT_EQ(told[0]["digest"], told[2]["digest"]);
+  EXPECT_EQ(told[0]["sessions"], told[2]["sessions"]);
+  nodes[1].terminate();
+  const auto replayed =
+      run(tested_binary() + " replay --data-dir " + nodes[1].data_dir() + " --keys " +
+          nodes.keys() + " --until " + std::to_string(told[1]["seq"].get<std::uint64_t>()));
+  EXPECT_THAT(replayed.out, HasSubstr(told[1]["digest"].get<std::string>())) << replayed.out;
+  const auto verified = run(tested_binary() + " verify --data-dir " + nodes[1].data_dir() +
+                            " --keys-file " + nodes.keys());
+  EXPECT_EQ(verified.status, 0) << verified.out;
+}
+
 TEST(several_nodes, see_each_other) {
   fleet nodes(3);
   auto a = nodes[0].connect();
@@ -238,6 +272,63 @@ TEST(a_store_of_nodes, holds_nothing_that_says_who_anybody_is) {
   for (const auto& what : {std::string("a-user-to-be-found"), std::string("an-agent-to-be-found"),
                            std::string("192.0.2.77"), std::string("acme"), id, raw})
     EXPECT_EQ(dump.find(what), std::string::npos) << what;
+}
+
+TEST(a_store_of_nodes, that_is_away_is_told_of_revocations_when_it_is_back) {
+  fleet nodes(2, {"store.degraded=serve_cached", "store.degraded_max_s=60"});
+  auto a = nodes[0].connect(), b = nodes[1].connect();
+  const auto one = create(a, "ada"), two = create(a, "bob"), other = create(a, "eve");
+  for (const auto& each : {one, two, other}) EXPECT_EQ(state_of(b, each["session_id"]), "valid");
+  nodes.redis.signal(SIGSTOP);
+  EXPECT_TRUE(eventually([&] { return b.result("server.info")["store"]["degraded"] == true; }));
+  EXPECT_EQ(state_of(b, one["session_id"]), "valid") << "by what it last heard";
+  EXPECT_EQ(
+      b.error("session.validate", {{"session_id", std::string(64, 'a')}, {"context", context()}}),
+      "STORE_UNAVAILABLE")
+      << "never not_found for what it could not look up";
+  EXPECT_EQ(b.error("session.revoke", {{"session_id", one["session_id"]}}), "STORE_UNAVAILABLE");
+  EXPECT_EQ(b.error("session.revoke_user", user("bob")), "STORE_UNAVAILABLE");
+  EXPECT_EQ(state_of(b, one["session_id"]), "revoked") << "here at once";
+  EXPECT_EQ(state_of(b, two["session_id"]), "revoked");
+  EXPECT_EQ(state_of(b, other["session_id"]), "valid");
+  nodes.redis.signal(SIGCONT);
+  EXPECT_TRUE(eventually([&] { return state_of(a, one["session_id"]) == "revoked"; }));
+  EXPECT_TRUE(eventually([&] { return state_of(a, two["session_id"]) == "revoked"; }));
+  EXPECT_EQ(state_of(a, other["session_id"]), "valid");
+}
+
+TEST(a_store_of_nodes, may_change_its_password) {
+  fleet nodes(0, {}, {"--requirepass", "first"});
+  temp_folder folder;
+  const auto file = folder.write("password", "first\n");
+  auto options = nodes.options(0);
+  options.set.push_back("store.redis.password_file=" + file);
+  server node(std::move(options));
+  auto client = node.connect();
+  const auto made = create(client, "ada");
+  EXPECT_THAT(nodes.redis.cli("-a first config set requirepass second"), HasSubstr("OK"));
+  folder.write("password", "second\n");
+  (void)client.result("admin.reload");
+  EXPECT_THAT(nodes.redis.cli("-a second client kill type normal"), testing::Not(HasSubstr("ERR")));
+  EXPECT_TRUE(eventually([&] {
+    return client
+        .call("session.create", {{"tenant_id", "acme"}, {"user_id", "bob"}, {"context", context()}})
+        .contains("result");
+  }));
+  EXPECT_EQ(state_of(client, made["session_id"]), "valid");
+}
+
+TEST(a_store_of_nodes, shows_in_metrics) {
+  fleet nodes(2);
+  auto a = nodes[0].connect(), b = nodes[1].connect();
+  (void)create(a, "ada");
+  nodes.settle();
+  EXPECT_TRUE(eventually([&] { return nodes[1].metric("portcullis_fleet_nodes") == 2; }));
+  EXPECT_GE(nodes[1].metric("portcullis_fleet_entries_total{origin=\"other\"}"), 2);
+  EXPECT_GE(nodes[0].metric("portcullis_fleet_entries_total{origin=\"own\"}"), 2);
+  EXPECT_EQ(nodes[1].metric("portcullis_sessions_created_total"), 1) << "of all nodes";
+  EXPECT_LT(nodes[1].metric("portcullis_fleet_staleness_seconds"), 1);
+  EXPECT_EQ(nodes[1].metric("portcullis_store_degraded"), 0);
 }
 
 TEST(a_store_of_nodes, of_another_key_file_is_refused) {
