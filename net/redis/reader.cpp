@@ -108,13 +108,6 @@ Functions functions() {
   return made;
 }
 
-template <class Reader>
-void set_bounds(Reader& reader) {
-  reader.maxbuf = limits::read_bytes;  // of an empty buffer: a larger one is given back
-  if constexpr (requires { reader.maxelements; })
-    reader.maxelements = static_cast<long long>(limits::reply_elements_max);
-}
-
 }  // namespace
 
 struct reply_reader::impl {
@@ -131,7 +124,7 @@ reply_reader::reply_reader(std::size_t reply_bytes_max) : impl_(std::make_unique
   if (impl_->reader == nullptr) throw std::bad_alloc();
   impl_->reader->privdata = &impl_->built;
   impl_->reply_bytes_max = reply_bytes_max;
-  set_bounds(*impl_->reader);
+  impl_->reader->maxbuf = limits::read_bytes;  // of an empty buffer: a larger one is given back
 }
 
 reply_reader::~reply_reader() { redisReaderFree(impl_->reader); }

@@ -19,7 +19,7 @@ using redis::reply;
 using redis::reply_reader;
 using redis::reply_type;
 
-constexpr std::size_t bytes_max = 4'096;
+constexpr std::size_t bytes_max = 1'024;
 
 /// What the reply is, unmistakably; counts its values.
 void describe(const reply& what, std::size_t depth, std::size_t& values, std::string& into) {

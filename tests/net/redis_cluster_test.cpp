@@ -5,7 +5,7 @@
 #include <sstream>
 
 #include "net/redis/slots.hpp"
-#include "tests/net/redis_harness.hpp"
+#include "tests/net/redis_fake.hpp"
 
 namespace portcullis::net {
 namespace {
@@ -21,7 +21,7 @@ struct a_client_in_a_cluster : test::redis_test {
     for (const auto port : test::free_ports(6)) {
       servers->push_back(std::make_unique<test::redis_server>(
           test::redis_server::arguments{"--cluster-enabled", "yes", "--cluster-node-timeout",
-                                        "1000", "--repl-diskless-sync-delay", "0"},
+                                        "10000", "--repl-diskless-sync-delay", "0"},
           port));
       create.push_back("127.0.0.1:" + std::to_string(port));
     }
@@ -199,11 +199,109 @@ TEST_F(a_client_in_a_cluster, follows_a_failover) {
   const auto slot = redis::slot_of("{lives}");
   auto& doomed = owner(slot);
   EXPECT_EQ(ask_key("SET", "{lives}", "1"), "+OK");
+  for (const auto& each : *servers) each->cli({"CONFIG", "SET", "cluster-node-timeout", "1000"});
   doomed.kill();
   ASSERT_TRUE(until([&] { return !client->connected(); }));
   ASSERT_TRUE(until([&] { return client->connected(); }, 60)) << last_loss();
   EXPECT_EQ(ask_key("SET", "{lives}", "2"), "+OK");
   EXPECT_EQ(ask_key("GET", "{lives}", ""), "2");
+}
+
+/// One that is a whole cluster, and says what the test makes it say to each command.
+struct a_client_in_a_faked_cluster : test::redis_test {
+  void connect_to_fake() {
+    redis::client_options made;
+    made.topology = redis::topology::cluster;
+    made.servers.push_back(*redis::parse_url("redis://127.0.0.1:" + std::to_string(server.port())));
+    made.name.clear();
+    make(complete(std::move(made)));
+    // First the connection that asks for the map, then that of the commands.
+    ASSERT_TRUE(until([&] { return server.accept(); }));
+    ASSERT_TRUE(until_received("PING\r\n"));
+    server.send("+PONG\r\n");
+    ASSERT_TRUE(until_received("SLOTS\r\n"));
+    server.send("*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$0\r\n\r\n:" + std::to_string(server.port()) +
+                "\r\n");
+    ASSERT_TRUE(until([&] { return server.accept(); }));
+    ASSERT_TRUE(until_received("ROLE\r\n"));
+    server.send("+PONG\r\n$8\r\n# Server\r\n*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
+    ASSERT_TRUE(until([&] { return client->connected(); }));
+  }
+  bool until_received(const std::string& text) {
+    return until([&] { return server.received().find(text) != std::string::npos; });
+  }
+  std::size_t asked() {
+    std::size_t count = 0;
+    const auto& all = server.received();
+    for (auto at = all.find("GET"); at != all.npos; at = all.find("GET", at + 1)) ++count;
+    return count;
+  }
+  void ask_for_key() {
+    client->ask({"GET", "key"}, "key", test::long_ms, [&](got reply) { answer = told(reply); });
+  }
+
+  test::fake_redis server;
+  std::string answer;
+};
+
+TEST_F(a_client_in_a_faked_cluster, follows_five_redirections_and_no_more) {
+  connect_to_fake();
+  ask_for_key();
+  for (std::size_t i = 1; i <= 6; ++i) {
+    ASSERT_TRUE(until([&] { return asked() == i; })) << i;
+    EXPECT_EQ(answer, "");
+    server.send("-ASK 1 127.0.0.1:" + std::to_string(server.port()) + "\r\n");
+    if (i < 6) {
+      ASSERT_TRUE(until([&] { return asked() == i + 1; }));
+      server.send("+OK\r\n");  // to ASKING
+    }
+  }
+  ASSERT_TRUE(until([&] { return !answer.empty(); }));
+  EXPECT_EQ(answer, "STORE_UNAVAILABLE redirections");
+  EXPECT_EQ(client->counts().redirections, 5U);
+  EXPECT_EQ(client->counts().losses, 0U);
+}
+
+TEST_F(a_client_in_a_faked_cluster, is_told_what_it_cannot_wait_for) {
+  connect_to_fake();
+  for (const auto& [said, expected] :
+       {std::pair("-CLUSTERDOWN The cluster is down", "STORE_UNAVAILABLE clusterdown"),
+        std::pair("-TRYAGAIN Multiple keys", "STORE_UNAVAILABLE tryagain"),
+        std::pair("-CROSSSLOT Keys", "-CROSSSLOT Keys"),
+        std::pair("-MOVED 1 nonsense", "-MOVED 1 nonsense")}) {
+    answer.clear();
+    const auto before = asked();
+    ask_for_key();
+    ASSERT_TRUE(until([&] { return asked() == before + 1; }));
+    server.send(std::string(said) + "\r\n");
+    ASSERT_TRUE(until([&] { return !answer.empty(); }));
+    EXPECT_EQ(answer, expected);
+  }
+}
+
+TEST_F(a_client_in_a_faked_cluster, is_answered_where_a_redirection_leads_to_nobody) {
+  connect_to_fake();
+  ask_for_key();
+  ASSERT_TRUE(until([&] { return asked() == 1; }));
+  server.send("-MOVED 12539 127.0.0.1:1\r\n");
+  ASSERT_TRUE(until([&] { return !answer.empty(); }));
+  EXPECT_EQ(answer, "STORE_UNAVAILABLE not_sent");
+}
+
+TEST_F(a_client_in_a_faked_cluster, keeps_the_replies_of_others_apart_from_a_redirected_one) {
+  connect_to_fake();
+  ask_for_key();
+  std::string other;
+  client->ask({"GET", "other"}, "other", test::long_ms, [&](got reply) { other = told(reply); });
+  ASSERT_TRUE(until([&] { return asked() == 2; }));
+  server.send("-ASK 1 127.0.0.1:" + std::to_string(server.port()) + "\r\n$1\r\n2\r\n");
+  ASSERT_TRUE(until([&] { return asked() == 3; }));
+  EXPECT_NE(server.received().rfind("*1\r\n$6\r\nASKING\r\n*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n"),
+            std::string::npos);
+  server.send("+OK\r\n$1\r\n1\r\n");
+  ASSERT_TRUE(until([&] { return !answer.empty(); }));
+  EXPECT_EQ(answer, "1");
+  EXPECT_EQ(other, "2");
 }
 
 TEST(a_slot, is_that_of_the_hash_tag_or_of_the_whole_key) {

@@ -74,8 +74,17 @@ std::vector<std::uint16_t> free_ports(std::size_t count) {
 }
 
 redis_server::redis_server(arguments more, std::uint16_t port)
-    : more_(std::move(more)), port_(port != 0 ? port : free_ports(1).front()) {
-  start();
+    : more_(std::move(more)), port_(port) {
+  if (port != 0) {
+    start();
+    return;
+  }
+  // Somebody else may take a free port first.
+  for (int tries = 0; tries < 5; ++tries) {
+    port_ = free_ports(1).front();
+    if (try_to_start()) return;
+  }
+  ADD_FAILURE() << "redis-server does not start; see " << folder_.path();
 }
 
 redis_server::~redis_server() { kill(); }
@@ -84,6 +93,10 @@ std::string redis_server::url() const { return "redis://127.0.0.1:" + std::to_st
 
 void redis_server::start() {
   ASSERT_EQ(process_, -1);
+  ASSERT_TRUE(try_to_start()) << "redis-server does not start";
+}
+
+bool redis_server::try_to_start() {
   arguments words = {"redis-server", "--port",    std::to_string(port_),
                      "--bind",       "127.0.0.1", "--unixsocket",
                      socket(),       "--dir",     folder_.path(),
@@ -97,13 +110,17 @@ void redis_server::start() {
   words.insert(words.end(), more_.begin(), more_.end());
   process_ = ::fork();
   if (process_ == 0) become(words);
-  ASSERT_GT(process_, 0);
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (!accepts(port_)) {
-    ASSERT_LT(std::chrono::steady_clock::now(), give_up) << "redis-server does not come up";
-    ASSERT_EQ(::waitpid(process_, nullptr, WNOHANG), 0) << "redis-server ended";
+    const bool late = std::chrono::steady_clock::now() > give_up;
+    if (late) ::kill(process_, SIGKILL);
+    if (::waitpid(process_, nullptr, late ? 0 : WNOHANG) != 0) {
+      process_ = -1;
+      return false;
+    }
     std::this_thread::sleep_for(std::chrono::milliseconds(2));  // nothing tells of it
   }
+  return true;
 }
 
 void redis_server::kill() {

@@ -50,6 +50,9 @@ class redis_server {
   std::string cli(const arguments& words) const;
 
  private:
+  /// False: it ended.
+  bool try_to_start();
+
   arguments more_;
   scratch_folder folder_;
   std::uint16_t port_;
