@@ -43,6 +43,7 @@ fleet_actor::behavior_type fleet_behaviour(fleet_self* self, fleet_options optio
       [&state](list_members& question) { return state.on(question); },
       [&state](hold_log& order) { return state.on(order); },
       [&state](login_changed& change) { state.on(change); },
+      [&state](log_was_cut& change) { state.on(change); },
       [&state](go_on& order) { state.on(order); },
       [&state](shard_down& change) { state.on(change); },
       [&state](node_peers& peers) { state.on(peers); },
@@ -79,6 +80,34 @@ void fleet_link::open() {
 
 void fleet_link::on(const login_changed& change) {
   if (log_) log_->replace_login({change.user, change.password});
+}
+
+/// What one node has cut is cut for all, and stays for who comes later as a snapshot.
+void fleet_link::on(const log_was_cut& change) {
+  if (!sweeps_ || !log_ || std::exchange(publishing_, true)) return;
+  publish(change.seq, 0);
+}
+
+void fleet_link::publish(std::uint64_t seq, std::uint64_t part) {
+  const auto end = [this] { publishing_ = false; };
+  self_->request(peers_.journal, journal_patience, read_snapshot{part})
+      .then(
+          [this, seq, part, end](const snapshot_read& read) {
+            if (!log_ || read.why || read.seq != seq) return end();  // it is cut anew
+            if (read.part.empty() && part > 0)
+              return log_->cut(seq, [seq, end](bool done) {
+                end();
+                if (done)
+                  monitoring::log::write(core::log_level::info, monitoring::component::store,
+                                         "The shared log was cut; a snapshot stands for it.",
+                                         {{"seq", static_cast<std::int64_t>(seq)}});
+              });
+            log_->add_snapshot_part(seq, part, read.part, [this, seq, part, end](bool there) {
+              if (!there) return end();
+              publish(seq, part + 1);
+            });
+          },
+          [end](const caf::error&) { end(); });
 }
 
 void fleet_link::on(const shard_down& change) {

@@ -45,6 +45,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   members_listed on(const list_members&) const { return {members_}; }
   void on(const shard_down& change);
   void on(const login_changed& change);
+  void on(const log_was_cut& change);
   void on(node_peers& peers);
   void wait_no_longer();
   caf::result<bool> stop();
@@ -63,6 +64,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void look_who_waits();
   void ask_for_end();
   void tell_caught_up();
+  void publish(std::uint64_t seq, std::uint64_t part);
   void tell(std::vector<store::fleet::entry> entries, std::uint64_t position,
             std::int64_t fresh_ns);
   void open();
@@ -105,6 +107,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::int64_t fresh_ns_ = 0;
   std::vector<std::optional<std::vector<log_advanced>>> kept_;  // by shard, while it is down
   std::vector<store::fleet::member> members_;
+  bool publishing_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;
 };

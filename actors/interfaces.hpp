@@ -138,11 +138,12 @@ using journal_actor =
                      fn<void(want_log_time)>,     // answers log_time to all session actors, with a
                                                   // checkpoint when there is no event of that time
                      fn<void(decision_refused)>,  // its checkpoint is not in the shared log
-                     fn<void(tick_atom)>,         // tells it of commits that it was not told of
-                     fn<void(sign_atom)>,         // to itself: a checkpoint may be due
-                     fn<void(erase_atom)>,        // to itself: empties the write-ahead log
-                     fn<void(node_peers)>,        //
-                     fn<bool(stop_atom)>>;        // commits, closes
+                     fn<snapshot_read(read_snapshot)>,  // for the nodes that share the log
+                     fn<void(tick_atom)>,   // tells it of commits that it was not told of
+                     fn<void(sign_atom)>,   // to itself: a checkpoint may be due
+                     fn<void(erase_atom)>,  // to itself: empties the write-ahead log
+                     fn<void(node_peers)>,  //
+                     fn<bool(stop_atom)>>;  // commits, closes
 
 using subscriptions_actor =
     caf::typed_actor<fn<void(events_published)>,  // durable events, in order
@@ -178,6 +179,7 @@ using fleet_actor =
                      fn<breakers_loaded(load_breakers)>, fn<commits_done(await_commits)>,
                      fn<fleet_collected(collect_fleet)>, fn<members_listed(list_members)>,
                      fn<void(login_changed)>,  // after a reload
+                     fn<void(log_was_cut)>,    // the shared one is to be cut, too
                      fn<log_held(hold_log)>,   // for the digest of the state
                      fn<void(go_on)>,          //
                      fn<void(shard_down)>,     // keeps what is for it, until it is wired again

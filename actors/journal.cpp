@@ -49,6 +49,7 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](store_gate& gate) { state.on(gate); },
       [&state](want_log_time& wanted) { state.on(wanted); },
       [&state](decision_refused& refused) { state.on(refused); },
+      [&state](read_snapshot& question) { return state.on(question); },
       [&state](tick_atom) { state.tell_attempts(); },
       [&state](sign_atom) { state.sign_due(); },
       [&state](erase_atom) { state.erase_due(); },

@@ -44,6 +44,7 @@ class journal_worker {
   void on(const store_gate& gate);
   void on(const want_log_time& wanted);
   void on(const decision_refused& refused);
+  snapshot_read on(const read_snapshot& question);
   journal_collected on(const collect_journal&);
   void on(node_peers& peers);
   bool stop();

@@ -396,6 +396,19 @@ struct loop_listed {
   std::vector<core::connection_row> rows;
   std::uint64_t count = 0;
 };
+/// To the fleet actor: retention has cut this node's own log, up to this seq.
+struct log_was_cut {
+  std::uint64_t seq = 0;
+};
+/// To the journal: a part of the snapshot that stands for what was cut.
+struct read_snapshot {
+  std::uint64_t part = 0;
+};
+struct snapshot_read {
+  std::uint64_t seq = 0;  // that it is of
+  std::string part;       // empty: there are no more
+  std::optional<core::error> why;
+};
 struct collect_fleet {};
 /// Who this node is to the store that nodes share, from the next connection on.
 struct login_changed {
@@ -474,6 +487,9 @@ PORTCULLIS_LOCAL(catch_up)
 PORTCULLIS_LOCAL(caught_up)
 PORTCULLIS_LOCAL(lockouts_logged)
 PORTCULLIS_LOCAL(user_learned)
+PORTCULLIS_LOCAL(log_was_cut)
+PORTCULLIS_LOCAL(read_snapshot)
+PORTCULLIS_LOCAL(snapshot_read)
 PORTCULLIS_LOCAL(collect_fleet)
 PORTCULLIS_LOCAL(login_changed)
 PORTCULLIS_LOCAL(fleet_collected)

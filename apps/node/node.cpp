@@ -84,6 +84,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
   apply_log_settings(config_);
   options.chain = keys_->chain();
   options.keyring_check = core::sha256(core::as_bytes(keys_->check_value()));
+  if (const auto made = make_store(options.keyring_check, why); !made) return made.error();
   auto opened = store::journal::open(options);
   if (!opened) {
     why = fmt::format("{}: {}", config_.server.data_dir, why_not_opened(opened.error()));

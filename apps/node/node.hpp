@@ -70,6 +70,8 @@ class node {
   void apply_log_settings(const core::config& config) const;
   void end_actors();
   // node_fleet.cpp
+  [[nodiscard]] core::result<core::nothing> make_store(const core::digest& keyring_check,
+                                                       std::string& why);
   [[nodiscard]] core::result<core::nothing> join_fleet(std::string& why);
   void spawn_fleet();
   [[nodiscard]] bool await_fleet();

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <filesystem>
 
 #include "actors/fleet.hpp"
 #include "apps/node/link_host.hpp"
@@ -19,19 +20,27 @@ constexpr std::int64_t hour_in_ms = 3'600'000;
 
 }  // namespace
 
-core::result<core::nothing> node::join_fleet(std::string& why) {
+core::result<core::nothing> node::make_store(const core::digest& keyring_check, std::string& why) {
   if (config_.store.mode != core::store_mode::redis) return core::nothing{};
-  auto redis = redis_options_of(config_, why);
-  if (!redis) return redis.error();
   fleet_keys_ = std::make_shared<const core::fleet_keys>(*keys_);
-  store::fleet::contact_options with;
-  with.redis = *redis;
-  with.prefix = config_.store.redis.prefix;
-  with.timeout_ms = config_.store.redis.timeout_ms;
-  with.key_ttl_ms = config_.store.redis.key_ttl_h * hour_in_ms;
-  with.keys = fleet_keys_;
+  if (std::filesystem::exists(config_.server.data_dir + "/portcullis.db")) return core::nothing{};
+  const auto with = fleet_contact(config_, fleet_keys_, why);
+  if (!with) return with.error();
+  store::import_options into;
+  into.data_dir = config_.server.data_dir;
+  into.node_id = config_.server.node_id;
+  into.keyring_check = keyring_check;
+  into.keys = keys_.get();
+  into.random = buffered_random;
+  return store::fleet::make_store(into, clock_, *with, why);
+}
+
+core::result<core::nothing> node::join_fleet(std::string& why) {
+  if (!fleet_keys_) return core::nothing{};
+  const auto with = fleet_contact(config_, fleet_keys_, why);
+  if (!with) return with.error();
   const auto before = log_->last_seq();
-  if (const auto ok = store::fleet::bring_up(*log_, clock_, with, why); !ok) return ok.error();
+  if (const auto ok = store::fleet::bring_up(*log_, clock_, *with, why); !ok) return ok.error();
   monitoring::log::write(core::log_level::info, monitoring::component::store,
                          "The node's own store is up to the log that nodes share.",
                          {{"from", static_cast<std::int64_t>(before)},

@@ -74,4 +74,17 @@ core::result<net::redis::client_options> redis_options_of(const core::config& co
   return options;
 }
 
+core::result<store::fleet::contact_options> fleet_contact(
+    const core::config& config, std::shared_ptr<const core::fleet_keys> keys, std::string& why) {
+  auto redis = redis_options_of(config, why);
+  if (!redis) return redis.error();
+  store::fleet::contact_options with;
+  with.redis = *std::move(redis);
+  with.prefix = config.store.redis.prefix;
+  with.timeout_ms = config.store.redis.timeout_ms;
+  with.key_ttl_ms = config.store.redis.key_ttl_h * 3'600'000;
+  with.keys = std::move(keys);
+  return with;
+}
+
 }  // namespace portcullis::apps

@@ -4,6 +4,7 @@
 
 #include "core/config/config.hpp"
 #include "net/redis/client.hpp"
+#include "store/fleet/first_contact.hpp"
 
 namespace portcullis::apps {
 
@@ -13,5 +14,9 @@ namespace portcullis::apps {
 /// Who the node is to the servers with data; as redis_options_of().
 [[nodiscard]] core::result<net::redis::login> redis_login_of(const core::config& config,
                                                              std::string& why);
+
+/// How a node, or a command, asks before it begins. Errors as redis_options_of().
+[[nodiscard]] core::result<store::fleet::contact_options> fleet_contact(
+    const core::config& config, std::shared_ptr<const core::fleet_keys> keys, std::string& why);
 
 }  // namespace portcullis::apps

@@ -46,10 +46,11 @@ constexpr config_key table[] = {
     KEY_INTEGER("store.touch_retention_h", server, 1, 8'760, false, whole->store.touch_retention_h,
                 "How long the log tells of activity (and of breakers' calls, for what-if), in "
                 "hours; then the records stay, empty."),
-    KEY_INTEGER("store.event_retention_h", server, 0, 876'000, false,
-                whole->store.event_retention_h,
-                "How long events stay in the log, in hours; 0: for ever. What is older is cut off "
-                "at a checkpoint, where a signed snapshot of the state takes its place."),
+    KEY_INTEGER(
+        "store.event_retention_h", server, 0, 876'000, false, whole->store.event_retention_h,
+        "How long events stay in the log, in hours; 0: for ever; where it is not given, 168 with "
+        "`redis`. What is older is cut off "
+        "at a checkpoint, where a signed snapshot of the state takes its place."),
     KEY_INTEGER("store.journal_queue_events", server, 1'000, 5'000'000, false,
                 whole->store.journal_queue_events,
                 "Events that may wait for the disk; when full, requests are refused."),

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "core/limits.hpp"
+#include "store/fleet/first_contact.hpp"
 #include "store/fleet/shared_log.hpp"
 
 namespace portcullis::store::fleet {
@@ -152,6 +153,33 @@ void shared_log::ask_for_end(std::function<void(core::result<std::uint64_t>)> do
                      end = std::strtoull(answer->elements[0].elements[0].text.c_str(), nullptr, 10);
                    done(end);
                  });
+}
+
+void shared_log::add_snapshot_part(std::uint64_t seq, std::uint64_t index, std::string_view part,
+                                   std::function<void(bool)> done) {
+  const auto key = names_.snapshot(seq) + ":" + core::to_hex(writer_);
+  if (index == 0) commands_->ask({"DEL", key}, key, options_.timeout_ms, [](const auto&) {});
+  core::aead_nonce nonce;
+  options_.random(nonce);
+  net::redis::command put{"RPUSH", key};
+  put.add(core::seal(options_.keys->of_users(), nonce, part, snapshot_purpose(seq, index)));
+  commands_->ask(std::move(put), key, options_.timeout_ms,
+                 [done = std::move(done), index](const core::result<reply>& answer) {
+                   done(answer && answer->is(reply_type::integer) &&
+                        answer->integer == static_cast<std::int64_t>(index) + 1);
+                 });
+}
+
+void shared_log::cut(std::uint64_t seq, std::function<void(bool)> done) {
+  const auto meta = names_.meta(), log = names_.log(), name = names_.snapshot(seq),
+             made = name + ":" + core::to_hex(writer_);
+  const std::string_view keys[] = {meta, log, made, name};
+  const auto seq_text = std::to_string(seq), ttl = std::to_string(options_.key_ttl_ms);
+  const std::string_view args[] = {seq_text, ttl};
+  commands_->eval(cut_script(), keys, args, options_.timeout_ms,
+                  [done = std::move(done)](const core::result<reply>& answer) {
+                    done(answer && answer->is(reply_type::integer) && answer->integer == 1);
+                  });
 }
 
 /// Connected again: reads to the log's end first, so that what was appended is known.

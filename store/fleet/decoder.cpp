@@ -118,7 +118,9 @@ bool decoder::is_new(writer& of, std::uint64_t number) noexcept {
 core::result<decoder::undecided> decoder::take(const reply& element) {
   const auto found = fields_of(element);
   if (!found) return damaged("entry");
-  if (found->seq - found->count != position_) return damaged("gap");
+  // An entry may reach over the place where one begins to read: what is known already is left out.
+  const auto before = found->seq - found->count;
+  if (found->seq <= position_ || before > position_) return damaged("gap");
   auto known = writers_.find(found->name.writer);
   if (known == writers_.end()) {
     // Which writer is forgotten does not matter much: its entries cannot come next any more.
@@ -136,11 +138,17 @@ core::result<decoder::undecided> decoder::take(const reply& element) {
                                    found->writes, known->second.key);
     if (!events) return events.error();
     out.what.events = *std::move(events);
+    out.what.events.erase(
+        out.what.events.begin(),
+        out.what.events.begin() + static_cast<std::ptrdiff_t>(position_ - before));
+    out.what.count = out.what.events.size();
     for (std::size_t at = 0; at < found->subjects.size(); at += sizeof(core::subject_id)) {
       core::subject_id subject;
       std::memcpy(subject.bytes.data(), found->subjects.data() + at, sizeof subject);
       out.users.push_back(subject);
     }
+  } else if (before != position_) {
+    return damaged("gap");  // one's own are read whole
   }
   position_ = found->seq;
   return out;

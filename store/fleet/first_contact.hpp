@@ -6,6 +6,7 @@
 #include "core/clock.hpp"
 #include "net/redis/client.hpp"
 #include "store/fleet/records.hpp"
+#include "store/importer.hpp"
 #include "store/journal.hpp"
 
 namespace portcullis::store::fleet {
@@ -28,5 +29,14 @@ struct contact_options {
 /// cut off. And what journal::append() says.
 [[nodiscard]] core::status bring_up(journal& log, core::clock& clock, const contact_options& with,
                                     std::string& why);
+
+/// Makes the store of a node that has none, in the folder that `into` names, out of what Redis has;
+/// makes none where that has nothing, or is not this fleet's: bring_up() says so then. Blocks.
+/// `why` as there; errors: STORE_UNAVAILABLE, STORE_INTEGRITY, and what importer says.
+[[nodiscard]] core::status make_store(const import_options& into, core::clock& clock,
+                                      const contact_options& with, std::string& why);
+
+/// What a part of a snapshot is sealed for; part 0 is its seal.
+[[nodiscard]] std::string snapshot_purpose(std::uint64_t seq, std::uint64_t index);
 
 }  // namespace portcullis::store::fleet

@@ -74,7 +74,7 @@ end
 return answer
 )lua";
 
-// KEYS: nodes, then all others that are to be kept. ARGV: the node's key, what it tells, the time
+// KEYS: nodes, log, users, meta. ARGV: the node's key, what it tells, the time
 // until keys go (ms), the time after which a node is forgotten (ms). Times are this server's.
 // Answer: the server's time (ms), then of each node: key, when it told last, what.
 constexpr const char* heartbeat_text = R"lua(
@@ -82,6 +82,10 @@ local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f ', now) .. ARGV[2])
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
+local snapshot = redis.call('HGET', KEYS[4], 'snapshot')
+if snapshot then
+  redis.call('PEXPIRE', (string.gsub(KEYS[4], 'meta$', 'snapshot:' .. snapshot)), ARGV[3])
+end
 local answer = {now}
 local all = redis.call('HGETALL', KEYS[1])
 for at = 1, #all, 2 do
@@ -116,8 +120,31 @@ return {known[1], known[2], known[3] or '',
         number_of(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1))}
 )lua";
 
+// KEYS: meta, log, the new snapshot, its name from here on. ARGV: its seq, the time until keys go
+// (ms). A snapshot takes the place of the events up to its seq. Answer: whether it does; 0: there
+// is one of as much, or more.
+constexpr const char* cut_text = R"lua(
+local before = tonumber(redis.call('HGET', KEYS[1], 'snapshot') or '0')
+if before >= tonumber(ARGV[1]) then
+  redis.call('DEL', KEYS[3])
+  return 0
+end
+redis.call('RENAME', KEYS[3], KEYS[4])
+redis.call('PEXPIRE', KEYS[4], ARGV[2])
+redis.call('HSET', KEYS[1], 'snapshot', ARGV[1])
+redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', tonumber(ARGV[1]) + 1))
+if before > 0 then
+  redis.call('DEL', (string.gsub(KEYS[4], ':[0-9]+$', string.format(':%.0f', before))))
+end
+return 1
+)lua";
+
 }  // namespace
 
+const net::redis::script& cut_script() {
+  static const auto made = net::redis::script::of(cut_text);
+  return made;
+}
 const net::redis::script& append_script() {
   static const auto made = net::redis::script::of(append_text);
   return made;

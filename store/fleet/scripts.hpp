@@ -15,6 +15,9 @@ namespace portcullis::store::fleet {
 /// Makes the log's description where there is none, and returns it.
 [[nodiscard]] const net::redis::script& hello_script();
 
+/// Puts a snapshot in the place of what came before it.
+[[nodiscard]] const net::redis::script& cut_script();
+
 /// The answer of append_script where it appended nothing: its first number.
 inline constexpr std::int64_t log_is_shorter = -1, too_far_behind = -2;
 

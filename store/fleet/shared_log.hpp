@@ -72,6 +72,12 @@ class shared_log {
   /// The seq that the log ends with now; `done` is called once, not from in here. Errors: as
   /// net::redis::client::ask().
   void ask_for_end(std::function<void(core::result<std::uint64_t>)> done);
+  /// A part of a snapshot of what the log was up to `seq`; parts come in order, each when the one
+  /// before is done. `done`: whether it is there.
+  void add_snapshot_part(std::uint64_t seq, std::uint64_t index, std::string_view part,
+                         std::function<void(bool)> done);
+  /// All parts are there: the events up to `seq` go.
+  void cut(std::uint64_t seq, std::function<void(bool)> done);
   [[nodiscard]] const core::byte_array<8>& writer() const noexcept { return writer_; }
   /// Units that are neither read nor refused.
   [[nodiscard]] std::size_t in_flight() const noexcept { return units_.size(); }

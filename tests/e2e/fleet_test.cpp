@@ -207,6 +207,54 @@ TEST(several_nodes, see_each_other) {
   EXPECT_EQ(info["nodes"][0]["node_id"], "node-0") << "by their start";
 }
 
+TEST(several_nodes, may_begin_with_what_a_node_alone_has) {
+  fleet nodes(0);
+  server alone({.set = {"crypto.keys_file=" + nodes.keys(), "server.node_id=alone"}});
+  auto client = alone.connect();
+  std::vector<json> ids;
+  for (int i = 0; i < 150; ++i)
+    ids.push_back(
+        create(client, "user-" + std::to_string(i % 50), {{"data", {{"n", i}}}})["session_id"]);
+  (void)client.result("session.revoke", {{"session_id", ids[3]}});
+  (void)client.result("session.revoke_user", user("user-7"));
+  for (int i = 0; i < 4; ++i) (void)state_of(client, ids[9], context("198.51.100.7"));
+  const auto digest = client.result("server.info", {{"digest", true}})["digest"];
+  const auto rotated = client.result(
+      "session.rotate", {{"session_id", ids[11]}, {"context", context()}, {"grace", false}});
+  EXPECT_EQ(alone.terminate(), 0);
+  const auto settings =
+      " --set store.mode=redis --set store.redis.url=" + nodes.redis.url() +
+      " --set crypto.keys_file=" + nodes.keys() +
+      " --set server.environment=development --set auth.mode=none --set server.data_dir=" +
+      alone.data_dir();
+  const auto moved = run(tested_binary() + " migrate" + settings);
+  ASSERT_EQ(moved.status, 0) << moved.out;
+  EXPECT_EQ(run(tested_binary() + " migrate" + settings).status, 1) << "only once";
+  auto with = nodes.options(0);
+  with.data_dir = alone.data_dir();
+  server same(std::move(with));
+  auto& other = nodes.add();
+  auto a = same.connect(), b = other.connect();
+  for (std::size_t i = 0; i < ids.size(); ++i) {
+    const std::string wanted = i == 3 || i % 50 == 7 || i == 11 ? "revoked" : "valid";
+    EXPECT_EQ(state_of(a, ids[i]), wanted) << i;
+    EXPECT_EQ(state_of(b, ids[i]), wanted) << i;
+  }
+  EXPECT_EQ(validate(b, ids[20])["data"]["n"], 20);
+  EXPECT_EQ(state_of(b, rotated["session_id"]), "valid");
+  EXPECT_EQ(b.result("lockout.status", user("user-9"))["failed_attempts"], 4);
+  EXPECT_EQ(b.result("session.find",
+                     {{"tenant_id", "acme"}, {"ip", "192.0.2.1"}, {"limit", 1000}})["sessions"]
+                .size(),
+            a.result("session.find",
+                     {{"tenant_id", "acme"}, {"ip", "192.0.2.1"}, {"limit", 1000}})["sessions"]
+                .size());
+  nodes.settle();
+  EXPECT_EQ(a.result("server.info", {{"digest", true}})["digest"],
+            b.result("server.info", {{"digest", true}})["digest"]);
+  (void)digest;
+}
+
 TEST(a_store_of_nodes, that_cannot_be_reached_closes_the_doors_and_opens_them_again) {
   fleet nodes(2);
   auto a = nodes[0].connect(), b = nodes[1].connect();
