@@ -90,6 +90,8 @@ class fake_redis {
 
 /// A channel whose whole greeting is PING.
 struct faked : turning {
+  void TearDown() override { channel.reset(); }
+
   redis::channel_options options() const {
     redis::channel_options made;
     made.where.to = {"127.0.0.1", server.port(), {}};

@@ -81,6 +81,9 @@ struct turning : testing::Test {
 };
 
 struct redis_test : turning {
+  /// While what its answers go to is there.
+  void TearDown() override { client.reset(); }
+
   redis::client_options to(const std::string& url) {
     redis::client_options made;
     const auto parsed = redis::parse_url(url);
