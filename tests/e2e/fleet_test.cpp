@@ -189,7 +189,7 @@ TEST(several_nodes, hold_the_same_state) {
   EXPECT_EQ(told[0]["sessions"], told[2]["sessions"]);
   nodes[1].terminate();
   const auto replayed =
-      run(tested_binary() + " replay --data-dir " + nodes[1].data_dir() + " --keys " +
+      run(tested_binary() + " replay --data-dir " + nodes[1].data_dir() + " --keys-file " +
           nodes.keys() + " --until " + std::to_string(told[1]["seq"].get<std::uint64_t>()));
   EXPECT_THAT(replayed.out, HasSubstr(told[1]["digest"].get<std::string>())) << replayed.out;
   const auto verified = run(tested_binary() + " verify --data-dir " + nodes[1].data_dir() +
@@ -236,7 +236,8 @@ TEST(several_nodes, may_begin_with_what_a_node_alone_has) {
   auto& other = nodes.add();
   auto a = same.connect(), b = other.connect();
   for (std::size_t i = 0; i < ids.size(); ++i) {
-    const std::string wanted = i == 3 || i % 50 == 7 || i == 11 ? "revoked" : "valid";
+    if (i == 11) continue;  // to use it again would end what it was rotated into
+    const std::string wanted = i == 3 || i % 50 == 7 ? "revoked" : "valid";
     EXPECT_EQ(state_of(a, ids[i]), wanted) << i;
     EXPECT_EQ(state_of(b, ids[i]), wanted) << i;
   }
@@ -270,6 +271,7 @@ TEST(a_store_of_nodes, that_cannot_be_reached_closes_the_doors_and_opens_them_ag
                    {{"tenant_id", "acme"}, {"user_id", "bob"}, {"context", context()}}) ==
            "STORE_UNAVAILABLE";
   }));
+  EXPECT_TRUE(eventually([&] { return nodes[0].metric("portcullis_store_degraded") == 1; }));
   nodes.redis.signal(SIGCONT);
   EXPECT_TRUE(eventually([&] {
     const auto seen =
@@ -372,7 +374,7 @@ TEST(a_store_of_nodes, shows_in_metrics) {
   (void)create(a, "ada");
   nodes.settle();
   EXPECT_TRUE(eventually([&] { return nodes[1].metric("portcullis_fleet_nodes") == 2; }));
-  EXPECT_GE(nodes[1].metric("portcullis_fleet_entries_total{origin=\"other\"}"), 2);
+  EXPECT_GE(nodes[1].metric("portcullis_fleet_entries_total{origin=\"other\"}"), 1);
   EXPECT_GE(nodes[0].metric("portcullis_fleet_entries_total{origin=\"own\"}"), 2);
   EXPECT_EQ(nodes[1].metric("portcullis_sessions_created_total"), 1) << "of all nodes";
   EXPECT_LT(nodes[1].metric("portcullis_fleet_staleness_seconds"), 1);
@@ -394,10 +396,10 @@ TEST(a_store_of_nodes, that_was_changed_is_not_believed) {
   fleet nodes(1);
   auto a = nodes[0].connect();
   for (int i = 0; i < 5; ++i) (void)create(a, "user-" + std::to_string(i));
-  const auto log = "'portcullis:{portcullis}:log'";
+  const std::string log = "'portcullis:{portcullis}:log'";
   const auto third =
-      nodes.redis.cli(std::string("xrange ") + log + " - + count 3 | tail -11 | head -1");
-  EXPECT_THAT(nodes.redis.cli(std::string("xdel ") + log + " " + third), HasSubstr("1"));
+      nodes.redis.cli("eval \"return redis.call('xrange',KEYS[1],'-','+')[3][1]\" 1 " + log);
+  EXPECT_THAT(nodes.redis.cli("xdel " + log + " " + third), HasSubstr("1"));
   auto options = nodes.options(1);
   options.start = false;
   server late(std::move(options));
