@@ -91,6 +91,11 @@ void session_shard::take_others(const event_batch& batch) {
     }
     if (what.subject && !is_mine(what.subject->bytes[0])) continue;
     if (!what.subject && what.handle && !is_mine(what.handle->bytes[0])) continue;
+    if (what.type() == core::event_type::session_created && what.subject &&
+        state_->find_user(*what.subject) == core::no_slot)
+      // Its row is gone: who asks about the session is told STORE_INTEGRITY, unless the user is
+      // forgotten next.
+      (void)state_->load_user(*what.subject, what.subject->bytes, what.tenant_id);
     state_->apply(what);
     applied(what);
   }

@@ -405,6 +405,10 @@ admin_answer supervisor_state::reload(const admin_request& order) {
 }
 
 caf::result<admin_answer> supervisor_state::rotate(const admin_request&) {
+  // The others would not have the new key.
+  if (options_.shared)
+    return admin_answer{
+        core::fail(core::error_code::CONFIG_INVALID, "store.mode", "not_with_redis"), {}, 0, 0};
   if (rotating_) return admin_answer{core::fail(core::error_code::OVERLOADED), {}, 0, 0};
   rotating_ = true;
   auto promise = self_->make_response_promise<admin_answer>();

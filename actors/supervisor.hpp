@@ -20,6 +20,7 @@ struct reload_outcome {
 
 struct supervisor_options {
   bool development = false;
+  bool shared = false;  // several nodes have the key file
   core::clock* clock = nullptr;
   core::random_source random;
   core::keyring ring;

@@ -56,8 +56,9 @@ inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store
 inline constexpr std::size_t fd_per_loop = 8;  // what a loop and its listeners hold
 
 // Several nodes over Redis.
-inline constexpr std::int64_t fleet_retention_h = 168;   // where none is given
-inline constexpr std::size_t fleet_writers_max = 4'096;  // lives of nodes that a reader remembers
+inline constexpr std::int64_t fleet_retention_h = 168;     // where none is given
+inline constexpr std::size_t fleet_writers_max = 4'096;    // lives of nodes that a reader remembers
+inline constexpr std::size_t fleet_not_seen_max = 65'536;  // numbers of a writer that may yet come
 inline constexpr std::size_t fleet_entry_events_max = 100'000;
 inline constexpr std::size_t fleet_read_entries = 512;  // of one reading
 inline constexpr std::size_t fleet_units_per_append = 256;

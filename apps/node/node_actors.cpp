@@ -184,6 +184,7 @@ void node::spawn_actors() {
   options.clock = &clock_;
   options.random = buffered_random;
   options.ring = ring_;
+  options.shared = fleet_keys_ != nullptr;
   options.callers = callers_;
   options.reload = [this] { return read_again(); };
   options.save_keys = [this](const core::keyring& ring) -> core::result<core::nothing> {

@@ -17,11 +17,13 @@ void append_big_endian(std::string& to, Int value) {
 }
 
 /// What stands in clear is bound to what is sealed.
-std::string purpose_of(const entry_name& name, std::uint64_t count, std::string_view writes) {
+std::string purpose_of(const entry_name& name, std::uint64_t count, const entry_outside& outside) {
   std::string purpose = "portcullis fleet entry\n";
   purpose += to_bytes(name);
   append_big_endian(purpose, count);
-  purpose += writes;
+  append_big_endian(purpose, static_cast<std::uint64_t>(outside.writes.size()));
+  purpose += outside.writes;
+  purpose += outside.subjects;
   return purpose;
 }
 
@@ -172,14 +174,14 @@ std::string seal_entry(std::span<const event> events, std::string_view node, con
   aead_nonce nonce{};
   const auto number = to_bytes(name).substr(name.writer.size());
   std::memcpy(nonce.data() + nonce.size() - number.size(), number.data(), number.size());
-  return seal(key, nonce, to.view(), purpose_of(name, events.size(), to_bytes(writes)));
+  return seal(key, nonce, to.view(), purpose_of(name, events.size(), outside));
 }
 
 result<std::vector<event>> open_entry(std::string_view sealed, std::uint64_t count,
                                       std::uint64_t first_seq, const entry_name& name,
-                                      std::string_view writes, const aead_key& key) {
+                                      const entry_outside& outside, const aead_key& key) {
   const auto refused = fail(error_code::STORE_INTEGRITY, {}, "entry");
-  const auto plain = open(key, sealed, purpose_of(name, count, writes));
+  const auto plain = open(key, sealed, purpose_of(name, count, outside));
   if (!plain) return refused;
   entry_reader from(*plain);
   if (from.get<std::uint8_t>() != format || from.get<std::uint32_t>() != count) return refused;

@@ -61,10 +61,16 @@ struct entry_tags {
 /// 8 bytes each, big endian.
 [[nodiscard]] std::string to_bytes(std::span<const fleet_tag> tags);
 
+/// What of an entry stands in clear beside it, and is bound to it.
+struct entry_outside {
+  std::string_view writes;    // tags
+  std::string_view subjects;  // of users whose rows come with it
+};
+
 /// Seals `events`, which `node` decided, under the key of the writer. Of each the log's own fields
 /// count, and what the tables behind the log need beside them; seq and at_ms are the log's to give.
 [[nodiscard]] std::string seal_entry(std::span<const event> events, std::string_view node,
-                                     const entry_name& name, std::span<const fleet_tag> writes,
+                                     const entry_name& name, const entry_outside& outside,
                                      const aead_key& key);
 
 /// The events again, each with its node, decided_at_ms and session_seq, the first with seq
@@ -72,6 +78,7 @@ struct entry_tags {
 /// file under this name, with these tags and as many events; or it is damaged.
 [[nodiscard]] result<std::vector<event>> open_entry(std::string_view sealed, std::uint64_t count,
                                                     std::uint64_t first_seq, const entry_name& name,
-                                                    std::string_view writes, const aead_key& key);
+                                                    const entry_outside& outside,
+                                                    const aead_key& key);
 
 }  // namespace portcullis::core

@@ -45,8 +45,10 @@ std::uint64_t shared_log::append(std::vector<unit> units) {
   for (auto& each : units) {
     const core::entry_name name{writer_, ++last_number_};
     const auto writes = core::to_bytes(each.tags.writes);
+    std::string subjects;
+    for (const auto& row : each.users) subjects += core::as_text(row.subject.bytes);
     auto sealed =
-        core::seal_entry(each.events, options_.self.node_id, name, each.tags.writes, writer_key_);
+        core::seal_entry(each.events, options_.self.node_id, name, {writes, subjects}, writer_key_);
     sent_unit made;
     made.as_of = each.checked ? each.as_of : std::max(each.as_of, position_);
     made.checked = each.checked;
@@ -103,6 +105,8 @@ void shared_log::answered(const std::vector<std::uint64_t>& numbers,
   if (broken_) return;
   if (!answer) return not_appended(numbers, answer.error());
   const auto& list = answer->elements;
+  if (answer->is(reply_type::error))  // whatever it is: the log tells what was appended before
+    return not_appended(numbers, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "refused"));
   const bool form =
       answer->is(reply_type::array) && list.size() >= 2 && list[0].is(reply_type::integer);
   if (!form) return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "script"));
@@ -138,7 +142,7 @@ void shared_log::not_appended(const std::vector<std::uint64_t>& numbers, const c
   }
   std::sort(waiting_.begin(), waiting_.end());
   may_send_ = false;
-  if (commands_->connected()) send_again();
+  again_.after(20);
 }
 
 void shared_log::ask_for_end(std::function<void(core::result<std::uint64_t>)> done) {

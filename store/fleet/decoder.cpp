@@ -1,5 +1,6 @@
 #include "store/fleet/decoder.hpp"
 
+#include <algorithm>
 #include <charconv>
 
 #include "core/limits.hpp"
@@ -101,17 +102,20 @@ core::result<core::user_row> open_user(const core::subject_id& subject, std::str
   return row;
 }
 
-bool decoder::is_new(writer& of, std::uint64_t number) noexcept {
-  constexpr std::uint64_t window = 64;
-  if (number > of.last) {
-    const auto shift = number - of.last;
-    of.seen = shift >= window ? 1 : of.seen << shift | 1;
+bool decoder::is_new(writer& of, std::uint64_t number) {
+  if (number <= of.last) return of.not_seen.erase(number) > 0;
+  // What a writer asked for before one began to read is not told from what is put there again.
+  if (of.last == 0) {
     of.last = number;
     return true;
   }
-  const auto back = of.last - number;
-  if (back >= window || (of.seen >> back & 1) != 0) return false;
-  of.seen |= std::uint64_t{1} << back;
+  for (auto each = std::max(
+           of.last + 1, number - std::min<std::uint64_t>(number, core::limits::fleet_not_seen_max));
+       each < number; ++each)
+    of.not_seen.insert(each);
+  while (of.not_seen.size() > core::limits::fleet_not_seen_max)
+    of.not_seen.erase(of.not_seen.begin());
+  of.last = number;
   return true;
 }
 
@@ -125,7 +129,8 @@ core::result<decoder::undecided> decoder::take(const reply& element) {
   if (known == writers_.end()) {
     // Which writer is forgotten does not matter much: its entries cannot come next any more.
     if (writers_.size() >= core::limits::fleet_writers_max) writers_.erase(writers_.begin());
-    known = writers_.emplace(found->name.writer, writer{keys_.of_writer(found->name.writer)}).first;
+    known = writers_.emplace(found->name.writer, writer{keys_.of_writer(found->name.writer), 0, {}})
+                .first;
   }
   if (!is_new(known->second, found->name.number)) return damaged("repeated");
   undecided out;
@@ -135,7 +140,7 @@ core::result<decoder::undecided> decoder::take(const reply& element) {
   out.what.own = is_known_ && is_known_(found->name);
   if (!out.what.own) {
     auto events = core::open_entry(found->sealed, found->count, out.what.first_seq(), found->name,
-                                   found->writes, known->second.key);
+                                   {found->writes, found->subjects}, known->second.key);
     if (!events) return events.error();
     out.what.events = *std::move(events);
     out.what.events.erase(

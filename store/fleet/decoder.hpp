@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <vector>
 
 #include "core/fleet/entry.hpp"
@@ -40,13 +41,14 @@ class decoder {
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
 
  private:
-  /// Which of a writer's last entries were seen (as RFC 4303, 3.4.3, has it of packets).
+  /// Which of a writer's entries were seen: up to `last`, but for those that were refused, or come
+  /// later than what the writer asked for after them.
   struct writer {
     core::aead_key key;
     std::uint64_t last = 0;
-    std::uint64_t seen = 0;  // bit i: number last - i
+    std::set<std::uint64_t> not_seen;
   };
-  [[nodiscard]] bool is_new(writer& of, std::uint64_t number) noexcept;
+  [[nodiscard]] static bool is_new(writer& of, std::uint64_t number);
 
   const core::fleet_keys& keys_;
   std::uint64_t position_;

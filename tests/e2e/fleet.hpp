@@ -111,6 +111,9 @@ class fleet {
   [[nodiscard]] server& operator[](std::size_t number) { return *nodes_.at(number); }
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
   [[nodiscard]] const std::string& keys() const { return keys_; }
+  /// Of nodes that are added from here on.
+  void use_keys(const std::string& file) { keys_ = file; }
+  [[nodiscard]] const temp_folder& folder() const { return folder_; }
   /// Waits until all nodes have read the same.
   void settle() {
     EXPECT_TRUE(eventually([&] {
