@@ -47,7 +47,7 @@ fleet_actor::behavior_type fleet_behaviour(fleet_self* self, fleet_options optio
       [&state](go_on& order) { state.on(order); },
       [&state](shard_down& change) { state.on(change); },
       [&state](node_peers& peers) { state.on(peers); },
-      [&state](flush_atom) { state.wait_no_longer(); },
+      [&state](flush_atom) { state.close(); },
       [&state](stop_atom) { return state.stop(); },
   };
 }
@@ -383,25 +383,23 @@ fleet_collected fleet_link::on(const collect_fleet&) const {
   return {tallies, self_->mailbox().size()};
 }
 
-void fleet_link::wait_no_longer() {
-  for (auto& each : std::exchange(behind_, {})) each.go();
-}
-
 /// What was decided gets some time to come to the log; what does not is as after a crash.
 caf::result<bool> fleet_link::stop() {
-  auto promise = self_->make_response_promise<bool>();
-  auto go = [this, promise]() mutable {
-    if (!log_) return;
-    const bool all = sent_.empty();
-    log_.reset();
-    self_->request(peers_.journal, journal_patience, stop_atom::value)
-        .then([promise, all](bool closed) mutable { promise.deliver(closed && all); },
-              [promise](const caf::error&) mutable { promise.deliver(false); });
-  };
-  behind_.push_back({last_number_, std::move(go)});
+  stopping_ = self_->make_response_promise<bool>();
+  // Not from in there: who tells it may be the shared log itself, which then goes.
+  behind_.push_back({last_number_, [this] { self_->send(self_, flush_atom::value); }});
   self_->delayed_send(self_, stop_patience, flush_atom::value);
   look_who_waits();
-  return promise;
+  return *stopping_;
+}
+
+void fleet_link::close() {
+  if (!log_ || !stopping_) return;
+  const bool all = sent_.empty();
+  log_.reset();
+  self_->request(peers_.journal, journal_patience, stop_atom::value)
+      .then([promise = *stopping_, all](bool closed) mutable { promise.deliver(closed && all); },
+            [promise = *stopping_](const caf::error&) mutable { promise.deliver(false); });
 }
 
 }  // namespace portcullis::actors

@@ -47,7 +47,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void on(const login_changed& change);
   void on(const log_was_cut& change);
   void on(node_peers& peers);
-  void wait_no_longer();
+  void close();
   caf::result<bool> stop();
   static constexpr const char* name = "fleet";
 
@@ -107,6 +107,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::int64_t fresh_ns_ = 0;
   std::vector<std::optional<std::vector<log_advanced>>> kept_;  // by shard, while it is down
   std::vector<store::fleet::member> members_;
+  std::optional<caf::typed_response_promise<bool>> stopping_;
   bool publishing_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;

@@ -165,7 +165,7 @@ std::string to_bytes(std::span<const fleet_tag> tags) {
 }
 
 std::string seal_entry(std::span<const event> events, std::string_view node, const entry_name& name,
-                       std::span<const fleet_tag> writes, const aead_key& key) {
+                       const entry_outside& outside, const aead_key& key) {
   canonical_writer to;
   byte_buffer body;
   to.put(format);
