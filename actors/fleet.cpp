@@ -107,6 +107,7 @@ void fleet_link::append(batch_ptr batch) {
 }
 
 void fleet_link::refused(const store::fleet::refusal& what) {
+  if (!log_) return;
   const auto found = sent_.find(what.number);
   if (found == sent_.end()) return;
   const auto batch = std::move(found->second);
@@ -169,6 +170,7 @@ std::vector<bool> fleet_link::shards_of(const event_batch& batch) const {
 
 void fleet_link::read(std::vector<store::fleet::entry> entries, std::uint64_t position,
                       std::int64_t fresh_ns) {
+  if (!log_) return;  // it has stopped
   if (still_.forgotten(options_.clock->now_ms())) on(go_on{still_.number()});
   if (still_)
     held_.push_back({std::move(entries), position, fresh_ns});
@@ -229,6 +231,7 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
 }
 
 void fleet_link::met(const std::vector<store::fleet::member>& members) {
+  if (!log_) return;
   if (members.size() != members_.size())
     monitoring::log::write(core::log_level::info, monitoring::component::store,
                            "The number of nodes that are heard has changed.",
@@ -241,6 +244,7 @@ void fleet_link::met(const std::vector<store::fleet::member>& members) {
 }
 
 void fleet_link::reached(bool reachable, const core::error& why) {
+  if (!log_) return;
   reachable_ = reachable;
   tell_store(!reachable, why);
   if (reachable != degraded_) return;
@@ -358,10 +362,18 @@ caf::result<bool> fleet_link::stop() {
   auto go = [this, promise]() mutable {
     if (!log_) return;
     const bool all = sent_.empty();
-    log_.reset();
+    // Not destroyed here: it may be the log that calls, with the last that was awaited.
+    std::shared_ptr<store::fleet::shared_log> ended = std::move(log_);
     self_->request(peers_.journal, journal_patience, stop_atom::value)
-        .then([promise, all](bool closed) mutable { promise.deliver(closed && all); },
-              [promise](const caf::error&) mutable { promise.deliver(false); });
+        .then(
+            [promise, all, ended](bool closed) mutable {
+              ended.reset();
+              promise.deliver(closed && all);
+            },
+            [promise, ended](const caf::error&) mutable {
+              ended.reset();
+              promise.deliver(false);
+            });
   };
   behind_.push_back({last_number_, std::move(go)});
   self_->delayed_send(self_, stop_patience, flush_atom::value);
