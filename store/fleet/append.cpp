@@ -65,9 +65,9 @@ std::uint64_t shared_log::append(std::vector<unit> units) {
   return first;
 }
 
-/// One sending at a time: what is decided meanwhile goes together in the next one. Each sending looks
-/// through what stands in the log behind what its units knew, so that many small ones under load
-/// would each look through all that are under way.
+/// One sending at a time: what is decided meanwhile goes together in the next one. Each sending
+/// looks through what stands in the log behind what its units knew, so that many small ones under
+/// load would each look through all that are under way.
 void shared_log::send_waiting() {
   while (!waiting_.empty() && may_send_ && sendings_ < sendings_max) {
     std::vector<std::uint64_t> numbers;
