@@ -141,6 +141,7 @@ void fleet_link::append(batch_ptr batch) {
 }
 
 void fleet_link::refused(const store::fleet::refusal& what) {
+  if (!log_) return;
   const auto found = sent_.find(what.number);
   if (found == sent_.end()) return;
   const auto batch = std::move(found->second);
@@ -203,6 +204,7 @@ std::vector<bool> fleet_link::shards_of(const event_batch& batch) const {
 
 void fleet_link::read(std::vector<store::fleet::entry> entries, std::uint64_t position,
                       std::int64_t fresh_ns) {
+  if (!log_) return;  // it has stopped
   if (still_.forgotten(options_.clock->now_ms())) on(go_on{still_.number()});
   if (still_)
     held_.push_back({std::move(entries), position, fresh_ns});
@@ -263,6 +265,7 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
 }
 
 void fleet_link::met(const std::vector<store::fleet::member>& members) {
+  if (!log_) return;
   if (members.size() != members_.size())
     monitoring::log::write(core::log_level::info, monitoring::component::store,
                            "The number of nodes that are heard has changed.",
@@ -275,6 +278,7 @@ void fleet_link::met(const std::vector<store::fleet::member>& members) {
 }
 
 void fleet_link::reached(bool reachable, const core::error& why) {
+  if (!log_) return;
   reachable_ = reachable;
   tell_store(!reachable, why);
   if (reachable != degraded_) return;

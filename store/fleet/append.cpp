@@ -11,6 +11,8 @@ namespace {
 using net::redis::reply;
 using net::redis::reply_type;
 
+constexpr std::size_t sendings_max = 1;  // under way at once
+
 /// Whether nothing can have been appended.
 bool was_not_sent(const core::error& why) noexcept {
   return why.code == core::error_code::OVERLOADED || why.rule == "not_sent" ||
@@ -66,8 +68,11 @@ std::uint64_t shared_log::append(std::vector<unit> units) {
   return first;
 }
 
+/// One sending at a time: what is decided meanwhile goes together in the next one. Each sending
+/// looks through what stands in the log behind what its units knew, so that many small ones under
+/// load would each look through all that are under way.
 void shared_log::send_waiting() {
-  while (!waiting_.empty() && may_send_) {
+  while (!waiting_.empty() && may_send_ && sendings_ < sendings_max) {
     std::vector<std::uint64_t> numbers;
     while (!waiting_.empty() && numbers.size() < core::limits::fleet_units_per_append) {
       if (units_.contains(waiting_.front())) numbers.push_back(waiting_.front());
@@ -95,14 +100,18 @@ void shared_log::send(std::vector<std::uint64_t> numbers) {
   }
   const auto log = names_.log(), users = names_.users();
   const std::string_view keys[] = {log, users};
-  commands_->eval(
-      append_script(), keys, args, options_.timeout_ms,
-      [this, numbers](const core::result<reply>& answer) { answered(numbers, answer); });
+  ++sendings_;
+  commands_->eval(append_script(), keys, args, options_.timeout_ms,
+                  [this, numbers](const core::result<reply>& answer) {
+                    --sendings_;
+                    if (broken_) return;
+                    answered(numbers, answer);
+                    send_waiting();
+                  });
 }
 
 void shared_log::answered(const std::vector<std::uint64_t>& numbers,
                           const core::result<reply>& answer) {
-  if (broken_) return;
   if (!answer) return not_appended(numbers, answer.error());
   const auto& list = answer->elements;
   if (answer->is(reply_type::error))  // whatever it is: the log tells what was appended before

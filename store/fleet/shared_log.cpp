@@ -137,7 +137,7 @@ void shared_log::take(const core::result<reply>& answer, std::int64_t asked_ns) 
   if (broken_) return;
   if (!answer || answer->is(reply_type::error)) return again_.after(10);
   taken_.clear();
-  taken_asked_ns_ = asked_ns;
+  bool all = true;
   if (answer->is(reply_type::array)) {  // nil: nothing came
     const bool form = answer->elements.size() == 1 && answer->elements[0].elements.size() == 2;
     if (!form) return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "entry"));
@@ -146,7 +146,9 @@ void shared_log::take(const core::result<reply>& answer, std::int64_t asked_ns) 
       if (!entry) return fail(entry.error());
       taken_.push_back(*std::move(entry));
     }
+    all = taken_.size() < core::limits::fleet_read_entries;
   }
+  if (all) taken_asked_ns_ = asked_ns;  // else more stood there when it was asked
   fetch_users();
 }
 

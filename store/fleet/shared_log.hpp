@@ -129,6 +129,7 @@ class shared_log {
   std::uint64_t last_number_ = 0;
   std::map<std::uint64_t, sent_unit> units_;  // by number
   std::deque<std::uint64_t> waiting_;         // not sent yet, or to be sent again
+  std::size_t sendings_ = 0;                  // without an answer
   bool may_send_ = false;                     // connected, and what was unsure is known
   std::uint64_t read_before_sending_ = 0;     // > 0: send again when that much was read
   std::optional<decoder> decoder_;

@@ -197,6 +197,29 @@ TEST(several_nodes, hold_the_same_state) {
   EXPECT_EQ(verified.status, 0) << verified.out;
 }
 
+// A node that was told to stop destroyed its hand on the log while that was telling it of the last
+// decision.
+TEST(several_nodes, stop_in_order_also_with_decisions_under_way) {
+  for (int round = 0; round < 5; ++round) {
+    fleet nodes(2);
+    auto a = nodes[0].connect();
+    const auto made = create(a, "ada");
+    nodes.redis.signal(SIGSTOP);
+    std::string attempts;
+    for (int i = 0; i < 50; ++i)
+      attempts += message("session.validate", {{"session_id", made["session_id"]},
+                                               {"context", context("198.51.100.7")}})
+                      .dump() +
+                  "\n";
+    a.send(attempts);
+    nodes[0].signal(SIGTERM);
+    EXPECT_TRUE(nodes[0].logged("draining"));
+    nodes.redis.signal(SIGCONT);
+    EXPECT_EQ(nodes[0].wait(), 0) << nodes[0].log();
+    EXPECT_EQ(nodes[1].terminate(), 0) << nodes[1].log();
+  }
+}
+
 TEST(several_nodes, see_each_other) {
   fleet nodes(3);
   auto a = nodes[0].connect();
