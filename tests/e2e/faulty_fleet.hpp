@@ -79,7 +79,7 @@ class faulty_fleet {
   void expect_recovery() {
     for (std::size_t i = 0; i < size(); ++i) {
       json id;
-      EXPECT_TRUE(eventually([&] {
+      ASSERT_TRUE(eventually([&] {
         auto client = connect(i);
         auto params = user("canary-" + std::to_string(i));
         params["context"] = context();
@@ -90,7 +90,7 @@ class faulty_fleet {
       })) << "node "
           << i << " takes nothing";
       for (std::size_t j = 0; j < size(); ++j)
-        EXPECT_TRUE(eventually([&] {
+        ASSERT_TRUE(eventually([&] {
           auto client = connect(j);
           const auto seen =
               client.call("session.validate", {{"session_id", id}, {"context", context()}});

@@ -34,11 +34,12 @@ class tcp_proxy {
 
   explicit tcp_proxy(std::uint16_t target)
       : target_(target), listener_(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) {
-    sockaddr_in at = loopback(0);
-    socklen_t size = sizeof at;
+    const int on = 1;
+    setsockopt(listener_, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    // A port that was asked for stays ours while refuse() holds; one that the kernel chose does
+    // not.
+    auto at = loopback(port = unused_port());
     (void)::bind(listener_, reinterpret_cast<sockaddr*>(&at), sizeof at);
-    (void)::getsockname(listener_, reinterpret_cast<sockaddr*>(&at), &size);
-    port = ntohs(at.sin_port);
     (void)::listen(listener_, 64);
     thread_ = std::thread([this] { live(); });
   }
@@ -119,6 +120,15 @@ class tcp_proxy {
     std::optional<std::size_t> left;  // bytes of replies until it is cut
   };
 
+  static std::uint16_t unused_port() {
+    const int fd = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    auto at = loopback(0);
+    socklen_t size = sizeof at;
+    (void)::bind(fd, reinterpret_cast<sockaddr*>(&at), sizeof at);
+    (void)::getsockname(fd, reinterpret_cast<sockaddr*>(&at), &size);
+    ::close(fd);
+    return ntohs(at.sin_port);
+  }
   static sockaddr_in loopback(std::uint16_t port) {
     sockaddr_in at{};
     at.sin_family = AF_INET;
