@@ -31,22 +31,27 @@ class faulty_fleet {
   static constexpr std::int64_t timeout_ms = 250;
 
   explicit faulty_fleet(std::size_t nodes, std::vector<std::string> set = {})
-      : redis({"--appendonly", "yes", "--appendfsync", "always"}), ports_(nodes) {
-    const auto keys = folder_.file("keys");
-    EXPECT_EQ(run(tested_binary() + " keys new --out " + keys).status, 0);
-    for (std::size_t i = 0; i < nodes; ++i) {
-      networks_.push_back(std::make_unique<tcp_proxy>(redis.port));
-      server_options made;
-      made.set = {"store.mode=redis",
-                  "store.redis.url=redis://127.0.0.1:" + std::to_string(networks_[i]->port),
-                  "store.redis.staleness_ms_max=" + std::to_string(bound_ms),
-                  "store.redis.timeout_ms=" + std::to_string(timeout_ms),
-                  "crypto.keys_file=" + keys,
-                  "server.node_id=node-" + std::to_string(i)};
-      made.set.insert(made.set.end(), set.begin(), set.end());
-      nodes_.push_back(std::make_unique<server>(std::move(made)));
-      ports_[i] = nodes_[i]->rpc_port;
-    }
+      : redis({"--appendonly", "yes", "--appendfsync", "always"}),
+        set_(std::move(set)),
+        keys_(folder_.file("keys")),
+        ports_(nodes_max) {
+    EXPECT_EQ(run(tested_binary() + " keys new --out " + keys_).status, 0);
+    for (std::size_t i = 0; i < nodes; ++i) add();
+  }
+  /// While no other thread uses the fleet.
+  void add() {
+    const auto number = nodes_.size();
+    networks_.push_back(std::make_unique<tcp_proxy>(redis.port));
+    server_options made;
+    made.set = {"store.mode=redis",
+                "store.redis.url=redis://127.0.0.1:" + std::to_string(networks_.back()->port),
+                "store.redis.staleness_ms_max=" + std::to_string(bound_ms),
+                "store.redis.timeout_ms=" + std::to_string(timeout_ms),
+                "crypto.keys_file=" + keys_,
+                "server.node_id=node-" + std::to_string(number)};
+    made.set.insert(made.set.end(), set_.begin(), set_.end());
+    nodes_.push_back(std::make_unique<server>(std::move(made)));
+    ports_.at(number) = nodes_.back()->rpc_port;
   }
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
   [[nodiscard]] server& node(std::size_t i) { return *nodes_.at(i); }
@@ -103,7 +108,11 @@ class faulty_fleet {
   redis_server redis;
 
  private:
+  static constexpr std::size_t nodes_max = 8;
+
+  std::vector<std::string> set_;
   temp_folder folder_;
+  std::string keys_;
   std::vector<std::unique_ptr<tcp_proxy>> networks_;
   std::vector<std::unique_ptr<server>> nodes_;
   std::vector<std::atomic<std::uint16_t>> ports_;
