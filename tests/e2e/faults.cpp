@@ -16,6 +16,8 @@ std::size_t any_node(const faulty_fleet& nodes, std::mt19937& dice) {
 }
 which any_of(std::mt19937& dice) { return static_cast<which>(between(dice, 0, 2)); }
 
+/// Without any: what the others are measured against.
+void nothing(faulty_fleet&, std::mt19937& dice) { lasts(between(dice, 500, 1'000)); }
 void redis_killed(faulty_fleet& nodes, std::mt19937& dice) {
   nodes.redis.kill_at_once();
   lasts(between(dice, 0, 400));
@@ -128,7 +130,8 @@ void together(faulty_fleet& nodes, std::mt19937& dice) {
 }  // namespace
 
 std::vector<fault> faults() {
-  return {{"redis_killed", redis_killed},
+  return {{"nothing", nothing},
+          {"redis_killed", redis_killed},
           {"redis_stopped", redis_stopped},
           {"latency", latency},
           {"connections_cut", connections_cut},

@@ -86,7 +86,7 @@ class faulty_fleet {
       json id;
       ASSERT_TRUE(eventually([&] {
         auto client = connect(i);
-        auto params = user("canary-" + std::to_string(i));
+        auto params = user("canary-" + std::to_string(++canaries_));
         params["context"] = context();
         const auto made = client.call("session.create", params);
         if (!made.is_object() || !made.contains("result")) return false;
@@ -116,6 +116,7 @@ class faulty_fleet {
   std::vector<std::unique_ptr<tcp_proxy>> networks_;
   std::vector<std::unique_ptr<server>> nodes_;
   std::vector<std::atomic<std::uint16_t>> ports_;
+  int canaries_ = 0;
 };
 
 /// One thing that goes wrong, and its end: afterwards all is as it was.

@@ -44,6 +44,7 @@ class crowd {
       finish(each, clients);
       check_lockout(each, clients);
       check_cap(each, clients);
+      if (testing::Test::HasFailure()) return tell(each, clients);
     }
   }
   [[nodiscard]] std::size_t size() const { return people_.size(); }
@@ -130,6 +131,14 @@ class crowd {
         full = error_of(answer) == "SESSION_CAP_REACHED";
         ASSERT_LE(of.created, cap);
       }
+    }
+  }
+  /// All that the log says of one.
+  static void tell(const person& of, std::vector<line_client>& clients) {
+    for (auto& client : clients) {
+      std::string text;
+      for (const auto& event : events(client, user(of.name))) text += event.dump() + "\n";
+      ADD_FAILURE() << client.result("lockout.status", user(of.name)) << "\n" << text;
     }
   }
   void check_lockout(const person& of, std::vector<line_client>& clients) const {
