@@ -12,6 +12,7 @@ using net::redis::reply;
 using net::redis::reply_type;
 
 constexpr std::size_t sendings_max = 1;  // under way at once
+constexpr std::int64_t given_up_keep_ns = 60'000'000'000;
 
 /// Whether nothing can have been appended.
 bool was_not_sent(const core::error& why) noexcept {
@@ -91,15 +92,17 @@ void shared_log::send(std::vector<std::uint64_t> numbers) {
     if (each.unsure) from = std::min(from, position_);
   }
   std::vector<std::string_view> args;
-  const auto from_text = std::to_string(from);
-  args.emplace_back(from_text);
+  const auto from_text = std::to_string(from), generation = std::to_string(generation_);
+  std::string given_up;
+  for (const auto& each : given_up_) given_up += core::to_bytes({writer_, each.number});
+  args.insert(args.end(), {from_text, generation, given_up});
   for (const auto number : numbers) {
     auto& each = units_.at(number);
     each.unsure = true;
     args.insert(args.end(), each.args.begin(), each.args.end());
   }
-  const auto log = names_.log(), users = names_.users();
-  const std::string_view keys[] = {log, users};
+  const auto log = names_.log(), users = names_.users(), fences = names_.fences();
+  const std::string_view keys[] = {log, users, fences};
   ++sendings_;
   commands_->eval(append_script(), keys, args, options_.timeout_ms,
                   [this, numbers](const core::result<reply>& answer) {
@@ -121,6 +124,8 @@ void shared_log::answered(const std::vector<std::uint64_t>& numbers,
   if (!form) return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "script"));
   if (list[0].integer == log_is_shorter)
     return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter"));
+  if (list[0].integer == fenced_off)  // on a later connection it is sent again
+    return not_appended(numbers, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "fenced_off"));
   const bool behind = list[0].integer == too_far_behind;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const auto found = units_.find(numbers[i]);
@@ -156,16 +161,22 @@ void shared_log::not_appended(const std::vector<std::uint64_t>& numbers, const c
 
 void shared_log::ask_for_end(std::function<void(core::result<std::uint64_t>)> done) {
   net::redis::command last{"XREVRANGE", names_.log(), "+", "-", "COUNT", "1"};
-  commands_->ask(std::move(last), names_.log(), options_.timeout_ms,
-                 [done = std::move(done)](const core::result<reply>& answer) {
-                   if (!answer) return done(answer.error());
-                   if (!answer->is(reply_type::array))
-                     return done(core::fail(core::error_code::STORE_UNAVAILABLE, {}, "refused"));
-                   std::uint64_t end = 0;
-                   if (!answer->elements.empty() && answer->elements[0].elements.size() == 2)
-                     end = std::strtoull(answer->elements[0].elements[0].text.c_str(), nullptr, 10);
-                   done(end);
-                 });
+  commands_->ask(
+      std::move(last), names_.log(), options_.timeout_ms,
+      [this, known = position_, done = std::move(done)](const core::result<reply>& answer) {
+        if (!answer) return done(answer.error());
+        if (!answer->is(reply_type::array))
+          return done(core::fail(core::error_code::STORE_UNAVAILABLE, {}, "refused"));
+        std::uint64_t end = 0;
+        if (!answer->elements.empty() && answer->elements[0].elements.size() == 2)
+          end = std::strtoull(answer->elements[0].elements[0].text.c_str(), nullptr, 10);
+        if (end < known) {  // nobody can tell from it what there was
+          auto why = core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter");
+          done(why);
+          return fail(why);
+        }
+        done(end);
+      });
 }
 
 void shared_log::add_snapshot_part(std::uint64_t seq, std::uint64_t index, std::string_view part,
@@ -195,17 +206,26 @@ void shared_log::cut(std::uint64_t seq, std::function<void(bool)> done) {
                   });
 }
 
-/// Connected again: reads to the log's end first, so that what was appended is known.
+/// Connected again: what was sent before has come to the log by now or never will. Reads to the
+/// log's end first, so that it is known which.
 void shared_log::send_again() {
   if (broken_ || may_send_) return;
-  ask_for_end([this](const core::result<std::uint64_t>& end) {
-    if (broken_) return;
-    if (!end) return again_.after(10);
-    read_before_sending_ = *end;
-    if (position_ < *end) return;
-    may_send_ = true;
-    send_waiting();
-  });
+  const auto fences = names_.fences(), log = names_.log();
+  const std::string_view keys[] = {fences, log};
+  const auto generation = std::to_string(++generation_);
+  const std::string_view args[] = {core::as_text(writer_), generation};
+  commands_->eval(
+      fence_script(), keys, args, options_.timeout_ms,
+      [this, known = position_](const core::result<reply>& end) {
+        if (broken_) return;
+        if (!end || !end->is(reply_type::integer)) return again_.after(10);
+        read_before_sending_ = static_cast<std::uint64_t>(end->integer);
+        if (read_before_sending_ < known)
+          return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter"));
+        if (position_ < read_before_sending_) return;
+        may_send_ = true;
+        send_waiting();
+      });
 }
 
 void shared_log::refuse(std::uint64_t number, bool overtaken, std::uint64_t end,
@@ -227,6 +247,9 @@ void shared_log::give_up_late() {
   if (broken_) return;
   late_.after(20);
   const auto now = loop_.mono_ns();
+  // Nothing that is decided can be so old that it does not know of these.
+  while (!given_up_.empty() && now - given_up_.front().at_ns > given_up_keep_ns)
+    given_up_.pop_front();
   std::vector<std::pair<std::uint64_t, bool>> late;
   for (const auto& [number, each] : units_) {
     if (!each.checked || each.accepted || is_taken(number)) continue;
@@ -234,10 +257,12 @@ void shared_log::give_up_late() {
     if (never_sent || now - each.asked_ns > 2 * options_.timeout_ms * 1'000'000)
       late.emplace_back(number, never_sent);
   }
-  for (const auto& [number, never_sent] : late)
+  for (const auto& [number, never_sent] : late) {
+    if (units_.at(number).unsure) given_up_.push_back({number, now});
     refuse(number, false, 0,
            never_sent ? core::fail(core::error_code::STORE_UNAVAILABLE, {}, "not_connected")
                       : core::fail(core::error_code::STORE_TIMEOUT));
+  }
 }
 
 }  // namespace portcullis::store::fleet

@@ -50,7 +50,7 @@ class making {
     const auto answer = store_.eval(hello_script(), keys, args);
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;
-    if (list.size() != 5 || list[0].text != entry_format ||
+    if (list.size() != 6 || list[0].text != entry_format ||
         list[1].text != with_.keys->check_value())
       return 0;
     if (!list[2].text.empty()) snapshot_ = std::strtoull(list[2].text.c_str(), nullptr, 10);

@@ -53,7 +53,7 @@ class bringing_up {
     const auto answer = store_.eval(hello_script(), keys, args);
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;
-    if (list.size() != 5)
+    if (list.size() != 6)
       return stop(error_code::STORE_INTEGRITY, "log_is_gone",
                   "Redis has no log of this fleet, but the data folder has events: `portcullis "
                   "migrate` puts them there; or use an empty server.data_dir");

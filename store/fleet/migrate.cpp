@@ -152,7 +152,10 @@ class moving {
 
   /// Last: before it there is no log that a node would take for one.
   core::status end() {
-    command meta{"HSET", names_.meta(), "format", entry_format, "check", with_.keys->check_value()};
+    command meta{"HSET",   names_.meta(),
+                 "format", entry_format,
+                 "check",  with_.keys->check_value(),
+                 "name",   core::to_hex(name_.writer)};
     if (cut_ > 0) {
       meta.add("snapshot");
       meta.add(std::to_string(cut_));

@@ -10,6 +10,8 @@ namespace portcullis::store::fleet {
 
 /// Appends units that were decided, unless another writer was faster. scripts.cpp says how.
 [[nodiscard]] const net::redis::script& append_script();
+/// Leaves a writer's earlier connections behind, whatever of them is still on its way.
+[[nodiscard]] const net::redis::script& fence_script();
 /// Tells that a node lives, and asks who else does.
 [[nodiscard]] const net::redis::script& heartbeat_script();
 /// Makes the log's description where there is none, and returns it.
@@ -19,7 +21,7 @@ namespace portcullis::store::fleet {
 [[nodiscard]] const net::redis::script& cut_script();
 
 /// The answer of append_script where it appended nothing: its first number.
-inline constexpr std::int64_t log_is_shorter = -1, too_far_behind = -2;
+inline constexpr std::int64_t log_is_shorter = -1, too_far_behind = -2, fenced_off = -3;
 
 /// Keys of one fleet. The part in braces makes them one slot of a Redis Cluster.
 class key_names {
@@ -30,6 +32,7 @@ class key_names {
   [[nodiscard]] std::string users() const { return begin_ + "users"; }
   [[nodiscard]] std::string meta() const { return begin_ + "meta"; }
   [[nodiscard]] std::string nodes() const { return begin_ + "nodes"; }
+  [[nodiscard]] std::string fences() const { return begin_ + "fences"; }
   [[nodiscard]] std::string snapshot(std::uint64_t seq) const {
     return begin_ + "snapshot:" + std::to_string(seq);
   }

@@ -95,24 +95,33 @@ void shared_log::check_log() {
   const std::string_view keys[] = {meta, log};
   const std::string_view args[] = {"", "", "0", "0"};
   tail_->eval(hello_script(), keys, args, options_.timeout_ms,
-              [this](const core::result<reply>& answer) {
+              [this, known = position_](const core::result<reply>& answer) {
                 if (broken_) return;
                 if (!answer) return again_.after(50);
-                const auto lost = [&](std::string_view rule) {
-                  fail(core::fail(core::error_code::STORE_INTEGRITY, {}, rule));
-                };
-                const auto& list = answer->elements;
-                if (list.size() != 5) return lost("log_is_gone");
-                if (list[1].text != options_.keys->check_value()) return lost("another_log");
-                const auto first = static_cast<std::uint64_t>(list[3].integer);
-                const auto last = static_cast<std::uint64_t>(list[4].integer);
-                if (last < position_) return lost("log_is_shorter");
-                if (last > position_ && first > position_ + core::limits::fleet_entry_events_max)
-                  return lost("log_is_cut");
+                if (!is_ours(*answer, known)) return;
                 checked_ = true;
                 look_whether_reachable({});
                 ask();
               });
+}
+
+/// `known`: what had been read of it when it was asked. False: it has failed.
+bool shared_log::is_ours(const reply& hello, std::uint64_t known) {
+  const auto lost = [this](std::string_view rule) {
+    fail(core::fail(core::error_code::STORE_INTEGRITY, {}, rule));
+    return false;
+  };
+  const auto& list = hello.elements;
+  if (list.size() != 6) return lost("log_is_gone");
+  if (list[1].text != options_.keys->check_value()) return lost("another_log");
+  if (log_name_.empty()) log_name_ = list[5].text;
+  if (log_name_ != list[5].text) return lost("another_log");
+  const auto first = static_cast<std::uint64_t>(list[3].integer);
+  const auto last = static_cast<std::uint64_t>(list[4].integer);
+  if (last < known) return lost("log_is_shorter");
+  if (last > known && first > known + core::limits::fleet_entry_events_max)
+    return lost("log_is_cut");
+  return true;
 }
 
 void shared_log::ask() {
@@ -137,7 +146,8 @@ void shared_log::take(const core::result<reply>& answer, std::int64_t asked_ns) 
   if (broken_) return;
   if (!answer || answer->is(reply_type::error)) return again_.after(10);
   taken_.clear();
-  bool all = true;
+  taken_asked_ns_ = asked_ns;
+  taken_all_ = true;
   if (answer->is(reply_type::array)) {  // nil: nothing came
     const bool form = answer->elements.size() == 1 && answer->elements[0].elements.size() == 2;
     if (!form) return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "entry"));
@@ -146,10 +156,26 @@ void shared_log::take(const core::result<reply>& answer, std::int64_t asked_ns) 
       if (!entry) return fail(entry.error());
       taken_.push_back(*std::move(entry));
     }
-    all = taken_.size() < core::limits::fleet_read_entries;
+    taken_all_ = taken_.size() < core::limits::fleet_read_entries;
+    if (!taken_all_) ask_for_horizon();
   }
-  if (all) taken_asked_ns_ = asked_ns;  // else more stood there when it was asked
   fetch_users();
+}
+
+/// More may stand in the log than was read: what is fresh is told by where it ends.
+void shared_log::ask_for_horizon() {
+  if (horizon_.asked) return;
+  horizon_ = {true, 0, loop_.fresh_mono_ns()};
+  net::redis::command last{"XREVRANGE", names_.log(), "+", "-", "COUNT", "1"};
+  tail_->ask(std::move(last), names_.log(), options_.timeout_ms,
+             [this](const core::result<reply>& answer) {
+               const bool form = answer && answer->elements.size() == 1 &&
+                                 answer->elements[0].elements.size() == 2;
+               horizon_.end =
+                   form ? std::strtoull(answer->elements[0].elements[0].text.c_str(), nullptr, 10)
+                        : 0;
+               horizon_.asked = form;
+             });
 }
 
 /// Rows of users that entries bring, all at once.
@@ -195,7 +221,12 @@ void shared_log::deliver() {
   std::vector<std::uint64_t> own;
   for (const auto& each : entries)
     if (each.own) own.push_back(each.name.number);
-  to_.read(std::move(entries), position_, taken_asked_ns_);
+  if (taken_all_) fresh_ns_ = std::max(fresh_ns_, taken_asked_ns_);
+  if (horizon_.end != 0 && position_ >= horizon_.end) {
+    fresh_ns_ = std::max(fresh_ns_, horizon_.asked_ns);
+    horizon_ = {};
+  }
+  to_.read(std::move(entries), position_, fresh_ns_);
   for (const auto number : own) units_.erase(number);
   if (read_before_sending_ > 0 && !may_send_ && commands_->connected() &&
       position_ >= read_before_sending_) {
@@ -228,9 +259,9 @@ void shared_log::tell() {
                                {"position", self.position},
                                {"sessions", self.sessions},
                                {"connections", self.connections}};
-  const auto nodes = names_.nodes(), log = names_.log(), users = names_.users(),
-             meta = names_.meta();
-  const std::string_view keys[] = {nodes, log, users, meta};
+  const auto nodes = names_.nodes(), fences = names_.fences(), log = names_.log(),
+             users = names_.users(), meta = names_.meta();
+  const std::string_view keys[] = {nodes, fences, log, users, meta};
   const auto key = std::string(core::as_text(writer_));
   const auto what = core::seal(options_.keys->of_users(), random_nonce(options_.random),
                                said.dump(), "portcullis fleet member\n" + key);
@@ -240,6 +271,14 @@ void shared_log::tell() {
   commands_->eval(heartbeat_script(), keys, args, options_.timeout_ms,
                   [this](const core::result<reply>& answer) {
                     if (!broken_ && answer && answer->is(reply_type::array)) told(*answer);
+                  });
+  // A log that goes while connections stay, and one begun in its place, are seen here.
+  const std::string_view log_keys[] = {meta, log};
+  const std::string_view none[] = {"", "", "0", "0"};
+  commands_->eval(hello_script(), log_keys, none, options_.timeout_ms,
+                  [this, known = position_](const core::result<reply>& hello) {
+                    if (!broken_ && hello && hello->is(reply_type::array))
+                      (void)is_ours(*hello, known);
                   });
 }
 

@@ -110,6 +110,8 @@ class shared_log {
   void give_up_late();
   // following
   void check_log();
+  [[nodiscard]] bool is_ours(const net::redis::reply& hello, std::uint64_t known);
+  void ask_for_horizon();
   void ask();
   void take(const core::result<net::redis::reply>& answer, std::int64_t asked_ns);
   void fetch_users();
@@ -132,12 +134,28 @@ class shared_log {
   std::size_t sendings_ = 0;                  // without an answer
   bool may_send_ = false;                     // connected, and what was unsure is known
   std::uint64_t read_before_sending_ = 0;     // > 0: send again when that much was read
+  std::uint64_t generation_ = 0;              // of this writer's connections
+  /// Refused after they were sent: they may stand in the log all the same.
+  struct given_up_unit {
+    std::uint64_t number = 0;
+    std::int64_t at_ns = 0;
+  };
+  std::deque<given_up_unit> given_up_;
   std::optional<decoder> decoder_;
   std::uint64_t position_ = 0;
   bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
   // Read and not yet delivered: users' rows are on their way.
   std::vector<decoder::undecided> taken_;
-  std::int64_t taken_asked_ns_ = 0;
+  std::int64_t taken_asked_ns_ = 0, fresh_ns_ = 0;
+  /// The log's end, asked for where more stands in it than is read at once; 0: not known.
+  struct horizon {
+    bool asked = false;
+    std::uint64_t end = 0;
+    std::int64_t asked_ns = 0;
+  };
+  horizon horizon_;
+  bool taken_all_ = true;
+  std::string log_name_;
   std::unique_ptr<net::redis::client> commands_, tail_;
   net::loop::timer again_, heartbeat_, late_;
 };
