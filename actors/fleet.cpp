@@ -281,6 +281,9 @@ void fleet_link::reached(bool reachable, const core::error& why) {
   if (!log_) return;
   reachable_ = reachable;
   tell_store(!reachable, why);
+  if (!reachable)  // what stands up to there will not be read soon
+    for (const auto& each : std::exchange(ends_, {}))
+      for (const auto shard : each.shards) self_->send(peers_.sessions[shard], caught_up{why});
   if (reachable != degraded_) return;
   degraded_ = !reachable;
   auto batch = std::make_shared<event_batch>();

@@ -96,6 +96,7 @@ class session_shard {
     std::uint64_t as_of = 0;   // the log's place when the decision was begun
     std::uint64_t batch = 0;   // that it waits for
     std::uint64_t behind = 0;  // overtaken: what is to be read first
+    bool renamed = false;      // the user, meanwhile: what was looked up is of no use
     std::optional<attempt_answer> attempt;
   };
   // Requests of one user, in order: `current` is being decided, the others wait.

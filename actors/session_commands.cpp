@@ -247,6 +247,10 @@ void session_shard::on(user_looked_up& answer) {
   const auto found = holds_.find(answer.user);
   if (found == holds_.end()) return;
   auto& current = found->second.current;
+  if (current.renamed) {
+    resume(answer.user);
+    return flush_soon();
+  }
   auto subject = state_->user(answer.user).subject;
   if (answer.made) {
     subject = answer.made->subject;

@@ -109,6 +109,9 @@ void session_shard::learn_user(const core::user_row& row) {
   } else if (state_->user(user).subject != row.subject) {
     unsaved_users_.erase(user);
     state_->rename_user(user, row.subject);
+    // The directory may be answering with what it made itself.
+    if (const auto found = holds_.find(user); found != holds_.end())
+      found->second.current.renamed = true;
   } else {
     return;
   }

@@ -44,7 +44,7 @@ class crowd {
       finish(each, clients);
       check_lockout(each, clients);
       check_cap(each, clients);
-      if (testing::Test::HasFailure()) return tell(each, clients);
+      if (differs(each, clients)) return tell(each, clients);
     }
   }
   [[nodiscard]] std::size_t size() const { return people_.size(); }
@@ -132,6 +132,18 @@ class crowd {
         ASSERT_LE(of.created, cap);
       }
     }
+  }
+  /// Whether nodes disagree about one.
+  static bool differs(const person& of, std::vector<line_client>& clients) {
+    std::set<std::string> views;
+    for (auto& client : clients) {
+      auto view = client.result("lockout.status", user(of.name)).dump();
+      for (const auto& id : of.ids) view += " " + state_of(client, id);
+      view += client.result("session.list", user(of.name)).dump();
+      views.insert(view);
+    }
+    if (views.size() > 1) ADD_FAILURE() << json(views).dump(1);
+    return views.size() > 1;
   }
   /// All that the log says of one.
   static void tell(const person& of, std::vector<line_client>& clients) {

@@ -114,6 +114,7 @@ TEST(what_is_not_known, is_looked_up_or_not_answered) {
   nodes.network(1).freeze(which::reader);
   auto made = create(a, "late");
   EXPECT_EQ(said(nodes, 1, made["session_id"]), "STORE_UNAVAILABLE");
+  lasts(faulty_fleet::bound_ms);
   EXPECT_EQ(said(nodes, 1, what.kept), "STORE_UNAVAILABLE") << "stale by now";
   nodes.network(1).pass();
   nodes.expect_recovery();
