@@ -211,6 +211,8 @@ TEST(a_store_of_nodes, that_cannot_be_reached_closes_the_doors_and_opens_them_ag
                    {{"tenant_id", "acme"}, {"user_id", "bob"}, {"context", context()}}) ==
            "STORE_UNAVAILABLE";
   }));
+  // Stale comes a moment before the connection is given up.
+  EXPECT_TRUE(eventually([&] { return a.result("server.info")["store"]["degraded"] == true; }));
   nodes.redis.signal(SIGCONT);
   EXPECT_TRUE(eventually([&] {
     const auto seen =
