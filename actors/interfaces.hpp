@@ -5,6 +5,7 @@
 
 #include "actors/auth.hpp"
 #include "actors/breaker_messages.hpp"
+#include "actors/fleet_messages.hpp"
 #include "actors/messages.hpp"
 #include "actors/stillness.hpp"
 #include "core/config/config.hpp"

@@ -16,7 +16,6 @@
 #include "core/session/state.hpp"
 #include "monitoring/tallies.hpp"
 #include "net/ports.hpp"
-#include "store/fleet/records.hpp"
 #include "store/readers.hpp"
 
 namespace portcullis::actors {
@@ -103,41 +102,6 @@ struct events_committed {
   batch_ptr batch;
   bool refused = false;
   core::error why;
-};
-/// Where nodes share a log: what stands in it, up to `position`, as far as it concerns the shard.
-struct log_advanced {
-  std::vector<batch_ptr> batches;
-  std::uint64_t position = 0;
-  core::millis at_ms = 0;     // of the last event
-  std::int64_t fresh_ns = 0;  // all that was acknowledged to anybody before is among it
-  bool sweeps = false;        // this node is the one that tells of what has run out
-};
-/// The same: a decision is not in the log. Overtaken: it is to be made anew, when the log has been
-/// read up to `end`.
-struct decision_refused {
-  batch_ptr batch;
-  bool overtaken = false;
-  std::uint64_t end = 0;
-  core::error why;
-};
-/// To the fleet actor: answers caught_up when the shard has been told of all that is in the log
-/// now.
-struct catch_up {
-  std::uint32_t shard = 0;
-};
-struct caught_up {
-  std::optional<core::error> why;  // set: it could not be asked
-};
-/// To the lockout actor: these are in the log. `noted`: of an attempt here.
-struct lockouts_logged {
-  std::vector<core::event> events;
-  std::optional<core::attempt> noted;
-};
-/// To the directory: a user whom another node has made.
-struct user_learned {
-  core::user_slot user = core::no_slot;
-  std::uint32_t ring_key = 0;
-  std::string wrapped;
 };
 /// To the hub: these are durable, in order.
 struct events_durable {
@@ -396,32 +360,6 @@ struct loop_listed {
   std::vector<core::connection_row> rows;
   std::uint64_t count = 0;
 };
-/// To the fleet actor: retention has cut this node's own log, up to this seq.
-struct log_was_cut {
-  std::uint64_t seq = 0;
-};
-/// To the journal: a part of the snapshot that stands for what was cut.
-struct read_snapshot {
-  std::uint64_t part = 0;
-};
-struct snapshot_read {
-  std::uint64_t seq = 0;  // that it is of
-  std::string part;       // empty: there are no more
-  std::optional<core::error> why;
-};
-struct collect_fleet {};
-/// Who this node is to the store that nodes share, from the next connection on.
-struct login_changed {
-  std::string user, password;
-};
-struct fleet_collected {
-  monitoring::fleet_tallies tallies;
-  std::uint64_t mailbox_depth = 0;
-};
-struct list_members {};
-struct members_listed {
-  std::vector<store::fleet::member> members;
-};
 struct collect_shard {};
 struct collect_journal {};
 struct scrape {};
@@ -451,10 +389,6 @@ struct metrics_moved;
 struct cold_request;
 struct http_scrape;
 struct collect_loop;
-struct collect_fleet;
-struct fleet_collected;
-struct list_members;
-struct members_listed;
 struct admin_request;
 struct admin_answer;
 struct callers_changed;
@@ -481,20 +415,6 @@ PORTCULLIS_LOCAL(reply_batch)
 PORTCULLIS_LOCAL(log_events)
 PORTCULLIS_LOCAL(events_committed)
 PORTCULLIS_LOCAL(events_durable)
-PORTCULLIS_LOCAL(log_advanced)
-PORTCULLIS_LOCAL(decision_refused)
-PORTCULLIS_LOCAL(catch_up)
-PORTCULLIS_LOCAL(caught_up)
-PORTCULLIS_LOCAL(lockouts_logged)
-PORTCULLIS_LOCAL(user_learned)
-PORTCULLIS_LOCAL(log_was_cut)
-PORTCULLIS_LOCAL(read_snapshot)
-PORTCULLIS_LOCAL(snapshot_read)
-PORTCULLIS_LOCAL(collect_fleet)
-PORTCULLIS_LOCAL(login_changed)
-PORTCULLIS_LOCAL(fleet_collected)
-PORTCULLIS_LOCAL(list_members)
-PORTCULLIS_LOCAL(members_listed)
 PORTCULLIS_LOCAL(events_published)
 PORTCULLIS_LOCAL(interest_changed)
 PORTCULLIS_LOCAL(store_state_changed)

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/error/catalogue.hpp"
+#include "monitoring/metrics_rows.hpp"
 #include "monitoring/tallies.hpp"
 
 namespace portcullis::monitoring {
@@ -24,11 +25,6 @@ std::vector<std::string_view> error_values() {
   for (const auto& row : core::error_catalogue()) names.push_back(row.name);
   names.push_back("none");
   return names;
-}
-
-template <std::size_t N>
-std::vector<std::string_view> all(const std::array<std::string_view, N>& names) {
-  return {names.begin(), names.end()};
 }
 
 /// Errors that every method can end with. A failure that is rare is worth a zero: without one its
@@ -103,13 +99,11 @@ std::vector<metric_row> make_table() {
   constexpr std::string_view shards = "session, lockout and directory actors";
   constexpr std::string_view loops = "each loop's connections";
   constexpr std::string_view journal = "journal";
-  constexpr std::string_view fleet = "fleet";
   const metric_label service{"service", {}, label_source::breaker};
   const metric_label breaker{"breaker", {}, label_source::breaker};
   const metric_label source{"source", all(core::breaker_kind_names)};
   const metric_label state_label{"state", all(core::breaker_state_names)};
   constexpr std::string_view breakers = "each shard's breakers";
-  constexpr std::string_view system = "/proc/self, at the scrape";
 
   return {
       {sessions, "portcullis_sessions", gauge, {}, "Live sessions on this node.", shards},
@@ -370,142 +364,6 @@ std::vector<metric_row> make_table() {
        {},
        "1 while the store refuses durable commands, else 0.",
        journal},
-      {fleet_nodes,
-       "portcullis_fleet_nodes",
-       gauge,
-       {},
-       "Nodes that share the log and were heard within three seconds, this one too; 0: it is "
-       "alone.",
-       fleet},
-      {fleet_entries,
-       "portcullis_fleet_entries_total",
-       counter,
-       {{"origin", all(fleet_origins)}},
-       "Entries of the shared log that this node has read.",
-       fleet},
-      {fleet_overtaken,
-       "portcullis_fleet_overtaken_total",
-       counter,
-       {},
-       "Decisions that another node was faster than; they were made again.",
-       fleet},
-      {fleet_refused,
-       "portcullis_fleet_refused_total",
-       counter,
-       {},
-       "Decisions that did not come to the shared log.",
-       fleet},
-      {fleet_in_flight,
-       "portcullis_fleet_in_flight",
-       gauge,
-       {},
-       "Decisions on their way to the shared log and back.",
-       fleet},
-      {fleet_staleness,
-       "portcullis_fleet_staleness_seconds",
-       gauge,
-       {},
-       "How long ago this node knew all that was in the shared log. Past "
-       "store.redis.staleness_ms_max it answers no validation.",
-       fleet},
-      {redis_commands,
-       "portcullis_redis_commands_total",
-       counter,
-       {},
-       "Commands sent to Redis.",
-       fleet},
-      {redis_timeouts,
-       "portcullis_redis_timeouts_total",
-       counter,
-       {},
-       "Commands that Redis did not answer in time.",
-       fleet},
-      {redis_connects,
-       "portcullis_redis_connects_total",
-       counter,
-       {},
-       "Connections to Redis that became ready.",
-       fleet},
-      {redis_losses,
-       "portcullis_redis_losses_total",
-       counter,
-       {},
-       "Connections to Redis that were lost.",
-       fleet},
-      {mailbox_depth,
-       "portcullis_mailbox_depth",
-       gauge,
-       {{"actor", all(actor_kinds)}},
-       "Messages that wait for all actors of a kind.",
-       "each actor"},
-      {loop_lag,
-       "portcullis_loop_lag_seconds",
-       histogram,
-       {},
-       "How much later than due a loop's timer ran.",
-       loops},
-      {subscribers,
-       "portcullis_subscribers",
-       gauge,
-       {},
-       "Live subscriptions to events.",
-       "subscriptions actors"},
-      {subscriber_drops,
-       "portcullis_subscriber_drops_total",
-       counter,
-       {},
-       "Subscriptions ended because their reader was too slow.",
-       "subscriptions actors"},
-      {log_messages,
-       "portcullis_log_messages_total",
-       counter,
-       {{"level", all(log_levels)}},
-       "Log lines asked for at or above the level in force, dropped ones included.",
-       "log"},
-      {log_dropped,
-       "portcullis_log_dropped_total",
-       counter,
-       {},
-       "Log lines dropped because standard error did not take them in time.",
-       "log"},
-      {label_overflow,
-       "portcullis_metrics_label_overflow_total",
-       counter,
-       {},
-       "Breakers that came past metrics.breakers_max and count under __overflow__.",
-       "metrics"},
-      {build_info,
-       "portcullis_build_info",
-       gauge,
-       {{"version", {}, label_source::build}, {"revision", {}, label_source::build}},
-       "1; the labels say what runs.",
-       "metrics"},
-      {process_cpu,
-       "process_cpu_seconds_total",
-       counter,
-       {},
-       "User and system CPU time of the process.",
-       system},
-      {process_resident_memory,
-       "process_resident_memory_bytes",
-       gauge,
-       {},
-       "Resident memory of the process.",
-       system},
-      {process_virtual_memory,
-       "process_virtual_memory_bytes",
-       gauge,
-       {},
-       "Virtual memory of the process.",
-       system},
-      {process_open_fds, "process_open_fds", gauge, {}, "Open file descriptors.", system},
-      {process_max_fds, "process_max_fds", gauge, {}, "Limit of open file descriptors.", system},
-      {process_start_time,
-       "process_start_time_seconds",
-       gauge,
-       {},
-       "Start of the process, in seconds since the Unix epoch.",
-       system},
   };
 }
 
@@ -547,7 +405,11 @@ std::span<const breaker_transition_kind> usual_transitions(core::breaker_kind ki
 }
 
 std::span<const metric_row> metrics_table() {
-  static const auto table = make_table();
+  static const auto table = [] {
+    auto rows = make_table();
+    for (auto& each : node_rows()) rows.push_back(std::move(each));
+    return rows;
+  }();
   return table;
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using json = nlohmann::ordered_json;
 
-std::string time_text(std::int64_t at_ms) {
+std::string when_text(std::int64_t at_ms) {
   return fmt::format("{:%Y-%m-%d %H:%M:%S}",
                      fmt::localtime(static_cast<std::time_t>(at_ms / 1000)));
 }
@@ -42,8 +42,8 @@ int list_nodes(const server_options& given) {
       continue;
     }
     fmt::print("{:<24} {:<10} {:<20} {:<20} {:>12}\n", node.value("node_id", ""),
-               node.value("version", ""), time_text(node.value("started_at_ms", std::int64_t{0})),
-               time_text(node.value("heard_at_ms", std::int64_t{0})),
+               node.value("version", ""), when_text(node.value("started_at_ms", std::int64_t{0})),
+               when_text(node.value("heard_at_ms", std::int64_t{0})),
                node.value("seq", std::uint64_t{0}));
   }
   return exit_ok;

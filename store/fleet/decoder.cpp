@@ -1,6 +1,7 @@
 #include "store/fleet/decoder.hpp"
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 
 #include "core/limits.hpp"
@@ -100,6 +101,32 @@ core::result<core::user_row> open_user(const core::subject_id& subject, std::str
   row.tenant_id = plain->substr(head, tenant);
   row.wrapped = plain->substr(head + tenant);
   return row;
+}
+
+// A line each: names have no line feeds.
+std::string to_text(const member& who) {
+  std::string out = who.node_id + "\n" + who.version + "\n";
+  for (const auto number :
+       {static_cast<std::uint64_t>(who.started_at_ms), who.position, who.sessions, who.connections})
+    out += std::to_string(number) + "\n";
+  return out;
+}
+
+std::optional<member> parse_member(std::string_view text) {
+  std::array<std::string_view, 6> lines;
+  for (auto& line : lines) {
+    const auto end = text.find('\n');
+    if (end == std::string_view::npos) return std::nullopt;
+    line = text.substr(0, end);
+    text.remove_prefix(end + 1);
+  }
+  member who;
+  who.node_id = lines[0];
+  who.version = lines[1];
+  if (!parse(lines[2], who.started_at_ms) || !parse(lines[3], who.position) ||
+      !parse(lines[4], who.sessions) || !parse(lines[5], who.connections))
+    return std::nullopt;
+  return who;
 }
 
 bool decoder::is_new(writer& of, std::uint64_t number) {

@@ -3,6 +3,8 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/event/event.hpp"
@@ -42,5 +44,9 @@ struct member {
   std::uint64_t position = 0;                      // that it has read up to
   std::uint64_t sessions = 0, connections = 0;
 };
+
+/// As one text, and back; told_at_ms and writer are not in it. Absent: it is none.
+[[nodiscard]] std::string to_text(const member& who);
+[[nodiscard]] std::optional<member> parse_member(std::string_view text);
 
 }  // namespace portcullis::store::fleet

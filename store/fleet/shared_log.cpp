@@ -1,7 +1,6 @@
 #include "store/fleet/shared_log.hpp"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 
 #include "core/limits.hpp"
 
@@ -253,18 +252,12 @@ void shared_log::tell() {
   auto self = options_.self;
   self.position = position_;
   if (options_.describe) options_.describe(self);
-  const nlohmann::json said = {{"node_id", self.node_id},
-                               {"version", self.version},
-                               {"started_at_ms", self.started_at_ms},
-                               {"position", self.position},
-                               {"sessions", self.sessions},
-                               {"connections", self.connections}};
   const auto nodes = names_.nodes(), fences = names_.fences(), log = names_.log(),
              users = names_.users(), meta = names_.meta();
   const std::string_view keys[] = {nodes, fences, log, users, meta};
   const auto key = std::string(core::as_text(writer_));
   const auto what = core::seal(options_.keys->of_users(), random_nonce(options_.random),
-                               said.dump(), "portcullis fleet member\n" + key);
+                               to_text(self), "portcullis fleet member\n" + key);
   const auto ttl = std::to_string(options_.key_ttl_ms);
   const auto keep = std::to_string(core::limits::fleet_member_keep_ms);
   const std::string_view args[] = {key, what, ttl, keep};
@@ -291,17 +284,11 @@ void shared_log::told(const reply& answer) {
                                   "portcullis fleet member\n" + list[at].text);
     if (!plain || list[at].text.size() != writer_.size()) continue;  // nobody of ours
     if (list[0].integer - list[at + 1].integer > core::limits::fleet_member_live_ms) continue;
-    const auto said = nlohmann::json::parse(*plain, nullptr, false);
-    if (!said.is_object()) continue;
-    member each;
+    auto said = parse_member(*plain);
+    if (!said) continue;
+    auto& each = *said;
     std::copy(list[at].text.begin(), list[at].text.end(), each.writer.begin());
-    each.node_id = said.value("node_id", "");
-    each.version = said.value("version", "");
-    each.started_at_ms = said.value("started_at_ms", core::millis{0});
     each.told_at_ms = list[at + 1].integer;
-    each.position = said.value("position", std::uint64_t{0});
-    each.sessions = said.value("sessions", std::uint64_t{0});
-    each.connections = said.value("connections", std::uint64_t{0});
     live.push_back(std::move(each));
   }
   std::sort(live.begin(), live.end(), [](const member& a, const member& b) {
