@@ -84,23 +84,30 @@ void fleet_link::on(const login_changed& change) {
 
 /// What one node has cut is cut for all, and stays for who comes later as a snapshot.
 void fleet_link::on(const log_was_cut& change) {
-  if (!sweeps_ || !log_ || std::exchange(publishing_, true)) return;
-  publish(change.seq, 0);
+  cut_seq_ = std::max(cut_seq_, change.seq);
+  publish_cut();
+}
+
+void fleet_link::publish_cut() {
+  if (!sweeps_ || !log_ || publishing_ || cut_seq_ <= published_seq_) return;
+  publishing_ = true;
+  publish(cut_seq_, 0);
 }
 
 void fleet_link::publish(std::uint64_t seq, std::uint64_t part) {
-  const auto end = [this] { publishing_ = false; };
+  const auto end = [this] { publishing_ = false; };  // tried again after a heartbeat
   self_->request(peers_.journal, journal_patience, read_snapshot{part})
       .then(
           [this, seq, part, end](const snapshot_read& read) {
             if (!log_ || read.why || read.seq != seq) return end();  // it is cut anew
             if (read.part.empty() && part > 0)
-              return log_->cut(seq, [seq, end](bool done) {
+              return log_->cut(seq, [this, seq, end](bool done) {
                 end();
-                if (done)
-                  monitoring::log::write(core::log_level::info, monitoring::component::store,
-                                         "The shared log was cut; a snapshot stands for it.",
-                                         {{"seq", static_cast<std::int64_t>(seq)}});
+                if (!done) return;
+                published_seq_ = seq;
+                monitoring::log::write(core::log_level::info, monitoring::component::store,
+                                       "A snapshot stands for what was cut off the shared log.",
+                                       {{"seq", static_cast<std::int64_t>(seq)}});
               });
             log_->add_snapshot_part(seq, part, read.part, [this, seq, part, end](bool there) {
               if (!there) return end();
@@ -275,6 +282,7 @@ void fleet_link::met(const std::vector<store::fleet::member>& members) {
   // Who has run longest tells of what has run out: all can, one is enough.
   sweeps_ = !members_.empty() && members_.front().writer == log_->writer();
   tallies_.sweeps = sweeps_;
+  publish_cut();
 }
 
 void fleet_link::reached(bool reachable, const core::error& why) {

@@ -64,6 +64,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void look_who_waits();
   void ask_for_end();
   void tell_caught_up();
+  void publish_cut();
   void publish(std::uint64_t seq, std::uint64_t part);
   void tell(std::vector<store::fleet::entry> entries, std::uint64_t position,
             std::int64_t fresh_ns);
@@ -108,6 +109,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::vector<std::optional<std::vector<log_advanced>>> kept_;  // by shard, while it is down
   std::vector<store::fleet::member> members_;
   std::optional<caf::typed_response_promise<bool>> stopping_;
+  std::uint64_t cut_seq_ = 0, published_seq_ = 0;
   bool publishing_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;

@@ -202,7 +202,7 @@ void shared_log::cut(std::uint64_t seq, std::function<void(bool)> done) {
   const std::string_view args[] = {seq_text, ttl};
   commands_->eval(cut_script(), keys, args, options_.timeout_ms,
                   [done = std::move(done)](const core::result<reply>& answer) {
-                    done(answer && answer->is(reply_type::integer) && answer->integer == 1);
+                    done(answer && answer->is(reply_type::integer));
                   });
 }
 

@@ -76,7 +76,8 @@ class shared_log {
   /// before is done. `done`: whether it is there.
   void add_snapshot_part(std::uint64_t seq, std::uint64_t index, std::string_view part,
                          std::function<void(bool)> done);
-  /// All parts are there: the events up to `seq` go.
+  /// All parts are there: the events up to `seq` go, unless more has gone already. `done`: whether
+  /// the store has answered.
   void cut(std::uint64_t seq, std::function<void(bool)> done);
   [[nodiscard]] const core::byte_array<8>& writer() const noexcept { return writer_; }
   /// Units that are neither read nor refused.
