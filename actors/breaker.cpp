@@ -21,6 +21,8 @@ breaker_actor::behavior_type breaker_behaviour(breaker_self* self, breaker_optio
   return {
       [&state](request_batch& batch) { state.on(batch); },
       [&state](events_committed& done) { state.on(done); },
+      [&state](log_advanced& news) { state.on(news); },
+      [&state](decision_refused& refused) { state.on(refused); },
       [&state](list_breakers_after& question) { return state.on(question); },
       [&state](collect_breakers& question) { return state.on(question); },
       [&state](stand_still& order) { return state.on(order); },
@@ -297,6 +299,19 @@ void breaker_shard::on(events_committed& done) {
   answer_listings();
   flush();
   look_whether_still();
+}
+
+void breaker_shard::on(log_advanced& news) {
+  for (const auto& batch : news.batches) {
+    if (!batch->of_breakers || batch->shard != options_.shard) continue;
+    events_committed done{batch, false, {}};
+    on(done);
+  }
+}
+
+void breaker_shard::on(decision_refused& refused) {
+  events_committed done{refused.batch, true, refused.why};
+  on(done);
 }
 
 /// Answers what was held back and takes what waited, until something has to wait again.

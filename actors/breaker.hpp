@@ -37,6 +37,8 @@ class breaker_shard {
   void start(breaker_self* self, breaker_options options);
   void on(request_batch& batch);
   void on(events_committed& done);
+  void on(log_advanced& news);
+  void on(decision_refused& refused);
   caf::result<breakers_listed> on(const list_breakers_after& question);
   breakers_collected on(const collect_breakers&);
   void on(policies_changed& change);

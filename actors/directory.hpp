@@ -22,6 +22,10 @@ class directory_shard {
   void on(const look_up_user& question);
   void on(const session_listed& change);
   void on(const user_gone& change) { state_->forget(change.user); }
+  void on(const user_learned& change) {
+    state_->forget(change.user);  // one that was made here, and another node was faster
+    state_->load_user(change.user, change.ring_key, change.wrapped);
+  }
   users_identified on(const identify_users& question);
   void on(keys_changed& change) {
     state_->change_keys(*options_.keys, *change.keys);

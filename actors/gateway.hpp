@@ -37,6 +37,7 @@ struct gateway_peers {
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<shard_moved> shards;
   std::vector<breaker_actor> breakers;  // by shard
+  fleet_actor fleet;                    // where nodes share a log
 };
 
 /// Lives on its loop; the actor of the same name is its voice. Must outlive both the loop's servers

@@ -163,13 +163,15 @@ void gateway_voice::tell_info(const inbound& request, const std::optional<digest
   auto open = std::make_shared<sum>();
   const auto& options = owner_->options_;
   open->reply.node_id = options.node_id;
-  open->reply.mode = "embedded";
+  const auto& fleet = owner_->peers_.fleet;
+  open->reply.mode = fleet ? "redis" : "embedded";
   open->reply.version = options.version;
-  open->reply.store_kind = "sqlite";
+  open->reply.store_kind = fleet ? "redis" : "sqlite";
   open->reply.degraded = owner_->store_trouble_.has_value();
   open->reply.uptime_ms = options.clock->now_ms() - options.started_at_ms;
   open->reply.loops = options.loops;
-  open->missing = owner_->peers_.shards.size() + owner_->peers_.gateways.size() + 1;
+  open->missing =
+      owner_->peers_.shards.size() + owner_->peers_.gateways.size() + 1 + (fleet ? 1 : 0);
   const auto answered = [this, open, request, digest] {
     if (--open->missing > 0) return;
     if (digest) {
@@ -203,6 +205,17 @@ void gateway_voice::tell_info(const inbound& request, const std::optional<digest
         .then(
             [open, answered](const loop_listed& from) {
               open->reply.connections += from.count;
+              answered();
+            },
+            lost);
+  if (fleet)
+    self_->request(fleet, peer_timeout, list_members{})
+        .then(
+            [open, answered](const members_listed& from) {
+              for (const auto& each : from.members)
+                open->reply.nodes.push_back({each.node_id, each.version, each.started_at_ms,
+                                             each.told_at_ms, each.position, each.sessions,
+                                             each.connections});
               answered();
             },
             lost);

@@ -22,7 +22,18 @@ hub_actor::behavior_type hub_behaviour(hub_actor::stateful_pointer<hub_state> se
   };
 }
 
-void hub_state::on(log_events& order) { self->send(peers_.journal, std::move(order)); }
+void hub_state::on(log_events& order) {
+  if (peers_.fleet)
+    self->send(peers_.fleet, std::move(order));
+  else
+    self->send(peers_.journal, std::move(order));
+}
+
+template <class Question>
+auto hub_state::ask_log(Question& question) {
+  if (peers_.fleet) return self->delegate(peers_.fleet, std::move(question));
+  return self->delegate(peers_.journal, std::move(question));
+}
 
 void hub_state::on(events_durable& done) {
   events_published published{std::move(done.batches)};
@@ -35,21 +46,13 @@ void hub_state::on(const interest_changed& change) {
   interested_.at(change.loop) = change.interested;
 }
 
-caf::result<shards_loaded> hub_state::on(load_shards& question) {
-  return self->delegate(peers_.journal, std::move(question));
-}
+caf::result<shards_loaded> hub_state::on(load_shards& question) { return ask_log(question); }
 
-caf::result<tenants_read> hub_state::on(read_tenants& question) {
-  return self->delegate(peers_.journal, std::move(question));
-}
+caf::result<tenants_read> hub_state::on(read_tenants& question) { return ask_log(question); }
 
-caf::result<breakers_loaded> hub_state::on(load_breakers& question) {
-  return self->delegate(peers_.journal, std::move(question));
-}
+caf::result<breakers_loaded> hub_state::on(load_breakers& question) { return ask_log(question); }
 
-caf::result<commits_done> hub_state::on(await_commits& question) {
-  return self->delegate(peers_.journal, std::move(question));
-}
+caf::result<commits_done> hub_state::on(await_commits& question) { return ask_log(question); }
 
 void hub_state::on(node_peers& peers) {
   peers_ = std::move(peers);
@@ -58,6 +61,7 @@ void hub_state::on(node_peers& peers) {
 
 caf::result<bool> hub_state::stop() {
   // In the order of the mailbox: all that came before is with the journal already.
+  if (peers_.fleet) return self->delegate(peers_.fleet, stop_atom::value);
   return self->delegate(peers_.journal, stop_atom::value);
 }
 

@@ -21,6 +21,9 @@ class hub_state {
   hub_actor::stateful_pointer<hub_state> self = nullptr;
 
  private:
+  template <class Question>
+  auto ask_log(Question& question);
+
   node_peers peers_;
   std::vector<bool> interested_;  // by loop
 };

@@ -5,6 +5,7 @@
 
 #include "actors/auth.hpp"
 #include "actors/breaker_messages.hpp"
+#include "actors/fleet_messages.hpp"
 #include "actors/messages.hpp"
 #include "actors/stillness.hpp"
 #include "core/config/config.hpp"
@@ -36,6 +37,7 @@ using lockout_actor =
                                                     // session actor
                      fn<void(lockout_question)>,    // answers lockout_answer to the session actor
                      fn<void(clear_counters)>,      // a cleared lockout is committed
+                     fn<void(lockouts_logged)>,     // attempts and locks of the shared log
                      fn<locks_listed(list_locks)>,  // users with a lock, as counting began
                      fn<locks_counted(count_locks)>,      //
                      fn<stood_still(stand_still)>,        // no time passes, until go_on
@@ -51,6 +53,7 @@ using directory_actor =
     caf::typed_actor<fn<void(look_up_user)>,    // answers user_looked_up to the session actor
                      fn<void(session_listed)>,  // a session began, or was forgotten
                      fn<void(user_gone)>,       // a user is forgotten
+                     fn<void(user_learned)>,    // another node has made a user
                      fn<users_identified(identify_users)>,         //
                      fn<core::directory_listing(list_directory)>,  //
                      fn<mail_counted(count_mail)>,                 //
@@ -67,6 +70,9 @@ using sources_actor =
 using session_actor =
     caf::typed_actor<fn<void(request_batch)>,     // the shard's requests of one loop's turn
                      fn<void(events_committed)>,  // a batch of this shard is durable, or refused
+                     fn<void(log_advanced)>,      // the shared log went on
+                     fn<void(decision_refused)>,  // another node was faster, or none can be reached
+                     fn<void(caught_up)>,         // the shared log was read to its end
                      fn<void(attempt_answer)>,    // how a failed attempt was counted
                      fn<void(user_looked_up)>,    // who a user is, and the user's sessions
                      fn<void(lockout_answer)>,    // a user's counters
@@ -99,6 +105,8 @@ using session_actor =
 using breaker_actor =
     caf::typed_actor<fn<void(request_batch)>,     // the shard's requests of one loop's turn
                      fn<void(events_committed)>,  // a batch of this actor is durable, or refused
+                     fn<void(log_advanced)>,      // the shared log went on
+                     fn<void(decision_refused)>,  // it did not take a decision
                      fn<breakers_listed(list_breakers_after)>,
                      fn<breakers_collected(collect_breakers)>,
                      fn<stood_still(stand_still)>,        // for the digest of the state
@@ -127,14 +135,16 @@ using journal_actor =
                      fn<breakers_loaded(load_breakers)>,  // and this
                      fn<commits_done(await_commits)>,     // commits what waits
                      fn<journal_collected(collect_journal)>,
-                     fn<void(store_gate)>,     // the store's breaker
-                     fn<void(want_log_time)>,  // answers log_time to all session actors, with a
-                                               // checkpoint when there is no event of that time
-                     fn<void(tick_atom)>,      // tells it of commits that it was not told of
-                     fn<void(sign_atom)>,      // to itself: a checkpoint may be due
-                     fn<void(erase_atom)>,     // to itself: empties the write-ahead log
-                     fn<void(node_peers)>,     //
-                     fn<bool(stop_atom)>>;     // commits, closes
+                     fn<void(store_gate)>,        // the store's breaker
+                     fn<void(want_log_time)>,     // answers log_time to all session actors, with a
+                                                  // checkpoint when there is no event of that time
+                     fn<void(decision_refused)>,  // its checkpoint is not in the shared log
+                     fn<snapshot_read(read_snapshot)>,  // for the nodes that share the log
+                     fn<void(tick_atom)>,   // tells it of commits that it was not told of
+                     fn<void(sign_atom)>,   // to itself: a checkpoint may be due
+                     fn<void(erase_atom)>,  // to itself: empties the write-ahead log
+                     fn<void(node_peers)>,  //
+                     fn<bool(stop_atom)>>;  // commits, closes
 
 using subscriptions_actor =
     caf::typed_actor<fn<void(events_published)>,  // durable events, in order
@@ -161,6 +171,22 @@ using hub_actor =
                      fn<mail_counted(count_mail)>,     //
                      fn<void(node_peers)>,             // the other actors
                      fn<bool(stop_atom)>>;             // everything has been handed on
+
+using fleet_actor =
+    caf::typed_actor<fn<void(log_events)>,            // to the log that nodes share
+                     fn<void(catch_up)>,              // answers caught_up to the session actor
+                     fn<shards_loaded(load_shards)>,  // by the journal, after all
+                     fn<tenants_read(read_tenants)>,  // that came before
+                     fn<breakers_loaded(load_breakers)>, fn<commits_done(await_commits)>,
+                     fn<fleet_collected(collect_fleet)>, fn<members_listed(list_members)>,
+                     fn<void(login_changed)>,  // after a reload
+                     fn<void(log_was_cut)>,    // the shared one is to be cut, too
+                     fn<log_held(hold_log)>,   // for the digest of the state
+                     fn<void(go_on)>,          //
+                     fn<void(shard_down)>,     // keeps what is for it, until it is wired again
+                     fn<void(node_peers)>,     //
+                     fn<void(flush_atom)>,     // to itself: waits no longer
+                     fn<bool(stop_atom)>>;     // everything is in the log
 
 using gateway_actor =
     caf::typed_actor<fn<void(reply_batch)>,   // answers that another loop's shard made
@@ -200,6 +226,7 @@ struct wire_session {
   sources_actor sources;
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<session_actor> sessions;  // by shard; this one too
+  fleet_actor fleet;                    // where nodes share a log
 };
 struct wire_breakers {
   hub_actor hub;
@@ -209,6 +236,7 @@ struct wire_breakers {
 struct node_peers {
   hub_actor hub;
   journal_actor journal;
+  fleet_actor fleet;  // where nodes share a log
   log_actor log;
   std::vector<session_actor> sessions;
   std::vector<breaker_actor> breakers;             // by shard

@@ -1,6 +1,7 @@
 #include "actors/journal.hpp"
 
 #include <algorithm>
+#include <cassert>
 #include <chrono>
 
 #include "actors/handlers.hpp"
@@ -47,6 +48,8 @@ journal_actor::behavior_type journal_behaviour(journal_actor::stateful_pointer<j
       [&state](collect_journal& question) { return state.on(question); },
       [&state](store_gate& gate) { state.on(gate); },
       [&state](want_log_time& wanted) { state.on(wanted); },
+      [&state](decision_refused& refused) { state.on(refused); },
+      [&state](read_snapshot& question) { return state.on(question); },
       [&state](tick_atom) { state.tell_attempts(); },
       [&state](sign_atom) { state.sign_due(); },
       [&state](erase_atom) { state.erase_due(); },
@@ -68,8 +71,10 @@ void journal_worker::start(journal_actor::stateful_pointer<journal_worker> self,
 
 void journal_worker::on(log_events& order) {
   auto batch = std::move(order.batch);
-  if (degraded_ && batch->durable) return refuse(std::move(batch), trouble_);
+  if (degraded_ && batch->durable && !batch->numbered) return refuse(std::move(batch), trouble_);
   queued_events_ += batch->events.size();
+  if (batch->numbered && queued_events_ > core::limits::journal_queue_events_max)
+    return options_.fatal(trouble_);  // it cannot follow the log that is shared
   queue_.push_back(std::move(batch));
   if (flush_sent_ || degraded_) return;
   flush_sent_ = true;
@@ -84,6 +89,17 @@ void journal_worker::on(node_peers& peers) {
 }
 
 void journal_worker::number(event_batch& batch) {
+  if (batch.numbered) {
+    if (batch.events.empty()) return;
+    assert(batch.events.front().seq == options_.log->last_seq() + 1);
+    if (batch.events.front().type() == core::event_type::checkpoint) {
+      checkpoint_seq_ = batch.events.front().seq;
+      checkpoint_at_ms_ = batch.events.front().at_ms;
+    }
+    for (const auto& each : batch.events)
+      if (each.type() == core::event_type::user_forgotten) traces_left_ = true;
+    return;
+  }
   auto seq = options_.log->last_seq();
   auto at_ms = options_.log->last_at_ms();
   for (auto& each : batch.events) {
@@ -136,6 +152,7 @@ void journal_worker::flush() {
         attempted(false, 0);
         return degrade(why);
       }
+      if (queue_.front()->numbered) return options_.fatal(why);  // the log has it all the same
       // The rows themselves were refused: nobody else's are lost with them.
       auto bad = std::move(queue_.front());
       queue_.pop_front();
@@ -250,10 +267,27 @@ void journal_worker::add_checkpoint() {
   core::event what;
   what.at_ms = what.decided_at_ms = std::max(options_.clock->now_ms(), options_.log->last_at_ms());
   what.body = core::checkpoint{};
+  if (peers_.fleet) return propose_checkpoint(std::move(batch), std::move(what));
   batch->events.push_back(std::move(what));
   checkpoint_ = batch;
   log_events order{std::move(batch)};
   on(order);
+}
+
+/// Where nodes share the log: only as the very next event, as it tells of the one before.
+void journal_worker::propose_checkpoint(batch_ptr batch, core::event what) {
+  what.body = core::make_checkpoint(
+      {options_.log->last_seq(), options_.log->last_at_ms(), options_.log->last_mac()},
+      *options_.signer);
+  batch->as_of = options_.log->last_seq();
+  batch->exact = true;
+  batch->events.push_back(std::move(what));
+  checkpoint_ = batch;
+  self_->send(peers_.fleet, log_events{std::move(batch)});
+}
+
+void journal_worker::on(const decision_refused& refused) {
+  if (refused.batch == checkpoint_) checkpoint_.reset();  // another time
 }
 
 void journal_worker::on(const want_log_time& wanted) {
@@ -279,7 +313,7 @@ void journal_worker::refuse(batch_ptr batch, const core::error& why) {
 }
 
 void journal_worker::tell_owner(const batch_ptr& batch, events_committed done) {
-  if (batch->shard == event_batch::node) return;
+  if (batch->shard == event_batch::node || (batch->numbered && !batch->events.empty())) return;
   if (batch->of_breakers)
     self_->send(peers_.breakers[batch->shard], std::move(done));
   else
@@ -300,7 +334,7 @@ void journal_worker::degrade(const core::error& why) {
   // space.
   std::deque<batch_ptr> kept;
   for (auto& batch : queue_) {
-    if (batch->durable) {
+    if (batch->durable && !batch->numbered) {
       queued_events_ -= batch->events.size();
       refuse(std::move(batch), why);
     } else {
@@ -310,15 +344,19 @@ void journal_worker::degrade(const core::error& why) {
   queue_ = std::move(kept);
   if (!degraded_) {
     degraded_ = true;
-    tell_shards({true, why});
+    if (!peers_.fleet) tell_shards({true, why});  // else the log is there all the same
     if (peers_.log) self_->send(peers_.log, store_state_changed{true, why});
     auto batch = std::make_shared<event_batch>();
     core::event what;
     what.decided_at_ms = options_.log->last_at_ms();
     what.body = core::store_degraded{std::string(core::describe(why.code).name)};
     batch->events.push_back(std::move(what));
-    queued_events_ += 1;
-    queue_.push_back(std::move(batch));
+    if (peers_.fleet) {
+      self_->send(peers_.fleet, log_events{std::move(batch)});
+    } else {
+      queued_events_ += 1;
+      queue_.push_back(std::move(batch));
+    }
   }
   try_again();
 }
@@ -362,7 +400,7 @@ void journal_worker::tell_attempts() {
 
 void journal_worker::recover() {
   degraded_ = false;
-  tell_shards({false, {}});
+  if (!peers_.fleet) tell_shards({false, {}});
   if (peers_.log) self_->send(peers_.log, store_state_changed{false, {}});
   auto batch = std::make_shared<event_batch>();
   core::event what;
@@ -370,6 +408,7 @@ void journal_worker::recover() {
   what.body = core::store_recovered{};
   batch->events.push_back(std::move(what));
   log_events order{std::move(batch)};
+  if (peers_.fleet) return self_->send(peers_.fleet, std::move(order));
   on(order);
 }
 
@@ -401,7 +440,8 @@ journal_collected journal_worker::on(const collect_journal&) {
 
 bool journal_worker::stop() {
   flush();
-  if (!dead_ && options_.log->last_seq() > checkpoint_seq_) {  // signed to its very end
+  if (!dead_ && !peers_.fleet &&
+      options_.log->last_seq() > checkpoint_seq_) {  // signed to its very end
     add_checkpoint();
     flush();
   }

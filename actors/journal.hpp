@@ -43,6 +43,8 @@ class journal_worker {
   commits_done on(const await_commits&);
   void on(const store_gate& gate);
   void on(const want_log_time& wanted);
+  void on(const decision_refused& refused);
+  snapshot_read on(const read_snapshot& question);
   journal_collected on(const collect_journal&);
   void on(node_peers& peers);
   bool stop();
@@ -60,6 +62,7 @@ class journal_worker {
   void acknowledge(std::vector<batch_ptr> done);
   void checkpoint_if_due();
   void add_checkpoint();
+  void propose_checkpoint(batch_ptr batch, core::event what);
   void tell_log_time();
   void erase_traces();
   void move_log_if_wanted();

@@ -262,6 +262,14 @@ void journal_worker::log_is_cut() {
       "Events past store.event_retention_h were cut off; checkpoints kept from before "
       "cannot be compared any more.",
       {{"seq", static_cast<std::int64_t>(cut)}});
+  if (peers_.fleet) self_->send(peers_.fleet, log_was_cut{cut});
+}
+
+snapshot_read journal_worker::on(const read_snapshot& question) {
+  flush_now();  // not within a transaction
+  auto part = options_.log->read_snapshot_part(question.part);
+  if (!part) return {0, {}, part.error()};
+  return {options_.log->cut_seq(), *std::move(part), std::nullopt};
 }
 
 /// What cannot be vouched for is not signed: it stays, for verify to find, until somebody has

@@ -27,6 +27,7 @@ lockout_actor::behavior_type lockout_behaviour(lockout_self* self, lockout_optio
       [&state](failed_attempt& failed) { state.on(failed); },
       [&state](lockout_question& question) { state.on(question); },
       [&state](clear_counters& order) { state.on(order); },
+      [&state](lockouts_logged& news) { state.on(news); },
       [&state](list_locks& question) { return state.on(question); },
       [&state](count_locks& question) { return state.on(question); },
       [&state](stand_still& order) { return state.on(order); },
@@ -67,15 +68,21 @@ void lockout_shard::on(wire_shard& peers) {
 
 void lockout_shard::on(failed_attempt& failed) {
   now_ms_ = std::max(now_ms_, failed.now_ms);
-  // Before the new count takes the place of what a lock that is over left behind.
-  end_locks(failed.what.subject);
   const auto& policy = options_.policies->lockout;
   attempt_answer out;
   out.user = failed.user;
+  // Before the new count takes the place of what a lock that is over left behind.
+  if (options_.shared)
+    out.events = ends_of(failed.what.subject);
+  else
+    end_locks(failed.what.subject);
   out.judged = core::decide_attempt(*state_, failed.what, policy, now_ms_);
   const auto& judged = out.judged;
   if (judged.counted) {
-    core::note_attempt(*state_, failed.what, policy, now_ms_);
+    if (options_.shared)
+      out.noted = failed.what;
+    else
+      core::note_attempt(*state_, failed.what, policy, now_ms_);
     auto& body = std::get<core::validation_failed>(failed.draft.body);
     body.attempt = judged.number;
     body.window_ends_at_ms = judged.window_ends_at_ms;
@@ -84,7 +91,7 @@ void lockout_shard::on(failed_attempt& failed) {
       body.user_attempt = judged.user_number;
       body.user_window_ends_at_ms = judged.user_window_ends_at_ms;
     }
-    state_->apply(failed.draft);
+    apply_now(failed.draft);
     auto started = about_subject(failed.what.subject, now_ms_);
     started.tenant_id = failed.draft.tenant_id;
     started.user_id = failed.draft.user_id;
@@ -98,11 +105,49 @@ void lockout_shard::on(failed_attempt& failed) {
                           : judged.user_number;
       if (judged.locks_source_only) lock.source = failed.what.source;
       started.body = lock;
-      state_->apply(started);
+      apply_now(started);
       out.events.push_back(std::move(started));
     }
   }
   self_->send(session_, std::move(out));
+}
+
+/// Where nodes share a log it is applied when it stands there.
+void lockout_shard::apply_now(const core::event& what) {
+  if (!options_.shared) state_->apply(what);
+}
+
+void lockout_shard::on(const lockouts_logged& news) {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  if (news.noted) core::note_attempt(*state_, *news.noted, options_.policies->lockout, now_ms_);
+  for (const auto& each : news.events) {
+    if (each.subject) proposed_.erase(*each.subject);
+    state_->apply(each);
+  }
+}
+
+std::vector<core::event> lockout_shard::ends_of(const core::subject_id& subject) const {
+  std::vector<core::event> ends;
+  const auto* user = state_->find(subject);
+  if (user == nullptr) return ends;
+  for (const auto& source : user->locks_over(now_ms_)) {
+    ends.push_back(about_subject(subject, now_ms_));
+    ends.back().body = core::lockout_ended{source};
+  }
+  return ends;
+}
+
+/// Where nodes share a log, one of them tells the others: the session actor knows which.
+void lockout_shard::propose_ends(const core::subject_id& subject) {
+  auto& again_at_ms = proposed_[subject];
+  if (now_ms_ < again_at_ms) return;
+  again_at_ms = now_ms_ + core::limits::fleet_propose_again_ms;
+  for (auto& each : ends_of(subject)) {
+    const auto source = std::get<core::lockout_ended>(each.body).source;
+    lock_changed change{subject, source, 0, {}};
+    change.events.push_back(std::move(each));
+    self_->send(session_, std::move(change));
+  }
 }
 
 void lockout_shard::on(const lockout_question& question) {
@@ -173,7 +218,10 @@ void lockout_shard::tick() {
     if (user.lock_over(now_ms_) || user.over(gone_ms) || user.source_over(gone_ms))
       due.push_back(subject);
   for (const auto& subject : due) {
-    end_locks(subject);
+    if (options_.shared)
+      propose_ends(subject);
+    else
+      end_locks(subject);
     (void)state_->drop_if_over(subject, gone_ms);
   }
 }

@@ -11,6 +11,7 @@ struct lockout_options {
   std::shared_ptr<const core::policy_book> policies;
   core::clock* clock = nullptr;
   std::shared_ptr<shard_image> image;
+  bool shared = false;  // nodes share the log
 };
 
 class lockout_shard;
@@ -23,6 +24,7 @@ class lockout_shard {
   void on(failed_attempt& failed);
   void on(const lockout_question& question);
   void on(const clear_counters& order);
+  void on(const lockouts_logged& news);
   locks_listed on(const list_locks& question) const;
   locks_counted on(const count_locks&) const;
   void on(policies_changed& change) { options_.policies = std::move(change.book); }
@@ -38,6 +40,9 @@ class lockout_shard {
 
  private:
   void end_locks(const core::subject_id& subject);
+  void apply_now(const core::event& what);
+  [[nodiscard]] std::vector<core::event> ends_of(const core::subject_id& subject) const;
+  void propose_ends(const core::subject_id& subject);
 
   lockout_self* self_ = nullptr;
   lockout_options options_;
@@ -46,6 +51,7 @@ class lockout_shard {
   core::millis now_ms_ = 0;
   core::millis log_at_ms_ = 0;  // of the last event on the disk that it was told of
   stillness still_;
+  std::map<core::subject_id, core::millis> proposed_;  // ends of locks, and when to tell them again
 };
 
 }  // namespace portcullis::actors

@@ -9,6 +9,7 @@
 
 #include "core/breaker/observed.hpp"
 #include "core/event/event.hpp"
+#include "core/fleet/entry.hpp"
 #include "core/lockout/state.hpp"
 #include "core/session/directory.hpp"
 #include "core/session/policy_book.hpp"
@@ -26,6 +27,7 @@ struct inbound {
   net::block_ref block;
   core::request what;
   std::uint32_t loop = 0;
+  bool certain = false;  // where nodes share a log: it was read to its end since this came
 };
 
 /// All requests of one loop's turn for one shard.
@@ -62,6 +64,13 @@ struct reply_batch {
   std::string outcomes;
 };
 
+/// A decision that waits for its batch to be durable: of a user, or (no user) of a tenant. In the
+/// breaker actor's outbox: of a breaker, and which of its waits.
+struct awaited {
+  core::user_slot user = core::no_slot;
+  std::uint64_t tenant_operation = 0;
+};
+
 /// What a shard (or the node itself) hands to the log: in the order applied. Immutable once
 /// numbered.
 struct event_batch {
@@ -75,6 +84,14 @@ struct event_batch {
   std::vector<core::user_row> users;
   std::vector<std::uint64_t> purges;
   std::vector<core::breaker_source_record> sources;
+
+  // Only where several nodes share a log. There a durable batch is one decision.
+  core::entry_tags tags;
+  std::uint64_t as_of = 0;  // the log's place that it was decided by
+  bool exact = false;       // the log must end there
+  awaited whose;
+  bool numbered = false;  // read from the shared log: its place there is given
+  std::optional<core::subject_id> forgotten;
 };
 using batch_ptr = std::shared_ptr<event_batch>;
 struct log_events {
@@ -115,6 +132,7 @@ struct attempt_answer {
   core::user_slot user = core::no_slot;
   core::attempt_judged judged;
   std::vector<core::event> events;
+  std::optional<core::attempt> noted = std::nullopt;  // where nodes share a log: once it is there
 };
 /// A lock of a user, or of one of its sources, began or ended.
 struct lock_changed {
@@ -291,6 +309,7 @@ struct ring_key_answer {
 /// The state of one shard, rebuilt from the journal.
 struct shard_image {
   core::millis log_at_ms = 0;  // of the log's last event
+  std::uint64_t position = 0;  // its seq
   std::unique_ptr<core::session_state> sessions;
   std::unique_ptr<core::directory_state> directory;
   std::unique_ptr<core::lockout_state> lockouts;

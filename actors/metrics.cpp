@@ -46,8 +46,8 @@ caf::result<scraped> metrics_state::collect() {
   using monitoring::actor_kind;
   auto open = std::make_shared<round>();
   open->promise = self->make_response_promise<scraped>();
-  open->missing =
-      3 + 3 * options.sessions.size() + options.breakers.size() + 2 * options.gateways.size();
+  open->missing = 3 + (options.fleet ? 1 : 0) + 3 * options.sessions.size() +
+                  options.breakers.size() + 2 * options.gateways.size();
   last_.breakers.resize(options.breakers.size());
   last_.shards.resize(options.sessions.size());
   last_.loops.resize(options.gateways.size());
@@ -127,6 +127,14 @@ caf::result<scraped> metrics_state::collect() {
             answered();
           },
           lost);
+  if (options.fleet)
+    self->request(options.fleet, owner_timeout, collect_fleet{})
+        .then(
+            [this, answered](const fleet_collected& from) {
+              last_.fleet = from.tallies;
+              answered();
+            },
+            lost);
   return open->promise;
 }
 

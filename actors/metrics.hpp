@@ -10,6 +10,7 @@ struct metrics_actor_options {
   std::shared_ptr<monitoring::metrics> registry;
   hub_actor hub;
   journal_actor journal;
+  fleet_actor fleet;  // where nodes share a log
   log_actor log;
   std::vector<session_actor> sessions;  // by shard
   std::vector<lockout_actor> lockouts;

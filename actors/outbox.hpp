@@ -10,20 +10,18 @@
 
 namespace portcullis::actors {
 
-/// A decision that waits for its batch to be durable: of a user, or (no user) of a tenant. In the
-/// breaker actor's outbox: of a breaker, and which of its waits.
-struct awaited {
-  core::user_slot user = core::no_slot;
-  std::uint64_t tenant_operation = 0;
-};
-
 class outbox {
  public:
   outbox(std::uint32_t shard, std::uint64_t incarnation, bool of_breakers = false)
       : shard_(shard), incarnation_(incarnation), of_breakers_(of_breakers) {}
 
-  /// Applied already; waits for space when the disk is full.
-  void add(core::event what) { open(plain_, false).events.push_back(std::move(what)); }
+  /// Applied already; waits for space when the disk is full. `about`: where nodes share a log, what
+  /// others' decisions on the same must not overlook; 0: nothing.
+  void add(core::event what, core::fleet_tag about = 0) {
+    auto& batch = open(plain_, false);
+    batch.events.push_back(std::move(what));
+    if (about != 0) batch.tags.writes.push_back(about);
+  }
   void purge(std::uint64_t session_seq) { open(plain_, false).purges.push_back(session_seq); }
   void add_source(core::breaker_source_record row) {
     open(plain_, false).sources.push_back(std::move(row));
@@ -36,10 +34,28 @@ class outbox {
     for (auto& each : events) batch.events.push_back(std::move(each));
     waiting_.push_back(whose);
   }
+  /// The same where nodes share a log: a batch of its own, which may be overtaken. Its number.
+  std::uint64_t add_shared(std::vector<core::event> events, awaited whose, core::entry_tags tags,
+                           std::uint64_t as_of, const core::user_row* made = nullptr,
+                           std::optional<core::subject_id> forgotten = std::nullopt) {
+    auto batch = std::make_shared<event_batch>();
+    batch->durable = true;
+    batch->events = std::move(events);
+    if (made != nullptr) batch->users.push_back(*made);
+    batch->tags = std::move(tags);
+    batch->as_of = as_of;
+    batch->whose = whose;
+    batch->forgotten = forgotten;
+    events_in_flight_ += batch->events.size();
+    shared_.push_back(number(std::move(batch), {}));
+    return last_number_;
+  }
   void add_user(core::user_row row) { open(durable_, true).users.push_back(std::move(row)); }
 
   [[nodiscard]] bool has_applied() const noexcept { return plain_ != nullptr; }
-  [[nodiscard]] bool has_durable() const noexcept { return durable_ != nullptr; }
+  [[nodiscard]] bool has_durable() const noexcept {
+    return durable_ != nullptr || !shared_.empty();
+  }
   /// Hands over what has gathered, in order: what is applied already was decided first.
   template <class Send>
   void flush(Send&& send) {
@@ -51,6 +67,7 @@ class outbox {
       events_in_flight_ += durable_->events.size();
       send(number(std::move(durable_), std::exchange(waiting_, {})));
     }
+    for (auto& each : std::exchange(shared_, {})) send(std::move(each));
   }
   /// A batch is done with: who waited for it. Nearly always the oldest; with a full disk durable
   /// ones are refused at once while plain ones before them wait for space.
@@ -96,6 +113,7 @@ class outbox {
   bool of_breakers_;
   std::uint64_t last_number_ = 0;
   batch_ptr plain_, durable_;
+  std::vector<batch_ptr> shared_;
   std::vector<awaited> waiting_, waiting_for_applied_;
   std::deque<sent> in_flight_;
   std::size_t events_in_flight_ = 0;

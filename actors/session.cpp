@@ -17,6 +17,9 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
   return {
       [&state](request_batch& batch) { state.on(batch); },
       [&state](events_committed& done) { state.on(done); },
+      [&state](log_advanced& news) { state.on(news); },
+      [&state](decision_refused& refused) { state.on(refused); },
+      [&state](caught_up& answer) { state.on(answer); },
       [&state](attempt_answer& answer) { state.on(answer); },
       [&state](user_looked_up& answer) { state.on(answer); },
       [&state](lockout_answer& answer) { state.on(answer); },
@@ -57,6 +60,7 @@ void session_shard::start(session_self* self, session_options options) {
   options_ = std::move(options);
   state_ = std::move(options_.image->sessions);
   log_at_ms_ = options_.image->log_at_ms;
+  position_ = options_.image->position;
   options_.image.reset();
   outbox_.emplace(options_.shard, options_.incarnation);
   tallies_.incarnation = options_.incarnation;
@@ -80,6 +84,7 @@ core::decision_input session_shard::input() const {
 void session_shard::on(request_batch& batch) {
   if (still_) return kept_.push_back(std::move(batch));
   now_ms_ = std::max(now_ms_, batch.now_ms);
+  if (options_.fleet && is_stale(batch)) return;
   const std::span<inbound> all = batch.requests;
   for (std::size_t at = 0; at < all.size(); at += window_requests) {
     const auto window = all.subspan(at, std::min(window_requests, all.size() - at));
@@ -164,6 +169,7 @@ void session_shard::judge_and(inbound& request, Params& params) {
     return unknown(request, params.context, params.id);
   const auto user = state_->at(slot).user;
   if (held(user, request)) return;
+  if (options_.fleet && is_condemned(slot)) return rejected(request, core::verdict::revoked);
   bool source_locked = false;
   if (state_->user(user).sources_locked)
     source_locked = lock_left_ms(user, options_.keys->source(params.context.ip)) > 0;
@@ -243,6 +249,7 @@ void session_shard::rejected(const inbound& request, core::verdict verdict,
 
 void session_shard::unknown(inbound& request, const core::context& presented,
                             const core::session_id& id) {
+  if (waits_for_log(request)) return;
   const auto source = options_.keys->source(presented.ip);
   if (options_.policies->lockout.source_threshold > 0) {
     const auto limited = limited_sources_.find(source);
@@ -300,9 +307,38 @@ void session_shard::on(attempt_answer& answer) {
   const auto found = holds_.find(answer.user);
   if (found == holds_.end() || found->second.current.waits_for != stage::counting) return;
   auto& current = found->second.current;
-  auto& user = state_->user(answer.user);
+  if (answer.judged.revoke) {
+    const auto slot = state_->find(*answer.judged.revoke);
+    if (slot != core::no_slot && core::is_live(*state_, slot, now_ms_)) {
+      auto what = core::about(*state_, slot, now_ms_);
+      what.body =
+          core::session_revoked{core::revoke_scope::session, 1, "lockout", std::nullopt, 0, {}};
+      answer.events.push_back(std::move(what));
+    }
+  }
+  if (options_.fleet && !answer.events.empty()) {
+    auto events = std::exchange(answer.events, {});
+    const auto user = answer.user;
+    current.attempt = std::move(answer);
+    commit(user, std::move(events));
+    return flush();
+  }
+  for (auto& each : answer.events) {
+    if (each.type() == core::event_type::session_revoked) {
+      state_->apply(each);
+      applied(each);
+    }
+    outbox_->add(std::move(each));
+  }
+  conclude_attempt(answer.user, answer);
+  flush();
+}
+
+/// The attempt is counted: its request is answered.
+void session_shard::conclude_attempt(core::user_slot whose, const attempt_answer& answer) {
+  auto& current = holds_[whose].current;
+  auto& user = state_->user(whose);
   const auto& judged = answer.judged;
-  for (auto& each : answer.events) outbox_->add(std::move(each));
   if (judged.counted) ++tallies_.failed_attempts;
   const auto& presented = std::visit(
       [](auto& params) -> const core::context& {
@@ -313,36 +349,26 @@ void session_shard::on(attempt_answer& answer) {
   const auto source = options_.keys->source(presented.ip);
   if (judged.locks_until_ms > 0) {
     ++tallies_.lockouts_started;
-    if (judged.locks_source_only) {
+    if (options_.fleet) {
+      // applied_lock() has it from the log.
+    } else if (judged.locks_source_only) {
       user.sources_locked = true;
-      source_locks_[answer.user].push_back({source, judged.locks_until_ms});
+      source_locks_[whose].push_back({source, judged.locks_until_ms});
     } else {
       user.locked_until_ms = judged.locks_until_ms;
-    }
-  }
-  if (judged.revoke) {
-    const auto slot = state_->find(*judged.revoke);
-    if (slot != core::no_slot && core::is_live(*state_, slot, now_ms_)) {
-      auto what = core::about(*state_, slot, now_ms_);
-      what.body =
-          core::session_revoked{core::revoke_scope::session, 1, "lockout", std::nullopt, 0, {}};
-      state_->apply(what);
-      applied(what);
-      outbox_->add(std::move(what));
     }
   }
   auto verdict = current.judged.verdict;
   core::millis retry_after_ms = -1;
   if (judged.locked_already) {
     verdict = core::verdict::locked;
-    retry_after_ms = std::max(user.locked_until_ms - now_ms_, lock_left_ms(answer.user, source));
+    retry_after_ms = std::max(user.locked_until_ms - now_ms_, lock_left_ms(whose, source));
   }
   if (!judged.counted)
-    failures_.add(answer.user, source, core::reason_of(verdict), now_ms_,
+    failures_.add(whose, source, core::reason_of(verdict), now_ms_,
                   [&] { return correlation_of(current.request); });
   rejected(current.request, verdict, retry_after_ms);
-  release(answer.user);
-  flush();
+  release(whose);
 }
 
 void session_shard::start_reuse(inbound& request, const core::judgement& judged) {
@@ -362,10 +388,11 @@ void session_shard::note_use(const core::judgement& judged, const core::session_
   if (!judged.first_successor_use && !judged.rekey_due) return;
   std::vector<core::event> events;
   core::consequences_of_use(input(), judged, presented, events);
+  const auto about = options_.fleet ? tag_of(state_->at(judged.slot).user) : 0;
   for (auto& each : events) {
     each.correlation_id = correlation_of(request);
     state_->apply(each);
-    outbox_->add(std::move(each));
+    outbox_->add(std::move(each), about);
   }
 }
 

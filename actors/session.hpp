@@ -29,6 +29,9 @@ struct session_options {
   std::function<void(const core::reply&, std::string&)> encode;  // for other loops' connections
   std::shared_ptr<batch_pool> pool;                              // this loop's
   std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
+  // Where nodes share a log; null: this node is alone.
+  std::shared_ptr<const core::fleet_keys> fleet;
+  std::int64_t staleness_ns_max = 0;  // longer without a word from the log: nothing is answered
 };
 
 class session_shard;
@@ -41,6 +44,9 @@ class session_shard {
 
   void on(request_batch& batch);
   void on(events_committed& done);
+  void on(log_advanced& news);
+  void on(decision_refused& refused);
+  void on(const caught_up& answer);
   void on(attempt_answer& answer);
   void on(user_looked_up& answer);
   void on(lockout_answer& answer);
@@ -77,6 +83,7 @@ class session_shard {
     counting,    // a failed attempt: its count
     asking,      // lockout.status, lockout.clear: the counters
     committing,  // a durable decision
+    overtaken,   // by another node: what it has decided is to be read first
   };
   struct operation {
     inbound request;
@@ -85,17 +92,25 @@ class session_shard {
     core::session_id id;          // create, rotate: the id to show
     core::session_handle handle;  // create
     std::uint64_t count = 0;      // revoke: how many
+    // Where nodes share a log:
+    std::uint64_t as_of = 0;   // the log's place when the decision was begun
+    std::uint64_t batch = 0;   // that it waits for
+    std::uint64_t behind = 0;  // overtaken: what is to be read first
+    bool renamed = false;      // the user, meanwhile: what was looked up is of no use
+    std::optional<attempt_answer> attempt;
   };
   // Requests of one user, in order: `current` is being decided, the others wait.
   struct hold {
     operation current;
     std::deque<inbound> waiting;
+    unsigned overtaken = 0;  // so often
   };
   struct tenant_operation {
     inbound request;
     std::uint64_t live = 0;
     std::size_t answers_missing = 0;
     bool failed = false;
+    std::uint64_t behind = 0;  // overtaken: what is to be read first
   };
 
   // session.cpp: what a request meets first
@@ -129,7 +144,8 @@ class session_shard {
   void revoke_user(inbound& request, core::revoke_user& params);
   void forget_user(inbound& request, core::forget_user& params);
   void forget_listed(core::user_slot user, const user_looked_up& answer);
-  [[nodiscard]] std::vector<core::session_slot> live_of(std::span<const core::session_slot> listed);
+  [[nodiscard]] std::vector<core::session_slot> live_of(std::span<const core::session_slot> listed,
+                                                        std::vector<core::event>& run_out);
   [[nodiscard]] core::event about_user(core::user_slot user, const inbound& request);
   void revoke_listed(core::user_slot user, const user_looked_up& answer);
   void list(inbound& request, core::list_sessions& params);
@@ -139,6 +155,23 @@ class session_shard {
   void finish(core::user_slot user);
   void refuse(core::user_slot user, const core::error& why);
   void applied(const core::event& what);
+
+  // session_fleet.cpp: where nodes share a log
+  [[nodiscard]] bool is_stale(const request_batch& batch);
+  [[nodiscard]] core::fleet_tag tag_of(core::user_slot user) const;
+  [[nodiscard]] core::entry_tags tags_of(core::user_slot user) const;
+  void propose(core::user_slot user, core::event what);
+  void take_own(const event_batch& batch);
+  void take_others(const event_batch& batch);
+  void learn_user(const core::user_row& row);
+  void applied_lock(const core::event& what);
+  void try_overtaken();
+  [[nodiscard]] bool waits_for_log(inbound& request);
+  void postpone(const inbound& request, core::user_slot user, core::session_slot slot);
+  void postpone_refused(core::user_slot user);
+  [[nodiscard]] bool is_condemned(core::session_slot slot) const;
+  void carry_out_postponed();
+  void conclude_attempt(core::user_slot user, const attempt_answer& answer);
 
   // session_tenants.cpp: a tenant's revocation
   void revoke_tenant(inbound& request);
@@ -223,6 +256,20 @@ class session_shard {
   bool lockout_still_ = false, lockout_asked_ = false;
   caf::typed_response_promise<stood_still> still_promise_;
   std::vector<request_batch> kept_;  // that came while it stood still
+  // Where nodes share a log:
+  std::uint64_t position_ = 0;  // that is applied here
+  std::int64_t fresh_ns_ = 0;   // all that was acknowledged before is
+  bool sweeps_ = false;
+  std::vector<core::user_slot> overtaken_;
+  // Revocations that the store could not be told of: in force here at once, told when it is back.
+  std::deque<inbound> postponed_;
+  struct condemned {
+    std::unordered_map<core::session_slot, std::uint64_t> sessions;  // with their seq
+    std::unordered_map<core::user_slot, std::uint64_t> users;        // sessions made up to this seq
+    std::map<std::string, std::uint64_t> tenants;
+  } condemned_;
+  // Requests about what is not known here: the log is read to its end before that is an answer.
+  std::vector<inbound> unsure_, unsure_next_;
   monitoring::shard_tallies tallies_;
 };
 

@@ -20,7 +20,17 @@ bool session_shard::refuses_durable(const inbound& request) {
 }
 
 void session_shard::commit(core::user_slot user, std::vector<core::event> events) {
-  holds_[user].current.waits_for = stage::committing;
+  auto& current = holds_[user].current;
+  current.waits_for = stage::committing;
+  if (options_.fleet) {
+    const auto made = unsaved_users_.find(user);
+    std::optional<core::subject_id> forgotten;
+    if (events.back().type() == core::event_type::user_forgotten) forgotten = events.back().subject;
+    current.batch =
+        outbox_->add_shared(std::move(events), {user, 0}, tags_of(user), current.as_of,
+                            made != unsaved_users_.end() ? &made->second : nullptr, forgotten);
+    return;
+  }
   const auto unsaved = unsaved_users_.find(user);
   if (unsaved != unsaved_users_.end()) outbox_->add_user(unsaved->second);
   outbox_->add_durable(std::move(events), {user, 0});
@@ -31,6 +41,7 @@ void session_shard::on(events_committed& done) {
     return;  // of a life before this one: loaded already
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   const auto waited = outbox_->done(*done.batch);
+  if (options_.fleet) return look_whether_still();  // of this node's own store alone
   if (!done.refused && !done.batch->events.empty())
     log_at_ms_ = std::max(log_at_ms_, done.batch->events.back().at_ms);
   if (!done.batch->durable) return look_whether_still();
@@ -59,6 +70,7 @@ void session_shard::applied(const core::event& what) {
     case core::event_type::session_created: {
       ++tallies_.sessions_created;
       const auto slot = state_->find(*what.handle);
+      if (slot == core::no_slot) break;  // of a user that is forgotten since
       const auto& s = state_->at(slot);
       self_->send(peers_.directory, session_listed{s.user, slot, false});
       wheel_.add(slot, s.expires_at_ms(), now_ms_);
@@ -67,9 +79,16 @@ void session_shard::applied(const core::event& what) {
     }
     case core::event_type::lockout_cleared:
       self_->send(peers_.lockout, clear_counters{what});
+      if (options_.fleet) applied_lock(what);
+      break;
+    case core::event_type::validation_failed:
+    case core::event_type::lockout_started:
+    case core::event_type::lockout_ended:
+      if (options_.fleet) applied_lock(what);
       break;
     case core::event_type::user_forgotten: {
       const auto user = state_->find_user(*what.subject);
+      if (user == core::no_slot) break;
       self_->send(peers_.lockout, clear_counters{what});
       self_->send(peers_.directory, user_gone{user});
       source_locks_.erase(user);
@@ -106,6 +125,7 @@ void session_shard::refuse(core::user_slot user, const core::error& why) {
 void session_shard::finish(core::user_slot user) {
   auto& current = holds_[user].current;
   const auto& request = current.request;
+  if (current.attempt) return conclude_attempt(user, *std::exchange(current.attempt, std::nullopt));
   switch (request.what.method) {
     case core::method::session_create:
       answer(request, core::made_reply(state_->at(state_->find(current.handle)), current.id));
@@ -174,6 +194,12 @@ void session_shard::create(inbound& request, core::create_session& params) {
   const auto& policy = options_.policies->of(params.user.tenant_id);
   if (const auto ok = core::check_ttls(params, policy); !ok) return fail(request, ok.error());
   if (refuses_durable(request)) return;
+  // In the order sent: who asks about a user that nobody knows yet may be waiting.
+  if (!unsure_.empty() &&
+      state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id)) ==
+          core::no_slot &&
+      waits_for_log(request))
+    return;
   const auto user = state_->need_user(
       options_.keys->lookup(params.user.tenant_id, params.user.user_id), params.user.tenant_id);
   if (held(user, request)) return;
@@ -221,6 +247,10 @@ void session_shard::on(user_looked_up& answer) {
   const auto found = holds_.find(answer.user);
   if (found == holds_.end()) return;
   auto& current = found->second.current;
+  if (current.renamed) {
+    resume(answer.user);
+    return flush_soon();
+  }
   auto subject = state_->user(answer.user).subject;
   if (answer.made) {
     subject = answer.made->subject;
@@ -249,6 +279,7 @@ void session_shard::on(user_looked_up& answer) {
     case stage::counting:
     case stage::asking:
     case stage::committing:
+    case stage::overtaken:
       break;
   }
   flush_soon();
@@ -261,11 +292,13 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
   else
     found.slot = state_->find(std::get<core::session_handle>(params.target));
   const auto slot = found.slot;
+  if (slot == core::no_slot && waits_for_log(request)) return;
   if (slot == core::no_slot || !visible(request, slot))
     return answer(request, core::sessions_revoked{0});
   const auto user = state_->at(slot).user;
   if (held(user, request)) return;
   if (!core::is_live(*state_, slot, now_ms_)) return answer(request, core::sessions_revoked{0});
+  if (store_trouble_) postpone(request, core::no_slot, slot);
   if (refuses_durable(request)) return;
   auto what = core::about(*state_, slot, now_ms_);
   what.correlation_id = correlation_of(request);
@@ -285,8 +318,10 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
 void session_shard::revoke_user(inbound& request, core::revoke_user& params) {
   const auto user =
       state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
+  if (user == core::no_slot && waits_for_log(request)) return;
   if (user == core::no_slot) return answer(request, core::sessions_revoked{0});
   if (held(user, request)) return;
+  if (store_trouble_) postpone(request, user, core::no_slot);
   if (refuses_durable(request)) return;
   begin(user, request, stage::listing);
   self_->send(peers_.directory, look_up_user{user, {}, {}, true});
@@ -308,7 +343,8 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   body.scope = core::revoke_scope::user;
   body.reason = "requested";
   body.count = 0;
-  for (const auto slot : live_of(listed.sessions)) {
+  std::vector<core::event> events;
+  for (const auto slot : live_of(listed.sessions, events)) {
     if (slot == except) continue;
     ++body.count;
     body.session_seqs.push_back(state_->at(slot).seq);
@@ -323,19 +359,26 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
   auto what = about_user(user, current.request);
   what.user_id = state_->user(user).who->user_id;
   what.body = std::move(body);
-  std::vector<core::event> events;
   events.push_back(std::move(what));
   commit(user, std::move(events));
 }
 
 /// Live ones of these. What has run out, though the sweep has not come yet, has expired: what ends
-/// all must not take it along uncounted.
-std::vector<core::session_slot> session_shard::live_of(std::span<const core::session_slot> listed) {
+/// all must not take it along uncounted. Where nodes share a log, that goes into `run_out`, which
+/// is to be decided with the rest.
+std::vector<core::session_slot> session_shard::live_of(std::span<const core::session_slot> listed,
+                                                       std::vector<core::event>& run_out) {
   std::vector<core::session_slot> live;
   for (const auto slot : listed) {
     if (const auto found = core::sweep(*state_, slot, now_ms_);
-        found.what == core::swept::action::expire)
-      expire(slot, found.kind);
+        found.what == core::swept::action::expire) {
+      if (options_.fleet) {
+        run_out.push_back(core::about(*state_, slot, now_ms_));
+        run_out.back().body = core::session_expired{found.kind};
+      } else {
+        expire(slot, found.kind);
+      }
+    }
     if (core::is_live(*state_, slot, now_ms_)) live.push_back(slot);
   }
   return live;
@@ -352,77 +395,9 @@ core::event session_shard::about_user(core::user_slot user, const inbound& reque
   return what;
 }
 
-void session_shard::list(inbound& request, core::list_sessions& params) {
-  if (!read_cursor(cursor_kind::sessions, params.page.cursor))
-    return fail(request, core::fail(core::error_code::CURSOR_INVALID, "cursor"));
-  const auto user =
-      state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
-  if (user == core::no_slot) return answer(request, core::session_page{});
-  if (held(user, request)) return;
-  begin(user, request, stage::listing);
-  self_->send(peers_.directory, look_up_user{user, {}, {}, true});
-}
-
-void session_shard::show_listed(core::user_slot user, const user_looked_up& listed) {
-  auto request = holds_[user].current.request;
-  const auto& page = std::get<core::list_sessions>(request.what.params).page;
-  const auto after = *read_cursor(cursor_kind::sessions, page.cursor);
-  read_sessions question;
-  bool more = false;
-  for (const auto slot : listed.sessions) {
-    const auto& s = state_->at(slot);
-    if (s.seq <= after || !core::is_live(*state_, slot, now_ms_)) continue;
-    if (question.seqs.size() == page.limit) {
-      more = true;
-      break;
-    }
-    question.seqs.push_back(s.seq);
-  }
-  if (question.seqs.empty()) {
-    answer(request, core::session_page{});
-    return release(user);
-  }
-  const auto last = question.seqs.back();
-  const auto who = listed.who;
-  self_->request(peers_.journal, peer_timeout, std::move(question))
-      .then(
-          [this, user, request, who, last, more](const sessions_read& read) {
-            if (read.why) {
-              refuse(user, *read.why);
-              return flush();
-            }
-            core::session_page out;
-            std::size_t bytes = 0;
-            std::uint64_t shown = 0;
-            bool cut = false;
-            for (const auto& row : read.rows) {
-              const auto slot = state_->find(row.handle);
-              if (slot == core::no_slot || !core::is_live(*state_, slot, now_ms_)) continue;
-              auto each = describe(*who, state_->at(slot), row);
-              bytes += 200 + each.user_agent.size() * 6;
-              if (bytes > core::limits::page_bytes_max && shown > 0) {
-                cut = true;
-                break;
-              }
-              out.rows.push_back(std::move(each));
-              shown = row.seq;
-            }
-            if (cut)
-              out.cursor = make_cursor(cursor_kind::sessions, shown);
-            else if (more)
-              out.cursor = make_cursor(cursor_kind::sessions, last);
-            answer(request, out);
-            release(user);
-            flush();
-          },
-          [this, user](const caf::error&) {
-            refuse(user, core::fail(core::error_code::STORE_TIMEOUT));
-            flush();
-          });
-}
-
 void session_shard::ask_lockout(inbound& request, const core::user_name& whom) {
   const auto user = state_->find_user(options_.keys->lookup(whom.tenant_id, whom.user_id));
+  if (user == core::no_slot && waits_for_log(request)) return;
   if (user == core::no_slot || state_->user(user).subject == core::subject_id{}) {
     if (request.what.method == core::method::lockout_clear)
       return answer(request, core::lockout_was_cleared{false});
@@ -461,6 +436,14 @@ void session_shard::on(lockout_answer& reply) {
 
 void session_shard::on(lock_changed& change) {
   const auto user = state_->find_user(change.subject);
+  if (options_.fleet && !change.events.empty()) {
+    if (sweeps_ && user != core::no_slot)
+      for (auto& each : change.events) {
+        each.tenant_id = state_->tenant(state_->user(user).tenant).name;
+        propose(user, std::move(each));
+      }
+    return flush();
+  }
   for (auto& each : change.events) {
     if (user != core::no_slot) {  // the lockout actor knows subjects only
       const auto& owner = state_->user(user);

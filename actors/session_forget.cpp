@@ -7,6 +7,7 @@ namespace portcullis::actors {
 void session_shard::forget_user(inbound& request, core::forget_user& params) {
   const auto user =
       state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id));
+  if (user == core::no_slot && waits_for_log(request)) return;
   if (user == core::no_slot) return answer(request, core::user_was_forgotten{false});
   if (held(user, request)) return;
   if (!known_subject(user) || unsaved_users_.contains(user))  // nothing of it was ever kept
@@ -21,7 +22,8 @@ void session_shard::forget_listed(core::user_slot user, const user_looked_up& li
   auto& current = holds_[user].current;
   core::user_forgotten body;
   body.reason = std::get<core::forget_user>(current.request.what.params).reason;
-  for (const auto slot : live_of(listed.sessions))
+  std::vector<core::event> events;
+  for (const auto slot : live_of(listed.sessions, events))
     body.session_seqs.push_back(state_->at(slot).seq);
   body.count = body.session_seqs.size();
   // What the tenant's revocation ended is over, but its row still has all that is to be forgotten.
@@ -32,7 +34,6 @@ void session_shard::forget_listed(core::user_slot user, const user_looked_up& li
   body.tenant_generation = state_->tenant(state_->user(user).tenant).generation;
   auto what = about_user(user, current.request);
   what.body = std::move(body);
-  std::vector<core::event> events;
   events.push_back(std::move(what));
   commit(user, std::move(events));
 }

@@ -9,6 +9,7 @@
 
 namespace portcullis::actors {
 void session_shard::revoke_tenant(inbound& request) {
+  if (store_trouble_) postpone(request, core::no_slot, core::no_slot);
   if (refuses_durable(request)) return;
   tenant_operations_.push_back({std::move(request), 0, 0, false});
   if (tenant_operations_.size() == 1) next_tenant_operation();
@@ -64,6 +65,11 @@ void session_shard::tenant_counted() {
                                     {}};
   std::vector<core::event> events;
   events.push_back(std::move(what));
+  if (options_.fleet) {
+    const auto tag = options_.fleet->of_tenant(tenant_id);
+    (void)outbox_->add_shared(std::move(events), {core::no_slot, 1}, {{tag}, {}}, position_);
+    return flush();
+  }
   outbox_->add_durable(std::move(events), {core::no_slot, 1});
 }
 

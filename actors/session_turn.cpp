@@ -18,6 +18,7 @@ session_shard::operation& session_shard::begin(core::user_slot user, inbound& re
   state_->user(user).busy = true;
   auto& current = holds_[user].current;
   current = {};
+  current.as_of = position_;
   current.request = std::move(request);
   current.waits_for = waits_for;
   return current;
@@ -102,6 +103,15 @@ void session_shard::tick() {
       case core::swept::action::keep:
         return wheel_.add(slot, found.next_ms, now_ms_);
       case core::swept::action::expire:
+        if (options_.fleet) {
+          // One node tells it; it counts when it stands in the log.
+          if (sweeps_) {
+            auto what = core::about(*state_, slot, now_ms_);
+            what.body = core::session_expired{found.kind};
+            propose(s.user, std::move(what));
+          }
+          return wheel_.add(slot, now_ms_ + core::limits::fleet_propose_again_ms, now_ms_);
+        }
         expire(slot, found.kind);
         return wheel_.add(slot, now_ms_ + 1, now_ms_);
       case core::swept::action::purge:
@@ -119,6 +129,7 @@ void session_shard::tick() {
     }
   });
   keep_log_time();
+  if (!postponed_.empty() && !store_trouble_) carry_out_postponed();
   if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
     coalesced_at_ms_ = now_ms_;
     failures_.close_window();
@@ -208,6 +219,7 @@ void session_shard::on(keys_changed& change) { options_.keys = std::move(change.
 void session_shard::on(const store_state_changed& change) {
   store_trouble_.reset();
   if (change.degraded) store_trouble_ = change.why;
+  if (options_.fleet && !change.degraded) carry_out_postponed();
   look_whether_still();
 }
 

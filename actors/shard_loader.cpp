@@ -317,7 +317,10 @@ core::result<std::vector<std::shared_ptr<shard_image>>> load_shards_from(
   if (builder.newest_ring_key() > newest_ring_key)
     return core::fail(core::error_code::KEYRING_MISMATCH, {}, "newer_key_in_store");
   auto images = builder.take(wanted);
-  for (const auto& each : images) each->log_at_ms = log.last_at_ms();
+  for (const auto& each : images) {
+    each->log_at_ms = log.last_at_ms();
+    each->position = log.last_seq();
+  }
   return images;
 }
 

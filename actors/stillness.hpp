@@ -37,6 +37,16 @@ struct breakers_digested {
 struct go_on {
   std::uint64_t number = 0;
 };
+/// To the fleet actor: nothing more of the log is told to anybody, until go_on, or until
+/// limits::stillness_ms_max is over.
+struct hold_log {
+  std::uint64_t number = 0;
+};
+/// All have been told up to here.
+struct log_held {
+  std::uint64_t seq = 0;
+  core::millis at_ms = 0;
+};
 
 /// To the session actors, and from there to the lockout actor: an event of this time is on the
 /// disk.
@@ -89,6 +99,8 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::list_directory)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::core::directory_listing)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::breakers_digested)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::go_on)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::hold_log)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::log_held)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::log_time)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::want_log_time)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::digest_request)

@@ -22,14 +22,14 @@ bool is(const Handle& handle, const caf::actor_addr& address) {
 }  // namespace
 
 node_peers node_actors::for_hub() const {
-  node_peers peers{hub, journal, log, {}, breakers, subscriptions, gateways};
+  node_peers peers{hub, journal, fleet, log, {}, breakers, subscriptions, gateways};
   for (const auto& shard : shards) peers.sessions.push_back(shard.session);
   return peers;
 }
 
 wire_session node_actors::for_session(std::uint32_t shard) const {
   wire_session peers{
-      shards[shard].lockout, shards[shard].directory, hub, journal, sources, gateways, {}};
+      shards[shard].lockout, shards[shard].directory, hub, journal, sources, gateways, {}, fleet};
   for (const auto& each : shards) peers.sessions.push_back(each.session);
   return peers;
 }
@@ -37,6 +37,7 @@ wire_session node_actors::for_session(std::uint32_t shard) const {
 void wire_all(const node_actors& all) {
   caf::anon_send(all.hub, all.for_hub());
   caf::anon_send(all.journal, all.for_hub());
+  if (all.fleet) caf::anon_send(all.fleet, all.for_hub());
   caf::anon_send(all.sources, all.for_hub());
   caf::anon_send(all.metrics, all.for_hub());
   for (const auto& shard : all.shards) {
@@ -115,6 +116,7 @@ void supervisor_state::start(supervisor_actor::stateful_pointer<supervisor_state
   self_->set_down_handler([this](caf::down_msg& message) { down(message); });
   self_->monitor(all_.hub);
   self_->monitor(all_.journal);
+  if (all_.fleet) self_->monitor(all_.fleet);
   self_->monitor(all_.log);
   self_->monitor(all_.sources);
   self_->monitor(all_.metrics);
@@ -170,6 +172,7 @@ void supervisor_state::down(const caf::down_msg& message) {
     if (is(all_.subscriptions[loop], message.source)) return restart_subscriptions(loop);
   if (is(all_.hub, message.source) || is(all_.journal, message.source))
     return options_.fatal("The log has failed.");
+  if (is(all_.fleet, message.source)) return options_.fatal("The shared log has failed.");
   for (const auto& each : all_.gateways)
     if (is(each, message.source)) return options_.fatal("A gateway has failed.");
   restart_stateless(message.source);
@@ -224,6 +227,7 @@ bool supervisor_state::end_others(std::uint32_t shard) {
                          "A shard's actor has failed; the shard is started again.",
                          {{"shard", std::int64_t{shard}}});
   for (const auto& gateway : all_.gateways) self_->send(gateway, shard_down{shard});
+  if (all_.fleet) self_->send(all_.fleet, shard_down{shard});
   const auto& old = all_.shards[shard];
   self_->send_exit(old.session, caf::exit_reason::kill);
   self_->send_exit(old.lockout, caf::exit_reason::kill);
@@ -401,6 +405,10 @@ admin_answer supervisor_state::reload(const admin_request& order) {
 }
 
 caf::result<admin_answer> supervisor_state::rotate(const admin_request&) {
+  // The others would not have the new key.
+  if (options_.shared)
+    return admin_answer{
+        core::fail(core::error_code::CONFIG_INVALID, "store.mode", "not_with_redis"), {}, 0, 0};
   if (rotating_) return admin_answer{core::fail(core::error_code::OVERLOADED), {}, 0, 0};
   rotating_ = true;
   auto promise = self_->make_response_promise<admin_answer>();

@@ -20,6 +20,7 @@ struct reload_outcome {
 
 struct supervisor_options {
   bool development = false;
+  bool shared = false;  // several nodes have the key file
   core::clock* clock = nullptr;
   core::random_source random;
   core::keyring ring;
@@ -49,6 +50,7 @@ struct supervisor_options {
 struct node_actors {
   hub_actor hub;
   journal_actor journal;
+  fleet_actor fleet;  // where nodes share a log
   log_actor log;
   metrics_actor metrics;
   sources_actor sources;

@@ -56,6 +56,12 @@ void supervisor_state::next_digest() {
 void supervisor_state::all_still() {
   if (digest_->why) return finish_digest();
   digest_->missing = 1;
+  if (all_.fleet)
+    return ask_for_digest<log_held>(all_.fleet, hold_log{digest_->number},
+                                    &supervisor_state::take_digests, [this](log_held& at) {
+                                      digest_->seq = at.seq;
+                                      digest_->at_ms = at.at_ms;
+                                    });
   query_log question;
   question.filter.after = ~std::uint64_t{0} >> 1;
   question.filter.limit = 1;
@@ -94,6 +100,7 @@ void supervisor_state::finish_digest() {
   auto& round = *digest_;
   for (const auto& each : all_.shards) self_->send(each.session, go_on{round.number});
   for (const auto& each : all_.breakers) self_->send(each, go_on{round.number});
+  if (all_.fleet) self_->send(all_.fleet, go_on{round.number});
   digest_answer out{round.why, round.seq, {}};
   if (!out.why) {
     std::array<std::uint32_t, 256> owner{};

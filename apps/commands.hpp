@@ -30,6 +30,8 @@ void add_breakers(CLI::App& root, int& status);
 void add_events(CLI::App& root, int& status);
 void add_replay(CLI::App& root, int& status);
 void add_forget(CLI::App& root, int& status);
+void add_nodes(CLI::App& root, int& status);
+void add_migrate(CLI::App& root, int& status);
 void add_checkpoint(CLI::App& root, int& status);
 void add_state(CLI::App& root, int& status);
 void add_explain(CLI::App& root, int& status);

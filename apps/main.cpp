@@ -74,6 +74,8 @@ int run(int argc, char** argv) {
   add_state(root, status);
   add_explain(root, status);
   add_forget(root, status);
+  add_nodes(root, status);
+  add_migrate(root, status);
   add_checkpoint(root, status);
   add_verify(root, status);
   add_what_if(root, status);

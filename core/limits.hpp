@@ -55,6 +55,21 @@ inline constexpr std::int64_t http_long_backstop_ms = 3'600'000;
 inline constexpr std::size_t fd_reserve = 64;  // descriptors kept for the store, keys and logs
 inline constexpr std::size_t fd_per_loop = 8;  // what a loop and its listeners hold
 
+// Several nodes over Redis.
+inline constexpr std::int64_t fleet_retention_h = 168;     // where none is given
+inline constexpr std::size_t fleet_writers_max = 4'096;    // lives of nodes that a reader remembers
+inline constexpr std::size_t fleet_not_seen_max = 65'536;  // numbers of a writer that may yet come
+inline constexpr std::size_t fleet_entry_events_max = 100'000;
+inline constexpr std::size_t fleet_read_entries = 512;  // of one reading
+inline constexpr std::size_t fleet_units_per_append = 256;
+inline constexpr std::int64_t fleet_block_ms = 50;             // a reader asks anew after that long
+inline constexpr std::int64_t fleet_propose_again_ms = 5'000;  // what has run out, told again
+inline constexpr std::size_t fleet_postponed_max = 10'000;     // revocations, a shard
+inline constexpr unsigned fleet_overtaken_max = 64;            // of one request; then OVERLOADED
+inline constexpr std::int64_t fleet_heartbeat_ms = 500;
+inline constexpr std::int64_t fleet_member_live_ms = 3'000;   // without a word from it
+inline constexpr std::int64_t fleet_member_keep_ms = 60'000;  // then it is not listed any more
+
 // Events over HTTP.
 inline constexpr std::size_t event_stream_share = 4;  // one of so many connections may be a stream
 inline constexpr std::int64_t event_stream_silence_ms = 15'000;  // then a comment keeps it open

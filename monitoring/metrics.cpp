@@ -126,6 +126,20 @@ void read(const journal_tallies& of, readings& to) {
   to.level(metric::store_degraded, 0, of.degraded ? 1 : 0);
 }
 
+void read(const fleet_tallies& of, readings& to) {
+  to.level(metric::fleet_nodes, 0, static_cast<double>(of.members));
+  to.count(metric::fleet_entries, 0, of.own_entries);
+  to.count(metric::fleet_entries, 1, of.others_entries);
+  to.count(metric::fleet_overtaken, 0, of.overtaken);
+  to.count(metric::fleet_refused, 0, of.refused);
+  to.level(metric::fleet_in_flight, 0, static_cast<double>(of.in_flight));
+  to.level(metric::fleet_staleness, 0, static_cast<double>(of.stale_ns) / ns_per_second);
+  to.count(metric::redis_commands, 0, of.commands);
+  to.count(metric::redis_timeouts, 0, of.timeouts);
+  to.count(metric::redis_connects, 0, of.connects);
+  to.count(metric::redis_losses, 0, of.losses);
+}
+
 void read(const log_tallies& of, readings& to) {
   to.counts(metric::log_messages, of.messages);
   to.count(metric::log_dropped, 0, of.dropped);
@@ -152,7 +166,7 @@ struct metrics::registry {
   std::array<any_series, metric_count> series;
   std::array<std::vector<double>, metric_count> level_sums;
   std::vector<owner> shards, loops, subscriptions;
-  owner journal, log;
+  owner journal, fleet, log;
   breaker_series breakers;
   double cpu_seconds = 0;
   readings now;                    // reused from owner to owner
@@ -359,6 +373,12 @@ void metrics::update(const snapshot& now) {
   to.take_all(to.subscriptions, now.subscriptions);
   to.take_breakers(now.breakers);
   if (now.journal) to.take_one(to.journal, *now.journal, now.journal->incarnation);
+  if (now.fleet) {
+    to.take_one(to.fleet, *now.fleet, now.fleet->incarnation);
+    // Whether it takes durable commands is Redis' matter then.
+    to.level_sums[static_cast<std::size_t>(metric::store_degraded)][0] =
+        now.fleet->reachable ? 0 : 1;
+  }
   to.take_one(to.log, now.log, 0);
   for (std::size_t i = 0; i < now.mailbox_depth.size(); ++i)
     to.level_sums[static_cast<std::size_t>(metric::mailbox_depth)][i] =

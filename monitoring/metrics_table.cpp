@@ -4,6 +4,7 @@
 #include <array>
 
 #include "core/error/catalogue.hpp"
+#include "monitoring/metrics_rows.hpp"
 #include "monitoring/tallies.hpp"
 
 namespace portcullis::monitoring {
@@ -24,11 +25,6 @@ std::vector<std::string_view> error_values() {
   for (const auto& row : core::error_catalogue()) names.push_back(row.name);
   names.push_back("none");
   return names;
-}
-
-template <std::size_t N>
-std::vector<std::string_view> all(const std::array<std::string_view, N>& names) {
-  return {names.begin(), names.end()};
 }
 
 /// Errors that every method can end with. A failure that is rare is worth a zero: without one its
@@ -108,7 +104,6 @@ std::vector<metric_row> make_table() {
   const metric_label source{"source", all(core::breaker_kind_names)};
   const metric_label state_label{"state", all(core::breaker_state_names)};
   constexpr std::string_view breakers = "each shard's breakers";
-  constexpr std::string_view system = "/proc/self, at the scrape";
 
   return {
       {sessions, "portcullis_sessions", gauge, {}, "Live sessions on this node.", shards},
@@ -369,80 +364,6 @@ std::vector<metric_row> make_table() {
        {},
        "1 while the store refuses durable commands, else 0.",
        journal},
-      {mailbox_depth,
-       "portcullis_mailbox_depth",
-       gauge,
-       {{"actor", all(actor_kinds)}},
-       "Messages that wait for all actors of a kind.",
-       "each actor"},
-      {loop_lag,
-       "portcullis_loop_lag_seconds",
-       histogram,
-       {},
-       "How much later than due a loop's timer ran.",
-       loops},
-      {subscribers,
-       "portcullis_subscribers",
-       gauge,
-       {},
-       "Live subscriptions to events.",
-       "subscriptions actors"},
-      {subscriber_drops,
-       "portcullis_subscriber_drops_total",
-       counter,
-       {},
-       "Subscriptions ended because their reader was too slow.",
-       "subscriptions actors"},
-      {log_messages,
-       "portcullis_log_messages_total",
-       counter,
-       {{"level", all(log_levels)}},
-       "Log lines asked for at or above the level in force, dropped ones included.",
-       "log"},
-      {log_dropped,
-       "portcullis_log_dropped_total",
-       counter,
-       {},
-       "Log lines dropped because standard error did not take them in time.",
-       "log"},
-      {label_overflow,
-       "portcullis_metrics_label_overflow_total",
-       counter,
-       {},
-       "Breakers that came past metrics.breakers_max and count under __overflow__.",
-       "metrics"},
-      {build_info,
-       "portcullis_build_info",
-       gauge,
-       {{"version", {}, label_source::build}, {"revision", {}, label_source::build}},
-       "1; the labels say what runs.",
-       "metrics"},
-      {process_cpu,
-       "process_cpu_seconds_total",
-       counter,
-       {},
-       "User and system CPU time of the process.",
-       system},
-      {process_resident_memory,
-       "process_resident_memory_bytes",
-       gauge,
-       {},
-       "Resident memory of the process.",
-       system},
-      {process_virtual_memory,
-       "process_virtual_memory_bytes",
-       gauge,
-       {},
-       "Virtual memory of the process.",
-       system},
-      {process_open_fds, "process_open_fds", gauge, {}, "Open file descriptors.", system},
-      {process_max_fds, "process_max_fds", gauge, {}, "Limit of open file descriptors.", system},
-      {process_start_time,
-       "process_start_time_seconds",
-       gauge,
-       {},
-       "Start of the process, in seconds since the Unix epoch.",
-       system},
   };
 }
 
@@ -484,7 +405,11 @@ std::span<const breaker_transition_kind> usual_transitions(core::breaker_kind ki
 }
 
 std::span<const metric_row> metrics_table() {
-  static const auto table = make_table();
+  static const auto table = [] {
+    auto rows = make_table();
+    for (auto& each : node_rows()) rows.push_back(std::move(each));
+    return rows;
+  }();
   return table;
 }
 

@@ -82,6 +82,21 @@ struct journal_tallies {
   }
 };
 
+inline constexpr std::array<std::string_view, 2> fleet_origins = {"own", "other"};
+
+/// Of the log that several nodes share.
+struct fleet_tallies {
+  std::uint64_t incarnation = 0;
+  std::uint64_t own_entries = 0, others_entries = 0;  // read
+  std::uint64_t overtaken = 0;                        // decisions that another node was faster than
+  std::uint64_t refused = 0;                          // that did not come to the store
+  std::uint64_t commands = 0, timeouts = 0, connects = 0, losses = 0;  // of Redis
+  // Levels.
+  std::uint64_t in_flight = 0, position = 0, members = 0;
+  std::int64_t stale_ns = 0;  // since all that was in the log was known
+  bool reachable = false, sweeps = false;
+};
+
 /// Of one loop's subscriptions.
 struct subscription_tallies {
   std::uint64_t incarnation = 0;
@@ -141,6 +156,7 @@ struct snapshot {
   std::vector<subscription_tallies> subscriptions;
   std::vector<breaker_shard_tallies> breakers;  // by shard
   std::optional<journal_tallies> journal;
+  std::optional<fleet_tallies> fleet;
   std::array<std::uint64_t, actor_kinds.size()> mailbox_depth{};  // all actors of a kind together
   log_tallies log;
 };

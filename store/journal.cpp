@@ -66,6 +66,23 @@ core::status journal::checkpoint() { return db_->checkpoint(SQLITE_CHECKPOINT_PA
 
 core::status journal::truncate_log() { return db_->checkpoint(SQLITE_CHECKPOINT_TRUNCATE); }
 
+core::result<std::string> journal::read_snapshot_part(std::uint64_t index) {
+  if (index == 0) {
+    auto seal = db_->meta_get(snapshot_key);
+    if (!seal) return seal.error();
+    return (*seal).value_or(std::string());
+  }
+  statement row;
+  int rc =
+      row.prepare(db_->handle(), "SELECT body FROM snapshot ORDER BY id LIMIT 1 OFFSET ?1", false);
+  if (rc != SQLITE_OK) return db_->failed(rc);
+  row.bind(1, index - 1);
+  rc = row.step();
+  if (rc == SQLITE_DONE) return std::string();
+  if (rc != SQLITE_ROW) return db_->failed(rc);
+  return std::string(core::as_text(row.blob(0)));
+}
+
 core::result<std::optional<std::string>> journal::meta_get(std::string_view key) {
   return db_->meta_get(key);
 }

@@ -135,6 +135,10 @@ class journal {
   [[nodiscard]] core::result<std::optional<std::string>> meta_get(std::string_view key);
   [[nodiscard]] core::status meta_set(std::string_view key, std::string_view value);
 
+  /// What stands for the events that retention cut off: its seal for index 0, then its parts, from
+  /// 1 on; empty past the last, and where nothing was cut. Errors: as load().
+  [[nodiscard]] core::result<std::string> read_snapshot_part(std::uint64_t index);
+
   /// What rewrap_users() asks of its caller.
   class rewrapper {
    public:

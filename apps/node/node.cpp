@@ -11,7 +11,9 @@
 #include "apps/descriptors.hpp"
 #include "apps/node/forward_auth.hpp"
 #include "apps/node/keys.hpp"
+#include "apps/node/link_host.hpp"
 #include "apps/node/parts.hpp"
+#include "apps/node/redis_options.hpp"
 #include "apps/node/tls_files.hpp"
 #include "core/config/parse.hpp"
 #include "monitoring/log.hpp"
@@ -82,6 +84,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
   apply_log_settings(config_);
   options.chain = keys_->chain();
   options.keyring_check = core::sha256(core::as_bytes(keys_->check_value()));
+  if (const auto made = make_store(options.keyring_check, why); !made) return made.error();
   auto opened = store::journal::open(options);
   if (!opened) {
     why = fmt::format("{}: {}", config_.server.data_dir, why_not_opened(opened.error()));
@@ -96,6 +99,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
         core::log_level::warn, component::server,
         "The system's clock was stepped since this machine's start; the node keeps its own time.",
         {{"ahead_ms", *ahead}});
+  if (const auto joined = join_fleet(why); !joined) return joined.error();
   std::vector<std::uint32_t> shards;
   for (std::uint32_t shard = 0; shard < config_.loop_count(std::thread::hardware_concurrency());
        ++shard)
@@ -155,6 +159,10 @@ core::result<core::nothing> node::start(std::string& why) {
   }
   running_ = true;
   spawn_actors();
+  if (!await_fleet()) {
+    why = "The log in Redis could not be read.";
+    return core::fail(core::error_code::STORE_UNAVAILABLE);
+  }
   for (const auto& host : hosts_) host->start();
   log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*current_policies())});
   monitoring::log::write(
@@ -226,6 +234,15 @@ core::result<actors::reload_outcome> node::read_again() {
     monitoring::log::write(core::log_level::error, component::config,
                            "A problem in the configuration.", {{"problem", why}});
     return files.error();
+  }
+  if (all_.fleet) {
+    auto login = redis_login_of(loaded.value, why);
+    if (!login) {
+      monitoring::log::write(core::log_level::error, monitoring::component::config,
+                             "A problem in the configuration.", {{"problem", why}});
+      return login.error();
+    }
+    caf::anon_send(all_.fleet, actors::login_changed{(*login).user, (*login).password});
   }
   forward_auth_->replace(*authz);
   actors::reload_outcome outcome;
@@ -299,7 +316,9 @@ void node::end_actors() {
   // First the actors, with their loops still running; then the loops; then handles, units and the
   // system (loops first: it hangs).
   for (const auto& host : hosts_) host->unit().exit_all();
-  while (std::any_of(hosts_.begin(), hosts_.end(),
+  if (link_) link_->unit().exit_all();
+  while ((link_ && link_->unit().live() > 0) ||
+         std::any_of(hosts_.begin(), hosts_.end(),
                      [](const auto& host) { return host->unit().live() > 0; }))
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   for (const auto& handle :
@@ -311,10 +330,12 @@ void node::end_actors() {
     host->stop();
     host->gateway().wire(actors::gateway_peers{}, actors::gateway_actor{});
   }
+  if (link_) link_->stop();
   all_ = actors::node_actors{};
   supervisor_ = actors::supervisor_actor{};
   system_->await_all_actors_done();
   hosts_.clear();
+  link_.reset();
   system_.reset();
 }
 

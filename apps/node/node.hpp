@@ -1,5 +1,6 @@
 // A whole node: what is spawned in which order, who is told of whom, and how it ends.
 #pragma once
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -11,7 +12,9 @@
 #include "apps/config_loader.hpp"
 #include "apps/node/boot_clock.hpp"
 #include "apps/node/keys.hpp"
+#include "apps/node/link_host.hpp"
 #include "apps/node/loop_host.hpp"
+#include "core/fleet/entry.hpp"
 #include "monitoring/metrics.hpp"
 
 namespace portcullis::apps {
@@ -66,6 +69,12 @@ class node {
   [[nodiscard]] std::shared_ptr<const core::policy_book> current_policies();
   void apply_log_settings(const core::config& config) const;
   void end_actors();
+  // node_fleet.cpp
+  [[nodiscard]] core::result<core::nothing> make_store(const core::digest& keyring_check,
+                                                       std::string& why);
+  [[nodiscard]] core::result<core::nothing> join_fleet(std::string& why);
+  void spawn_fleet();
+  [[nodiscard]] bool await_fleet();
 
   const core::config config_;  // as it was at the start: what no reload changes is read here
   config_sources sources_;
@@ -92,6 +101,12 @@ class node {
   std::unique_ptr<caf::actor_system> system_;
   net::tls_contexts tls_;
   std::vector<std::unique_ptr<loop_host>> hosts_;
+  // Where nodes share a log:
+  std::unique_ptr<link_host> link_;
+  std::shared_ptr<const core::fleet_keys> fleet_keys_;
+  std::uint64_t fleet_position_ = 0;
+  core::millis fleet_at_ms_ = 0;
+  std::atomic<bool> fleet_read_{false};
   actors::node_actors all_;
   actors::supervisor_actor supervisor_;
   std::size_t rpc_connections_max_ = 0;

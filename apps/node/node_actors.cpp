@@ -68,10 +68,15 @@ actors::shard_moved node::spawn_shard(std::uint32_t shard, std::uint64_t incarna
   options.pool = host.gateway().pool();
   options.events_in_flight_max = config_.store.journal_queue_events / hosts_.size();
   options.encode = outcome_encoder();
+  options.fleet = fleet_keys_;
+  options.staleness_ns_max = config_.store.redis.staleness_ms_max * 1'000'000;
+  if (config_.store.degraded == core::degraded_action::serve_cached)
+    options.staleness_ns_max += config_.store.degraded_max_s * 1'000'000'000;
   actors::shard_moved made;
   made.shard = shard;
   made.lockout = actors::spawn_pinned<actors::lockout_actor, actors::lockout_shard>(
-      host.unit(), actors::lockout_behaviour, actors::lockout_options{policies, &clock_, image});
+      host.unit(), actors::lockout_behaviour,
+      actors::lockout_options{policies, &clock_, image, fleet_keys_ != nullptr});
   made.directory = actors::spawn_pinned<actors::directory_actor, actors::directory_shard>(
       host.unit(), actors::directory_behaviour,
       actors::directory_options{keys, buffered_random, image});
@@ -133,6 +138,7 @@ actors::metrics_actor node::spawn_metrics(const actors::node_actors& all) {
   options.registry = registry_;
   options.hub = all.hub;
   options.journal = all.journal;
+  options.fleet = all.fleet;
   options.log = all.log;
   for (const auto& shard : all.shards) {
     options.sessions.push_back(shard.session);
@@ -155,6 +161,7 @@ void node::spawn_actors() {
           keys_->checkpoints(), config_.store.touch_retention_h * hour_ms,
           config_.store.event_retention_h * hour_ms});
   log_.reset();  // the journal's thread owns it from here on
+  spawn_fleet();
   all_.log = system_->spawn(actors::log_behaviour);
   all_.sources = spawn_sources();
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop) {
@@ -177,6 +184,7 @@ void node::spawn_actors() {
   options.clock = &clock_;
   options.random = buffered_random;
   options.ring = ring_;
+  options.shared = fleet_keys_ != nullptr;
   options.callers = callers_;
   options.reload = [this] { return read_again(); };
   options.save_keys = [this](const core::keyring& ring) -> core::result<core::nothing> {
@@ -210,7 +218,7 @@ void node::spawn_actors() {
   for (std::uint32_t loop = 0; loop < hosts_.size(); ++loop)
     hosts_[loop]->gateway().wire(
         {all_.hub, all_.journal, all_.metrics, supervisor_, all_.subscriptions[loop], all_.gateways,
-         all_.shards, all_.breakers},
+         all_.shards, all_.breakers, all_.fleet},
         all_.gateways[loop]);
   actors::wire_all(all_);
 }

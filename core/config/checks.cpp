@@ -233,8 +233,17 @@ class checker {
   }
 
   void store() {
-    if (value().store.mode == store_mode::redis)
-      report("store.mode", "\"redis\" comes in a later version; this one has \"embedded\"");
+    if (value().store.mode != store_mode::redis) return;
+    const auto& redis = value().store.redis;
+    if (redis.url.empty()) report("store.redis.url", "store.mode = \"redis\" needs it");
+    if (value().crypto.keys_file.empty())
+      report("crypto.keys_file",
+             "store.mode = \"redis\" needs a key file that all nodes have: make one with "
+             "`portcullis keys new --out FILE`");
+    if (redis.sentinels.empty() != redis.master_name.empty())
+      report("store.redis.master_name", "goes with store.redis.sentinels");
+    if (redis.cluster && !redis.sentinels.empty())
+      report("store.redis.cluster", "a cluster has no Sentinels");
   }
 
   // Lexical: whether links lead into the data folder is checked at the start, by what opens the

@@ -36,6 +36,10 @@ inline constexpr std::array<std::string_view, 2> environment_names = {"productio
 inline constexpr std::array<std::string_view, 3> auth_mode_names = {"none", "token", "mtls"};
 inline constexpr std::array<std::string_view, 2> http_auth_names = {"none", "token"};
 inline constexpr std::array<std::string_view, 2> store_mode_names = {"embedded", "redis"};
+/// What a node of several does while the store cannot be reached.
+enum class degraded_action : std::uint8_t { fail_closed, serve_cached };
+inline constexpr std::array<std::string_view, 2> degraded_action_names = {"fail_closed",
+                                                                          "serve_cached"};
 inline constexpr std::array<std::string_view, 2> tls_version_names = {"1.2", "1.3"};
 inline constexpr std::array<std::string_view, 3> client_certificates_names = {"none", "optional",
                                                                               "required"};
@@ -152,6 +156,20 @@ struct config {
     std::int64_t touch_retention_h = 24;
     std::int64_t event_retention_h = 0;  // 0: for ever
     std::size_t journal_queue_events = core::limits::journal_queue_events_max;
+    degraded_action degraded = degraded_action::fail_closed;
+    std::int64_t degraded_max_s = 60;
+    struct {
+      std::string url;                        // redis://, rediss://, unix://
+      std::vector<std::string> sentinels;     // URLs; empty: url is the server itself
+      std::string master_name;                // sentinel
+      bool cluster = false;                   // Redis Cluster
+      std::string password_file;              // empty: the URL's, or none
+      std::string ca_file;                    // rediss; empty: the system's
+      std::string prefix = "portcullis";      // of all keys
+      std::int64_t timeout_ms = 1'000;        // of one command
+      std::int64_t staleness_ms_max = 1'000;  // a node that has not heard for so long refuses
+      std::int64_t key_ttl_h = 2'160;         // of all keys, renewed while a node runs
+    } redis;
   } store;
 
   struct {

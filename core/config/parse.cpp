@@ -230,6 +230,9 @@ class parser {
     for (const auto& [path, entry] : winners_)
       if (!is_tenant_path(path) && !is_breaker_path(path)) apply(*entry);
     lower(into_.value.session, {});
+    // A log that is in memory cannot grow for ever.
+    if (into_.value.store.mode == store_mode::redis && !is_given({"store"}, "event_retention_h"))
+      into_.value.store.event_retention_h = limits::fleet_retention_h;
     auto& breakers = into_.value.breakers;
     fit(breakers.fallback, {"breaker"});
     for (const auto& [path, entry] : winners_) {

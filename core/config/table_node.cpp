@@ -39,18 +39,54 @@ constexpr config_key table[] = {
                 whole->limits.request_timeout_ms,
                 "After it a request is answered with REQUEST_TIMEOUT."),
 
-    KEY_CHOICE("store.mode", server, store_mode_names, false, whole->store.mode,
-               "Where the truth is kept. `redis` is not in this version."),
+    KEY_CHOICE(
+        "store.mode", server, store_mode_names, false, whole->store.mode,
+        "Where the truth is kept: in the data folder, or in Redis, which several nodes share "
+        "(docs/cluster.md)."),
     KEY_INTEGER("store.touch_retention_h", server, 1, 8'760, false, whole->store.touch_retention_h,
                 "How long the log tells of activity (and of breakers' calls, for what-if), in "
                 "hours; then the records stay, empty."),
-    KEY_INTEGER("store.event_retention_h", server, 0, 876'000, false,
-                whole->store.event_retention_h,
-                "How long events stay in the log, in hours; 0: for ever. What is older is cut off "
-                "at a checkpoint, where a signed snapshot of the state takes its place."),
+    KEY_INTEGER(
+        "store.event_retention_h", server, 0, 876'000, false, whole->store.event_retention_h,
+        "How long events stay in the log, in hours; 0: for ever; where it is not given, 168 with "
+        "`redis`. What is older is cut off "
+        "at a checkpoint, where a signed snapshot of the state takes its place."),
     KEY_INTEGER("store.journal_queue_events", server, 1'000, 5'000'000, false,
                 whole->store.journal_queue_events,
                 "Events that may wait for the disk; when full, requests are refused."),
+    KEY_CHOICE("store.degraded", server, degraded_action_names, false, whole->store.degraded,
+               "With `redis`, while it cannot be reached: validation fails with "
+               "STORE_UNAVAILABLE, or goes on for degraded_max_s by what the node last heard."),
+    KEY_INTEGER("store.degraded_max_s", server, 1, 86'400, false, whole->store.degraded_max_s,
+                "How long `serve_cached` goes on, in seconds."),
+    KEY_TEXT("store.redis.url", server, 0, 2'048, nullptr, {}, false, whole->store.redis.url,
+             "`redis://[user[:password]@]host[:port][/db]`, `rediss://` (TLS) or `unix:///path`. "
+             "With sentinels it names the master's user and db alone."),
+    KEY_LIST("store.redis.sentinels", server, 1, 2'048, nullptr, {}, false,
+             whole->store.redis.sentinels,
+             "URLs of Redis Sentinels, which are asked who the master is. Empty: the server is "
+             "that of store.redis.url."),
+    KEY_TEXT("store.redis.master_name", server, 0, 256, nullptr, {}, false,
+             whole->store.redis.master_name, "The master's name in the Sentinels."),
+    KEY_BOOLEAN("store.redis.cluster", server, false, whole->store.redis.cluster,
+                "Whether store.redis.url is a server of a Redis Cluster."),
+    KEY_TEXT("store.redis.password_file", server, 0, 4'096, nullptr, {}, false,
+             whole->store.redis.password_file,
+             "A file with the password alone; read anew at each reload. Empty: that of the URL."),
+    KEY_TEXT("store.redis.ca_file", server, 0, 4'096, nullptr, {}, false,
+             whole->store.redis.ca_file,
+             "Whom `rediss://` believes, PEM. Empty: the system's authorities."),
+    KEY_TEXT("store.redis.prefix", server, 1, 64, is_node_name,
+             "1 to 64 of A-Z, a-z, 0-9, _ . and -", false, whole->store.redis.prefix,
+             "What every key begins with. Nodes with the same one are one fleet."),
+    KEY_INTEGER("store.redis.timeout_ms", server, 50, 60'000, false, whole->store.redis.timeout_ms,
+                "How long Redis may take to answer."),
+    KEY_INTEGER("store.redis.staleness_ms_max", server, 200, 60'000, false,
+                whole->store.redis.staleness_ms_max,
+                "A node that has not heard from Redis for so long answers no validation: within "
+                "this time a revocation holds on every node."),
+    KEY_INTEGER("store.redis.key_ttl_h", server, 24, 876'000, false, whole->store.redis.key_ttl_h,
+                "How long keys stay when no node runs, in hours."),
 
     KEY_TEXT("crypto.keys_file", server, 0, 4096, nullptr, {}, false, whole->crypto.keys_file,
              "The key file. Empty: `portcullis.keys` in the data folder, made at first start, in "

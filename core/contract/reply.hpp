@@ -127,12 +127,19 @@ struct done {};  // {}
 struct version_reply {
   std::string_view version;
 };
+/// A node that shares the log, as the others hear it.
+struct node_row {
+  std::string node_id, version;
+  millis started_at_ms = 0, heard_at_ms = 0;
+  std::uint64_t seq = 0, sessions = 0, connections = 0;
+};
 struct info_reply {
   std::string node_id, mode, version, store_kind;
   std::int64_t uptime_ms = 0;
   bool degraded = false;
   std::uint64_t loops = 1, sessions = 0, connections = 0, seq = 0;
-  std::string digest;  // empty: not asked for
+  std::string digest;           // empty: not asked for
+  std::vector<node_row> nodes;  // where several share a log; by their start
 };
 struct connection_row {
   std::uint64_t id = 0;

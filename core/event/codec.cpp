@@ -70,9 +70,15 @@ bool read_own(ondemand::value& from, event& to) {
                          typename std::remove_cvref_t<decltype(one)>::form{});
 }
 
-bool read_node(ondemand::value& from, event&) {
+bool read_node(ondemand::value& from, event& to) {
   std::string_view node;
-  return json_form::read_text(from, node);
+  if (!json_form::read_text(from, node)) return false;
+  to.node = node;
+  return true;
+}
+
+std::string_view node_of(const event& happened, std::string_view own) {
+  return happened.node.empty() ? own : std::string_view(happened.node);
 }
 
 // In the order written, so that the next key is nearly always the next reader's.
@@ -175,7 +181,7 @@ bool read_object(ondemand::object object, const object_form& form, event& to) {
 void append_body(byte_buffer& out, const event& happened, std::string_view node) {
   static_cast<void>(out.reserve(1024));
   out.append("{\"node\":");
-  append_json_string(out, node);
+  append_json_string(out, node_of(happened, node));
   append_field(out, std::get<0>(common_fields), happened);
   append_field(out, std::get<1>(common_fields), happened);
   append_field(out, std::get<2>(common_fields), happened);
@@ -221,7 +227,7 @@ void append_shown(byte_buffer& out, const event& happened, std::string_view node
   append_key(out, "at_ms");
   out.append_int(happened.at_ms);
   append_key(out, "node");
-  append_json_string(out, node);
+  append_json_string(out, node_of(happened, node));
   append_key(out, "type");
   json_form::write(out, type, as_itself{});
   append_field(out, std::get<2>(common_fields), happened);

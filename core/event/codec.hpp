@@ -17,7 +17,8 @@ namespace portcullis::core {
 
 /// The JSON kept in column `body`: everything of the event but seq, at_ms, type, subject and
 /// sealed, which have columns of their own. `decided_at_ms` is written only where it is neither 0
-/// nor at_ms. Bytes are base64url. Texts must be UTF-8, a policy a JSON object or empty.
+/// nor at_ms. `node`: who decided it, where the event does not say so. Bytes are base64url. Texts
+/// must be UTF-8, a policy a JSON object or empty.
 void append_body(byte_buffer& out, const event& happened, std::string_view node);
 
 /// A stored row back to the event it was made from: decided_at_ms is filled in, session_created's

@@ -290,6 +290,7 @@ struct event {
   std::string correlation_id;
   std::string actor;   // the caller's name, where a person or program asked for it
   std::string sealed;  // under the user's key: address and user agent
+  std::string node;    // who decided it; empty: the node whose log it goes to
   event_body body;
 
   // Known in the process that made the event, not in the log: so that live readers need no look-up.

@@ -103,6 +103,16 @@ void session_state::identify(user_slot user, const subject_id& subject, identity
   record.who = std::move(who);
 }
 
+void session_state::rename_user(user_slot user, const subject_id& subject) {
+  auto& record = users_[user];
+  if (record.subject == subject) return;
+  if (record.subject != subject_id{})
+    users_by_subject_.erase(hash_at(record.subject.bytes, 4), user);
+  record.subject = subject;
+  record.who.reset();
+  users_by_subject_.insert(hash_at(subject.bytes, 4), user);
+}
+
 user_slot session_state::load_user(const subject_id& subject, const byte_array<16>& lookup,
                                    std::string_view tenant) {
   const auto slot = add_user(lookup, tenant);

@@ -154,6 +154,8 @@ class session_state {
   tenant_slot need_tenant(std::string_view name);
   /// Completes a user that need_user made, or opens one that was loaded.
   void identify(user_slot user, const subject_id& subject, identity_ptr who);
+  /// Gives a user that has no session yet another subject; who it is has to be looked up anew.
+  void rename_user(user_slot user, const subject_id& subject);
   /// Adds a loaded user, none of those that there are, whose row has not been opened yet.
   user_slot load_user(const subject_id& subject, const byte_array<16>& lookup,
                       std::string_view tenant);

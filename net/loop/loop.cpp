@@ -1,5 +1,7 @@
 #include "net/loop/loop.hpp"
 
+#include <netdb.h>
+#include <netinet/in.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <uv.h>
@@ -8,6 +10,7 @@
 #include <array>
 #include <atomic>
 #include <cassert>
+#include <cstring>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -226,6 +229,58 @@ void loop::watch::want(bool readable, bool writable) {
   if (wanted != 0) return impl_->watch(wanted);
   impl_->wanted = 0;
   uv_poll_stop(&impl_->uv);
+}
+
+struct loop::lookup::impl {
+  static std::vector<core::ip_address> addresses(const addrinfo* first) {
+    std::vector<core::ip_address> made;
+    for (const auto* at = first; at != nullptr; at = at->ai_next) {
+      core::ip_address one;
+      if (at->ai_family == AF_INET) {
+        one.bytes[10] = one.bytes[11] = 0xFF;
+        std::memcpy(one.bytes.data() + 12,
+                    &reinterpret_cast<const sockaddr_in*>(at->ai_addr)->sin_addr, 4);
+      } else if (at->ai_family == AF_INET6) {
+        std::memcpy(one.bytes.data(),
+                    &reinterpret_cast<const sockaddr_in6*>(at->ai_addr)->sin6_addr, 16);
+      } else {
+        continue;
+      }
+      if (std::find(made.begin(), made.end(), one) == made.end()) made.push_back(one);
+    }
+    return made;
+  }
+  static void finish(uv_getaddrinfo_t* request, int, addrinfo* found) {
+    const std::unique_ptr<impl> self(static_cast<impl*>(request->data));
+    auto made = addresses(found);
+    uv_freeaddrinfo(found);
+    if (self->owner == nullptr) return;
+    self->owner->impl_ = nullptr;
+    self->done(std::move(made));
+  }
+
+  uv_getaddrinfo_t uv{};
+  function done;
+  lookup* owner = nullptr;  // null: it is gone
+};
+
+loop::lookup::lookup(loop& on, const std::string& host, function done) : impl_(new impl) {
+  impl_->uv.data = impl_;
+  impl_->done = std::move(done);
+  impl_->owner = this;
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  const int status =
+      uv_getaddrinfo(&on.impl_->uv, &impl_->uv, &impl::finish, host.c_str(), nullptr, &hints);
+  if (status >= 0) return;
+  delete impl_;
+  require(status, "lookup");
+}
+
+loop::lookup::~lookup() {
+  if (impl_ == nullptr) return;
+  impl_->owner = nullptr;
+  uv_cancel(reinterpret_cast<uv_req_t*>(&impl_->uv));
 }
 
 }  // namespace portcullis::net

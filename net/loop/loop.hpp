@@ -5,8 +5,11 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "core/clock.hpp"
+#include "core/contract/types.hpp"
 
 namespace portcullis::net {
 
@@ -50,11 +53,13 @@ class loop {
   class hook;
   class timer;
   class watch;
+  class lookup;
 
  private:
   friend class hook;
   friend class timer;
   friend class watch;
+  friend class lookup;
   struct impl;
   std::unique_ptr<impl> impl_;
 };
@@ -114,6 +119,24 @@ class loop::watch {
   /// Sets what to watch for; level triggered. Changing it costs two system calls, repeating it
   /// none.
   void want(bool readable, bool writable);
+
+ private:
+  struct impl;
+  impl* impl_;
+};
+
+/// Finds the addresses of a host once, without waiting: getaddrinfo(3) on a thread of libuv's pool.
+class loop::lookup {
+ public:
+  /// In the system's order, without duplicates; empty: none, or the name server does not answer.
+  using function = std::function<void(std::vector<core::ip_address> found)>;
+
+  /// `done` is called once, in a later turn, unless this is destroyed before; it may destroy this.
+  /// What was begun goes on in the pool: the destructor of the loop waits for it.
+  lookup(loop& on, const std::string& host, function done);
+  ~lookup();
+  lookup(const lookup&) = delete;
+  lookup& operator=(const lookup&) = delete;
 
  private:
   struct impl;

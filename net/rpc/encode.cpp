@@ -239,6 +239,20 @@ void write(json_writer& to, const core::info_reply& reply) {
   to.raw(R"(,"connections":)").integer(reply.connections);
   to.raw(R"(,"seq":)").integer(reply.seq);
   if (!reply.digest.empty()) to.raw(R"(,"digest":)").text(reply.digest);
+  if (reply.nodes.empty()) return;
+  to.raw(R"(,"nodes":[)");
+  for (const auto& row : reply.nodes) {
+    if (&row != &reply.nodes.front()) to.raw(",");
+    to.raw(R"({"node_id":)").text(row.node_id);
+    to.raw(R"(,"version":)").text(row.version);
+    to.raw(R"(,"started_at_ms":)").integer(row.started_at_ms);
+    to.raw(R"(,"heard_at_ms":)").integer(row.heard_at_ms);
+    to.raw(R"(,"seq":)").integer(row.seq);
+    to.raw(R"(,"sessions":)").integer(row.sessions);
+    to.raw(R"(,"connections":)").integer(row.connections);
+    to.raw("}");
+  }
+  to.raw("]");
 }
 
 void write(json_writer& to, const core::connection_page& reply) {

@@ -53,6 +53,10 @@ class stream {
   void rest() noexcept {
     if (tls_) tls_->shed_buffers();
   }
+  /// Why TLS failed, in OpenSSL's words; empty: it did not.
+  [[nodiscard]] std::string_view tls_reason() const noexcept {
+    return tls_ ? tls_->reason() : std::string_view();
+  }
   /// Throws away what the peer sends; `moved` and `again`: there may be more.
   [[nodiscard]] transfer::status drop();
   /// Ends our direction. False: the connection is gone.

@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 
 #include <algorithm>
+#include <cassert>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -154,8 +155,8 @@ std::string subject_of(const X509* certificate) {
 
 }  // namespace
 
-tls_session::tls_session(std::shared_ptr<const tls_context> context, tls_use use)
-    : context_(std::move(context)), ssl_(SSL_new(context_->get(use))) {
+tls_session::tls_session(std::shared_ptr<const void> context, SSL_CTX* from)
+    : context_(std::move(context)), ssl_(SSL_new(from)) {
   auto* wire = ssl_ != nullptr ? BIO_new(tls_wire::method()) : nullptr;
   if (wire == nullptr) {
     SSL_free(ssl_);
@@ -164,7 +165,28 @@ tls_session::tls_session(std::shared_ptr<const tls_context> context, tls_use use
   BIO_set_data(wire, this);
   BIO_set_init(wire, 1);
   SSL_set_bio(ssl_, wire, wire);
+}
+
+tls_session::tls_session(std::shared_ptr<const tls_context> context, tls_use use)
+    : tls_session(context, context->get(use)) {
   SSL_set_accept_state(ssl_);
+}
+
+tls_session::tls_session(std::shared_ptr<const tls_client_context> context,
+                         const std::string& server)
+    : tls_session(context, context->get()) {
+  SSL_set_connect_state(ssl_);
+  assert(!server.empty());
+  bool set = false;
+  if (core::parse_ip(server)) {
+    set = X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl_), server.c_str()) == 1;
+  } else {
+    SSL_set_hostflags(ssl_,
+                      X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS | X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
+    set = SSL_set1_host(ssl_, server.c_str()) == 1 &&
+          SSL_set_tlsext_host_name(ssl_, server.c_str()) == 1;
+  }
+  if (!set) throw std::bad_alloc();  // the destructor of what is constructed already frees ssl_
 }
 
 tls_session::~tls_session() { SSL_free(ssl_); }
@@ -196,8 +218,14 @@ tls_session::status tls_session::after(int result) {
       return status::more;
     case SSL_ERROR_ZERO_RETURN:
       return status::ended;
-    default:  // NOLINT: SSL, SYSCALL and what cannot happen on a server
+    default: {  // NOLINT: SSL, SYSCALL and what cannot happen here
+      const long verdict = SSL_get_verify_result(ssl_);
+      const char* text = verdict != X509_V_OK && SSL_is_server(ssl_) == 0
+                             ? X509_verify_cert_error_string(verdict)
+                             : ERR_reason_error_string(ERR_peek_error());
+      reason_ = text != nullptr ? text : "";
       return status::failed;
+    }
   }
 }
 

@@ -12,11 +12,12 @@
 #include "core/bytes.hpp"
 #include "core/tallies.hpp"
 #include "net/ports.hpp"
+#include "net/tls/client_context.hpp"
 #include "net/tls/context.hpp"
 
 namespace portcullis::net {
 
-/// The server's side. Single thread.
+/// The server's side, or the client's. Single thread.
 ///
 /// Bytes of the wire go in by feed() and come out in pending(); whoever owns the session carries
 /// them. Nothing grows without bound: what was fed is taken in before more is, and write() stops
@@ -32,6 +33,10 @@ class tls_session {
 
   /// `context` is kept while the session lives. Throws std::bad_alloc.
   tls_session(std::shared_ptr<const tls_context> context, tls_use use);
+  /// The client's side, of a connection to `server`, a name or an IP address: its certificate must
+  /// be for that (RFC 6125; no wildcards within a label, no common names). A name is told to the
+  /// server (RFC 6066, 3). Not empty: OpenSSL would check nothing.
+  tls_session(std::shared_ptr<const tls_client_context> context, const std::string& server);
   ~tls_session();
   tls_session(const tls_session&) = delete;
   tls_session& operator=(const tls_session&) = delete;
@@ -50,6 +55,9 @@ class tls_session {
   [[nodiscard]] status shake_hands();
   /// Why it failed.
   [[nodiscard]] core::tls_failure failure() const noexcept { return failure_; }
+  /// The same in OpenSSL's words, of whatever failed last; empty: nothing did, or the peer went
+  /// away.
+  [[nodiscard]] std::string_view reason() const noexcept { return reason_; }
 
   /// Decrypts into `room` (> 0) bytes; `got` is how many, also where nothing more can be had now.
   [[nodiscard]] status read(char* into, std::size_t room, std::size_t& got);
@@ -71,20 +79,21 @@ class tls_session {
 
   [[nodiscard]] bool is_tls_1_3() const noexcept;
   [[nodiscard]] bool resumed() const noexcept;
-  /// The client's certificate, whose chain was verified; absent when it sent none.
+  /// The peer's certificate, whose chain was verified; absent when it sent none.
   [[nodiscard]] std::optional<peer_certificate> certificate() const;
 
  private:
   friend struct tls_wire;
+  tls_session(std::shared_ptr<const void> context, SSL_CTX* from);
   [[nodiscard]] status after(int result);
-  void learn_failure(int result);
 
-  std::shared_ptr<const tls_context> context_;
+  std::shared_ptr<const void> context_;  // what ssl_ is made of
   SSL* ssl_;
   std::string_view fed_;
   std::string kept_;
   core::byte_buffer pending_;
   core::tls_failure failure_ = core::tls_failure::other;
+  std::string_view reason_;       // a literal of OpenSSL's
   std::optional<status> untold_;  // came together with bytes, which are delivered first
   bool over_ = false;
 };

@@ -38,6 +38,9 @@ class journal_world : public virtual_loop {
     session = system.spawn([this]() -> session_actor::behavior_type {
       return {[](request_batch&) {},
               [this](events_committed& done) { committed.push_back(std::move(done)); },
+              [](log_advanced&) {},
+              [](decision_refused&) {},
+              [](caught_up&) {},
               [](attempt_answer&) {},
               [](user_looked_up&) {},
               [](lockout_answer&) {},

@@ -30,6 +30,8 @@ class subscriber_world : public virtual_loop {
               [](await_commits&) { return commits_done{}; },
               [](collect_journal&) { return journal_collected{}; },
               [](store_gate&) {},
+              [](decision_refused&) {},
+              [](read_snapshot&) { return snapshot_read{}; },
               [](want_log_time&) {},
               [](tick_atom) {},
               [](sign_atom) {},

@@ -96,9 +96,20 @@ TEST(config_checks, keys_inside_the_data_folder_are_refused_in_production) {
               testing::SizeIs(1));
 }
 
-TEST(config_checks, what_comes_later_is_refused_by_name) {
+TEST(config_checks, a_store_that_nodes_share_is_told_all_that_it_needs) {
   EXPECT_THAT(texts(parse({given("store.mode", "redis")}).problems),
-              ElementsAre(HasSubstr("comes in a later version")));
+              ElementsAre(HasSubstr("store.redis.url"), HasSubstr("crypto.keys_file")));
+  const auto with = [](std::vector<config_entry> more) {
+    more.push_back(given("store.mode", "redis"));
+    more.push_back(given("store.redis.url", "redis://127.0.0.1"));
+    more.push_back(given("crypto.keys_file", "/etc/keys"));
+    return parse(std::move(more));
+  };
+  const auto good = with({});
+  EXPECT_THAT(texts(good.problems), testing::IsEmpty());
+  EXPECT_EQ(good.value.store.event_retention_h, 168) << "a log in memory is bounded";
+  EXPECT_THAT(texts(with({given("store.redis.master_name", "main")}).problems),
+              ElementsAre(HasSubstr("store.redis.master_name")));
 }
 
 TEST(config_checks, mutual_tls_is_told_all_that_it_needs) {

@@ -1,0 +1,282 @@
+// The session actor where several nodes share a log (docs/cluster.md): decide by what was read,
+// append, and apply what comes back, one's own decisions like those of others. A decision that was
+// overtaken is made again.
+#include <algorithm>
+
+#include "actors/session.hpp"
+#include "actors/shards.hpp"
+
+namespace portcullis::actors {
+
+/// Who has not heard from the log for too long does not know what was revoked: closed, not open.
+bool session_shard::is_stale(const request_batch& batch) {
+  if (options_.clock->mono_ns() - fresh_ns_ <= options_.staleness_ns_max) return false;
+  for (const auto& each : batch.requests)
+    fail(each, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "stale"));
+  flush();
+  return true;
+}
+
+core::fleet_tag session_shard::tag_of(core::user_slot user) const {
+  return options_.fleet->of_user(state_->user(user).lookup);
+}
+
+core::entry_tags session_shard::tags_of(core::user_slot user) const {
+  const auto& tenant = state_->tenant(state_->user(user).tenant).name;
+  return {{tag_of(user)}, {options_.fleet->of_tenant(tenant)}};
+}
+
+/// What time brings: nobody waits for it, and another node may be faster.
+void session_shard::propose(core::user_slot user, core::event what) {
+  std::vector<core::event> events;
+  events.push_back(std::move(what));
+  (void)outbox_->add_shared(std::move(events), {core::no_slot, 0}, tags_of(user), position_);
+}
+
+void session_shard::on(log_advanced& news) {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  for (const auto& batch : news.batches) {
+    if (batch->events.back().seq <= position_) continue;  // loaded already
+    const bool own = batch->shard == options_.shard && !batch->of_breakers &&
+                     batch->incarnation == outbox_->incarnation();
+    position_ = batch->events.back().seq;
+    if (own)
+      take_own(*batch);
+    else
+      take_others(*batch);
+  }
+  position_ = std::max(position_, news.position);
+  fresh_ns_ = std::max(fresh_ns_, news.fresh_ns);
+  log_at_ms_ = std::max(log_at_ms_, news.at_ms);
+  sweeps_ = news.sweeps;
+  try_overtaken();
+  flush_soon();
+  look_whether_still();
+}
+
+void session_shard::take_own(const event_batch& batch) {
+  (void)outbox_->done(batch);
+  if (!batch.durable) return;  // applied when it was decided
+  const auto found = holds_.find(batch.whose.user);
+  const bool awaited = found != holds_.end() && found->second.current.batch == batch.number;
+  if (awaited && found->second.current.attempt)
+    self_->send(peers_.lockout,
+                lockouts_logged{{}, std::exchange(found->second.current.attempt->noted, {})});
+  for (const auto& what : batch.events) {
+    state_->apply(what);
+    applied(what);
+  }
+  if (batch.whose.tenant_operation != 0) return tenant_committed(false, {});
+  if (!awaited) return;
+  found->second.overtaken = 0;
+  finish(batch.whose.user);
+}
+
+void session_shard::take_others(const event_batch& batch) {
+  const auto is_mine = [this](std::uint8_t byte) {
+    return shard_of(byte, options_.shards) == options_.shard;
+  };
+  for (const auto& row : batch.users)
+    if (is_mine(row.subject.bytes[0])) learn_user(row);
+  for (const auto& what : batch.events) {
+    const auto* revoked = std::get_if<core::session_revoked>(&what.body);
+    if (revoked != nullptr && revoked->scope == core::revoke_scope::tenant) {
+      (void)on(
+          tenant_revoked{what.tenant_id, static_cast<std::uint32_t>(revoked->tenant_generation)});
+      continue;
+    }
+    if (const auto* limited = std::get_if<core::source_limited>(&what.body)) {
+      if (batch.shard == event_batch::node) limited_sources_[limited->source] = limited->until_ms;
+      continue;
+    }
+    if (what.subject && !is_mine(what.subject->bytes[0])) continue;
+    if (!what.subject && what.handle && !is_mine(what.handle->bytes[0])) continue;
+    if (what.type() == core::event_type::session_created && what.subject &&
+        state_->find_user(*what.subject) == core::no_slot)
+      // Its row is gone: who asks about the session is told STORE_INTEGRITY, unless the user is
+      // forgotten next.
+      (void)state_->load_user(*what.subject, what.subject->bytes, what.tenant_id);
+    state_->apply(what);
+    applied(what);
+  }
+}
+
+/// A user whom another node has made, maybe while this one was about to.
+void session_shard::learn_user(const core::user_row& row) {
+  auto user = state_->find_user(row.lookup);
+  if (user == core::no_slot) {
+    user = state_->load_user(row.subject, row.lookup, row.tenant_id);
+  } else if (state_->user(user).subject != row.subject) {
+    unsaved_users_.erase(user);
+    state_->rename_user(user, row.subject);
+    // The directory may be answering with what it made itself.
+    if (const auto found = holds_.find(user); found != holds_.end())
+      found->second.current.renamed = true;
+  } else {
+    return;
+  }
+  self_->send(peers_.directory, user_learned{user, row.ring_key, row.wrapped});
+}
+
+/// What an event says of counters and locks.
+void session_shard::applied_lock(const core::event& what) {
+  if (!what.subject) return;
+  const auto user = state_->find_user(*what.subject);
+  if (what.type() != core::event_type::lockout_cleared)
+    self_->send(peers_.lockout, lockouts_logged{{what}, std::nullopt});
+  if (user == core::no_slot) return;
+  auto& record = state_->user(user);
+  const auto forget_source = [&](const core::short_hash& source) {
+    auto& locks = source_locks_[user];
+    std::erase_if(locks, [&](const source_lock& lock) { return lock.source == source; });
+    record.sources_locked = !locks.empty();
+    if (locks.empty()) source_locks_.erase(user);
+  };
+  if (const auto* started = std::get_if<core::lockout_started>(&what.body)) {
+    if (started->source) {
+      forget_source(*started->source);
+      source_locks_[user].push_back({*started->source, started->locked_until_ms});
+      record.sources_locked = true;
+    } else {
+      record.locked_until_ms = started->locked_until_ms;
+    }
+  } else if (const auto* ended = std::get_if<core::lockout_ended>(&what.body)) {
+    if (ended->source)
+      forget_source(*ended->source);
+    else
+      record.locked_until_ms = 0;
+  } else if (what.type() == core::event_type::lockout_cleared) {
+    record.locked_until_ms = 0;
+    record.sources_locked = false;
+    source_locks_.erase(user);
+  }
+}
+
+void session_shard::on(decision_refused& refused) {
+  const auto& batch = *refused.batch;
+  if (batch.incarnation != outbox_->incarnation()) return;
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  (void)outbox_->done(batch);
+  if (batch.whose.tenant_operation != 0) {
+    if (refused.overtaken) {
+      tenant_operations_.front().behind = refused.end;
+      try_overtaken();
+    } else {
+      tenant_committed(true, refused.why);
+    }
+  } else if (const auto found = holds_.find(batch.whose.user);
+             found != holds_.end() && found->second.current.batch == batch.number) {
+    const auto user = batch.whose.user;
+    if (!refused.overtaken) {
+      postpone_refused(user);
+      refuse(user, refused.why);
+    } else if (++found->second.overtaken > core::limits::fleet_overtaken_max) {
+      refuse(user, core::fail(core::error_code::OVERLOADED));
+    } else {
+      found->second.current.waits_for = stage::overtaken;
+      found->second.current.behind = refused.end;
+      overtaken_.push_back(user);
+      try_overtaken();
+    }
+  }
+  flush();
+  look_whether_still();
+}
+
+/// A revocation is in force here at once, whoever else can be told of it. It is answered as what it
+/// is, not done, and carried out when the store is back; a crash before forgets it.
+void session_shard::postpone(const inbound& request, core::user_slot user,
+                             core::session_slot slot) {
+  if (!options_.fleet || postponed_.size() >= core::limits::fleet_postponed_max) return;
+  if (slot != core::no_slot)
+    condemned_.sessions[slot] = state_->at(slot).seq;
+  else if (user != core::no_slot)
+    condemned_.users[user] = position_;
+  else
+    condemned_.tenants[std::string(std::get<core::revoke_tenant>(request.what.params).tenant_id)] =
+        position_;
+  postponed_.push_back(request);
+  postponed_.back().to = {};  // nobody waits for an answer any more
+  postponed_.back().certain = false;
+}
+
+/// The same of one that was on its way.
+void session_shard::postpone_refused(core::user_slot user) {
+  const auto& request = holds_[user].current.request;
+  if (request.what.method == core::method::session_revoke_user)
+    return postpone(request, user, core::no_slot);
+  if (request.what.method != core::method::session_revoke) return;
+  const auto& target = std::get<core::revoke_session>(request.what.params).target;
+  const auto* id = std::get_if<core::session_id>(&target);
+  const auto slot = id != nullptr ? core::locate(*state_, *options_.keys, *id).found.slot
+                                  : state_->find(std::get<core::session_handle>(target));
+  if (slot != core::no_slot) postpone(request, core::no_slot, slot);
+}
+
+bool session_shard::is_condemned(core::session_slot slot) const {
+  if (condemned_.sessions.empty() && condemned_.users.empty() && condemned_.tenants.empty())
+    return false;
+  const auto& s = state_->at(slot);
+  if (const auto found = condemned_.sessions.find(slot);
+      found != condemned_.sessions.end() && found->second == s.seq)
+    return true;
+  if (const auto found = condemned_.users.find(s.user);
+      found != condemned_.users.end() && s.seq <= found->second)
+    return true;
+  const auto& tenant = state_->tenant(state_->user(s.user).tenant).name;
+  const auto found = condemned_.tenants.find(tenant);
+  return found != condemned_.tenants.end() && s.seq <= found->second;
+}
+
+/// What is condemned stays so: once it is in the log, its sessions are over anyway.
+void session_shard::carry_out_postponed() {
+  for (auto& each : std::exchange(postponed_, {})) take(each);
+  flush();
+}
+
+/// What is not known here may have been made by another node a moment ago. True: it waits until the
+/// log was read to its end, and is then taken again.
+bool session_shard::waits_for_log(inbound& request) {
+  if (!options_.fleet || std::exchange(request.certain, true)) return false;
+  if (!unsure_.empty()) {
+    unsure_next_.push_back(std::move(request));
+    return true;
+  }
+  unsure_.push_back(std::move(request));
+  self_->send(peers_.fleet, catch_up{options_.shard});
+  return true;
+}
+
+void session_shard::on(const caught_up& answer) {
+  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+  auto sure = std::exchange(unsure_, std::exchange(unsure_next_, {}));
+  if (!unsure_.empty()) self_->send(peers_.fleet, catch_up{options_.shard});
+  look_whether_still();
+  for (auto& each : sure) {
+    if (answer.why)
+      fail(each, core::fail(core::error_code::STORE_UNAVAILABLE, {}, answer.why->rule));
+    else
+      take(each);
+  }
+  flush();
+}
+
+/// Decisions that have been read past what was faster than them.
+void session_shard::try_overtaken() {
+  for (const auto user : std::exchange(overtaken_, {})) {
+    const auto found = holds_.find(user);
+    if (found == holds_.end() || found->second.current.waits_for != stage::overtaken) continue;
+    if (found->second.current.behind > position_)
+      overtaken_.push_back(user);
+    else
+      resume(user);
+  }
+  if (!tenant_operations_.empty() && tenant_operations_.front().behind != 0 &&
+      tenant_operations_.front().behind <= position_) {
+    auto& current = tenant_operations_.front();
+    current.behind = current.live = 0;
+    next_tenant_operation();
+  }
+}
+
+}  // namespace portcullis::actors

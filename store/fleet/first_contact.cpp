@@ -1,0 +1,159 @@
+#include "store/fleet/first_contact.hpp"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "core/limits.hpp"
+#include "store/fleet/asker.hpp"
+#include "store/fleet/decoder.hpp"
+#include "store/fleet/scripts.hpp"
+
+namespace portcullis::store::fleet {
+namespace {
+
+using core::error_code;
+using net::redis::reply;
+using net::redis::reply_type;
+
+class bringing_up {
+ public:
+  bringing_up(journal& log, core::clock& clock, const contact_options& with, std::string& why)
+      : log_(log), with_(with), why_(why), names_(with.prefix), store_(clock, with) {}
+
+  core::status run() {
+    if (!store_.connect())
+      return stop(error_code::STORE_UNAVAILABLE, "not_connected",
+                  "store.redis.url: no connection: " + store_.trouble());
+    if (const auto ok = greet(); !ok) return ok;
+    decoder read(*with_.keys, log_.last_seq(), {});
+    for (bool more = true; more;)
+      if (const auto ok = take_some(read, more); !ok) return ok;
+    return core::nothing{};
+  }
+
+ private:
+  core::error stop(error_code code, std::string_view rule, std::string why) {
+    why_ = std::move(why);
+    return core::fail(code, {}, rule);
+  }
+  core::error unreachable(const core::error& why) {
+    why_ = fmt::format("Redis does not answer: {} {}", why.rule, store_.trouble());
+    return why;
+  }
+
+  core::status greet() {
+    const auto meta = names_.meta(), log = names_.log();
+    const std::string_view keys[] = {meta, log};
+    const auto ttl = std::to_string(with_.key_ttl_ms);
+    // A store that has a past of its own does not begin an empty log: it would be lost there.
+    const bool fresh = log_.last_seq() == 0;
+    const std::string_view args[] = {entry_format, with_.keys->check_value(), fresh ? "1" : "0",
+                                     ttl};
+    const auto answer = store_.eval(hello_script(), keys, args);
+    if (!answer) return unreachable(answer.error());
+    const auto& list = answer->elements;
+    if (list.size() != 6)
+      return stop(error_code::STORE_INTEGRITY, "log_is_gone",
+                  "Redis has no log of this fleet, but the data folder has events: `portcullis "
+                  "migrate` puts them there; or use an empty server.data_dir");
+    if (list[0].text != entry_format)
+      return stop(error_code::NODE_INCOMPATIBLE, "format",
+                  "the log in Redis is of another version of Portcullis");
+    if (list[1].text != with_.keys->check_value())
+      return stop(error_code::KEYRING_MISMATCH, "check",
+                  "the log in Redis belongs to another key file than crypto.keys_file");
+    const auto first = static_cast<std::uint64_t>(list[3].integer);
+    const auto last = static_cast<std::uint64_t>(list[4].integer);
+    if (last < log_.last_seq())
+      return stop(error_code::STORE_INTEGRITY, "log_is_shorter",
+                  fmt::format("the log in Redis ends at {}, that in the data folder at {}: Redis "
+                              "has lost events, or the folder is of another fleet",
+                              last, log_.last_seq()));
+    if (first > log_.last_seq() + core::limits::fleet_entry_events_max)
+      return stop(error_code::EVENTS_CURSOR_EXPIRED, "log_is_cut",
+                  fmt::format("the log in Redis begins at {} and the data folder ends at {}", first,
+                              log_.last_seq()));
+    return core::nothing{};
+  }
+
+  core::status take_some(decoder& read, bool& more) {
+    net::redis::command question{
+        "XRANGE", names_.log(), "(" + std::to_string(read.position()) + "-0",
+        "+",      "COUNT",      std::to_string(core::limits::fleet_read_entries)};
+    const auto answer = store_.ask(std::move(question), names_.log());
+    if (!answer) return unreachable(answer.error());
+    more = answer->elements.size() == core::limits::fleet_read_entries;
+    std::vector<decoder::undecided> taken;
+    for (const auto& element : answer->elements) {
+      auto each = read.take(element);
+      if (!each) return changed(each.error(), read.position());
+      taken.push_back(*std::move(each));
+    }
+    if (const auto ok = fetch_users(taken); !ok) return ok;
+    for (auto& each : taken)
+      if (const auto ok = append(each.what); !ok) return ok;
+    if (const auto ok = log_.commit(); !ok) return failed(ok.error());
+    if (log_.wants_checkpoint())
+      if (const auto ok = log_.checkpoint(); !ok) return failed(ok.error());
+    return core::nothing{};
+  }
+
+  core::status fetch_users(std::vector<decoder::undecided>& taken) {
+    net::redis::command question{"HMGET", names_.users()};
+    std::size_t wanted = 0;
+    for (const auto& each : taken)
+      for (const auto& subject : each.users) {
+        question.add(core::as_text(subject.bytes));
+        ++wanted;
+      }
+    if (wanted == 0) return core::nothing{};
+    const auto answer = store_.ask(std::move(question), names_.users());
+    if (!answer) return unreachable(answer.error());
+    std::size_t at = 0;
+    for (auto& each : taken)
+      for (const auto& subject : each.users) {
+        if (at >= answer->elements.size()) break;
+        const auto& row = answer->elements[at++];
+        if (!row.is(reply_type::text)) continue;  // forgotten since
+        auto opened = open_user(subject, row.text, *with_.keys);
+        if (!opened) return changed(opened.error(), each.what.last_seq);
+        each.what.users.push_back(*std::move(opened));
+      }
+    return core::nothing{};
+  }
+
+  core::status append(entry& from) {
+    auto at_ms = log_.last_at_ms();
+    for (auto& each : from.events) {
+      at_ms = std::max(at_ms, each.decided_at_ms);
+      each.at_ms = at_ms;
+    }
+    if (const auto ok = log_.append(from.events, from.users); !ok) return failed(ok.error());
+    return core::nothing{};
+  }
+
+  core::error changed(const core::error& why, std::uint64_t behind) {
+    why_ = fmt::format("the log in Redis was changed behind {}: {}", behind, why.rule);
+    return why;
+  }
+  core::error failed(const core::error& why) {
+    why_ = fmt::format("server.data_dir: {} {}", core::describe(why.code).name, why.rule);
+    return why;
+  }
+
+  journal& log_;
+  const contact_options& with_;
+  std::string& why_;
+  key_names names_;
+  asker store_;
+};
+
+}  // namespace
+
+core::status bring_up(journal& log, core::clock& clock, const contact_options& with,
+                      std::string& why) {
+  return bringing_up(log, clock, with, why).run();
+}
+
+}  // namespace portcullis::store::fleet

@@ -1,0 +1,42 @@
+// Before a node of several starts: its own store is brought up to the log that they share.
+#pragma once
+#include <memory>
+#include <string>
+
+#include "core/clock.hpp"
+#include "net/redis/client.hpp"
+#include "store/fleet/records.hpp"
+#include "store/importer.hpp"
+#include "store/journal.hpp"
+
+namespace portcullis::store::fleet {
+
+struct contact_options {
+  net::redis::client_options redis;  // without callbacks
+  std::string prefix;
+  std::int64_t timeout_ms = 1'000;
+  std::int64_t patience_ms = 10'000;  // for a connection
+  std::int64_t key_ttl_ms = 0;
+  std::shared_ptr<const core::fleet_keys> keys;
+};
+
+/// Appends to `log` what the shared log has and `log` has not, and commits it. Blocks; single
+/// thread. `why` is a sentence for people, where it fails:
+/// STORE_UNAVAILABLE: the store does not answer. KEYRING_MISMATCH: it belongs to another key file.
+/// NODE_INCOMPATIBLE: its entries have a format that this version does not know. STORE_INTEGRITY:
+/// it is not the log that `log` was brought up to before (rules "log_is_gone", "log_is_shorter"),
+/// or was changed ("entry", "gap", "repeated", "user"). EVENTS_CURSOR_EXPIRED: what comes next was
+/// cut off. And what journal::append() says.
+[[nodiscard]] core::status bring_up(journal& log, core::clock& clock, const contact_options& with,
+                                    std::string& why);
+
+/// Makes the store of a node that has none, in the folder that `into` names, out of what Redis has;
+/// makes none where that has nothing, or is not this fleet's: bring_up() says so then. Blocks.
+/// `why` as there; errors: STORE_UNAVAILABLE, STORE_INTEGRITY, and what importer says.
+[[nodiscard]] core::status make_store(const import_options& into, core::clock& clock,
+                                      const contact_options& with, std::string& why);
+
+/// What a part of a snapshot is sealed for; part 0 is its seal.
+[[nodiscard]] std::string snapshot_purpose(std::uint64_t seq, std::uint64_t index);
+
+}  // namespace portcullis::store::fleet

@@ -1,0 +1,185 @@
+#include "store/fleet/scripts.hpp"
+
+namespace portcullis::store::fleet {
+namespace {
+
+// KEYS: log, users, fences. ARGV: from, the writer's generation, names of units that it gave up,
+// then a unit after the other: name, as_of, exact, count, writes, reads, sealed, rows, (subject,
+// row) each, forgotten.
+//
+// Which units may be appended is the only thing that is decided here, and it is no policy: a unit
+// is refused when an entry that its decision did not know of wrote what it rests on. `from` is the
+// smallest as_of, and not later than what a unit that is sent again was first sent at: what stands
+// behind it is looked through once. A writer's own entries overtake nothing, since it knows what it
+// decides; but those that it gave up do: it decided on without them.
+//
+// A generation lower than the writer's fence is of a connection that it has left: what comes late
+// that way would come behind what was decided since.
+//
+// Answer: the log's end before, then one number a unit: the seq of its last event; 0: refused, its
+// decision is out of date. {-1, end}: the log ends before what the caller has seen of it.
+// {-2, end}: too much stands behind `from` to look through; the caller catches up first. {-3, end}:
+// fenced off.
+constexpr const char* append_text = R"lua(
+local log, users, fences = KEYS[1], KEYS[2], KEYS[3]
+local from = tonumber(ARGV[1])
+local function number_of(id) return tonumber(string.match(id, '^%d+')) end
+local function id_of(seq) return string.format('%.0f-0', seq) end
+local head = 0
+local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
+if last[1] then head = number_of(last[1][1]) end
+if head < from then return {-1, head} end
+local written, known, given_up, own = {}, {}, {}, string.sub(ARGV[4], 1, 8)
+if tonumber(ARGV[2]) < tonumber(redis.call('HGET', fences, own) or '0') then return {-3, head} end
+for at = 1, #ARGV[3], 16 do given_up[string.sub(ARGV[3], at, at + 15)] = true end
+if head > from then
+  local since = redis.call('XRANGE', log, id_of(from + 1), '+', 'COUNT', 4096)
+  if #since == 4096 then return {-2, head} end
+  for _, entry in ipairs(since) do
+    local seq, fields = number_of(entry[1]), entry[2]
+    local name, writes = fields[2], fields[6]
+    if string.sub(name, 1, 8) == own and not given_up[name] then
+      known[name] = seq
+    else
+      for at = 1, #writes, 8 do written[string.sub(writes, at, at + 7)] = seq end
+    end
+  end
+end
+local function overtaken(tags, as_of)
+  for at = 1, #tags, 8 do
+    local seq = written[string.sub(tags, at, at + 7)]
+    if seq and seq > as_of then return true end
+  end
+  return false
+end
+local answer = {head}
+local at = 4
+while at <= #ARGV do
+  local name, as_of, exact = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2] == '1'
+  local count, writes, reads = tonumber(ARGV[at + 3]), ARGV[at + 4], ARGV[at + 5]
+  local sealed, rows = ARGV[at + 6], tonumber(ARGV[at + 7])
+  local first_row = at + 8
+  local forgotten = ARGV[first_row + 2 * rows]
+  if known[name] then
+    answer[#answer + 1] = known[name]
+  elseif (exact and head ~= as_of) or overtaken(writes, as_of) or overtaken(reads, as_of) then
+    answer[#answer + 1] = 0
+  else
+    local subjects = ''
+    for row = 0, rows - 1 do
+      local subject = ARGV[first_row + 2 * row]
+      redis.call('HSET', users, subject, ARGV[first_row + 2 * row + 1])
+      subjects = subjects .. subject
+    end
+    if forgotten ~= '' then redis.call('HDEL', users, forgotten) end
+    head = head + count
+    redis.call('XADD', log, id_of(head), 'w', name, 'n', count, 'k', writes, 'u', subjects,
+               'b', sealed)
+    answer[#answer + 1] = head
+  end
+  at = first_row + 2 * rows + 1
+end
+return answer
+)lua";
+
+// KEYS: fences, log. ARGV: the writer, its generation. From now on nothing of lower ones is
+// appended. Answer: the log's end.
+constexpr const char* fence_text = R"lua(
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
+if last[1] then return tonumber(string.match(last[1][1], '^%d+')) end
+return 0
+)lua";
+
+// KEYS: nodes, fences, log, users, meta. ARGV: the node's key, what it tells, the time until keys
+// go (ms), the time after which a node is forgotten (ms). Times are this server's. Answer: the
+// server's time (ms), then of each node: key, when it told last, what.
+constexpr const char* heartbeat_text = R"lua(
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%.0f ', now) .. ARGV[2])
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, ARGV[3]) end
+local snapshot = redis.call('HGET', KEYS[5], 'snapshot')
+if snapshot then
+  redis.call('PEXPIRE', (string.gsub(KEYS[5], 'meta$', 'snapshot:' .. snapshot)), ARGV[3])
+end
+local answer = {now}
+local all = redis.call('HGETALL', KEYS[1])
+for at = 1, #all, 2 do
+  local told, what = string.match(all[at + 1], '^(%d+) (.*)$')
+  if now - tonumber(told) > tonumber(ARGV[4]) then
+    redis.call('HDEL', KEYS[1], all[at])
+    redis.call('HDEL', KEYS[2], all[at])
+  else
+    answer[#answer + 1] = all[at]
+    answer[#answer + 1] = tonumber(told)
+    answer[#answer + 1] = what
+  end
+end
+return answer
+)lua";
+
+// KEYS: meta, log. ARGV: the format of entries, the key file's check value, whether to make it
+// where it is not there, the time until keys go (ms). A log is named by when it began. Answer:
+// format, check value, the snapshot's seq (or empty), the log's first and last seq (0: empty), its
+// name; nothing: there is none.
+constexpr const char* hello_text = R"lua(
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  if ARGV[3] ~= '1' then return {} end
+  local now = redis.call('TIME')
+  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'check', ARGV[2], 'name', now[1] .. '.' .. now[2])
+  redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+local function number_of(entry)
+  if entry[1] then return tonumber(string.match(entry[1][1], '^%d+')) end
+  return 0
+end
+local known = redis.call('HMGET', KEYS[1], 'format', 'check', 'snapshot', 'name')
+return {known[1], known[2], known[3] or '',
+        number_of(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)),
+        number_of(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)), known[4] or ''}
+)lua";
+
+// KEYS: meta, log, the new snapshot, its name from here on. ARGV: its seq, the time until keys go
+// (ms). A snapshot takes the place of the events up to its seq. Answer: whether it does; 0: there
+// is one of as much, or more.
+constexpr const char* cut_text = R"lua(
+local before = tonumber(redis.call('HGET', KEYS[1], 'snapshot') or '0')
+if before >= tonumber(ARGV[1]) then
+  redis.call('DEL', KEYS[3])
+  return 0
+end
+redis.call('RENAME', KEYS[3], KEYS[4])
+redis.call('PEXPIRE', KEYS[4], ARGV[2])
+redis.call('HSET', KEYS[1], 'snapshot', ARGV[1])
+redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', tonumber(ARGV[1]) + 1))
+if before > 0 then
+  redis.call('DEL', (string.gsub(KEYS[4], ':[0-9]+$', string.format(':%.0f', before))))
+end
+return 1
+)lua";
+
+}  // namespace
+
+const net::redis::script& cut_script() {
+  static const auto made = net::redis::script::of(cut_text);
+  return made;
+}
+const net::redis::script& append_script() {
+  static const auto made = net::redis::script::of(append_text);
+  return made;
+}
+const net::redis::script& fence_script() {
+  static const auto made = net::redis::script::of(fence_text);
+  return made;
+}
+const net::redis::script& heartbeat_script() {
+  static const auto made = net::redis::script::of(heartbeat_text);
+  return made;
+}
+const net::redis::script& hello_script() {
+  static const auto made = net::redis::script::of(hello_text);
+  return made;
+}
+
+}  // namespace portcullis::store::fleet

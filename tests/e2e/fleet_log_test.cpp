@@ -1,0 +1,86 @@
+// The log that nodes share over time: what is old is cut, and a snapshot stands for it.
+#include "fleet.hpp"
+#include "history.hpp"
+#include "http_client.hpp"
+
+namespace portcullis::e2e {
+namespace {
+
+using testing::HasSubstr;
+
+const std::vector<std::string> kept_for_an_hour = {
+    "store.event_retention_h=1", "session.idle_ttl_s=86400", "session.absolute_ttl_s=864000"};
+
+server_options with_own_clock(server_options options) {
+  options.own_clock = true;
+  return options;
+}
+
+std::string log_length(const redis_server& redis) {
+  return redis.cli("xlen 'portcullis:{portcullis}:log'");
+}
+
+TEST(a_log_of_nodes, is_cut_and_who_comes_later_begins_with_the_snapshot) {
+  fleet nodes(0, kept_for_an_hour);
+  server first(with_own_clock(nodes.options(0)));
+  auto client = first.connect();
+  const auto kept = create(client, "kept", {{"data", {{"n", 1}}}})["session_id"];
+  const auto ended = create(client, "ended")["session_id"];
+  EXPECT_EQ(client.result("session.revoke", {{"session_id", ended}})["revoked"], 1);
+  for (int i = 0; i < 10'200; i += 100) {  // a signed checkpoint comes after ten thousand
+    std::string batch;
+    for (int j = i; j < i + 100; ++j)
+      batch += message("session.create", {{"tenant_id", "acme"},
+                                          {"user_id", "u" + std::to_string(j % 500)},
+                                          {"context", context()}})
+                   .dump() +
+               "\n";
+    ASSERT_TRUE(client.send(batch));
+    for (int j = 0; j < 100; ++j) ASSERT_TRUE(client.reply().contains("result"));
+  }
+  ASSERT_TRUE(eventually([&] { return !events(client, {{"types", {"checkpoint"}}}).empty(); }));
+  ASSERT_EQ(first.terminate(), 0);
+  boot_later(first, std::chrono::hours(3));
+  ASSERT_TRUE(first.start()) << first.log();
+  client = first.connect();
+  const auto before = log_length(nodes.redis);
+  ASSERT_TRUE(eventually([&] {
+    create(client, "more");
+    return nodes.redis.cli("hget 'portcullis:{portcullis}:meta' snapshot").size() > 1;
+  })) << first.log();
+  EXPECT_LT(log_length(nodes.redis).size(), before.size()) << "most of it is gone";
+  auto& later = nodes.add();
+  auto other = later.connect();
+  EXPECT_EQ(validate(other, kept)["data"]["n"], 1) << "created in an event that is gone";
+  EXPECT_EQ(state_of(other, ended), "revoked");
+  EXPECT_EQ(client.result("server.info", {{"digest", true}})["digest"],
+            other.result("server.info", {{"digest", true}})["digest"]);
+  EXPECT_EQ(other.result("session.list", user("u7"))["sessions"].size(),
+            client.result("session.list", user("u7"))["sessions"].size());
+}
+
+TEST(a_log_of_nodes, may_begin_with_one_that_was_cut) {
+  cut_node cut;
+  cut.make();
+  auto client = cut.node.connect();
+  const auto digest = digest_of(client).digest;
+  ASSERT_EQ(cut.node.terminate(), 0);
+  fleet nodes(0, kept_for_an_hour);
+  const auto keys = cut.node.data_dir() + "/portcullis.keys";
+  const auto shared = nodes.folder().file("shared");
+  std::filesystem::copy_file(keys, shared);
+  nodes.use_keys(shared);
+  const auto moved =
+      run(tested_binary() + " migrate --set store.mode=redis --set store.redis.url=" +
+          nodes.redis.url() + " --set crypto.keys_file=" + shared +
+          " --set server.environment=development --set auth.mode=none --set server.data_dir=" +
+          cut.node.data_dir());
+  ASSERT_EQ(moved.status, 0) << moved.out;
+  auto& fresh = nodes.add();
+  auto other = fresh.connect();
+  EXPECT_EQ(validate(other, cut.kept_id)["data"]["n"], 1);
+  EXPECT_EQ(other.result("server.info", {{"digest", true}})["digest"], digest);
+}
+
+}  // namespace
+}  // namespace portcullis::e2e
