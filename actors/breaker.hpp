@@ -121,7 +121,7 @@ class breaker_shard {
   // Where nodes share a log: breaker_nodes.cpp.
   void join_nodes();
   [[nodiscard]] core::result<core::breaker_slot> need(core::breaker_kind kind,
-                                                      core::breaker_name name);
+                                                      core::breaker_name whose);
   void adopt(core::breaker_slot slot);
   [[nodiscard]] bool decides_alone(core::breaker_slot slot) const {
     return store_trouble_ || catching_up_ || diverged_.contains(slot);

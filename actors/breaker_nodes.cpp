@@ -39,8 +39,8 @@ bool breaker_shard::is_mine(std::string_view service) const {
 }
 
 core::entry_tags breaker_shard::tags_of(core::breaker_slot slot) const {
-  const auto name = breakers_->name_of(slot);
-  return {{options_.fleet->of_breaker(name.service, name.breaker)}, {}};
+  const auto whose = breakers_->name_of(slot);
+  return {{options_.fleet->of_breaker(whose.service, whose.breaker)}, {}};
 }
 
 core::millis breaker_shard::tally_every_ms() const {
@@ -71,16 +71,16 @@ void breaker_shard::join_nodes() {
 }
 
 core::result<core::breaker_slot> breaker_shard::need(core::breaker_kind kind,
-                                                     core::breaker_name name) {
+                                                     core::breaker_name whose) {
   const auto& book = options_.policies->breakers;
-  if (!options_.fleet) return breakers_->need(kind, name, book, now_ms_);
-  if (name.service == core::own_service && !breakers_->is_own(name))
+  if (!options_.fleet) return breakers_->need(kind, whose, book, now_ms_);
+  if (whose.service == core::own_service && !breakers_->is_own(whose))
     return core::fail(core::error_code::FORBIDDEN, "service");
-  const auto* standing = logged_.find(std::string(name.service), std::string(name.breaker));
+  const auto* standing = logged_.find(std::string(whose.service), std::string(whose.breaker));
   if (standing != nullptr && standing->record.kind != kind)
     return core::fail(core::error_code::BREAKER_KIND_CONFLICT, "breaker");
-  const bool is_new = breakers_->find(name) == core::no_breaker;
-  const auto made = breakers_->need(kind, name, book, now_ms_);
+  const bool is_new = breakers_->find(whose) == core::no_breaker;
+  const auto made = breakers_->need(kind, whose, book, now_ms_);
   if (made && is_new) adopt(*made);
   return made;
 }
@@ -127,10 +127,11 @@ void breaker_shard::share_retirement(core::breaker_slot slot) {
     breakers_->at(slot).used_at_ms = now_ms_ - policy_of(slot).retire_after_ms + retire_again_ms;
     return breakers_->schedule(slot, policy_of(slot), now_ms_);
   }
-  const auto name = breakers_->name_of(slot);
+  const auto whose = breakers_->name_of(slot);
   std::vector<core::event> events;
-  events.push_back(draft(core::breaker_retired{std::string(name.service), std::string(name.breaker),
-                                               breakers_->at(slot).hosted()->epoch()}));
+  events.push_back(
+      draft(core::breaker_retired{std::string(whose.service), std::string(whose.breaker),
+                                  breakers_->at(slot).hosted()->epoch()}));
   breakers_->at(slot).busy = true;
   const auto awaits = share(slot, std::move(events));
   auto& held = holds_[slot];
@@ -204,11 +205,11 @@ void breaker_shard::take_others(const event_batch& batch, std::set<core::breaker
       continue;
     }
     for (const auto& each : tallied->tallies) {
-      const core::breaker_name name{each.service, each.breaker};
+      const core::breaker_name whose{each.service, each.breaker};
       if (late || !is_mine(each.service)) continue;
-      auto slot = breakers_->find(name);
+      auto slot = breakers_->find(whose);
       if (slot == core::no_breaker)
-        if (const auto made = need(core::breaker_kind::hosted, name)) slot = *made;
+        if (const auto made = need(core::breaker_kind::hosted, whose)) slot = *made;
       if (slot == core::no_breaker || breakers_->at(slot).hosted() == nullptr) continue;
       breakers_->at(slot).hosted()->add_others(what.node, each.counts, policy_of(slot), now_ms_);
       breakers_->at(slot).used_at_ms = now_ms_;
@@ -219,16 +220,16 @@ void breaker_shard::take_others(const event_batch& batch, std::set<core::breaker
 
 /// A change of a breaker that stands in the log.
 void breaker_shard::take_others(const core::event& what, std::uint64_t writer) {
-  const auto name = name_in(what);
-  if (name.service.empty()) return;
+  const auto whose = name_in(what);
+  if (whose.service.empty()) return;
   logged_.apply(what);
   if (is_of_observed(what) || what.type() == core::event_type::breaker_would_open) return;
-  auto slot = breakers_->find(name);
+  auto slot = breakers_->find(whose);
   const bool retired = what.type() == core::event_type::breaker_retired;
   if (slot == core::no_breaker) {
     if (retired) return;
     const auto made =
-        breakers_->need(core::breaker_kind::hosted, name, options_.policies->breakers, now_ms_);
+        breakers_->need(core::breaker_kind::hosted, whose, options_.policies->breakers, now_ms_);
     if (!made) return;  // there is no room; whoever calls it here finds none either
     slot = *made;
     if (what.type() == core::event_type::breaker_half_opened) probers_[slot] = writer;
