@@ -23,6 +23,7 @@ breaker_actor::behavior_type breaker_behaviour(breaker_self* self, breaker_optio
       [&state](events_committed& done) { state.on(done); },
       [&state](log_advanced& news) { state.on(news); },
       [&state](decision_refused& refused) { state.on(refused); },
+      [&state](caught_up& answer) { state.on(answer); },
       [&state](list_breakers_after& question) { return state.on(question); },
       [&state](collect_breakers& question) { return state.on(question); },
       [&state](stand_still& order) { return state.on(order); },
@@ -50,14 +51,15 @@ void breaker_shard::start(breaker_self* self, breaker_options options) {
   now_ms_ = saved_at_ms_ = tallied_at_ms_ = options_.clock->now_ms();
   std::uint64_t seed = 0;
   options_.random({reinterpret_cast<std::uint8_t*>(&seed), sizeof seed});
-  breakers_.emplace(options_.quota, seed);
+  const std::string own(options_.fleet ? std::string_view(options_.node_id) : core::store_breaker);
+  breakers_.emplace(options_.quota, seed, own);
   if (options_.incarnation > 1) options_.quota->reordered();
-  for (const auto& each : std::exchange(options_.stored, {}))
+  for (const auto& each : options_.stored)
     breakers_->load(each, options_.policies->breakers, now_ms_);
+  if (options_.fleet) join_nodes();
+  options_.stored.clear();
   if (shard_of_service(core::own_service, options_.shards) == options_.shard) {
-    const core::breaker_name own{core::own_service, core::store_breaker};
-    const auto made =
-        breakers_->need(core::breaker_kind::hosted, own, options_.policies->breakers, now_ms_);
+    const auto made = need(core::breaker_kind::hosted, {core::own_service, own});
     if (made) store_ = *made;
   }
   outbox_.emplace(options_.shard, options_.incarnation, true);
@@ -78,7 +80,8 @@ void breaker_shard::on(wire_breakers& peers) {
 const core::breaker_policy& breaker_shard::policy_of(core::breaker_slot slot) const {
   if (slot >= policies_.size()) policies_.resize(breakers_->slots(), nullptr);
   auto& known = policies_[slot];
-  if (known == nullptr) known = &options_.policies->breakers.of(breakers_->name_of(slot));
+  if (known == nullptr)
+    known = &breakers_->policy_in(options_.policies->breakers, breakers_->name_of(slot));
   return *known;
 }
 
@@ -94,7 +97,6 @@ void breaker_shard::on(request_batch& batch) {
 
 void breaker_shard::take(inbound& request) {
   if (is_full()) return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE));
-  const auto& book = options_.policies->breakers;
   std::visit(
       [&](auto& params) {
         using type = std::decay_t<decltype(params)>;
@@ -113,14 +115,13 @@ void breaker_shard::take(inbound& request) {
             if (slot == core::no_breaker)
               return fail(request, core::fail(core::error_code::BREAKER_NOT_FOUND, "breaker"));
           } else {
-            const auto needed = slot == core::no_breaker
-                                    ? breakers_->need(kind, params.name, book, now_ms_)
-                                    : breakers_->of_kind(kind, slot);
+            const auto needed =
+                slot == core::no_breaker ? need(kind, params.name) : breakers_->of_kind(kind, slot);
             if (!needed) return fail(request, needed.error());
             slot = *needed;
           }
           if constexpr (!asks) breakers_->at(slot).used_at_ms = now_ms_;
-          if (slot == store_) {
+          if (is_of_a_store(slot)) {
             // The journal's: others may look, and overrule it, but not so that it can never be
             // taken back, as what takes it back is written, too.
             constexpr bool rules = std::is_same_v<type, core::override_breaker>;
@@ -156,7 +157,7 @@ void breaker_shard::acquire(inbound& request, core::breaker_slot slot) {
     answer(request, slot, core::permit_granted{hosted.state(), hosted.epoch(), admitted.permit});
   else
     answer(request, slot,
-           core::permit_denied{hosted.state(), hosted.epoch(), admitted.retry_after_ms});
+           core::permit_denied{hosted.shown_state(), hosted.epoch(), admitted.retry_after_ms});
   if (admitted.permit) breakers_->schedule(slot, policy_of(slot), now_ms_);
 }
 
@@ -209,8 +210,8 @@ void breaker_shard::command_override(inbound& request, core::breaker_slot slot,
                                      const core::override_breaker& order) {
   auto& hosted = *breakers_->at(slot).hosted();
   hosted.advance(policy_of(slot), now_ms_, options_.random, changes_);
-  decide(request, slot,
-         hosted.decide_override(order, request.who->name, core::override_scope::node, now_ms_));
+  const auto scope = options_.fleet ? core::override_scope::fleet : core::override_scope::node;
+  decide(request, slot, hosted.decide_override(order, request.who->name, scope, now_ms_));
 }
 
 void breaker_shard::command_reset(inbound& request, core::breaker_slot slot,
@@ -231,9 +232,14 @@ void breaker_shard::decide(inbound& request, core::breaker_slot slot,
   auto what = draft(*std::move(body));
   what.correlation_id = replies_->correlation_of(request);
   what.actor = request.who->name;
-  breakers_->at(slot).busy = true;
   std::vector<core::event> events{what};
-  outbox_->add_durable(std::move(events), {slot, ++last_wait_});
+  if (options_.fleet && decides_alone(slot))
+    return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "catching_up"));
+  breakers_->at(slot).busy = true;
+  if (options_.fleet)
+    share(slot, std::move(events));
+  else
+    outbox_->add_durable(std::move(events), {slot, ++last_wait_});
   holds_[slot].decided = command{std::move(request), std::move(what), last_wait_};
 }
 
@@ -247,6 +253,8 @@ core::event breaker_shard::draft(core::event_body body) const {
 /// Hands what changed to the log, and makes whoever asks wait until it is there.
 void breaker_shard::log_changes(core::breaker_slot slot, const std::string& correlation_id) {
   if (changes_.empty()) return;
+  if (options_.fleet && breakers_->at(slot).hosted() != nullptr)
+    return share_changes(slot, correlation_id);
   for (auto& body : std::exchange(changes_, {})) {
     auto what = draft(std::move(body));
     what.correlation_id = correlation_id;
@@ -277,41 +285,31 @@ void breaker_shard::answer(inbound& request, core::breaker_slot slot, core::repl
 void breaker_shard::on(events_committed& done) {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   if (done.batch->incarnation != outbox_->incarnation()) return;
-  for (const auto& whose : outbox_->done(*done.batch)) {
-    const core::breaker_slot slot = whose.user;
-    const auto found = holds_.find(slot);
-    if (found == holds_.end()) continue;
-    auto& held = found->second;
-    if (held.decided && held.decided->awaits == whose.tenant_operation) {
-      const auto order = std::move(*std::exchange(held.decided, std::nullopt));
-      if (done.refused) {
-        fail(order.request, done.why);
-      } else {
-        auto& hosted = *breakers_->at(slot).hosted();
-        hosted.apply(order.what.body, order.what.actor, policy_of(slot), order.what.decided_at_ms);
-        replies_->answer(order.request, hosted.position());
-      }
-    } else if (held.changed_awaits == whose.tenant_operation) {
-      held.changed_awaits = 0;
-    }
-    if (!held.decided && held.changed_awaits == 0) release(slot);
-  }
+  for (const auto& whose : outbox_->done(*done.batch)) settled(whose, done.refused, done.why);
   answer_listings();
   flush();
   look_whether_still();
 }
 
-void breaker_shard::on(log_advanced& news) {
-  for (const auto& batch : news.batches) {
-    if (!batch->of_breakers || batch->shard != options_.shard) continue;
-    events_committed done{batch, false, {}};
-    on(done);
+/// Something that was waited for is durable, or refused.
+void breaker_shard::settled(awaited whose, bool refused, const core::error& why) {
+  const core::breaker_slot slot = whose.user;
+  const auto found = holds_.find(slot);
+  if (found == holds_.end()) return;
+  auto& held = found->second;
+  if (held.decided && held.decided->awaits == whose.tenant_operation) {
+    const auto order = std::move(*std::exchange(held.decided, std::nullopt));
+    if (refused) {
+      fail(order.request, why);
+    } else {
+      auto& hosted = *breakers_->at(slot).hosted();
+      hosted.apply(order.what.body, order.what.actor, policy_of(slot), order.what.decided_at_ms);
+      replies_->answer(order.request, hosted.position());
+    }
+  } else if (held.changed_awaits == whose.tenant_operation) {
+    held.changed_awaits = 0;
   }
-}
-
-void breaker_shard::on(decision_refused& refused) {
-  events_committed done{refused.batch, true, refused.why};
-  on(done);
+  if (!held.decided && held.changed_awaits == 0) release(slot);
 }
 
 /// Answers what was held back and takes what waited, until something has to wait again.
@@ -326,6 +324,7 @@ void breaker_shard::release(core::breaker_slot slot) {
   auto waiting = std::move(found->second.waiting);
   holds_.erase(found);
   breakers_->at(slot).busy = false;
+  overtaken_.erase(slot);
   if (slot == store_) {
     for (const auto& each : std::exchange(attempts_, {})) take_attempts(each);
     tell_journal();
@@ -343,14 +342,22 @@ void breaker_shard::release(core::breaker_slot slot) {
 }
 
 void breaker_shard::on(const store_state_changed& change) {
+  const bool was_away = store_trouble_.has_value();
   store_trouble_.reset();
-  if (!change.degraded) return;
+  if (!change.degraded) {
+    if (options_.fleet && was_away) want_end();
+    return;
+  }
   store_trouble_ = change.why;
   // What has changed already is no secret for as long as the disk is full. What was decided is
   // refused, each by its own batch.
   std::vector<core::breaker_slot> slots;
   for (auto& [slot, each] : holds_) {
+    if (options_.fleet && each.changed_awaits > 0) diverged_.insert(slot);
     each.changed_awaits = 0;
+    each.retires = false;
+    if (each.decided_overtaken)
+      fail(std::exchange(each.decided, std::nullopt)->request, *store_trouble_);
     if (!each.decided) slots.push_back(slot);
   }
   for (const auto slot : slots) release(slot);
@@ -366,53 +373,6 @@ void breaker_shard::on(policies_changed& change) {
     if (breakers_->used(slot)) breakers_->schedule(slot, policy_of(slot), now_ms_);
 }
 
-// --- the store's own breaker
-
-void breaker_shard::on(const store_attempts& attempts) {
-  if (store_ == core::no_breaker) return;
-  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
-  const auto held = holds_.find(store_);
-  if (still_ || (held != holds_.end() && held->second.decided))
-    attempts_.push_back(attempts);  // what was decided is of the state and epoch of now
-  else
-    take_attempts(attempts);
-  flush();
-}
-
-void breaker_shard::take_attempts(const store_attempts& attempts) {
-  if (is_full() && !attempts.all.back().good)
-    return;  // it is known, and there is no room to say so
-  auto& hosted = *breakers_->at(store_).hosted();
-  breakers_->at(store_).used_at_ms = now_ms_;
-  changes_.clear();
-  core::report_call call;
-  for (const auto& each : attempts.all) {
-    call.outcome = each.good ? core::call_outcome::success : core::call_outcome::failure;
-    call.duration_ms = each.duration_ms;
-    call.permit = &each == &attempts.all.back() ? attempts.permit : std::nullopt;
-    (void)hosted.report(call, policy_of(store_), now_ms_, options_.random, changes_);
-  }
-  log_changes(store_, {});
-}
-
-/// Whether it may write; while half-open, with a permit for one attempt: the same until it is used
-/// or its phase is over.
-void breaker_shard::tell_journal() {
-  if (store_ == core::no_breaker || !peers_.journal) return;
-  const auto held = holds_.find(store_);
-  if (held != holds_.end() && held->second.decided) return;         // told when that is over
-  if (is_full()) return self_->send(peers_.journal, store_gate{});  // it tries now and then
-  auto& hosted = *breakers_->at(store_).hosted();
-  if (store_permit_ && hosted.is_out(*store_permit_))
-    return self_->send(peers_.journal, store_gate{true, store_permit_});
-  changes_.clear();
-  const auto admitted = hosted.acquire(policy_of(store_), now_ms_, options_.random, changes_);
-  store_permit_ = admitted.permit;
-  self_->send(peers_.journal, store_gate{admitted.allowed, admitted.permit});
-  if (admitted.permit) breakers_->schedule(store_, policy_of(store_), now_ms_);
-  if (!changes_.empty()) log_changes(store_, {});  // what was due at this very moment
-}
-
 // --- time
 
 void breaker_shard::due(core::breaker_slot slot) {
@@ -426,16 +386,27 @@ void breaker_shard::due(core::breaker_slot slot) {
     const auto whose = breakers_->name_of(slot);
     const auto epoch =
         hosted != nullptr ? hosted->epoch() : std::get<core::observed_breaker>(each.what).epoch();
+    if (options_.fleet && hosted != nullptr) return share_retirement(slot);
     outbox_->add(draft(
         core::breaker_retired{std::string(whose.service), std::string(whose.breaker), epoch}));
-    std::erase(reported_, slot);
-    if (slot < policies_.size()) policies_[slot] = nullptr;
-    if (slot < tallied_.size()) tallied_[slot] = {};
-    return breakers_->erase(slot);
+    return forget(slot);
   }
+  if (is_of_a_store(slot) && slot != store_)  // another node's: its to decide
+    return breakers_->schedule(slot, policy, now_ms_);
   if (hosted != nullptr) hosted->advance(policy, now_ms_, options_.random, changes_);
   log_changes(slot, {});
   breakers_->schedule(slot, policy, now_ms_);
+}
+
+void breaker_shard::forget(core::breaker_slot slot) {
+  std::erase(reported_, slot);
+  if (slot < policies_.size()) policies_[slot] = nullptr;
+  if (slot < tallied_.size()) tallied_[slot] = {};
+  probers_.erase(slot);
+  guests_.erase(slot);
+  diverged_.erase(slot);
+  overtaken_.erase(slot);
+  breakers_->erase(slot);
 }
 
 void breaker_shard::tick() {
@@ -454,7 +425,8 @@ void breaker_shard::tick() {
     saved_at_ms_ = now_ms_;
     for (const auto slot : std::exchange(reported_, {})) save_sources(slot);
   }
-  if (now_ms_ >= tallied_at_ms_ + core::limits::tally_calls_every_ms && !store_trouble_)
+  if (options_.fleet) look_for_probers();
+  if (now_ms_ >= tallied_at_ms_ + tally_every_ms() && !store_trouble_ && !catching_up_)
     tally_calls();
   flush();
 }
@@ -464,17 +436,20 @@ void breaker_shard::tally_calls() {
   core::calls_tallied body;
   body.from_ms = std::exchange(tallied_at_ms_, now_ms_);
   tallied_.resize(breakers_->slots());
-  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
-    const auto* hosted = breakers_->used(slot) ? breakers_->at(slot).hosted() : nullptr;
-    if (hosted == nullptr || slot == store_) continue;
-    const auto before = std::exchange(tallied_[slot], hosted->tallies().calls);
-    core::call_counts more;
-    for (std::size_t i = 0; i < core::call_result_count; ++i)
-      more.by_result[i] = hosted->tallies().calls.by_result[i] - before.by_result[i];
-    if (more == core::call_counts{}) continue;
-    body.tallies.push_back({hosted->service(), hosted->breaker(), more});
-  }
+  for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot)
+    if (breakers_->used(slot)) tally(slot, body);
   if (!body.tallies.empty()) outbox_->add(draft(std::move(body)));
+}
+
+void breaker_shard::tally(core::breaker_slot slot, core::calls_tallied& to) {
+  const auto* hosted = breakers_->at(slot).hosted();
+  if (hosted == nullptr || is_of_a_store(slot)) return;
+  const auto before = std::exchange(tallied_[slot], hosted->tallies().calls);
+  core::call_counts more;
+  for (std::size_t i = 0; i < core::call_result_count; ++i)
+    more.by_result[i] = hosted->tallies().calls.by_result[i] - before.by_result[i];
+  if (more == core::call_counts{}) return;
+  to.tallies.push_back({hosted->service(), hosted->breaker(), more});
 }
 
 void breaker_shard::save_sources(core::breaker_slot slot) {

@@ -3,6 +3,7 @@
 // durable, as long as the disk takes events.
 #pragma once
 #include <deque>
+#include <set>
 #include <unordered_map>
 
 #include "actors/interfaces.hpp"
@@ -11,6 +12,7 @@
 #include "actors/replier.hpp"
 #include "core/breaker/set.hpp"
 #include "core/clock.hpp"
+#include "core/replay/breaker_standings.hpp"
 
 namespace portcullis::actors {
 
@@ -26,6 +28,9 @@ struct breaker_options {
   std::function<void(const core::reply&, std::string&)> encode;
   std::shared_ptr<batch_pool> pool;
   std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
+  std::shared_ptr<const core::fleet_keys> fleet;  // where nodes share a log; null: alone
+  std::string node_id;                            // there: this node's
+  std::uint64_t position = 0;                     // there: of the log, that `stored` is of
 };
 
 class breaker_shard;
@@ -39,6 +44,7 @@ class breaker_shard {
   void on(events_committed& done);
   void on(log_advanced& news);
   void on(decision_refused& refused);
+  void on(const caught_up& answer);
   caf::result<breakers_listed> on(const list_breakers_after& question);
   breakers_collected on(const collect_breakers&);
   void on(policies_changed& change);
@@ -70,6 +76,10 @@ class breaker_shard {
     std::optional<command> decided;
     std::vector<held_reply> replies;
     std::deque<inbound> waiting;
+    // Where nodes share a log.
+    std::uint64_t behind = 0;  // > 0: one was overtaken; all is taken again when that was read
+    bool changed_overtaken = false, decided_overtaken = false;
+    bool retires = false;  // what has changed is that it is given up
   };
   /// breaker.list, until what it tells is durable.
   struct held_listing {
@@ -95,6 +105,8 @@ class breaker_shard {
   void save_sources(core::breaker_slot slot);
   void due(core::breaker_slot slot);
   void release(core::breaker_slot slot);
+  void settled(awaited whose, bool refused, const core::error& why);
+  void forget(core::breaker_slot slot);
   void answer_listings();
   [[nodiscard]] breakers_listed list(const list_breakers_after& question);
   void age(core::breaker_slot slot);
@@ -104,6 +116,36 @@ class breaker_shard {
     return outbox_->events_in_flight() > options_.events_in_flight_max;
   }
   void tally_calls();
+  void tally(core::breaker_slot slot, core::calls_tallied& to);
+
+  // Where nodes share a log: breaker_nodes.cpp.
+  void join_nodes();
+  [[nodiscard]] core::result<core::breaker_slot> need(core::breaker_kind kind,
+                                                      core::breaker_name whose);
+  void adopt(core::breaker_slot slot);
+  [[nodiscard]] bool decides_alone(core::breaker_slot slot) const {
+    return store_trouble_ || catching_up_ || diverged_.contains(slot);
+  }
+  [[nodiscard]] bool is_mine(std::string_view service) const;
+  /// The one that stands before this node's own store, or another node's.
+  [[nodiscard]] bool is_of_a_store(core::breaker_slot slot) const {
+    if (!options_.fleet) return slot == store_;
+    return breakers_->name_of(slot).service == core::own_service;
+  }
+  [[nodiscard]] bool is_gone(std::uint64_t writer, core::millis since_ms) const;
+  [[nodiscard]] core::entry_tags tags_of(core::breaker_slot slot) const;
+  void share_changes(core::breaker_slot slot, const std::string& correlation_id);
+  std::uint64_t share(core::breaker_slot slot, std::vector<core::event> events);
+  void share_retirement(core::breaker_slot slot);
+  void take_own(const event_batch& batch);
+  void take_others(const event_batch& batch, std::set<core::breaker_slot>& counted);
+  void take_others(const core::event& what, std::uint64_t writer);
+  void take_over_logged(core::breaker_slot slot);
+  void try_overtaken();
+  void resume(core::breaker_slot slot);
+  void want_end();
+  void look_for_probers();
+  [[nodiscard]] core::millis tally_every_ms() const;
   void look_whether_still();
   void flush();
   [[nodiscard]] core::event draft(core::event_body body) const;
@@ -133,6 +175,16 @@ class breaker_shard {
   std::vector<request_batch> kept_;         // that came while it stood still
   std::vector<core::call_counts> tallied_;  // by slot, as the log was told last
   core::millis now_ms_ = 0, saved_at_ms_ = 0, tallied_at_ms_ = 0;
+
+  // Where nodes share a log.
+  std::uint64_t position_ = 0;      // of it, that this actor knows
+  core::breaker_standings logged_;  // what it says; what is in force here may be ahead
+  std::unordered_map<core::breaker_slot, std::uint64_t> probers_;  // who began the half-open phase
+  std::set<core::breaker_slot> guests_;    // half-open, and another node's to try
+  std::set<core::breaker_slot> diverged_;  // decided on without the log, which is taken over next
+  std::unordered_map<core::breaker_slot, unsigned> overtaken_;  // how often in a row
+  std::shared_ptr<const fleet_members> members_;
+  bool catching_up_ = false, end_asked_ = false;
 };
 
 }  // namespace portcullis::actors

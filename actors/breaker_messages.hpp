@@ -15,6 +15,7 @@ struct load_breakers {
 struct breakers_loaded {
   std::vector<core::stored_breaker> breakers;
   std::optional<core::error> why;
+  std::uint64_t position = 0;  // of the log, up to which they are what it says
 };
 /// breaker.list: those after this one, by creation, of services that the caller sees.
 struct list_breakers_after {

@@ -66,7 +66,7 @@ breakers_collected breaker_shard::on(const collect_breakers&) {
     to.number = each.number;
     if (const auto* hosted = std::get_if<core::hosted_breaker>(&each.what)) {
       to.kind = core::breaker_kind::hosted;
-      to.state = hosted->state();
+      to.state = hosted->shown_state();
       if (const auto& override_ = hosted->override_in_force();
           override_.mode != core::override_mode::none)
         to.overridden = override_.scope;
@@ -112,6 +112,11 @@ void breaker_shard::look_whether_still() {
 breakers_digested breaker_shard::on(const take_digest& question) const {
   breakers_digested out;
   out.still = still_.is_for(question.number);
+  if (options_.fleet) {  // what is in force here may be more, on this node alone
+    for (const auto& [whose, standing] : logged_.all())
+      out.breakers.push_back(core::canonical(standing));
+    return out;
+  }
   for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot) {
     if (!breakers_->used(slot)) continue;
     const auto& what = breakers_->at(slot).what;

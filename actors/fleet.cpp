@@ -20,6 +20,21 @@ std::optional<std::uint8_t> routing_byte_of(const core::event& what) {
   return std::nullopt;
 }
 
+/// A number for one life of a node's process; never 0.
+std::uint64_t number_of(const core::byte_array<8>& writer) {
+  std::uint64_t number = 0;
+  for (const auto byte : writer) number = number << 8 | byte;
+  return number;
+}
+
+/// Whether breaker actors have to know.
+bool is_of_breakers(const event_batch& batch) {
+  return batch.of_breakers ||
+         std::any_of(batch.events.begin(), batch.events.end(), [](const core::event& each) {
+           return !core::service_of(each).empty() || each.type() == core::event_type::calls_tallied;
+         });
+}
+
 bool is_of_all(const core::event& what) {
   const auto* revoked = std::get_if<core::session_revoked>(&what.body);
   return (revoked != nullptr && revoked->scope == core::revoke_scope::tenant) ||
@@ -46,6 +61,7 @@ fleet_actor::behavior_type fleet_behaviour(fleet_self* self, fleet_options optio
       [&state](log_was_cut& change) { state.on(change); },
       [&state](go_on& order) { state.on(order); },
       [&state](shard_down& change) { state.on(change); },
+      [&state](breakers_down& change) { state.on(change); },
       [&state](node_peers& peers) { state.on(peers); },
       [&state](flush_atom) { state.close(); },
       [&state](stop_atom) { return state.stop(); },
@@ -67,6 +83,12 @@ void fleet_link::on(node_peers& peers) {
     if (before.sessions[shard] == peers_.sessions[shard] || !kept_[shard]) continue;
     auto kept = std::exchange(kept_[shard], std::nullopt);
     for (auto& each : *kept) self_->send(peers_.sessions[shard], std::move(each));
+  }
+  kept_for_breakers_.resize(peers_.breakers.size());
+  for (std::size_t shard = 0; shard < before.breakers.size(); ++shard) {
+    if (before.breakers[shard] == peers_.breakers[shard] || !kept_for_breakers_[shard]) continue;
+    auto kept = std::exchange(kept_for_breakers_[shard], std::nullopt);
+    for (auto& each : *kept) self_->send(peers_.breakers[shard], std::move(each));
   }
   if (!log_) open();
 }
@@ -121,6 +143,10 @@ void fleet_link::on(const shard_down& change) {
   if (!kept_.at(change.shard)) kept_[change.shard].emplace();
 }
 
+void fleet_link::on(const breakers_down& change) {
+  if (!kept_for_breakers_.at(change.shard)) kept_for_breakers_[change.shard].emplace();
+}
+
 // --- to the log
 
 void fleet_link::on(log_events& order) {
@@ -160,10 +186,13 @@ void fleet_link::refused(const store::fleet::refusal& what) {
   const decision_refused told{batch, what.overtaken, what.end, what.why};
   if (batch->shard == event_batch::node)
     self_->send(peers_.journal, told);
-  else if (batch->of_breakers)
-    self_->send(peers_.breakers[batch->shard], told);
-  else
+  else if (!batch->of_breakers)
     self_->send(peers_.sessions[batch->shard], told);
+  if (batch->of_breakers) {
+    self_->send(peers_.breakers[batch->shard], told);
+    breakers_want_ = std::max(breakers_want_, what.end);
+    if (breakers_know_ < breakers_want_ && breakers_want_ <= position_) tell_breakers({});
+  }
   look_who_waits();
 }
 
@@ -179,6 +208,7 @@ batch_ptr fleet_link::batch_of(store::fleet::entry& from) {
   auto batch = std::make_shared<event_batch>();
   batch->events = std::move(from.events);
   batch->users = std::move(from.users);
+  batch->writer = number_of(from.name.writer);
   return batch;
 }
 
@@ -243,10 +273,7 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
     const auto concerned = shards_of(*batch);
     for (std::size_t shard = 0; shard < news.size(); ++shard)
       if (concerned[shard]) news[shard].batches.push_back(batch);
-    if (std::any_of(batch->events.begin(), batch->events.end(),
-                    [](const core::event& each) { return !service_of(each).empty(); }) ||
-        batch->of_breakers)
-      of_breakers.push_back(batch);
+    if (is_of_breakers(*batch)) of_breakers.push_back(batch);
     self_->send(peers_.journal, log_events{std::move(batch)});
   }
   if (const auto told = std::exchange(options_.first_read, {})) told();
@@ -264,11 +291,23 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
     else
       self_->send(peers_.sessions[shard], std::move(each));
   }
-  if (!of_breakers.empty())
-    for (const auto& each : peers_.breakers)
-      self_->send(each, log_advanced{of_breakers, position, last_at_ms_, fresh_ns, sweeps_});
+  // How far the log is without them they need to know now and then only.
+  if (!of_breakers.empty() || breakers_know_ < std::min(breakers_want_, position) ||
+      position - breakers_know_ > core::limits::fleet_breaker_lag_events)
+    tell_breakers(std::move(of_breakers));
   tell_caught_up();
   look_who_waits();
+}
+
+void fleet_link::tell_breakers(std::vector<batch_ptr> batches) {
+  breakers_know_ = position_;
+  const log_advanced news{std::move(batches), position_, last_at_ms_, fresh_ns_, sweeps_, live_};
+  for (std::size_t shard = 0; shard < peers_.breakers.size(); ++shard) {
+    if (kept_for_breakers_[shard])
+      kept_for_breakers_[shard]->push_back(news);
+    else
+      self_->send(peers_.breakers[shard], news);
+  }
 }
 
 void fleet_link::met(const std::vector<store::fleet::member>& members) {
@@ -277,7 +316,20 @@ void fleet_link::met(const std::vector<store::fleet::member>& members) {
     monitoring::log::write(core::log_level::info, monitoring::component::store,
                            "The number of nodes that are heard has changed.",
                            {{"nodes", static_cast<std::int64_t>(members.size())}});
+  const auto same = [](const store::fleet::member& a, const store::fleet::member& b) {
+    return a.writer == b.writer;
+  };
+  const bool others =
+      !live_ || !std::equal(members.begin(), members.end(), members_.begin(), members_.end(), same);
   members_ = members;
+  if (others) {
+    auto live = std::make_shared<fleet_members>();
+    live->self = number_of(log_->writer());
+    for (const auto& each : members_)
+      live->all.push_back({number_of(each.writer), each.started_at_ms});
+    live_ = std::move(live);
+    if (!still_) tell_breakers({});
+  }
   tallies_.members = members_.size();
   // Who has run longest tells of what has run out: all can, one is enough.
   sweeps_ = !members_.empty() && members_.front().writer == log_->writer();
@@ -319,7 +371,7 @@ void fleet_link::broken(const core::error& why) { options_.fatal(why); }
 // --- who wants to know all that there is
 
 void fleet_link::on(const catch_up& question) {
-  wants_end_.push_back(question.shard);
+  wants_end_.push_back(question);
   if (!asking_end_) ask_for_end();
 }
 
@@ -327,22 +379,29 @@ void fleet_link::on(const catch_up& question) {
 void fleet_link::ask_for_end() {
   if (wants_end_.empty() || !log_) return;
   asking_end_ = true;
-  log_->ask_for_end([this, shards = std::exchange(wants_end_, {})](
-                        const core::result<std::uint64_t>& end) mutable {
-    asking_end_ = false;
-    if (end) {
-      ends_.push_back({*end, std::move(shards)});
-      tell_caught_up();
-    } else {
-      for (const auto shard : shards) self_->send(peers_.sessions[shard], caught_up{end.error()});
-    }
-    ask_for_end();
-  });
+  log_->ask_for_end(
+      [this, who = std::exchange(wants_end_, {})](const core::result<std::uint64_t>& end) mutable {
+        asking_end_ = false;
+        if (end) {
+          ends_.push_back({*end, std::move(who)});
+          tell_caught_up();
+        } else {
+          for (const auto& each : who) answer(each, caught_up{end.error()});
+        }
+        ask_for_end();
+      });
+}
+
+void fleet_link::answer(const catch_up& who, const caught_up& what) {
+  if (who.of_breakers)
+    self_->send(peers_.breakers[who.shard], what);
+  else
+    self_->send(peers_.sessions[who.shard], what);
 }
 
 void fleet_link::tell_caught_up() {
   while (!ends_.empty() && ends_.front().end <= position_) {
-    for (const auto shard : ends_.front().shards) self_->send(peers_.sessions[shard], caught_up{});
+    for (const auto& each : ends_.front().who) answer(each, caught_up{});
     ends_.pop_front();
   }
 }

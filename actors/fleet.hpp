@@ -44,6 +44,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void on(const go_on& order);
   members_listed on(const list_members&) const { return {members_}; }
   void on(const shard_down& change);
+  void on(const breakers_down& change);
   void on(const login_changed& change);
   void on(const log_was_cut& change);
   void on(node_peers& peers);
@@ -74,6 +75,8 @@ class fleet_link : public store::fleet::shared_log_reader {
   void number(event_batch& batch, std::uint64_t first_seq);
   [[nodiscard]] std::vector<bool> shards_of(const event_batch& batch) const;
   void tell_store(bool degraded, const core::error& why);
+  void tell_breakers(std::vector<batch_ptr> batches);
+  void answer(const catch_up& who, const caught_up& what);
 
   fleet_self* self_ = nullptr;
   fleet_options options_;
@@ -87,10 +90,10 @@ class fleet_link : public store::fleet::shared_log_reader {
   };
   std::deque<behind> behind_;
   // Shards that want to know all that is in the log.
-  std::vector<std::uint32_t> wants_end_;  // asked of the store next
+  std::vector<catch_up> wants_end_;  // asked of the store next
   struct told_at {
     std::uint64_t end = 0;
-    std::vector<std::uint32_t> shards;
+    std::vector<catch_up> who;
   };
   std::deque<told_at> ends_;  // known, and not yet read
   bool asking_end_ = false;
@@ -107,9 +110,13 @@ class fleet_link : public store::fleet::shared_log_reader {
   core::millis last_at_ms_ = 0;
   std::int64_t fresh_ns_ = 0;
   std::vector<std::optional<std::vector<log_advanced>>> kept_;  // by shard, while it is down
+  std::vector<std::optional<std::vector<log_advanced>>> kept_for_breakers_;
+  std::uint64_t breakers_know_ = 0,
+                breakers_want_ = 0;  // up to where they are, and have to be told
   std::vector<store::fleet::member> members_;
   std::optional<caf::typed_response_promise<bool>> stopping_;
   std::uint64_t cut_seq_ = 0, published_seq_ = 0;
+  std::shared_ptr<const fleet_members> live_;  // the same, for breaker actors
   bool publishing_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;

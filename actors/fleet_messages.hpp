@@ -5,6 +5,15 @@
 
 namespace portcullis::actors {
 
+/// Where nodes share a log: those that live. A writer is one life of a node's process.
+struct fleet_members {
+  struct member {
+    std::uint64_t writer = 0;
+    core::millis started_at_ms = 0;
+  };
+  std::vector<member> all;
+  std::uint64_t self = 0;
+};
 /// Where nodes share a log: what stands in it, up to `position`, as far as it concerns the shard.
 struct log_advanced {
   std::vector<batch_ptr> batches;
@@ -12,6 +21,7 @@ struct log_advanced {
   core::millis at_ms = 0;     // of the last event
   std::int64_t fresh_ns = 0;  // all that was acknowledged to anybody before is among it
   bool sweeps = false;        // this node is the one that tells of what has run out
+  std::shared_ptr<const fleet_members> members = {};  // to breaker actors
 };
 /// The same: a decision is not in the log. Overtaken: it is to be made anew, when the log has been
 /// read up to `end`.
@@ -25,6 +35,7 @@ struct decision_refused {
 /// now.
 struct catch_up {
   std::uint32_t shard = 0;
+  bool of_breakers = false;  // its breaker actor asks
 };
 struct caught_up {
   std::optional<core::error> why;  // set: it could not be asked

@@ -107,6 +107,7 @@ using breaker_actor =
                      fn<void(events_committed)>,  // a batch of this actor is durable, or refused
                      fn<void(log_advanced)>,      // the shared log went on
                      fn<void(decision_refused)>,  // it did not take a decision
+                     fn<void(caught_up)>,         // it was read to its end
                      fn<breakers_listed(list_breakers_after)>,
                      fn<breakers_collected(collect_breakers)>,
                      fn<stood_still(stand_still)>,        // for the digest of the state
@@ -184,6 +185,7 @@ using fleet_actor =
                      fn<log_held(hold_log)>,   // for the digest of the state
                      fn<void(go_on)>,          //
                      fn<void(shard_down)>,     // keeps what is for it, until it is wired again
+                     fn<void(breakers_down)>,  // the same of a shard's breakers
                      fn<void(node_peers)>,     //
                      fn<void(flush_atom)>,     // to itself: waits no longer
                      fn<bool(stop_atom)>>;     // everything is in the log
@@ -232,6 +234,7 @@ struct wire_breakers {
   hub_actor hub;
   journal_actor journal;
   std::vector<gateway_actor> gateways;  // by loop
+  fleet_actor fleet;                    // where nodes share a log
 };
 struct node_peers {
   hub_actor hub;

@@ -211,10 +211,12 @@ breakers_loaded journal_worker::on(const load_breakers& question) {
     fail(store_operation::load, *(out.why = breakers.error()));
     return out;
   }
+  out.position = options_.log->last_seq();
   for (const auto& batch : queue_) {  // what waits for space has happened, too
-    if (!batch->of_breakers) continue;
+    if (!batch->of_breakers && !batch->numbered) continue;
     for (const auto& each : batch->events) breakers->apply(each);
     for (const auto& each : batch->sources) breakers->put(each);
+    if (!batch->events.empty()) out.position = std::max(out.position, batch->events.back().seq);
   }
   for (auto& each : breakers->take())
     if (shard_of_service(each.record.service, options_.shards) == question.shard)

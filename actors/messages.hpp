@@ -90,7 +90,8 @@ struct event_batch {
   std::uint64_t as_of = 0;  // the log's place that it was decided by
   bool exact = false;       // the log must end there
   awaited whose;
-  bool numbered = false;  // read from the shared log: its place there is given
+  bool numbered = false;     // read from the shared log: its place there is given
+  std::uint64_t writer = 0;  // the life of a node that another one's is of
   std::optional<core::subject_id> forgotten;
 };
 using batch_ptr = std::shared_ptr<event_batch>;

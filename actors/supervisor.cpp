@@ -46,7 +46,7 @@ void wire_all(const node_actors& all) {
     caf::anon_send(shard.lockout, wire_shard{shard.session});
   }
   for (const auto& each : all.breakers)
-    caf::anon_send(each, wire_breakers{all.hub, all.journal, all.gateways});
+    caf::anon_send(each, wire_breakers{all.hub, all.journal, all.gateways, all.fleet});
 }
 
 namespace {
@@ -274,6 +274,7 @@ void supervisor_state::breakers_ended(std::uint32_t shard) {
                          "A shard's breaker actor has failed and is started again.",
                          {{"shard", std::int64_t{shard}}});
   for (const auto& gateway : all_.gateways) self_->send(gateway, breakers_down{shard});
+  if (all_.fleet) self_->send(all_.fleet, breakers_down{shard});
   self_->request(all_.hub, rebuild_timeout, load_breakers{shard})
       .then([this, shard](breakers_loaded& loaded) { breakers_restarted(shard, loaded); },
             [this](const caf::error&) { options_.fatal("Breakers could not be rebuilt."); });
@@ -281,8 +282,8 @@ void supervisor_state::breakers_ended(std::uint32_t shard) {
 
 void supervisor_state::breakers_restarted(std::uint32_t shard, breakers_loaded& loaded) {
   if (loaded.why) return options_.fatal("Breakers could not be rebuilt.");
-  all_.breakers[shard] =
-      options_.spawn_breakers(shard, ++breaker_incarnations_[shard], std::move(loaded.breakers));
+  all_.breakers[shard] = options_.spawn_breakers(shard, ++breaker_incarnations_[shard],
+                                                 std::move(loaded.breakers), loaded.position);
   self_->monitor(all_.breakers[shard]);
   wire_all(all_);
   const breakers_moved fresh{shard, all_.breakers[shard]};

@@ -36,7 +36,7 @@ struct supervisor_options {
                             std::shared_ptr<shard_image>)>
       spawn_shard;
   std::function<breaker_actor(std::uint32_t shard, std::uint64_t incarnation,
-                              std::vector<core::stored_breaker>)>
+                              std::vector<core::stored_breaker>, std::uint64_t position)>
       spawn_breakers;
   std::function<subscriptions_actor(std::uint32_t loop, const std::vector<shard_moved>&)>
       spawn_subscriptions;

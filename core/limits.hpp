@@ -67,8 +67,11 @@ inline constexpr std::int64_t fleet_propose_again_ms = 5'000;  // what has run o
 inline constexpr std::size_t fleet_postponed_max = 10'000;     // revocations, a shard
 inline constexpr unsigned fleet_overtaken_max = 64;            // of one request; then OVERLOADED
 inline constexpr std::int64_t fleet_heartbeat_ms = 500;
-inline constexpr std::int64_t fleet_member_live_ms = 3'000;   // without a word from it
-inline constexpr std::int64_t fleet_member_keep_ms = 60'000;  // then it is not listed any more
+inline constexpr std::int64_t fleet_tally_calls_every_ms = 250;  // breakers' counts, to the others
+inline constexpr std::int64_t fleet_breaker_late_ms = 2'000;     // then any node does what is due
+inline constexpr std::uint64_t fleet_breaker_lag_events = 256;   // that its breakers may not know
+inline constexpr std::int64_t fleet_member_live_ms = 3'000;      // without a word from it
+inline constexpr std::int64_t fleet_member_keep_ms = 60'000;     // then it is not listed any more
 
 // Events over HTTP.
 inline constexpr std::size_t event_stream_share = 4;  // one of so many connections may be a stream

@@ -375,6 +375,8 @@ void metrics::update(const snapshot& now) {
   if (now.journal) to.take_one(to.journal, *now.journal, now.journal->incarnation);
   if (now.fleet) {
     to.take_one(to.fleet, *now.fleet, now.fleet->incarnation);
+    to.level_sums[static_cast<std::size_t>(metric::breaker_shared_store_degraded)][0] =
+        now.fleet->reachable ? 0 : 1;
     // Whether it takes durable commands is Redis' matter then.
     to.level_sums[static_cast<std::size_t>(metric::store_degraded)][0] =
         now.fleet->reachable ? 0 : 1;

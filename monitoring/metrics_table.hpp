@@ -60,6 +60,7 @@ enum class metric : std::uint8_t {
   fleet_refused,
   fleet_in_flight,
   fleet_staleness,
+  breaker_shared_store_degraded,
   redis_commands,
   redis_timeouts,
   redis_connects,

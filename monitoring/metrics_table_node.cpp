@@ -50,6 +50,12 @@ std::vector<metric_row> node_rows() {
        "How long ago this node knew all that was in the shared log. Past "
        "store.redis.staleness_ms_max it answers no validation.",
        fleet},
+      {breaker_shared_store_degraded,
+       "breaker_shared_store_degraded",
+       gauge,
+       {},
+       "1 while the shared log cannot be reached and each node decides its breakers alone, else 0.",
+       fleet},
       {redis_commands,
        "portcullis_redis_commands_total",
        counter,

@@ -55,7 +55,8 @@ class node {
   [[nodiscard]] actors::shard_moved spawn_shard(std::uint32_t shard, std::uint64_t incarnation,
                                                 std::shared_ptr<actors::shard_image> image);
   [[nodiscard]] actors::breaker_actor spawn_breakers(std::uint32_t shard, std::uint64_t incarnation,
-                                                     std::vector<core::stored_breaker> stored);
+                                                     std::vector<core::stored_breaker> stored,
+                                                     std::uint64_t position);
   [[nodiscard]] std::function<void(const core::reply&, std::string&)> outcome_encoder() const;
   [[nodiscard]] actors::subscriptions_actor spawn_subscriptions(
       std::uint32_t loop, const std::vector<actors::shard_moved>& shards);

@@ -86,7 +86,8 @@ actors::shard_moved node::spawn_shard(std::uint32_t shard, std::uint64_t incarna
 }
 
 actors::breaker_actor node::spawn_breakers(std::uint32_t shard, std::uint64_t incarnation,
-                                           std::vector<core::stored_breaker> stored) {
+                                           std::vector<core::stored_breaker> stored,
+                                           std::uint64_t position) {
   auto& host = *hosts_[shard];
   actors::breaker_options options;
   options.shard = options.loop = shard;
@@ -97,6 +98,9 @@ actors::breaker_actor node::spawn_breakers(std::uint32_t shard, std::uint64_t in
   options.clock = &clock_;
   options.quota = breaker_quota_;
   options.stored = std::move(stored);
+  options.fleet = fleet_keys_;
+  options.node_id = config_.server.node_id;
+  options.position = position;
   options.replies = &host.tcp();
   options.encode = outcome_encoder();
   options.pool = host.gateway().pool();
@@ -170,7 +174,8 @@ void node::spawn_actors() {
         host->unit(), actors::gateway_behaviour, &host->gateway(),
         std::function<core::loop_tallies()>([host] { return host->tallies(); })));
     all_.shards.push_back(spawn_shard(loop, 1, std::move(images_[loop])));
-    all_.breakers.push_back(spawn_breakers(loop, 1, std::move(stored_breakers_[loop])));
+    all_.breakers.push_back(
+        spawn_breakers(loop, 1, std::move(stored_breakers_[loop]), fleet_position_));
   }
   images_.clear();
   stored_breakers_.clear();
@@ -203,8 +208,9 @@ void node::spawn_actors() {
     return spawn_shard(shard, incarnation, std::move(image));
   };
   options.spawn_breakers = [this](std::uint32_t shard, std::uint64_t incarnation,
-                                  std::vector<core::stored_breaker> stored) {
-    return spawn_breakers(shard, incarnation, std::move(stored));
+                                  std::vector<core::stored_breaker> stored,
+                                  std::uint64_t position) {
+    return spawn_breakers(shard, incarnation, std::move(stored), position);
   };
   options.spawn_subscriptions = [this](std::uint32_t loop,
                                        const std::vector<actors::shard_moved>& shards) {

@@ -62,13 +62,22 @@ hosted_breaker::admission hosted_breaker::acquire(const breaker_policy& policy, 
   advance(policy, now_ms, random, out);
   if (override_.mode == override_mode::none && base_ == breaker_state::open && now_ms >= until_ms_)
     half_open(policy, now_ms, out);  // auto_half_open is off: the caller is what drives it
+  if (nodes_) {
+    nodes_->used = true;
+    if (probing() && nodes_->tries == breaker_of_nodes::prober::nobody)
+      half_open(policy, now_ms, out);
+  }
   admission answer;
   if (override_.mode == override_mode::disabled) {
     answer.allowed = true;
     return answer;
   }
-  if (judges()) {
+  if (judges() && !is_open_here()) {
     answer.allowed = true;
+  } else if (is_open_here()) {
+    answer.retry_after_ms = std::max<millis>(0, nodes_->open_here_until_ms - now_ms);
+  } else if (probing() && is_guest()) {
+    answer.retry_after_ms = retry_probe_ms;
   } else if (probing()) {
     const auto under_way = static_cast<std::uint32_t>(round_.out.size());
     answer.allowed = under_way < policy.half_open_concurrency &&
@@ -116,7 +125,8 @@ hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
     return std::erase(from, permit.number) > 0;
   };
   if (permit.epoch == round_.epoch && permit.round == round_.nonce) {
-    if (permit.number >= round_.next_number) return settling::never;
+    if (permit.number >= round_.next_number)
+      return is_guest() ? settling::late : settling::never;  // it may be of who tries
     const auto found =
         std::find_if(round_.out.begin(), round_.out.end(),
                      [&](const probe_round::probe& each) { return each.number == permit.number; });
@@ -141,6 +151,7 @@ hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
 
 result<nothing> hosted_breaker::report(const report_call& call, const breaker_policy& policy,
                                        millis now_ms, const random_source& random, changes& out) {
+  if (nodes_) nodes_->used = true;
   advance(policy, now_ms, random, out);
   if (call.permit && call.permit->breaker != tag_)
     return fail(error_code::BREAKER_PERMIT_INVALID, "permit", "of_this_breaker");
@@ -180,6 +191,9 @@ result<nothing> hosted_breaker::report(const report_call& call, const breaker_po
   if (!window_.fits(policy)) window_.reset(policy, now_ms);
   window_.add(result, slow, 1, now_ms);
   consecutive_ = call.outcome == call_outcome::success ? 0 : consecutive_ + 1;
+  if (nodes_)
+    called_here(slow || call.outcome != call_outcome::success, policy, now_ms)
+        .add(result, slow, 1, now_ms);
   judge(policy, now_ms, random, out);
   return nothing{};
 }
@@ -198,6 +212,7 @@ hosted_breaker::batch_source* hosted_breaker::need_source(std::string_view name,
 result<calls_counted> hosted_breaker::report(const report_calls& batch,
                                              const breaker_policy& policy, millis now_ms,
                                              const random_source& random, changes& out) {
+  if (nodes_) nodes_->used = true;
   advance(policy, now_ms, random, out);
   const auto too_many = [&](std::string_view field) {
     tallies_.count(report_refusal::delta_too_large);
@@ -250,6 +265,10 @@ void hosted_breaker::add(const reported_calls& calls, std::uint64_t epoch,
     consecutive_ = 0;
   else
     consecutive_ += static_cast<std::uint32_t>(calls.counts.failures());
+  if (nodes_) {
+    const auto slow = calls.counts[slow_success] + calls.counts[slow_failure];
+    called_here(calls.counts.failures() + slow > 0, policy, now_ms).add(calls.counts, now_ms);
+  }
   judge(policy, now_ms, random, out);
 }
 
@@ -257,25 +276,26 @@ void hosted_breaker::add(const reported_calls& calls, std::uint64_t epoch,
 
 hosted_breaker::ratios hosted_breaker::rates(const breaker_policy& policy) const noexcept {
   const bool round = override_.mode == override_mode::none && base_ == breaker_state::half_open;
+  const auto& judged = nodes_ ? nodes_->calls : window_;
   const auto found =
-      round
-          ? rates_of({round_.settled, round_.failures, round_.slow}, policy.half_open_permits)
-          : rates_of({window_.calls(), window_.failures(), window_.slow()}, policy.calls_needed());
+      round ? rates_of({round_.settled, round_.failures, round_.slow}, policy.half_open_permits)
+            : rates_of({judged.calls(), judged.failures(), judged.slow()}, policy.calls_needed());
   return {found.failure, found.slow};
 }
 
-std::optional<breaker_cause> hosted_breaker::breach(const breaker_policy& policy) const noexcept {
-  if (policy.consecutive_failures > 0 && consecutive_ >= policy.consecutive_failures)
-    return breaker_cause::consecutive_failures;
-  const auto rate = rates(policy);
-  return breach_of({rate.failure, rate.slow}, policy);
+std::optional<breaker_cause> hosted_breaker::breach(const breaker_policy& policy,
+                                                    millis now_ms) const noexcept {
+  return nodes_ ? breach_of_all(policy, now_ms) : breach_here(policy);
 }
 
 void hosted_breaker::judge(const breaker_policy& policy, millis now_ms, const random_source& random,
                            changes& out) {
-  const auto why = breach(policy);
+  const auto why = breach(policy, now_ms);
   if (override_.mode == override_mode::none) {
-    if (why) open(*why, policy, now_ms, random, out);
+    if (why)
+      open(*why, policy, now_ms, random, out);
+    else if (nodes_ && !is_open_here() && breach_here(policy))
+      open_here(policy, now_ms, random);
     return;
   }
   const bool first = why && !breached_;
@@ -317,6 +337,9 @@ void hosted_breaker::age(const breaker_policy& policy, millis now_ms) {
   if (!judges()) return;
   if (!window_.fits(policy)) window_.reset(policy, now_ms);
   window_.advance(now_ms);
+  if (!nodes_) return;
+  if (!nodes_->calls.fits(policy)) nodes_->calls.reset(policy, now_ms);
+  nodes_->calls.advance(now_ms);
 }
 
 void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
@@ -327,14 +350,16 @@ void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
                     now_ms, out);
     if (override_.mode != override_mode::metrics_only) return;
     age(policy, now_ms);
-    breached_ = breached_ && breach(policy);  // a breach may also end by time
+    breached_ = breached_ && breach(policy, now_ms);  // a breach may also end by time
     return;
   }
-  if (base_ == breaker_state::closed) return age(policy, now_ms);
+  if (base_ == breaker_state::closed) return advance_closed(policy, now_ms);
   if (base_ == breaker_state::open) {
-    if (policy.auto_half_open && now_ms >= until_ms_) half_open(policy, now_ms, out);
+    const auto due = nodes_ ? due_among_nodes_ms(policy) : until_ms_;
+    if (policy.auto_half_open && now_ms >= due) half_open(policy, now_ms, out);
     return;
   }
+  if (is_guest()) return advance_guest(policy, now_ms, random, out);
   expire_permits(policy, now_ms, random, out);
   // The policy may ask for fewer permits than it did.
   if (probing() && round_.settled >= policy.half_open_permits)
@@ -345,6 +370,8 @@ void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
 
 millis hosted_breaker::due_ms(const breaker_policy& policy) const noexcept {
   if (override_.mode != override_mode::none) return override_.expires_at_ms.value_or(0);
+  if (nodes_ && (base_ != breaker_state::half_open || is_guest()))
+    return due_among_nodes_ms(policy);
   if (base_ == breaker_state::closed) return 0;
   if (base_ == breaker_state::open) return policy.auto_half_open ? until_ms_ : 0;
   auto due_ms = until_ms_;

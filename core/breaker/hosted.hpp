@@ -4,10 +4,12 @@
 #pragma once
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "core/breaker/of_nodes.hpp"
 #include "core/breaker/policy.hpp"
 #include "core/breaker/tallies.hpp"
 #include "core/breaker/window.hpp"
@@ -120,9 +122,47 @@ class hosted_breaker {
   void apply(const event_body& what, std::string_view actor, const breaker_policy& policy,
              millis now_ms);
 
+  // Where several nodes share a log (docs/breakers.md). What this node decides is in force here at
+  // once; the log says whether it is for all.
+  /// This node is one of several. Once.
+  void join_nodes(const breaker_policy& policy, millis now_ms);
+  /// What another node has decided, or this one in another life. `at_ms`: its time; `writer`: who.
+  void apply_others(const event& what, std::uint64_t writer, const breaker_policy& policy,
+                    millis now_ms);
+  /// What another node has counted; judged by judge_others(), when all that was read is added.
+  void add_others(std::string_view node, const call_counts& calls, const breaker_policy& policy,
+                  millis now_ms);
+  void judge_others(const breaker_policy& policy, millis now_ms, const random_source& random,
+                    changes& out);
+  /// What this node decided is not in the log, which says this. `writer`: of who tries it, while
+  /// it is half-open; 0: not known.
+  void take_over(const breaker_record& logged, std::uint64_t writer, const breaker_policy& policy,
+                 millis now_ms);
+  /// Who tries it; 0: this node, nobody, or not known.
+  [[nodiscard]] std::uint64_t prober() const noexcept { return is_guest() ? nodes_->writer : 0; }
+  /// It is half-open, and another node's to try.
+  [[nodiscard]] bool is_guest() const noexcept {
+    return nodes_ && base_ == breaker_state::half_open &&
+           nodes_->tries != breaker_of_nodes::prober::here;
+  }
+  /// The phase that the log has is this node's own.
+  void tries_here() noexcept {
+    if (is_guest()) nodes_->tries = breaker_of_nodes::prober::here;
+  }
+  void prober_is_gone() noexcept {
+    if (is_guest()) nodes_->tries = breaker_of_nodes::prober::nobody;
+  }
+  [[nodiscard]] bool is_open_here() const noexcept {
+    return nodes_ && nodes_->open_here_until_ms > 0;
+  }
+
   /// Whether it was given out and is neither reported nor expired, as far as time was told.
   [[nodiscard]] bool is_out(const breaker_permit& permit) const noexcept;
-  [[nodiscard]] breaker_position position() const noexcept { return {state(), epoch_}; }
+  [[nodiscard]] breaker_position position() const noexcept { return {shown_state(), epoch_}; }
+  /// The state, or open where it is so on this node alone.
+  [[nodiscard]] breaker_state shown_state() const noexcept {
+    return is_open_here() ? breaker_state::open : state();
+  }
   [[nodiscard]] breaker_state state() const noexcept {
     return override_.mode == override_mode::none ? base_ : state_of(override_.mode);
   }
@@ -201,7 +241,21 @@ class hosted_breaker {
              changes& out);
   void judge_round(const breaker_policy& policy, millis now_ms, const random_source& random,
                    changes& out);
-  [[nodiscard]] std::optional<breaker_cause> breach(const breaker_policy& policy) const noexcept;
+  [[nodiscard]] std::optional<breaker_cause> breach(const breaker_policy& policy,
+                                                    millis now_ms) const noexcept;
+  [[nodiscard]] std::optional<breaker_cause> breach_here(
+      const breaker_policy& policy) const noexcept;
+  [[nodiscard]] std::optional<breaker_cause> breach_of_all(const breaker_policy& policy,
+                                                           millis now_ms) const noexcept;
+  [[nodiscard]] call_window& called_here(bool failed, const breaker_policy& policy, millis now_ms);
+  void begin_round_again(const breaker_policy& policy, millis now_ms);
+  void advance_closed(const breaker_policy& policy, millis now_ms);
+  void advance_guest(const breaker_policy& policy, millis now_ms, const random_source& random,
+                     changes& out);
+  [[nodiscard]] millis due_among_nodes_ms(const breaker_policy& policy) const noexcept;
+  void open_here(const breaker_policy& policy, millis now_ms, const random_source& random);
+  void end_open_here(millis now_ms);
+  void forget_nodes_calls(const breaker_policy& policy, millis now_ms);
   void total(call_result result, const report_call& call);
   [[nodiscard]] batch_source* need_source(std::string_view name, millis now_ms);
 
@@ -221,6 +275,7 @@ class hosted_breaker {
   std::vector<past_round> past_;
   std::map<std::string, batch_source, std::less<>> sources_;
   breaker_tallies tallies_;
+  std::unique_ptr<breaker_of_nodes> nodes_;  // null: this node is alone
 };
 
 }  // namespace portcullis::core

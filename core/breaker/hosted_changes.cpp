@@ -32,15 +32,20 @@ hosted_breaker::hosted_breaker(const breaker_record& stored, const breaker_polic
   override_ = stored.override_;
   if (base_ == breaker_state::half_open) {
     until_ms_ = now_ms + policy.max_half_open_ms;  // nobody could try while the server was away
-    begin_round(policy, nonce_of(epoch_, until_ms_, now_ms));
-    round_.restored = true;
+    begin_round_again(policy, now_ms);
   }
   if (is_shut(state())) tallies_.open_since_ms = now_ms;
 }
 
+/// Its permits are forgotten; they may be out.
+void hosted_breaker::begin_round_again(const breaker_policy& policy, millis now_ms) {
+  begin_round(policy, nonce_of(epoch_, until_ms_, now_ms));
+  round_.restored = true;
+}
+
 call_counts hosted_breaker::phase_counts() const noexcept {
   auto counts = phase_;
-  if (judges()) counts += window_.counts();
+  if (judges()) counts += nodes_ ? nodes_->calls.counts() : window_.counts();
   return counts;
 }
 
@@ -88,6 +93,7 @@ void hosted_breaker::close(breaker_cause cause, const breaker_policy& policy, mi
 void hosted_breaker::commit(event_body what, const breaker_policy& policy, millis now_ms,
                             changes& out) {
   apply(what, {}, policy, now_ms);
+  if (nodes_ && base_ == breaker_state::half_open) nodes_->tries = breaker_of_nodes::prober::here;
   out.push_back(std::move(what));
 }
 
@@ -133,7 +139,7 @@ breaker_override_cleared hosted_breaker::override_cleared(std::string_view reaso
 
 std::optional<event_body> hosted_breaker::decide_reset(std::string_view reason) const {
   if (override_.mode == override_mode::none && base_ == breaker_state::closed &&
-      window_.calls() == 0 && consecutive_ == 0)
+      window_.calls() == 0 && consecutive_ == 0 && (!nodes_ || nodes_->calls.calls() == 0))
     return std::nullopt;
   auto body = transition_to<breaker_closed>(breaker_cause::reset);
   body.reason = reason;
@@ -163,7 +169,7 @@ void hosted_breaker::begin_phase(breaker_state from, breaker_cause cause, millis
   if (was_shut && tallies_.open_since_ms > 0 && !shut) {
     tallies_.open_ms += std::max<millis>(0, now_ms - tallies_.open_since_ms);
     tallies_.open_since_ms = 0;
-  } else if (shut && !was_shut) {
+  } else if (shut && !was_shut && tallies_.open_since_ms == 0) {
     tallies_.open_since_ms = now_ms;
   }
   tallies_.moved(from, state(), cause, now_ms);
@@ -181,14 +187,17 @@ void hosted_breaker::apply(const event_body& what, std::string_view actor,
     epoch_ = opened->epoch;
     until_ms_ = opened->until_ms;
     failed_rounds_ = opened->failed_rounds;
+    if (nodes_) nodes_->open_here_until_ms = 0, nodes_->used = false;
     return begin_phase(from, opened->cause, now_ms);
   }
   if (const auto* tried = std::get_if<breaker_half_opened>(&what)) {
+    end_round();  // several nodes: one that began it may be gone
     base_ = breaker_state::half_open;
     epoch_ = tried->epoch;
     until_ms_ = tried->until_ms;
     failed_rounds_ = tried->failed_rounds;
     begin_round(policy, nonce_of(epoch_, until_ms_, 0));
+    if (nodes_) nodes_->tries = breaker_of_nodes::prober::elsewhere;
     return begin_phase(from, tried->cause, now_ms);
   }
   const auto start_anew = [&](std::uint64_t epoch) {
@@ -200,6 +209,7 @@ void hosted_breaker::apply(const event_body& what, std::string_view actor,
     breached_ = false;
     override_ = {};
     window_.reset(policy, now_ms);
+    if (nodes_) forget_nodes_calls(policy, now_ms);
   };
   if (const auto* closed = std::get_if<breaker_closed>(&what)) {
     start_anew(closed->epoch);
@@ -218,6 +228,7 @@ void hosted_breaker::apply(const event_body& what, std::string_view actor,
     breached_ = false;
     consecutive_ = 0;
     window_.reset(policy, now_ms);
+    if (nodes_) forget_nodes_calls(policy, now_ms);
     begin_phase(from, breaker_cause::override_set, now_ms);
   }
 }
@@ -227,17 +238,20 @@ breaker_row hosted_breaker::describe(const breaker_policy& policy, millis now_ms
   row.service = service_;
   row.breaker = breaker_;
   row.kind = breaker_kind::hosted;
-  row.state = state();
+  row.state = shown_state();
   row.base_state = base_;
   row.epoch = epoch_;
   row.since_ms = since_ms_;
   row.cause = cause_;
   if (override_.mode != override_mode::none) row.override_ = override_;
   row.counts = tallies_.calls;
+  if (nodes_) row.counts += nodes_->counted;
   const auto rate = rates(policy);
   row.failure_ratio = rate.failure;
   row.slow_ratio = rate.slow;
-  if (row.state == breaker_state::open)
+  if (is_open_here())
+    row.retry_after_ms = std::max<millis>(0, nodes_->open_here_until_ms - now_ms);
+  else if (row.state == breaker_state::open)
     row.retry_after_ms = std::max<millis>(0, until_ms_ - now_ms);
   else if (row.state == breaker_state::forced_open && override_.expires_at_ms)
     row.retry_after_ms = std::max<millis>(0, *override_.expires_at_ms - now_ms);

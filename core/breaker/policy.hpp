@@ -33,6 +33,7 @@ struct breaker_policy {
   millis permit_ttl_ms = 30'000;
   bool auto_half_open = true;  // when the wait is over, not when a caller comes
   millis retire_after_ms = 86'400'000;
+  std::uint32_t trip_quorum = 2;  // of several nodes: so many must have failures to open it for all
   friend bool operator==(const breaker_policy&, const breaker_policy&) = default;
 
   [[nodiscard]] std::uint32_t calls_needed() const noexcept {

@@ -3,16 +3,10 @@
 #include <algorithm>
 
 namespace portcullis::core {
-namespace {
-
-/// The store's own breaker takes no caller's place.
-bool counts(const breaker_name& name) noexcept { return !is_the_stores(name); }
-
-}  // namespace
 
 breaker_set::~breaker_set() {
   for (breaker_slot slot = 0; slot < slots(); ++slot)
-    if (used(slot) && counts(name_of(slot))) quota_->give_back();
+    if (used(slot) && !is_own(name_of(slot))) quota_->give_back();
 }
 
 breaker_name breaker_set::name_of(breaker_slot slot) const noexcept {
@@ -54,10 +48,10 @@ result<breaker_slot> breaker_set::of_kind(breaker_kind kind, breaker_slot slot) 
 result<breaker_slot> breaker_set::need(breaker_kind kind, const breaker_name& name,
                                        const breaker_book& book, millis now_ms) {
   if (const auto slot = find(name); slot != no_breaker) return of_kind(kind, slot);
-  if (counts(name) && !quota_->take(book.breakers_max))
+  if (!is_own(name) && !quota_->take(book.breakers_max))
     return fail(error_code::BREAKER_LIMIT, "breaker", "breakers_max",
                 static_cast<std::int64_t>(book.breakers_max));
-  const auto& policy = book.of(name);
+  const auto& policy = policy_in(book, name);
   std::string service(name.service), breaker(name.breaker);
   const auto number = quota_->next_number();
   const auto slot =
@@ -73,9 +67,9 @@ result<breaker_slot> breaker_set::need(breaker_kind kind, const breaker_name& na
 void breaker_set::load(const stored_breaker& stored, const breaker_book& book, millis now_ms) {
   const auto& record = stored.record;
   const breaker_name name{record.service, record.breaker};
-  const auto& policy = book.of(name);
+  const auto& policy = policy_in(book, name);
   const auto number = stored.number > 0 ? stored.number : quota_->next_number();
-  if (counts(name)) quota_->take_stored();
+  if (!is_own(name)) quota_->take_stored();
   if (record.kind == breaker_kind::hosted) {
     schedule(add(hosted_breaker(record, policy, now_ms), name, number, now_ms), policy, now_ms);
     return;
@@ -86,7 +80,7 @@ void breaker_set::load(const stored_breaker& stored, const breaker_book& book, m
 }
 
 void breaker_set::erase(breaker_slot slot) {
-  if (counts(name_of(slot))) quota_->give_back();
+  if (!is_own(name_of(slot))) quota_->give_back();
   by_name_.erase(place_of(name_of(slot)), slot);
   const auto in_wheel = at(slot).in_wheel;
   at(slot) = entry{};
@@ -112,7 +106,7 @@ std::optional<millis> breaker_set::retires_at_ms(breaker_slot slot,
   const auto* hosted = std::get_if<hosted_breaker>(&each.what);
   if (hosted == nullptr) return idle_ms;
   const auto free_ms = hosted->free_from_ms();
-  if (!free_ms || !counts(name_of(slot))) return std::nullopt;
+  if (!free_ms || is_own(name_of(slot))) return std::nullopt;
   return std::max(idle_ms, *free_ms);
 }
 

@@ -48,13 +48,25 @@ class breaker_set {
     }
   };
 
-  /// `seed`: random, so that no choice of names makes them slow to find.
-  explicit breaker_set(std::shared_ptr<breaker_quota> quota, std::uint64_t seed = 0)
-      : quota_(std::move(quota)), seed_(seed) {}
+  /// `seed`: random, so that no choice of names makes them slow to find. `own`: what the breaker of
+  /// the server's own store is called; where several nodes share a log, as this node.
+  explicit breaker_set(std::shared_ptr<breaker_quota> quota, std::uint64_t seed = 0,
+                       std::string own = std::string(store_breaker))
+      : quota_(std::move(quota)), seed_(seed), own_(std::move(own)) {}
   ~breaker_set();
   breaker_set(const breaker_set&) = delete;
   breaker_set& operator=(const breaker_set&) = delete;
 
+  /// Whether it is the one of the server's own store, which takes no caller's place.
+  [[nodiscard]] bool is_own(const breaker_name& name) const noexcept {
+    return name == breaker_name{own_service, own_};
+  }
+  /// By which policy it is judged: the stores of all nodes by that of portcullis/store.
+  [[nodiscard]] const breaker_policy& policy_in(const breaker_book& book,
+                                                const breaker_name& name) const {
+    const bool of_a_node = name.service == own_service && own_ != store_breaker;
+    return book.of(of_a_node ? breaker_name{own_service, store_breaker} : name);
+  }
   [[nodiscard]] breaker_slot find(const breaker_name& name) const noexcept;
   [[nodiscard]] entry& at(breaker_slot slot) noexcept { return *entries_[slot]; }
   [[nodiscard]] const entry& at(breaker_slot slot) const noexcept { return *entries_[slot]; }
@@ -111,6 +123,7 @@ class breaker_set {
 
   std::shared_ptr<breaker_quota> quota_;
   std::uint64_t seed_;
+  std::string own_;
   std::vector<std::unique_ptr<entry>> entries_;
   std::vector<breaker_slot> free_;
   slot_index by_name_;

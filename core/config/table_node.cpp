@@ -202,6 +202,9 @@ constexpr config_key table[] = {
                 "first call after it."),
     KEY_SECONDS("breaker.retire_after_s", breaker, 1, year_s, breaker->retire_after_ms,
                 "A breaker that nobody used for this long is forgotten, in seconds."),
+    KEY_INTEGER("breaker.trip_quorum", breaker, 1, 16, true, breaker->trip_quorum,
+                "Several nodes: so many must have failures of their own for a breaker to open on "
+                "all; with fewer it opens on theirs. One is enough where no other had calls."),
 
     KEY_CHOICE("log.level", server, log_level_names, true, whole->log.level,
                "The least level that is logged."),

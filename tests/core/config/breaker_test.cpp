@@ -50,7 +50,8 @@ TEST(config_breaker, defaults_are_those_of_the_design) {
       {"max_half_open_s", "30"},
       {"permit_ttl_s", "30"},
       {"auto_half_open", "true"},
-      {"retire_after_s", "86400"}};
+      {"retire_after_s", "86400"},
+      {"trip_quorum", "2"}};
   for (const auto& [key, value] : expected) EXPECT_EQ(default_of("breaker." + key), value) << key;
   std::size_t keys = 0;
   for (const auto& row : config_table()) {
@@ -82,7 +83,7 @@ TEST(config_breaker, each_key_reaches_a_member_of_its_own) {
     EXPECT_EQ(policy, breaker_policy{});
     seen.emplace(row.name);
   }
-  EXPECT_EQ(seen.size(), 19U);
+  EXPECT_EQ(seen.size(), 20U);
 }
 
 TEST(config_breaker, seconds_are_kept_in_milliseconds) {
