@@ -4,7 +4,6 @@
 
 #include "actors/handlers.hpp"
 #include "actors/shards.hpp"
-#include "actors/timeouts.hpp"
 #include "monitoring/log.hpp"
 
 namespace portcullis::actors {
@@ -18,13 +17,6 @@ std::optional<std::uint8_t> routing_byte_of(const core::event& what) {
   if (what.subject) return what.subject->bytes[0];
   if (what.handle) return what.handle->bytes[0];
   return std::nullopt;
-}
-
-/// A number for one life of a node's process; never 0.
-std::uint64_t number_of(const core::byte_array<8>& writer) {
-  std::uint64_t number = 0;
-  for (const auto byte : writer) number = number << 8 | byte;
-  return number;
 }
 
 /// Whether breaker actors have to know.
@@ -310,40 +302,13 @@ void fleet_link::tell_breakers(std::vector<batch_ptr> batches) {
   }
 }
 
-void fleet_link::met(const std::vector<store::fleet::member>& members) {
-  if (!log_) return;
-  if (members.size() != members_.size())
-    monitoring::log::write(core::log_level::info, monitoring::component::store,
-                           "The number of nodes that are heard has changed.",
-                           {{"nodes", static_cast<std::int64_t>(members.size())}});
-  const auto same = [](const store::fleet::member& a, const store::fleet::member& b) {
-    return a.writer == b.writer;
-  };
-  const bool others =
-      !live_ || !std::equal(members.begin(), members.end(), members_.begin(), members_.end(), same);
-  members_ = members;
-  if (others) {
-    auto live = std::make_shared<fleet_members>();
-    live->self = number_of(log_->writer());
-    for (const auto& each : members_)
-      live->all.push_back({number_of(each.writer), each.started_at_ms});
-    live_ = std::move(live);
-    if (!still_) tell_breakers({});
-  }
-  tallies_.members = members_.size();
-  // Who has run longest tells of what has run out: all can, one is enough.
-  sweeps_ = !members_.empty() && members_.front().writer == log_->writer();
-  tallies_.sweeps = sweeps_;
-  publish_cut();
-}
-
 void fleet_link::reached(bool reachable, const core::error& why) {
   if (!log_) return;
   reachable_ = reachable;
   tell_store(!reachable, why);
   if (!reachable)  // what stands up to there will not be read soon
     for (const auto& each : std::exchange(ends_, {}))
-      for (const auto shard : each.shards) self_->send(peers_.sessions[shard], caught_up{why});
+      for (const auto& who : each.who) answer(who, caught_up{why});
   if (reachable != degraded_) return;
   degraded_ = !reachable;
   auto batch = std::make_shared<event_batch>();

@@ -56,6 +56,7 @@ class fleet_link : public store::fleet::shared_log_reader {
             std::int64_t fresh_ns) override;
   void refused(const store::fleet::refusal& what) override;
   void reached(bool reachable, const core::error& why) override;
+  void describe(store::fleet::member& self) override;
   void met(const std::vector<store::fleet::member>& members) override;
   void broken(const core::error& why) override;
 
@@ -74,6 +75,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   [[nodiscard]] batch_ptr batch_of(store::fleet::entry& from);
   void number(event_batch& batch, std::uint64_t first_seq);
   [[nodiscard]] std::vector<bool> shards_of(const event_batch& batch) const;
+  void look_at_load();
   void tell_store(bool degraded, const core::error& why);
   void tell_breakers(std::vector<batch_ptr> batches);
   void answer(const catch_up& who, const caught_up& what);
@@ -114,6 +116,11 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::uint64_t breakers_know_ = 0,
                 breakers_want_ = 0;  // up to where they are, and have to be told
   std::vector<store::fleet::member> members_;
+  struct load {
+    std::uint64_t sessions = 0, connections = 0, next_sessions = 0, next_connections = 0;
+    std::size_t missing = 0;
+  };
+  load load_;
   std::optional<caf::typed_response_promise<bool>> stopping_;
   std::uint64_t cut_seq_ = 0, published_seq_ = 0;
   std::shared_ptr<const fleet_members> live_;  // the same, for breaker actors

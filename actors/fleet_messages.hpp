@@ -5,7 +5,13 @@
 
 namespace portcullis::actors {
 
-/// Where nodes share a log: those that live. A writer is one life of a node's process.
+/// One life of a node's process, which is what a writer is.
+[[nodiscard]] inline std::uint64_t number_of(const core::byte_array<8>& writer) noexcept {
+  std::uint64_t number = 0;
+  for (const auto byte : writer) number = number << 8 | byte;
+  return number;
+}
+/// Where nodes share a log: those that live.
 struct fleet_members {
   struct member {
     std::uint64_t writer = 0;

@@ -83,16 +83,32 @@ void shared_log::send_waiting() {
   }
 }
 
-void shared_log::send(std::vector<std::uint64_t> numbers) {
+/// Where the script begins to look for what overtakes them: not where it would find nothing but
+/// what this writer has appended.
+std::uint64_t shared_log::look_from(const std::vector<std::uint64_t>& numbers) const {
   auto from = ~std::uint64_t{0};
+  bool again = false;
   for (const auto number : numbers) {
     const auto& each = units_.at(number);
     from = std::min(from, each.as_of);
     // What is sent again may stand behind what was read by then.
     if (each.unsure) from = std::min(from, position_);
+    again = again || each.unsure;
   }
+  const bool skips = !again && given_up_.empty() && own_.from <= from && from < own_.to;
+  return skips ? own_.to : from;
+}
+
+/// Behind `before` this writer has appended up to `end`.
+void shared_log::note_own(std::uint64_t before, std::uint64_t end) {
+  if (own_.to != before) own_.from = before;
+  own_.to = std::max(before, end);
+}
+
+void shared_log::send(std::vector<std::uint64_t> numbers) {
   std::vector<std::string_view> args;
-  const auto from_text = std::to_string(from), generation = std::to_string(generation_);
+  const auto from_text = std::to_string(look_from(numbers)),
+             generation = std::to_string(generation_);
   std::string given_up;
   for (const auto& each : given_up_) given_up += core::to_bytes({writer_, each.number});
   args.insert(args.end(), {from_text, generation, given_up});
@@ -127,6 +143,11 @@ void shared_log::answered(const std::vector<std::uint64_t>& numbers,
   if (list[0].integer == fenced_off)  // on a later connection it is sent again
     return not_appended(numbers, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "fenced_off"));
   const bool behind = list[0].integer == too_far_behind;
+  if (!behind) {
+    std::int64_t end = 0;
+    for (std::size_t i = 1; i < list.size(); ++i) end = std::max(end, list[i].integer);
+    note_own(static_cast<std::uint64_t>(list[0].integer), static_cast<std::uint64_t>(end));
+  }
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const auto found = units_.find(numbers[i]);
     if (found == units_.end()) continue;  // read already
@@ -210,6 +231,7 @@ void shared_log::cut(std::uint64_t seq, std::function<void(bool)> done) {
 /// log's end first, so that it is known which.
 void shared_log::send_again() {
   if (broken_ || may_send_) return;
+  own_ = {};  // what stood there may be gone
   const auto fences = names_.fences(), log = names_.log();
   const std::string_view keys[] = {fences, log};
   const auto generation = std::to_string(++generation_);
@@ -222,10 +244,24 @@ void shared_log::send_again() {
         read_before_sending_ = static_cast<std::uint64_t>(end->integer);
         if (read_before_sending_ < known)
           return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter"));
-        if (position_ < read_before_sending_) return;
-        may_send_ = true;
-        send_waiting();
+        if (position_ >= read_before_sending_) sent_again();
       });
+}
+
+/// What was sent before is known: it was read, or it is not there.
+void shared_log::sent_again() {
+  may_send_ = true;
+  give_up_lost();
+  send_waiting();
+}
+
+/// Accepted, and yet not in the log: it was lost with the server that had accepted it.
+void shared_log::give_up_lost() {
+  std::vector<std::uint64_t> lost;
+  for (const auto& [number, each] : units_)
+    if (each.accepted && !is_taken(number)) lost.push_back(number);
+  for (const auto number : lost)
+    refuse(number, false, 0, core::fail(core::error_code::STORE_TIMEOUT));
 }
 
 void shared_log::refuse(std::uint64_t number, bool overtaken, std::uint64_t end,

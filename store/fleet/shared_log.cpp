@@ -10,6 +10,10 @@ namespace {
 using net::redis::reply;
 using net::redis::reply_type;
 
+/// What is read from a server that takes no writes proves nothing for longer than that: it may be a
+/// master that the others have left.
+constexpr std::int64_t written_keeps_ns = 2 * core::limits::fleet_heartbeat_ms * 1'000'000;
+
 core::aead_nonce random_nonce(const core::random_source& random) {
   core::aead_nonce nonce;
   random(nonce);
@@ -34,6 +38,7 @@ shared_log::shared_log(net::loop& on, core::clock& clock, shared_log_options opt
       to_(to),
       names_(options_.prefix),
       position_(options_.position),
+      read_entries_(core::limits::fleet_read_entries),
       again_(on,
              [this] {
                ask();
@@ -124,12 +129,12 @@ bool shared_log::is_ours(const reply& hello, std::uint64_t known) {
 }
 
 void shared_log::ask() {
-  if (broken_ || asking_ || !tail_->connected()) return;
+  if (broken_ || asking_ || written_ns_ == 0 || !tail_->connected()) return;
   if (!checked_) return check_log();
   asking_ = true;
   net::redis::command read{"XREAD",
                            "COUNT",
-                           std::to_string(core::limits::fleet_read_entries),
+                           std::to_string(read_entries_),
                            "BLOCK",
                            std::to_string(core::limits::fleet_block_ms),
                            "STREAMS",
@@ -143,7 +148,10 @@ void shared_log::ask() {
 void shared_log::take(const core::result<reply>& answer, std::int64_t asked_ns) {
   asking_ = false;
   if (broken_) return;
-  if (!answer || answer->is(reply_type::error)) return again_.after(10);
+  if (!answer || answer->is(reply_type::error)) {
+    read_entries_ = std::max<std::size_t>(read_entries_ / 2, 1);  // they may be too large together
+    return again_.after(10);
+  }
   taken_.clear();
   taken_asked_ns_ = asked_ns;
   taken_all_ = true;
@@ -155,7 +163,7 @@ void shared_log::take(const core::result<reply>& answer, std::int64_t asked_ns) 
       if (!entry) return fail(entry.error());
       taken_.push_back(*std::move(entry));
     }
-    taken_all_ = taken_.size() < core::limits::fleet_read_entries;
+    taken_all_ = taken_.size() < read_entries_;
     if (!taken_all_) ask_for_horizon();
   }
   fetch_users();
@@ -217,6 +225,7 @@ void shared_log::deliver() {
   for (auto& each : taken_) entries.push_back(std::move(each.what));
   taken_.clear();
   position_ = decoder_->position();
+  read_entries_ = std::min(2 * read_entries_, core::limits::fleet_read_entries);
   std::vector<std::uint64_t> own;
   for (const auto& each : entries)
     if (each.own) own.push_back(each.name.number);
@@ -225,14 +234,16 @@ void shared_log::deliver() {
     fresh_ns_ = std::max(fresh_ns_, horizon_.asked_ns);
     horizon_ = {};
   }
-  to_.read(std::move(entries), position_, fresh_ns_);
+  to_.read(std::move(entries), position_, fresh_ns());
   for (const auto number : own) units_.erase(number);
   if (read_before_sending_ > 0 && !may_send_ && commands_->connected() &&
-      position_ >= read_before_sending_) {
-    may_send_ = true;
-    send_waiting();
-  }
+      position_ >= read_before_sending_)
+    sent_again();
   ask();
+}
+
+std::int64_t shared_log::fresh_ns() const noexcept {
+  return std::min(fresh_ns_, written_ns_ + written_keeps_ns);
 }
 
 void shared_log::fail(const core::error& why) {
@@ -241,7 +252,8 @@ void shared_log::fail(const core::error& why) {
 }
 
 void shared_log::look_whether_reachable(const core::error& why) {
-  const bool now = !broken_ && commands_ && tail_ && commands_->connected() && checked_;
+  const bool now =
+      !broken_ && commands_ && tail_ && commands_->connected() && checked_ && writable_;
   if (now == reachable_) return;  // before the first time nobody waits for it
   reachable_ = now;
   to_.reached(now, why);
@@ -251,7 +263,7 @@ void shared_log::tell() {
   if (broken_ || !commands_ || !commands_->connected()) return;
   auto self = options_.self;
   self.position = position_;
-  if (options_.describe) options_.describe(self);
+  to_.describe(self);
   const auto nodes = names_.nodes(), fences = names_.fences(), log = names_.log(),
              users = names_.users(), meta = names_.meta();
   const std::string_view keys[] = {nodes, fences, log, users, meta};
@@ -262,8 +274,8 @@ void shared_log::tell() {
   const auto keep = std::to_string(core::limits::fleet_member_keep_ms);
   const std::string_view args[] = {key, what, ttl, keep};
   commands_->eval(heartbeat_script(), keys, args, options_.timeout_ms,
-                  [this](const core::result<reply>& answer) {
-                    if (!broken_ && answer && answer->is(reply_type::array)) told(*answer);
+                  [this, asked_ns = loop_.fresh_mono_ns()](const core::result<reply>& answer) {
+                    if (!broken_ && answer) told(*answer, asked_ns);
                   });
   // A log that goes while connections stay, and one begun in its place, are seen here.
   const std::string_view log_keys[] = {meta, log};
@@ -275,9 +287,19 @@ void shared_log::tell() {
                   });
 }
 
-void shared_log::told(const reply& answer) {
+void shared_log::told(const reply& answer, std::int64_t asked_ns) {
+  writable_ = answer.is(reply_type::array) && !answer.elements.empty();
+  if (!writable_)
+    return look_whether_reachable(core::fail(core::error_code::STORE_UNAVAILABLE, {}, "refused"));
+  written_ns_ = std::max(written_ns_, asked_ns);
+  look_whether_reachable({});
+  if (fresh_ns_ != 0) to_.read({}, position_, fresh_ns());
+  meet(answer);
+  ask();
+}
+
+void shared_log::meet(const reply& answer) {
   const auto& list = answer.elements;
-  if (list.empty()) return;
   std::vector<member> live;
   for (std::size_t at = 1; at + 2 < list.size(); at += 3) {
     const auto plain = core::open(options_.keys->of_users(), list[at + 2].text,

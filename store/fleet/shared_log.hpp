@@ -23,9 +23,8 @@ struct shared_log_options {
   std::int64_t key_ttl_ms = 0;
   std::shared_ptr<const core::fleet_keys> keys;
   core::random_source random;
-  std::uint64_t position = 0;             // what the node knows already
-  member self;                            // node_id, version, started_at_ms
-  std::function<void(member&)> describe;  // completes it at each heartbeat; may be empty
+  std::uint64_t position = 0;  // what the node knows already
+  member self;                 // node_id, version, started_at_ms
 };
 
 /// Why a unit was not appended.
@@ -46,6 +45,8 @@ class shared_log_reader {
   virtual void refused(const refusal& what) = 0;
   /// Whether the store can be reached: that it can, and each change.
   virtual void reached(bool reachable, const core::error& why) = 0;
+  /// Completes what this node tells of itself at each heartbeat.
+  virtual void describe(member& self) = 0;
   /// Nodes that live, this one too, in the order of their start.
   virtual void met(const std::vector<member>& members) = 0;
   /// The log is not what this node has read: changed, cut off before it was read, or another one.
@@ -109,6 +110,10 @@ class shared_log {
   void refuse(std::uint64_t number, bool overtaken, std::uint64_t end, const core::error& why);
   [[nodiscard]] bool is_taken(std::uint64_t number) const noexcept;
   void give_up_late();
+  void give_up_lost();
+  void sent_again();
+  [[nodiscard]] std::uint64_t look_from(const std::vector<std::uint64_t>& numbers) const;
+  void note_own(std::uint64_t before, std::uint64_t end);
   // following
   void check_log();
   [[nodiscard]] bool is_ours(const net::redis::reply& hello, std::uint64_t known);
@@ -120,7 +125,9 @@ class shared_log {
   void fail(const core::error& why);
   void look_whether_reachable(const core::error& why);
   void tell();
-  void told(const net::redis::reply& answer);
+  void told(const net::redis::reply& answer, std::int64_t asked_ns);
+  void meet(const net::redis::reply& answer);
+  [[nodiscard]] std::int64_t fresh_ns() const noexcept;
 
   net::loop& loop_;
   core::clock& clock_;
@@ -142,9 +149,17 @@ class shared_log {
     std::int64_t at_ns = 0;
   };
   std::deque<given_up_unit> given_up_;
+  /// Where the log has nothing but what this writer appended: behind `from`, up to `to`.
+  struct stretch {
+    std::uint64_t from = 0, to = 0;
+  };
+  stretch own_;
   std::optional<decoder> decoder_;
   std::uint64_t position_ = 0;
+  std::size_t read_entries_;  // of one reading
   bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
+  bool writable_ = true;         // the last heartbeat was not refused
+  std::int64_t written_ns_ = 0;  // the last heartbeat that was taken was asked then; 0: none yet
   // Read and not yet delivered: users' rows are on their way.
   std::vector<decoder::undecided> taken_;
   std::int64_t taken_asked_ns_ = 0, fresh_ns_ = 0;
