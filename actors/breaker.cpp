@@ -152,7 +152,9 @@ void breaker_shard::take(inbound& request) {
 
 void breaker_shard::acquire(inbound& request, core::breaker_slot slot) {
   auto& hosted = *breakers_->at(slot).hosted();
-  const auto admitted = hosted.acquire(policy_of(slot), now_ms_, options_.random, changes_);
+  const auto without = admitted_without_log(slot);
+  const auto admitted =
+      without ? *without : hosted.acquire(policy_of(slot), now_ms_, options_.random, changes_);
   if (admitted.allowed)
     answer(request, slot, core::permit_granted{hosted.state(), hosted.epoch(), admitted.permit});
   else

@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::uint64_t this_node = ~std::uint64_t{0};  // as a writer
 constexpr core::millis retire_again_ms = 60'000;
+constexpr core::millis ask_again_ms = 1'000;
 
 /// Whose state an event changes; observed breakers are of the node that is told of them.
 bool is_of_observed(const core::event& what) {
@@ -41,6 +42,22 @@ bool breaker_shard::is_mine(std::string_view service) const {
 core::entry_tags breaker_shard::tags_of(core::breaker_slot slot) const {
   const auto whose = breakers_->name_of(slot);
   return {{options_.fleet->of_breaker(whose.service, whose.breaker)}, {}};
+}
+
+std::optional<core::hosted_breaker::admission> breaker_shard::admitted_without_log(
+    core::breaker_slot slot) const {
+  if (!options_.fleet || !store_trouble_ ||
+      breakers_->at(slot).hosted()->override_in_force().mode != core::override_mode::none)
+    return std::nullopt;
+  switch (policy_of(slot).store_down) {
+    case core::store_down_rule::fail_open:
+      return {{true, std::nullopt, 0}};
+    case core::store_down_rule::fail_closed:
+      return {{false, std::nullopt, ask_again_ms}};
+    case core::store_down_rule::local:
+      break;
+  }
+  return std::nullopt;
 }
 
 core::millis breaker_shard::tally_every_ms() const {

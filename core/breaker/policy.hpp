@@ -13,6 +13,11 @@ namespace portcullis::core {
 enum class window_kind : std::uint8_t { time, count };
 inline constexpr std::array<std::string_view, 2> window_kind_names = {"time", "count"};
 
+/// What callers are told while nodes that share breakers cannot reach their log.
+enum class store_down_rule : std::uint8_t { local, fail_open, fail_closed };
+inline constexpr std::array<std::string_view, 3> store_down_rule_names = {"local", "fail_open",
+                                                                          "fail_closed"};
+
 struct breaker_policy {
   window_kind window = window_kind::time;
   std::int64_t window_s = 60;         // time: how far back calls count
@@ -34,6 +39,7 @@ struct breaker_policy {
   bool auto_half_open = true;  // when the wait is over, not when a caller comes
   millis retire_after_ms = 86'400'000;
   std::uint32_t trip_quorum = 2;  // of several nodes: so many must have failures to open it for all
+  store_down_rule store_down = store_down_rule::local;
   friend bool operator==(const breaker_policy&, const breaker_policy&) = default;
 
   [[nodiscard]] std::uint32_t calls_needed() const noexcept {

@@ -205,6 +205,9 @@ constexpr config_key table[] = {
     KEY_INTEGER("breaker.trip_quorum", breaker, 1, 16, true, breaker->trip_quorum,
                 "Several nodes: so many must have failures of their own for a breaker to open on "
                 "all; with fewer it opens on theirs. One is enough where no other had calls."),
+    KEY_CHOICE("breaker.store_down", breaker, store_down_rule_names, true, breaker->store_down,
+               "Several nodes, while their log cannot be reached: each decides by its own calls "
+               "(local), admits all (fail_open) or none (fail_closed). Overrides hold."),
 
     KEY_CHOICE("log.level", server, log_level_names, true, whole->log.level,
                "The least level that is logged."),

@@ -282,6 +282,26 @@ TEST(breakers_of_nodes, are_decided_alone_while_the_store_is_away_and_are_one_ag
   EXPECT_TRUE(f.all_are("closed"));
 }
 
+TEST(breakers_of_nodes, admit_all_or_none_while_the_store_is_away_where_policy_says_so) {
+  for (const bool opens : {true, false}) {
+    breaker_fleet f(1, {std::string("breaker.store_down=") + (opens ? "fail_open" : "fail_closed"),
+                        "breaker.consecutive_failures=1"});
+    f.at(0, "mail").put("forced_open");
+    f.at(0, "sms").report("failure");
+    EXPECT_EQ(f.at(0, "sms").acquire()["allowed"], false) << "it is open";
+    EXPECT_EQ(f.at(0).acquire()["allowed"], true);
+    f.nodes.redis.signal(SIGSTOP);
+    EXPECT_TRUE(
+        eventually([&] { return f.nodes[0].metric("breaker_shared_store_degraded") == 1; }));
+    EXPECT_EQ(f.at(0).acquire()["allowed"], opens);
+    EXPECT_EQ(f.at(0, "sms").acquire()["allowed"], opens);
+    EXPECT_EQ(f.at(0, "mail").acquire()["allowed"], false) << "an override holds";
+    f.nodes.redis.signal(SIGCONT);
+    EXPECT_TRUE(eventually([&] { return f.at(0).acquire()["allowed"] == true; }));
+    EXPECT_TRUE(eventually([&] { return f.at(0, "sms").acquire()["allowed"] == false; }));
+  }
+}
+
 TEST(breakers_of_nodes, stay_what_they_were_over_a_restart) {
   breaker_fleet f(3, {"breaker.open_wait_s=300"});
   f.trip();

@@ -51,7 +51,8 @@ TEST(config_breaker, defaults_are_those_of_the_design) {
       {"permit_ttl_s", "30"},
       {"auto_half_open", "true"},
       {"retire_after_s", "86400"},
-      {"trip_quorum", "2"}};
+      {"trip_quorum", "2"},
+      {"store_down", "\"local\""}};
   for (const auto& [key, value] : expected) EXPECT_EQ(default_of("breaker." + key), value) << key;
   std::size_t keys = 0;
   for (const auto& row : config_table()) {
@@ -151,12 +152,6 @@ TEST(config_breaker, how_many_there_may_be_is_the_nodes_and_no_patterns) {
               ElementsAre(HasSubstr("there is no such key")));
   EXPECT_THAT(texts(parse({given("breaker.max", 100'001)}).problems),
               ElementsAre(HasSubstr("breaker.max: must be an integer from 1 to 100000")));
-}
-
-TEST(config_breaker, what_belongs_to_a_fleet_is_no_key_yet) {
-  for (const auto* later : {"breaker.trip_quorum", "breaker.store_down"})
-    EXPECT_THAT(texts(parse({given(later, 2)}).problems),
-                ElementsAre(HasSubstr("there is no such key")));
 }
 
 TEST(config_breaker, a_rate_is_above_0_and_at_most_1) {
