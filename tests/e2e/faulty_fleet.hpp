@@ -31,35 +31,53 @@ class faulty_fleet {
   static constexpr std::int64_t timeout_ms = 250;
 
   explicit faulty_fleet(std::size_t nodes, std::vector<std::string> set = {})
-      : redis({"--appendonly", "yes", "--appendfsync", "always"}),
-        set_(std::move(set)),
-        keys_(folder_.file("keys")),
-        ports_(nodes_max) {
-    EXPECT_EQ(run(tested_binary() + " keys new --out " + keys_).status, 0);
+      : faulty_fleet(std::vector<std::string>{}, std::move(set)) {
     for (std::size_t i = 0; i < nodes; ++i) add();
+  }
+  /// Without proxies: each node in a network of its own.
+  struct elsewhere {
+    std::size_t nodes;
+    std::function<std::string(std::size_t)> redis;  // its address there
+    std::function<bool(std::size_t, std::function<bool()>)> start;
+    std::function<line_client(std::size_t, std::uint16_t)> connect;
+  };
+  explicit faulty_fleet(elsewhere where)
+      : faulty_fleet(std::vector<std::string>{"--bind", "0.0.0.0", "--protected-mode", "no"}, {}) {
+    where_ = std::move(where);
+    for (std::size_t i = 0; i < where_->nodes; ++i) add();
   }
   /// While no other thread uses the fleet.
   void add() {
     const auto number = nodes_.size();
-    networks_.push_back(std::make_unique<tcp_proxy>(redis.port));
     server_options made;
+    made.start = false;
+    std::string url;
+    if (where_) {
+      url = "redis://" + where_->redis(number) + ":" + std::to_string(redis.port);
+    } else {
+      networks_.push_back(std::make_unique<tcp_proxy>(redis.port));
+      url = "redis://127.0.0.1:" + std::to_string(networks_.back()->port);
+    }
     made.set = {"store.mode=redis",
-                "store.redis.url=redis://127.0.0.1:" + std::to_string(networks_.back()->port),
+                "store.redis.url=" + url,
                 "store.redis.staleness_ms_max=" + std::to_string(bound_ms),
                 "store.redis.timeout_ms=" + std::to_string(timeout_ms),
                 "crypto.keys_file=" + keys_,
                 "server.node_id=node-" + std::to_string(number)};
     made.set.insert(made.set.end(), set_.begin(), set_.end());
     nodes_.push_back(std::make_unique<server>(std::move(made)));
-    ports_.at(number) = nodes_.back()->rpc_port;
+    start(number);
   }
   [[nodiscard]] std::size_t size() const { return nodes_.size(); }
   [[nodiscard]] server& node(std::size_t i) { return *nodes_.at(i); }
   [[nodiscard]] tcp_proxy& network(std::size_t i) { return *networks_.at(i); }
   /// From any thread, while the nodes come and go.
-  [[nodiscard]] line_client connect(std::size_t i) const { return line_client(ports_.at(i)); }
+  [[nodiscard]] line_client connect(std::size_t i) const {
+    return where_ ? where_->connect(i, ports_.at(i)) : line_client(ports_.at(i));
+  }
   void start(std::size_t i) {
-    EXPECT_TRUE(nodes_[i]->start()) << "node " << i;
+    const auto go = [&] { return nodes_[i]->start(); };
+    EXPECT_TRUE(where_ ? where_->start(i, go) : go()) << "node " << i;
     ports_[i] = nodes_[i]->rpc_port;
   }
   void kill_node(std::size_t i) { nodes_[i]->kill_at_once(); }
@@ -110,7 +128,20 @@ class faulty_fleet {
  private:
   static constexpr std::size_t nodes_max = 8;
 
+  faulty_fleet(std::vector<std::string> server, std::vector<std::string> set)
+      : redis(with_disk(std::move(server))),
+        set_(std::move(set)),
+        keys_(folder_.file("keys")),
+        ports_(nodes_max) {
+    EXPECT_EQ(run(tested_binary() + " keys new --out " + keys_).status, 0);
+  }
+  static std::vector<std::string> with_disk(std::vector<std::string> words) {
+    words.insert(words.end(), {"--appendonly", "yes", "--appendfsync", "always"});
+    return words;
+  }
+
   std::vector<std::string> set_;
+  std::optional<elsewhere> where_;
   temp_folder folder_;
   std::string keys_;
   std::vector<std::unique_ptr<tcp_proxy>> networks_;
