@@ -137,13 +137,7 @@ class ring_rewrapper final : public store::journal::rewrapper {
  public:
   ring_rewrapper(const core::key_material& keys, const core::random_source& random)
       : keys_(keys), random_(random) {}
-  bool rewrap(core::user_row& row) override {
-    if (row.ring_key == keys_.newest().id) return false;
-    const auto who = core::open_user(row, keys_);
-    if (!who) return false;
-    row = core::wrap_user(*who, row, keys_, random_);
-    return true;
-  }
+  bool rewrap(core::user_row& row) override { return core::wrap_anew(row, keys_, random_); }
 
  private:
   const core::key_material& keys_;

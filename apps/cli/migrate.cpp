@@ -42,14 +42,14 @@ int run_migrate(const migrate_options& given) {
   std::string why;
   const auto ring = load_keys(config, why);
   if (!ring) return say(why);
-  const core::key_material keys(*ring);
-  const auto with = fleet_contact(config, std::make_shared<const core::fleet_keys>(keys), why);
+  const auto keys = std::make_shared<const core::key_material>(*ring);
+  const auto with = fleet_contact(config, keys, why);
   if (!with) return say(why);
   auto from = store::log_file::open(config.server.data_dir);
   if (!from)
     return say(fmt::format("{}: {}", config.server.data_dir, why_not_opened(from.error())));
   boot_clock clock;
-  const auto done = store::fleet::migrate(**from, keys, clock, *with, buffered_random, why);
+  const auto done = store::fleet::migrate(**from, *keys, clock, *with, buffered_random, why);
   if (!done) return say(why);
   fmt::print("{} events and {} users are in Redis; the log ends at {}.\n", done->events,
              done->users, done->seq);

@@ -74,6 +74,7 @@ class node {
   [[nodiscard]] core::result<core::nothing> make_store(const core::digest& keyring_check,
                                                        std::string& why);
   [[nodiscard]] core::result<core::nothing> join_fleet(std::string& why);
+  core::status wrap_users_anew();
   void spawn_fleet();
   [[nodiscard]] bool await_fleet();
 

@@ -24,7 +24,7 @@ core::result<core::nothing> node::make_store(const core::digest& keyring_check, 
   if (config_.store.mode != core::store_mode::redis) return core::nothing{};
   fleet_keys_ = std::make_shared<const core::fleet_keys>(*keys_);
   if (std::filesystem::exists(config_.server.data_dir + "/portcullis.db")) return core::nothing{};
-  const auto with = fleet_contact(config_, fleet_keys_, why);
+  const auto with = fleet_contact(config_, keys_, why);
   if (!with) return with.error();
   store::import_options into;
   into.data_dir = config_.server.data_dir;
@@ -37,7 +37,7 @@ core::result<core::nothing> node::make_store(const core::digest& keyring_check, 
 
 core::result<core::nothing> node::join_fleet(std::string& why) {
   if (!fleet_keys_) return core::nothing{};
-  const auto with = fleet_contact(config_, fleet_keys_, why);
+  const auto with = fleet_contact(config_, keys_, why);
   if (!with) return with.error();
   const auto before = log_->last_seq();
   if (const auto ok = store::fleet::bring_up(*log_, clock_, *with, why); !ok) return ok.error();
@@ -45,8 +45,31 @@ core::result<core::nothing> node::join_fleet(std::string& why) {
                          "The node's own store is up to the log that nodes share.",
                          {{"from", static_cast<std::int64_t>(before)},
                           {"to", static_cast<std::int64_t>(log_->last_seq())}});
+  if (const auto ok = wrap_users_anew(); !ok) {
+    why = fmt::format("{}: users' keys cannot be wrapped anew", config_.server.data_dir);
+    return ok.error();
+  }
   fleet_position_ = log_->last_seq();
   fleet_at_ms_ = log_->last_at_ms();
+  return core::nothing{};
+}
+
+/// After a rotation of the ring while all nodes stood still.
+core::status node::wrap_users_anew() {
+  if (ring_.ring.size() < 2) return core::nothing{};
+  struct all final : store::journal::rewrapper {
+    explicit all(const core::key_material& ring) : keys(ring) {}
+    bool rewrap(core::user_row& row) override {
+      return core::wrap_anew(row, keys, buffered_random);
+    }
+    const core::key_material& keys;
+  } with(*keys_);
+  std::uint64_t after = 0;
+  do {
+    const auto next = log_->rewrap_users(after, with);
+    if (!next) return next.error();
+    after = *next;
+  } while (after != 0);
   return core::nothing{};
 }
 

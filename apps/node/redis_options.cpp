@@ -75,7 +75,7 @@ core::result<net::redis::client_options> redis_options_of(const core::config& co
 }
 
 core::result<store::fleet::contact_options> fleet_contact(
-    const core::config& config, std::shared_ptr<const core::fleet_keys> keys, std::string& why) {
+    const core::config& config, std::shared_ptr<const core::key_material> keys, std::string& why) {
   auto redis = redis_options_of(config, why);
   if (!redis) return redis.error();
   store::fleet::contact_options with;
@@ -83,7 +83,11 @@ core::result<store::fleet::contact_options> fleet_contact(
   with.prefix = config.store.redis.prefix;
   with.timeout_ms = config.store.redis.timeout_ms;
   with.key_ttl_ms = config.store.redis.key_ttl_h * 3'600'000;
-  with.keys = std::move(keys);
+  with.keys = std::make_shared<const core::fleet_keys>(*keys);
+  with.random = buffered_random;
+  with.rewrap = [keys = std::move(keys)](core::user_row& row) {
+    return core::wrap_anew(row, *keys, buffered_random);
+  };
   return with;
 }
 

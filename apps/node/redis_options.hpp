@@ -17,6 +17,6 @@ namespace portcullis::apps {
 
 /// How a node, or a command, asks before it begins. Errors as redis_options_of().
 [[nodiscard]] core::result<store::fleet::contact_options> fleet_contact(
-    const core::config& config, std::shared_ptr<const core::fleet_keys> keys, std::string& why);
+    const core::config& config, std::shared_ptr<const core::key_material> keys, std::string& why);
 
 }  // namespace portcullis::apps

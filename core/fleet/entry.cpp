@@ -116,7 +116,15 @@ fleet_keys::fleet_keys(const key_material& from)
     : tags_(from.chain()("portcullis fleet tags")),
       writers_(from.chain()("portcullis fleet entries")),
       users_(from.chain()("portcullis fleet users")),
-      check_value_(to_hex(cut<16>(from.chain()("portcullis fleet")))) {}
+      check_value_(to_hex(cut<16>(from.chain()("portcullis fleet")))) {
+  for (const auto& key : from.ring())
+    ring_ += (ring_.empty() ? "" : ",") + to_hex(cut<8>(key.ids("portcullis fleet ring")));
+}
+
+bool fleet_keys::goes_on_from(std::string_view other) const noexcept {
+  const auto newest = other.substr(0, other.find(','));
+  return !newest.empty() && ring_.find(newest) != std::string::npos;
+}
 
 namespace {
 

@@ -31,6 +31,12 @@ class fleet_keys {
   [[nodiscard]] fleet_tag of_breaker(std::string_view service, std::string_view breaker) const;
   /// Tells one key file from another without telling anything of it.
   [[nodiscard]] const std::string& check_value() const noexcept { return check_value_; }
+  /// Tells one ring of a key file from another, without telling anything of it: a mark of each key,
+  /// newest first.
+  [[nodiscard]] const std::string& ring() const noexcept { return ring_; }
+  /// Whether this ring has the newest key of `other`, so that nothing that was made under that one
+  /// is lost.
+  [[nodiscard]] bool goes_on_from(std::string_view other) const noexcept;
   /// Seals the entries of one writer, each with its number as nonce: no nonce occurs twice, however
   /// many entries there are (SP 800-38D, 8.2.1).
   [[nodiscard]] aead_key of_writer(const byte_array<8>& writer) const noexcept;
@@ -40,7 +46,7 @@ class fleet_keys {
  private:
   hmac_key tags_, writers_;
   aead_key users_;
-  std::string check_value_;
+  std::string check_value_, ring_;
 };
 
 /// Which entry of which writer it is. A writer is one life of one node's process.

@@ -53,6 +53,13 @@ identity_ptr open_user(std::uint32_t ring_key, std::string_view wrapped, const k
   return who;
 }
 
+bool wrap_anew(user_row& row, const key_material& keys, const random_source& random) {
+  if (row.ring_key == keys.newest().id) return false;
+  const auto who = open_user(row, keys);
+  if (who) row = wrap_user(*who, row, keys, random);
+  return who != nullptr;
+}
+
 field_hashes hash_fields(const user_identity& who, const context& presented) noexcept {
   field_hashes out;
   const auto key = field_key(who.key);

@@ -34,6 +34,9 @@ struct new_user {
 [[nodiscard]] user_row wrap_user(const user_identity& who, const user_row& of,
                                  const key_material& keys, const random_source& random);
 
+/// Wraps it by the newest ring key. False: it is, or cannot be opened; it stays as it was.
+bool wrap_anew(user_row& row, const key_material& keys, const random_source& random);
+
 /// Every present field of a context.
 [[nodiscard]] field_hashes hash_fields(const user_identity& who, const context& presented) noexcept;
 

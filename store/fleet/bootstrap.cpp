@@ -45,12 +45,13 @@ class making {
   /// How many events there are to be had; what does not fit is bring_up()'s to tell.
   core::result<std::uint64_t> greet() {
     const auto meta = names_.meta(), log = names_.log();
-    const std::string_view keys[] = {meta, log};
-    const std::string_view args[] = {"", "", "0", "0"};
+    const auto nodes = names_.nodes();
+    const std::string_view keys[] = {meta, log, nodes};
+    const std::string_view args[] = {"", "", "0", "0", "", "", "0"};
     const auto answer = store_.eval(hello_script(), keys, args);
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;
-    if (list.size() != 6 || list[0].text != entry_format ||
+    if (list.size() != hello_answers || list[0].text != entry_format ||
         list[1].text != with_.keys->check_value())
       return 0;
     if (!list[2].text.empty()) snapshot_ = std::strtoull(list[2].text.c_str(), nullptr, 10);

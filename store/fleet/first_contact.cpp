@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "core/limits.hpp"
 #include "store/fleet/asker.hpp"
@@ -42,18 +43,25 @@ class bringing_up {
     return why;
   }
 
-  core::status greet() {
-    const auto meta = names_.meta(), log = names_.log();
-    const std::string_view keys[] = {meta, log};
+  /// `instead_of`: the ring that this node's is to take the place of.
+  core::result<reply> ask_who(std::string_view instead_of) {
+    const auto meta = names_.meta(), log = names_.log(), nodes = names_.nodes();
+    const std::string_view keys[] = {meta, log, nodes};
     const auto ttl = std::to_string(with_.key_ttl_ms);
+    const auto live = std::to_string(core::limits::fleet_member_live_ms);
     // A store that has a past of its own does not begin an empty log: it would be lost there.
     const bool fresh = log_.last_seq() == 0;
     const std::string_view args[] = {entry_format, with_.keys->check_value(), fresh ? "1" : "0",
-                                     ttl};
-    const auto answer = store_.eval(hello_script(), keys, args);
+                                     ttl,          with_.keys->ring(),        instead_of,
+                                     live};
+    return store_.eval(hello_script(), keys, args);
+  }
+
+  core::status greet() {
+    const auto answer = ask_who({});
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;
-    if (list.size() != 6)
+    if (list.size() != hello_answers)
       return stop(error_code::STORE_INTEGRITY, "log_is_gone",
                   "Redis has no log of this fleet, but the data folder has events: `portcullis "
                   "migrate` puts them there; or use an empty server.data_dir");
@@ -63,6 +71,7 @@ class bringing_up {
     if (list[1].text != with_.keys->check_value())
       return stop(error_code::KEYRING_MISMATCH, "check",
                   "the log in Redis belongs to another key file than crypto.keys_file");
+    if (const auto ok = agree_on_ring(list[6].text); !ok) return ok;
     const auto first = static_cast<std::uint64_t>(list[3].integer);
     const auto last = static_cast<std::uint64_t>(list[4].integer);
     if (last < log_.last_seq())
@@ -75,6 +84,52 @@ class bringing_up {
                   fmt::format("the log in Redis begins at {} and the data folder ends at {}", first,
                               log_.last_seq()));
     return core::nothing{};
+  }
+
+  /// Nodes that run must all have the ring that ids are made under: a newer one is taken over when
+  /// nobody runs.
+  core::status agree_on_ring(const std::string& theirs) {
+    if (theirs == with_.keys->ring()) return core::nothing{};
+    if (!with_.keys->goes_on_from(theirs))
+      return stop(error_code::KEYRING_MISMATCH, "ring",
+                  "the fleet has a newer key ring than crypto.keys_file: copy it here");
+    const auto answer = ask_who(theirs);
+    if (!answer) return unreachable(answer.error());
+    if (answer->elements.size() != hello_answers || answer->elements[6].text != with_.keys->ring())
+      return stop(error_code::KEYRING_MISMATCH, "ring_in_use",
+                  "crypto.keys_file has another key ring than the nodes that run: stop them all, "
+                  "give all of them this file, start them again");
+    return wrap_anew();
+  }
+
+  /// Users' rows that are under an older key of the ring, in Redis.
+  core::status wrap_anew() {
+    const auto users = names_.users();
+    const std::string_view keys[] = {users};
+    std::string cursor = "0";
+    do {
+      const auto answer = store_.ask({"HSCAN", users, cursor, "COUNT", "500"}, users);
+      if (!answer) return unreachable(answer.error());
+      if (answer->elements.size() != 2) return changed(damaged_users(), log_.last_seq());
+      cursor = answer->elements[0].text;
+      const auto& rows = answer->elements[1].elements;
+      for (std::size_t at = 0; at + 1 < rows.size(); at += 2) {
+        core::subject_id subject;
+        if (rows[at].text.size() != sizeof subject) return changed(damaged_users(), 0);
+        std::memcpy(subject.bytes.data(), rows[at].text.data(), sizeof subject);
+        auto row = open_user(subject, rows[at + 1].text, *with_.keys);
+        if (!row) return changed(row.error(), log_.last_seq());
+        if (!with_.rewrap || !with_.rewrap(*row)) continue;
+        const auto anew = seal_user(*row, *with_.keys, with_.random);
+        const std::string_view args[] = {rows[at].text, rows[at + 1].text, anew};
+        if (const auto did = store_.eval(replace_script(), keys, args); !did)
+          return unreachable(did.error());
+      }
+    } while (cursor != "0");
+    return core::nothing{};
+  }
+  static core::error damaged_users() {
+    return core::fail(error_code::STORE_INTEGRITY, {}, "users");
   }
 
   core::status take_some(decoder& read, bool& more) {

@@ -18,11 +18,15 @@ struct contact_options {
   std::int64_t patience_ms = 10'000;  // for a connection
   std::int64_t key_ttl_ms = 0;
   std::shared_ptr<const core::fleet_keys> keys;
+  core::random_source random;
+  /// Wraps a user's key under the newest key of the ring; false: it is, or cannot be.
+  std::function<bool(core::user_row&)> rewrap;
 };
 
 /// Appends to `log` what the shared log has and `log` has not, and commits it. Blocks; single
 /// thread. `why` is a sentence for people, where it fails:
-/// STORE_UNAVAILABLE: the store does not answer. KEYRING_MISMATCH: it belongs to another key file.
+/// STORE_UNAVAILABLE: the store does not answer. KEYRING_MISMATCH: it belongs to another key file,
+/// or its nodes have another ring ("ring": a newer one; "ring_in_use": an older one, and they run).
 /// NODE_INCOMPATIBLE: its entries have a format that this version does not know. STORE_INTEGRITY:
 /// it is not the log that `log` was brought up to before (rules "log_is_gone", "log_is_shorter"),
 /// or was changed ("entry", "gap", "repeated", "user"). EVENTS_CURSOR_EXPIRED: what comes next was

@@ -155,7 +155,8 @@ class moving {
     command meta{"HSET",   names_.meta(),
                  "format", entry_format,
                  "check",  with_.keys->check_value(),
-                 "name",   core::to_hex(name_.writer)};
+                 "name",   core::to_hex(name_.writer),
+                 "ring",   with_.keys->ring()};
     if (cut_ > 0) {
       meta.add("snapshot");
       meta.add(std::to_string(cut_));

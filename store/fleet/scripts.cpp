@@ -119,25 +119,43 @@ end
 return answer
 )lua";
 
-// KEYS: meta, log. ARGV: the format of entries, the key file's check value, whether to make it
-// where it is not there, the time until keys go (ms). A log is named by when it began. Answer:
-// format, check value, the snapshot's seq (or empty), the log's first and last seq (0: empty), its
-// name; nothing: there is none.
+// KEYS: meta, log, nodes. ARGV: the format of entries, the key file's check value, whether to make
+// it where it is not there, the time until keys go (ms), the ring, and for which one (or empty) it
+// is to be taken, if no node has told of itself for so long (ms). A log is named by when it began.
+// Answer: format, check value, the snapshot's seq (or empty), the log's first and last seq (0:
+// empty), its name, the ring; nothing: there is none.
 constexpr const char* hello_text = R"lua(
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if ARGV[3] ~= '1' then return {} end
   local now = redis.call('TIME')
-  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'check', ARGV[2], 'name', now[1] .. '.' .. now[2])
+  redis.call('HSET', KEYS[1], 'format', ARGV[1], 'check', ARGV[2], 'name', now[1] .. '.' .. now[2],
+             'ring', ARGV[5])
   redis.call('PEXPIRE', KEYS[1], ARGV[4])
+end
+if ARGV[6] ~= '' and redis.call('HGET', KEYS[1], 'ring') == ARGV[6] then
+  local time = redis.call('TIME')
+  local lived = tonumber(time[1]) * 1000 - tonumber(ARGV[7])
+  local nobody = true
+  for _, told in ipairs(redis.call('HVALS', KEYS[3])) do
+    if tonumber(string.match(told, '^%d+')) > lived then nobody = false end
+  end
+  if nobody then redis.call('HSET', KEYS[1], 'ring', ARGV[5]) end
 end
 local function number_of(entry)
   if entry[1] then return tonumber(string.match(entry[1][1], '^%d+')) end
   return 0
 end
-local known = redis.call('HMGET', KEYS[1], 'format', 'check', 'snapshot', 'name')
+local known = redis.call('HMGET', KEYS[1], 'format', 'check', 'snapshot', 'name', 'ring')
 return {known[1], known[2], known[3] or '',
         number_of(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)),
-        number_of(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)), known[4] or ''}
+        number_of(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)), known[4] or '',
+        known[5] or ''}
+)lua";
+
+// KEYS: users. ARGV: whose row, what it was, what it is to be. Nothing where it is another by now.
+constexpr const char* replace_text = R"lua(
+if redis.call('HGET', KEYS[1], ARGV[1]) ~= ARGV[2] then return 0 end
+return redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
 )lua";
 
 // KEYS: meta, log, the new snapshot, its name from here on. ARGV: its seq, the time until keys go
@@ -163,6 +181,10 @@ return 1
 
 const net::redis::script& cut_script() {
   static const auto made = net::redis::script::of(cut_text);
+  return made;
+}
+const net::redis::script& replace_script() {
+  static const auto made = net::redis::script::of(replace_text);
   return made;
 }
 const net::redis::script& append_script() {

@@ -95,9 +95,9 @@ core::status shared_log::connect() {
 
 /// Whether it is still the log that was read: before anything more is.
 void shared_log::check_log() {
-  const auto meta = names_.meta(), log = names_.log();
-  const std::string_view keys[] = {meta, log};
-  const std::string_view args[] = {"", "", "0", "0"};
+  const auto meta = names_.meta(), log = names_.log(), nodes = names_.nodes();
+  const std::string_view keys[] = {meta, log, nodes};
+  const std::string_view args[] = {"", "", "0", "0", "", "", "0"};
   tail_->eval(hello_script(), keys, args, options_.timeout_ms,
               [this, known = position_](const core::result<reply>& answer) {
                 if (broken_) return;
@@ -116,8 +116,12 @@ bool shared_log::is_ours(const reply& hello, std::uint64_t known) {
     return false;
   };
   const auto& list = hello.elements;
-  if (list.size() != 6) return lost("log_is_gone");
+  if (list.size() != hello_answers) return lost("log_is_gone");
   if (list[1].text != options_.keys->check_value()) return lost("another_log");
+  if (list[6].text != options_.keys->ring()) {  // they took this node for dead
+    fail(core::fail(core::error_code::KEYRING_MISMATCH, "crypto.keys_file", "ring"));
+    return false;
+  }
   if (log_name_.empty()) log_name_ = list[5].text;
   if (log_name_ != list[5].text) return lost("another_log");
   const auto first = static_cast<std::uint64_t>(list[3].integer);
@@ -278,8 +282,8 @@ void shared_log::tell() {
                     if (!broken_ && answer) told(*answer, asked_ns);
                   });
   // A log that goes while connections stay, and one begun in its place, are seen here.
-  const std::string_view log_keys[] = {meta, log};
-  const std::string_view none[] = {"", "", "0", "0"};
+  const std::string_view log_keys[] = {meta, log, nodes};
+  const std::string_view none[] = {"", "", "0", "0", "", "", "0"};
   commands_->eval(hello_script(), log_keys, none, options_.timeout_ms,
                   [this, known = position_](const core::result<reply>& hello) {
                     if (!broken_ && hello && hello->is(reply_type::array))

@@ -408,7 +408,7 @@ const std::map<std::string, provocation>& provoked() {
 /// Rows that no caller of this version is told, each with its reason.
 const std::map<std::string, std::string> unprovoked{
     {"INTERNAL", "a defect of the server: none is known that can be asked for"},
-    {"CERTIFICATE_REJECTED", "needs TLS listeners, a later issue"},
+    {"CERTIFICATE_REJECTED", "ends a handshake: mutual_tls.*"},
     {"BREAKER_OPEN", "for clients that wrap calls; the server never sends it"},
     {"SUBSCRIBER_TOO_SLOW",
      "needs a reader 100,000 events behind: tests/actors does it with fewer"},
@@ -416,7 +416,7 @@ const std::map<std::string, std::string> unprovoked{
     {"DATA_DIR_IN_USE",
      "refuses the start: durability.a_second_server_on_a_folder_is_refused_and_harms_nothing"},
     {"SCHEMA_TOO_NEW", "refuses the start: durability.a_folder_of_a_newer_version_is_refused"},
-    {"NODE_INCOMPATIBLE", "several nodes are a later issue"},
+    {"NODE_INCOMPATIBLE", "refuses the start: a_store_of_nodes.of_another_version_is_refused"},
 };
 
 TEST(errors, every_row_is_provoked_or_has_a_reason_not_to_be) {

@@ -420,6 +420,53 @@ TEST(a_store_of_nodes, of_another_key_file_is_refused) {
   EXPECT_THAT(stranger.log(), HasSubstr("another key file"));
 }
 
+TEST(a_store_of_nodes, of_another_version_is_refused) {
+  fleet nodes(1);
+  EXPECT_EQ(nodes.redis.cli("hset 'portcullis:{portcullis}:meta' format 2"), "0\n");
+  auto options = nodes.options(1);
+  options.start = false;
+  server late(std::move(options));
+  EXPECT_FALSE(late.start());
+  EXPECT_THAT(late.log(), HasSubstr("NODE_INCOMPATIBLE"));
+}
+
+TEST(a_store_of_nodes, takes_a_newer_ring_once_no_node_runs_with_the_old_one) {
+  fleet nodes(2);
+  auto a = nodes[0].connect();
+  const auto made = create(a, "ada");
+  nodes.settle();
+  const auto newer = nodes.folder().file("newer"), older = nodes.keys();
+  std::filesystem::copy_file(older, newer);
+  EXPECT_EQ(run(tested_binary() + " keys rotate --file " + newer).status, 0);
+  const auto refused = [&](const std::string& keys) {
+    auto options = nodes.options(7);
+    options.set.push_back("crypto.keys_file=" + keys);
+    options.start = false;
+    server one(std::move(options));
+    EXPECT_FALSE(one.start());
+    EXPECT_THAT(one.log(), HasSubstr("KEYRING_MISMATCH"));
+    return one.log();
+  };
+  EXPECT_THAT(refused(newer), HasSubstr("stop them all"));
+  EXPECT_EQ(state_of(a, made["session_id"]), "valid") << "who runs goes on";
+  nodes[0].terminate();
+  nodes[1].kill_at_once();
+  // Not before it would have been heard for dead.
+  std::filesystem::copy_file(newer, older, std::filesystem::copy_options::overwrite_existing);
+  EXPECT_TRUE(eventually([&] { return nodes[0].start(); })) << nodes[0].log();
+  ASSERT_TRUE(nodes[1].start()) << nodes[1].log();
+  a = nodes[0].connect();
+  auto b = nodes[1].connect();
+  EXPECT_EQ(state_of(b, made["session_id"]), "valid") << "nobody is logged out";
+  EXPECT_EQ(b.result("session.list", {{"tenant_id", "t"}, {"user_id", "ada"}})["sessions"].size(),
+            1u);
+  const auto next = create(a, "bob");
+  EXPECT_EQ(state_of(b, next["session_id"]), "valid");
+  // Rows of users in the store are under the new key: a node of an empty folder opens them.
+  auto c = nodes.add().connect();
+  EXPECT_EQ(state_of(c, made["session_id"]), "valid");
+}
+
 TEST(a_store_of_nodes, that_was_changed_is_not_believed) {
   fleet nodes(1);
   auto a = nodes[0].connect();

@@ -106,5 +106,34 @@ TEST_F(entries, are_tagged_the_same_by_every_node_of_a_key_file_and_by_no_other)
   EXPECT_EQ(to_bytes(std::vector<fleet_tag>{1, 2}).size(), 16u);
 }
 
+TEST(a_ring_of_nodes, goes_on_from_another_whose_newest_key_it_has) {
+  std::uint8_t next = 100;
+  const auto random = [&](std::span<std::uint8_t> out) {
+    for (auto& each : out) each = next++;
+  };
+  const auto first = ring_of(1);
+  const auto second = *rotate_keyring(first, false, random, 1);
+  const auto third = *rotate_keyring(second, false, random, 2);
+  const auto fourth = *rotate_keyring(third, false, random, 3);  // without the first
+  const auto keys_of = [](const keyring& ring) { return fleet_keys(key_material(ring)); };
+  const auto a = keys_of(first), b = keys_of(second), c = keys_of(third), d = keys_of(fourth);
+  EXPECT_EQ(a.check_value(), d.check_value());
+  EXPECT_NE(a.ring(), b.ring());
+  EXPECT_EQ(b.ring(), keys_of(second).ring());
+  EXPECT_TRUE(b.goes_on_from(a.ring()));
+  EXPECT_TRUE(d.goes_on_from(b.ring()));
+  EXPECT_TRUE(d.goes_on_from(c.ring()));
+  EXPECT_FALSE(a.goes_on_from(b.ring())) << "it is older";
+  EXPECT_FALSE(d.goes_on_from(a.ring())) << "it has dropped that key";
+  EXPECT_FALSE(a.goes_on_from(""));
+  auto other = *rotate_keyring(
+      first, false,
+      [](std::span<std::uint8_t> out) {
+        for (auto& each : out) each = 9;
+      },
+      1);
+  EXPECT_FALSE(keys_of(other).goes_on_from(b.ring())) << "another second key";
+}
+
 }  // namespace
 }  // namespace portcullis::core
