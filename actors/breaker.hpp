@@ -128,7 +128,7 @@ class breaker_shard {
   }
   /// What policy says of all calls while the shared log is away; absent: this node decides.
   [[nodiscard]] std::optional<core::hosted_breaker::admission> admitted_without_log(
-      core::breaker_slot slot) const;
+      core::breaker_slot slot);
   [[nodiscard]] bool is_mine(std::string_view service) const;
   /// The one that stands before this node's own store, or another node's.
   [[nodiscard]] bool is_of_a_store(core::breaker_slot slot) const {

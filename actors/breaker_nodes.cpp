@@ -45,7 +45,7 @@ core::entry_tags breaker_shard::tags_of(core::breaker_slot slot) const {
 }
 
 std::optional<core::hosted_breaker::admission> breaker_shard::admitted_without_log(
-    core::breaker_slot slot) const {
+    core::breaker_slot slot) {
   if (!options_.fleet || !store_trouble_ ||
       breakers_->at(slot).hosted()->override_in_force().mode != core::override_mode::none)
     return std::nullopt;

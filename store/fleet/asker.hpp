@@ -13,6 +13,10 @@
 
 namespace portcullis::store::fleet {
 
+/// Entries of one reading, none of which is asked for again: also with the longest `data` they are
+/// half of what a reply may hold.
+inline constexpr std::size_t entries_asked = 128;
+
 inline constexpr std::string_view entry_format = "1";
 
 /// One question at a time, waited for. A reply of type error is an error here.

@@ -113,10 +113,10 @@ class making {
     for (bool more = true; more;) {
       const auto answer =
           store_.ask({"XRANGE", names_.log(), "(" + std::to_string(read.position()) + "-0", "+",
-                      "COUNT", std::to_string(core::limits::fleet_read_entries)},
+                      "COUNT", std::to_string(entries_asked)},
                      names_.log());
       if (!answer) return unreachable(answer.error());
-      more = answer->elements.size() == core::limits::fleet_read_entries;
+      more = answer->elements.size() == entries_asked;
       for (const auto& element : answer->elements) {
         auto entry = read.take(element);
         if (!entry) return changed(entry.error().rule);

@@ -135,10 +135,10 @@ class bringing_up {
   core::status take_some(decoder& read, bool& more) {
     net::redis::command question{
         "XRANGE", names_.log(), "(" + std::to_string(read.position()) + "-0",
-        "+",      "COUNT",      std::to_string(core::limits::fleet_read_entries)};
+        "+",      "COUNT",      std::to_string(entries_asked)};
     const auto answer = store_.ask(std::move(question), names_.log());
     if (!answer) return unreachable(answer.error());
-    more = answer->elements.size() == core::limits::fleet_read_entries;
+    more = answer->elements.size() == entries_asked;
     std::vector<decoder::undecided> taken;
     for (const auto& element : answer->elements) {
       auto each = read.take(element);

@@ -59,6 +59,38 @@ TEST(a_log_of_nodes, is_cut_and_who_comes_later_begins_with_the_snapshot) {
             client.result("session.list", user("u7"))["sessions"].size());
 }
 
+TEST(a_log_of_nodes, gets_what_is_decided_together_in_few_steps) {
+  fleet nodes(1);
+  auto client = nodes[0].connect();
+  const auto before = nodes[0].metric("portcullis_redis_commands_total");
+  std::string many;
+  for (int i = 0; i < 1'000; ++i)
+    many += message("session.create", {{"tenant_id", "acme"},
+                                       {"user_id", "u" + std::to_string(i)},
+                                       {"context", context()}})
+                .dump() +
+            "\n";
+  ASSERT_TRUE(client.send(many));
+  for (int i = 0; i < 1'000; ++i) ASSERT_TRUE(client.reply().contains("result"));
+  EXPECT_LT(nodes[0].metric("portcullis_redis_commands_total") - before, 500);
+}
+
+TEST(a_log_of_nodes, may_hold_more_than_one_reply_of_its_server_does) {
+  const std::vector<std::string> large = {"limits.data_bytes=65536", "limits.value_bytes=131072"};
+  fleet nodes(2, large);
+  auto a = nodes[0].connect();
+  nodes[1].signal(SIGSTOP);
+  const std::string data(60'000, 'x');
+  json last;
+  for (int i = 0; i < 320; ++i)  // 19 MB
+    last = create(a, "u" + std::to_string(i), {{"data", {{"text", data}}}})["session_id"];
+  nodes[1].signal(SIGCONT);
+  auto b = nodes[1].connect();
+  EXPECT_TRUE(eventually([&] { return state_of(b, last) == "valid"; })) << nodes[1].log();
+  auto c = nodes.add().connect();
+  EXPECT_EQ(state_of(c, last), "valid");
+}
+
 TEST(a_log_of_nodes, may_begin_with_one_that_was_cut) {
   cut_node cut;
   cut.make();
