@@ -22,6 +22,24 @@ elseif(NOT PORTCULLIS_SANITIZE STREQUAL "")
   message(FATAL_ERROR "PORTCULLIS_SANITIZE must be empty, address+undefined or thread")
 endif()
 
+# Most of a clean build is parsing headers. Without a compiler cache (CI, a guest's first build) files that stand together are
+# one to the compiler; with one each is compiled alone: little is compiled after a change, and a missing include is seen.
+# Not warned of: what a file shadows of another, and members of a type of the file's own, as if it stood in a header.
+function(portcullis_unity target)
+  if(NOT CCACHE)
+    set_target_properties(${target} PROPERTIES UNITY_BUILD ON ${ARGN})
+    target_compile_options(${target} PRIVATE -Wno-shadow $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
+  endif()
+endfunction()
+
+# portcullis_units(TARGET LIST...): each LIST of a room's files is one to the compiler, the others stay alone.
+function(portcullis_units target)
+  foreach(unit ${ARGN})
+    set_source_files_properties(${${unit}} PROPERTIES UNITY_GROUP ${unit})
+  endforeach()
+  portcullis_unity(${target} UNITY_BUILD_MODE GROUP)
+endfunction()
+
 # portcullis_room(NAME SOURCES... ): one library target a room, named portcullis_<room>.
 function(portcullis_room name)
   add_library(portcullis_${name} STATIC ${ARGN})

@@ -11,7 +11,7 @@
 namespace portcullis::core {
 namespace {
 
-std::string quoted(std::string_view text) {
+std::string json_text(std::string_view text) {
   byte_buffer out;
   append_json_string(out, text);
   return std::string(out.view());
@@ -74,10 +74,10 @@ std::string toml_text(const config_value& value) {
       if (text.find_first_not_of("-0123456789") == std::string::npos) text += ".0";
       return text;
     }
-    std::string operator()(const std::string& v) const { return quoted(v); }
+    std::string operator()(const std::string& v) const { return json_text(v); }
     std::string operator()(const std::vector<std::string>& v) const {
       std::string text;
-      for (const auto& item : v) text += (text.empty() ? "" : ", ") + quoted(item);
+      for (const auto& item : v) text += (text.empty() ? "" : ", ") + json_text(item);
       return "[" + text + "]";
     }
     std::string operator()(const foreign_value& v) const { return v.kind; }

@@ -6,7 +6,7 @@ namespace {
 
 using namespace rows;
 
-constexpr config_key table[] = {
+constexpr config_key door_table[] = {
     KEY_TEXT("listen.rpc.address", server, 1, 64, is_endpoint, address_words, false,
              whole->listen.rpc.address,
              "Where JSON-RPC is served. Port 0 lets the system choose. Off loopback nobody can log "
@@ -138,6 +138,6 @@ constexpr config_key table[] = {
 
 }  // namespace
 
-std::span<const config_key> door_rows() noexcept { return table; }
+std::span<const config_key> door_rows() noexcept { return door_table; }
 
 }  // namespace portcullis::core

@@ -6,7 +6,7 @@ namespace {
 
 using namespace rows;
 
-constexpr config_key table[] = {
+constexpr config_key node_table[] = {
     KEY_TEXT("server.node_id", server, 1, 64, is_node_name, "1 to 64 of A-Z, a-z, 0-9, _ . and -",
              false, whole->server.node_id,
              "This node's name in events, logs and metrics. Unique in a cluster."),
@@ -239,6 +239,6 @@ constexpr config_key table[] = {
 
 }  // namespace
 
-std::span<const config_key> node_rows() noexcept { return table; }
+std::span<const config_key> node_rows() noexcept { return node_table; }
 
 }  // namespace portcullis::core

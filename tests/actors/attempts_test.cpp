@@ -11,8 +11,6 @@ namespace {
 using core::event_type;
 using core::invalid_reason;
 
-constexpr const char* elsewhere = "198.51.100.9";
-
 TEST(failed_attempts, of_one_user_are_counted_exactly_from_many_requests_at_once) {
   shard_world w;
   w.start();

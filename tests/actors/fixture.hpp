@@ -16,6 +16,9 @@
 
 namespace portcullis::actors {
 
+/// Not where the sessions of shard_world were made.
+inline constexpr const char* elsewhere = "198.51.100.9";
+
 struct fake_clock final : core::clock {
   core::millis at_ms = 1'700'000'000'000;
   core::millis now_ms() noexcept override { return at_ms; }

@@ -9,8 +9,6 @@ namespace {
 using core::error_code;
 using core::method;
 
-constexpr const char* elsewhere = "198.51.100.9";
-
 class voice_world : public shard_world {
  public:
   voice_world() : shard_world(2) { policy().session.idle_ttl_s = 43'200; }

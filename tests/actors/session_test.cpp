@@ -7,8 +7,6 @@ namespace {
 using core::event_type;
 using core::invalid_reason;
 
-constexpr const char* elsewhere = "198.51.100.9";
-
 TEST(creating, is_not_answered_before_the_commit) {
   shard_world w;
   w.start();

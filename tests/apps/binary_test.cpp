@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "core/bytes.hpp"
+#include "shell.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -26,23 +27,6 @@ using testing::EndsWith;
 using testing::HasSubstr;
 using testing::MatchesRegex;
 using testing::Not;
-
-struct ran {
-  int status = -1;
-  std::string out;  // and standard error
-};
-
-ran run(const std::string& arguments, const std::string& before = "") {
-  ran result;
-  const auto command = before + " " + PORTCULLIS_BINARY + " " + arguments + " 2>&1";
-  FILE* pipe = popen(command.c_str(), "r");
-  std::array<char, 4096> block;
-  for (std::size_t got = 0; (got = fread(block.data(), 1, block.size(), pipe)) > 0;)
-    result.out.append(block.data(), got);
-  const int status = pclose(pipe);
-  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return result;
-}
 
 /// `out` has what goes to standard error; standard output goes where `to` says, as a shell would.
 ran run_into(const std::string& to, const std::string& arguments) {

@@ -1,17 +1,15 @@
 // `portcullis certs dev`, judged by the openssl tool.
 #include <gmock/gmock.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdio>
 #include <filesystem>
 #include <fstream>
 #include <set>
 
 #include "apps/certs/authority.hpp"
 #include "apps/certs/dev_folder.hpp"
+#include "shell.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -19,22 +17,6 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
-
-struct ran {
-  int status = -1;
-  std::string out;  // and standard error
-};
-
-ran run(const std::string& command) {
-  ran result;
-  FILE* pipe = popen((command + " 2>&1").c_str(), "r");
-  std::array<char, 4096> block;
-  for (std::size_t got = 0; (got = fread(block.data(), 1, block.size(), pipe)) > 0;)
-    result.out.append(block.data(), got);
-  const int status = pclose(pipe);
-  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return result;
-}
 
 std::string text_of(const std::string& file) {
   std::ifstream in(file, std::ios::binary);
@@ -56,16 +38,16 @@ class certs : public testing::Test {
 
   [[nodiscard]] std::string file(const std::string& name) const { return folder_ + "/" + name; }
   ran dev(const std::string& more = "") const {
-    return run(std::string(PORTCULLIS_BINARY) + " certs dev --out " + folder_ + " " + more);
+    return shell(std::string(PORTCULLIS_BINARY) + " certs dev --out " + folder_ + " " + more);
   }
   /// What `openssl verify` says; strict, and with the list where it is for a client.
   ran verify(const std::string& name, const std::string& purpose, const std::string& more = "") {
-    return run("openssl verify -x509_strict -CAfile " + file("ca.pem") + " -CRLfile " +
-               file("crl.pem") + " -crl_check -purpose " + purpose + " " + more + " " +
-               file(name + ".pem"));
+    return shell("openssl verify -x509_strict -CAfile " + file("ca.pem") + " -CRLfile " +
+                 file("crl.pem") + " -crl_check -purpose " + purpose + " " + more + " " +
+                 file(name + ".pem"));
   }
   std::string shown(const std::string& name) {
-    return run("openssl x509 -noout -text -in " + file(name + ".pem")).out;
+    return shell("openssl x509 -noout -text -in " + file(name + ".pem")).out;
   }
   std::set<std::string> files() const {
     std::set<std::string> names;
@@ -86,7 +68,7 @@ TEST_F(certs, a_new_folder_has_what_a_server_and_its_administrator_need) {
     struct stat info {};
     ASSERT_EQ(stat(file(key).c_str(), &info), 0);
     EXPECT_EQ(info.st_mode & 0777U, 0600U) << key;
-    EXPECT_THAT(run("openssl pkey -noout -text -in " + file(key)).out, HasSubstr("prime256v1"));
+    EXPECT_THAT(shell("openssl pkey -noout -text -in " + file(key)).out, HasSubstr("prime256v1"));
   }
   EXPECT_EQ(verify("server", "sslserver").status, 0) << verify("server", "sslserver").out;
   EXPECT_EQ(verify("admin", "sslclient").status, 0) << verify("admin", "sslclient").out;
@@ -195,23 +177,23 @@ TEST_F(certs, what_was_made_before_a_failure_is_removed_again) {
   // A key is shorter than the limit, a certificate longer.
   const auto limited = "trap '' XFSZ; prlimit --fsize=512 " + std::string(PORTCULLIS_BINARY) +
                        " certs dev --out " + folder_;
-  const auto failed = run("(" + limited + ")");
+  const auto failed = shell("(" + limited + ")");
   EXPECT_EQ(failed.status, 1);
   EXPECT_THAT(failed.out, HasSubstr(file("ca.pem") + ": File too large"));
   EXPECT_THAT(files(), testing::IsEmpty());
-  EXPECT_EQ(run(std::string(PORTCULLIS_BINARY) + " certs dev --out /proc/nowhere").status, 1);
+  EXPECT_EQ(shell(std::string(PORTCULLIS_BINARY) + " certs dev --out /proc/nowhere").status, 1);
 }
 
 TEST_F(certs, a_revoked_client_is_on_the_list_and_the_others_are_not) {
   ASSERT_EQ(dev("--client web --client ops").status, 0);
-  const auto list = [&] { return run("openssl crl -noout -text -in " + file("crl.pem")).out; };
+  const auto list = [&] { return shell("openssl crl -noout -text -in " + file("crl.pem")).out; };
   EXPECT_THAT(list(), HasSubstr("No Revoked Certificates"));
   EXPECT_THAT(list(), HasSubstr("X509v3 CRL Number: \n                1\n"));
   ASSERT_EQ(dev("--revoke web").status, 0);
   EXPECT_THAT(verify("web", "sslclient").out, HasSubstr("certificate revoked"));
   EXPECT_EQ(verify("ops", "sslclient").status, 0);
   const auto signed_by =
-      run("openssl crl -noout -verify -CAfile " + file("ca.pem") + " -in " + file("crl.pem"));
+      shell("openssl crl -noout -verify -CAfile " + file("ca.pem") + " -in " + file("crl.pem"));
   EXPECT_THAT(signed_by.out, HasSubstr("verify OK"));
   const auto once = text_of(file("crl.pem"));
   EXPECT_EQ(dev("--revoke web").status, 0);

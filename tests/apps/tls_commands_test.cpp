@@ -1,10 +1,8 @@
 // Commands over TLS: the load generator, the binary's options, and a server that is not ours.
 #include <sys/wait.h>
 
-#include <array>
-#include <cstdio>
-
 #include "apps/bench/loop.hpp"
+#include "shell.hpp"
 #include "tests/apps/lines_script.hpp"
 #include "tls_fixture.hpp"
 
@@ -51,21 +49,6 @@ TEST_F(tls_commands, a_connection_that_is_lost_under_load_is_counted) {
 }
 
 // The binary, and a server that is not ours.
-
-struct ran {
-  int status = -1;
-  std::string out;  // and standard error
-};
-ran run(const std::string& arguments) {
-  ran result;
-  FILE* pipe = popen((std::string(PORTCULLIS_BINARY) + " " + arguments + " 2>&1").c_str(), "r");
-  std::array<char, 4096> block;
-  for (std::size_t got = 0; (got = fread(block.data(), 1, block.size(), pipe)) > 0;)
-    result.out.append(block.data(), got);
-  const int status = pclose(pipe);
-  result.status = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return result;
-}
 
 const std::string pong = R"({"jsonrpc":"2.0","id":1,"result":{"pong":true}})"
                          "\n";

@@ -26,7 +26,7 @@ std::string config(const std::string& more = "") {
          token_toml(acme_observer, "acme-eyes", "observer", "tenants = [\"acme\"]") + more;
 }
 
-server_options with_tokens(std::vector<std::string> set = {}) {
+server_options of_two_tenants(std::vector<std::string> set = {}) {
   set.insert(set.begin(), "server.environment=development");
   return {.set = std::move(set), .config = config(), .open = false};
 }
@@ -37,10 +37,10 @@ struct callers : testing::Test {
     client.result("auth.login", {{"token", who.text}});
     return client;
   }
-  server node{with_tokens()};
+  server node{of_two_tenants()};
 };
 
-json create_params(const std::string& tenant = "acme") {
+json ada_of(const std::string& tenant = "acme") {
   auto params = user("ada", tenant);
   params["context"] = context();
   return params;
@@ -54,12 +54,12 @@ TEST_F(callers, before_login_only_ping_version_and_login_are_answered) {
        {"session.stats", "server.info", "lockout.list", "events.subscribe", "server.connections",
         "admin.drain", "admin.reload", "admin.rotate_keys", "events.query"})
     EXPECT_EQ(client.error(method), "AUTH_REQUIRED") << method;
-  EXPECT_EQ(client.error("session.create", create_params()), "AUTH_REQUIRED");
+  EXPECT_EQ(client.error("session.create", ada_of()), "AUTH_REQUIRED");
   EXPECT_EQ(client.error("session.create"), "AUTH_REQUIRED") << "also without its parameters";
   EXPECT_EQ(client.error("no.such.method"), "AUTH_REQUIRED");
   EXPECT_EQ(client.result("auth.login", {{"token", app.text}}),
             (json{{"role", "app"}, {"name", "web"}}));
-  EXPECT_EQ(client.error("session.create", create_params()), "");
+  EXPECT_EQ(client.error("session.create", ada_of()), "");
   EXPECT_EQ(client.error("session.create"), "INVALID_PARAMS");
   EXPECT_EQ(client.error("admin.backup"), "FORBIDDEN");
   EXPECT_EQ(client.error("no.such.method"), "METHOD_NOT_FOUND");
@@ -91,7 +91,7 @@ TEST_F(callers, each_role_may_do_what_the_contract_says_and_nothing_else) {
     json params;
     bool app, observer;
   } rows[] = {
-      {"session.create", create_params(), true, false},
+      {"session.create", ada_of(), true, false},
       {"session.validate", id, true, false},
       {"session.update", update, true, false},
       {"session.rotate", id, true, false},
@@ -131,7 +131,7 @@ TEST_F(callers, a_caller_limited_to_tenants_does_not_see_others) {
   const auto ours = create(boss, "ada");
   const auto theirs = create(boss, "ada", {{"tenant_id", "other"}});
   auto web = logged_in(acme_app);
-  EXPECT_EQ(web.error("session.create", create_params("other")), "FORBIDDEN");
+  EXPECT_EQ(web.error("session.create", ada_of("other")), "FORBIDDEN");
   EXPECT_EQ(web.error("session.list", user("ada", "other")), "FORBIDDEN");
   EXPECT_EQ(web.error("lockout.status", user("ada", "other")), "FORBIDDEN");
   EXPECT_EQ(web.error("session.revoke_user", user("ada", "other")), "FORBIDDEN");
@@ -285,7 +285,7 @@ TEST_F(callers, no_login_is_taken_over_plain_tcp_off_loopback) {
   const auto own = address.substr(0, address.find_first_of(" \n"));
   if (own.empty() || own.find(':') != std::string::npos)
     GTEST_SKIP() << "this machine has no IPv4 address but loopback";
-  auto options = with_tokens();
+  auto options = of_two_tenants();
   options.listen = "0.0.0.0:0";
   server open_node(options);
   line_client far(open_node.rpc_port, own);

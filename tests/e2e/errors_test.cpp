@@ -248,7 +248,7 @@ json of_too_many_subscriptions() {
 
 /// What a call is told where there are `count` hosted breakers; it names the last of them, or one
 /// more where it acquires.
-json of_breakers(int count, const std::string& method, const json& more) {
+json of_breaker_calls(int count, const std::string& method, const json& more) {
   server node;
   auto client = node.connect();
   for (int i = 1; i <= count; ++i) breaker(client, std::to_string(i)).acquire();
@@ -358,10 +358,10 @@ const std::map<std::string, provocation>& provoked() {
        [] {
          return asked({}, "breaker.status", {{"service", "nobody"}});
        }},
-      {"BREAKER_LIMIT", [] { return of_breakers(500, "acquire", json::object()); }},
+      {"BREAKER_LIMIT", [] { return of_breaker_calls(500, "acquire", json::object()); }},
       {"BREAKER_PERMIT_INVALID",
        [] {
-         return of_breakers(
+         return of_breaker_calls(
              1, "report",
              {{"outcome", "success"}, {"duration_ms", 1}, {"permit", "p_" + std::string(22, 'A')}});
        }},
@@ -374,7 +374,7 @@ const std::map<std::string, provocation>& provoked() {
          return of_a_report(observation("s64", 1, "closed", {{"success", 1}}));
        }},
       {"BREAKER_KIND_CONFLICT",
-       [] { return of_breakers(1, "observe", observation("a", 1, "open", json::object())); }},
+       [] { return of_breaker_calls(1, "observe", observation("a", 1, "open", json::object())); }},
       {"SUBSCRIPTION_NOT_FOUND",
        [] {
          return asked({}, "events.unsubscribe", {{"subscription", "x"}});

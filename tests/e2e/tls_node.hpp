@@ -4,14 +4,12 @@
 
 namespace portcullis::e2e {
 
-inline const std::string binary = tested_binary();
-
 /// A folder with an authority, a server and the clients admin and web.
 class dev_certificates {
  public:
   dev_certificates() { make("--client admin --client web --client stranger --days 30"); }
   void make(const std::string& more) {
-    const auto made = run(binary + " certs dev --out " + dir() + " " + more);
+    const auto made = run(tested_binary() + " certs dev --out " + dir() + " " + more);
     EXPECT_EQ(made.status, 0) << made.out;
   }
   [[nodiscard]] std::string dir() const { return folder_.file("certs"); }
@@ -44,7 +42,7 @@ inline std::string certificate_toml(const std::string& name, const std::string& 
 /// `portcullis call` over TLS, as the client `who` (empty: without a certificate).
 inline ran call_as(const server& node, const dev_certificates& with, const std::string& who,
                    const std::string& what) {
-  std::string command = binary +
+  std::string command = tested_binary() +
                         " call --address tls://localhost:" + std::to_string(node.rpc_tls_port) +
                         " --ca " + with.file("ca.pem");
   if (!who.empty())

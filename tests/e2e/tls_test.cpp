@@ -99,7 +99,7 @@ TEST_F(mutual_tls, a_revoked_certificate_comes_in_until_the_reload_and_not_after
 
 TEST_F(mutual_tls, a_reload_that_no_longer_names_a_certificate_closes_its_connections) {
   const auto watching =
-      std::string("timeout 20 ") + binary +
+      std::string("timeout 20 ") + tested_binary() +
       " events tail --address tls://localhost:" + std::to_string(node.rpc_tls_port) + " --ca " +
       certificates.file("ca.pem") + " --cert " + certificates.file("web.pem") + " --key " +
       certificates.file("web-key.pem") + " --types breaker_opened 2>&1";
@@ -157,7 +157,7 @@ TEST(a_unix_listener, serves_the_same_protocol) {
   temp_folder folder;
   const auto path = folder.file("rpc.sock");
   server node({.set = {"listen.rpc_unix.path=" + path}});
-  const auto asked = run(binary + " call --address unix:" + path + " server.connections");
+  const auto asked = run(tested_binary() + " call --address unix:" + path + " server.connections");
   EXPECT_EQ(asked.status, 0) << asked.out;
   EXPECT_THAT(asked.out, AllOf(HasSubstr("\"listener\":\"rpc_unix\""), Not(HasSubstr("ja4"))));
   EXPECT_EQ(node.terminate(), 0);

@@ -107,8 +107,8 @@ TEST_P(behind_haproxy, users_keep_their_addresses) {
       user.result("session.list", ::portcullis::e2e::user("ada")).at("sessions").at(0).at("ip"),
       "127.0.0.1");
   const auto over_tls =
-      run(binary + " call --address tls://localhost:" + std::to_string(tls_front) + " --ca " +
-          certificates.file("ca.pem") + " server.connections");
+      run(tested_binary() + " call --address tls://localhost:" + std::to_string(tls_front) +
+          " --ca " + certificates.file("ca.pem") + " server.connections");
   EXPECT_THAT(over_tls.out,
               AllOf(HasSubstr("\"listener\":\"rpc_tls\""), HasSubstr("\"ja4\":\"t13d")));
   auto direct = node.connect();

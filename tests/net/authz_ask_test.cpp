@@ -8,7 +8,7 @@
 
 #include "tests/net/codec_support.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 namespace {
 
 using core::error_code;
@@ -195,4 +195,4 @@ TEST(a_correlation_id, is_the_trace_id_where_that_is_well_formed) {
 }
 
 }  // namespace
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

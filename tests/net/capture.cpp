@@ -7,7 +7,7 @@
 #include <optional>
 #include <tuple>
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 namespace {
 
 /// Numbers out of bytes; nothing and zero past the end.
@@ -210,4 +210,4 @@ std::vector<tcp_stream> tcp_streams(std::string_view capture) {
   return streams;
 }
 
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -8,7 +8,7 @@
 
 #include "core/contract/types.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 
 /// What one side of a connection sent.
 struct tcp_stream {
@@ -21,4 +21,4 @@ struct tcp_stream {
 /// stream of its own. Empty for what is no capture.
 [[nodiscard]] std::vector<tcp_stream> tcp_streams(std::string_view capture);
 
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -14,7 +14,7 @@
 namespace portcullis::net {
 namespace {
 
-using namespace testing;
+using namespace test;
 using status = client_hello_reader::status;
 using core::as_bytes;
 

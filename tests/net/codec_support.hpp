@@ -10,7 +10,7 @@
 #include "net/rpc/decode.hpp"
 #include "net/rpc/framing.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 
 /// One call of a message, or one error of form (then `closes` tells whether the connection ends).
 struct outcome {
@@ -133,4 +133,4 @@ inline const std::string some_id =
     "00ffeeddccbbaa998877665544332211000102030405060708090a0b0c0d0e0f";
 inline const std::string some_context = R"({"ip":"203.0.113.7","user_agent":"Mozilla/5.0"})";
 
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -12,7 +12,7 @@
 namespace portcullis::net {
 namespace {
 
-using namespace testing;
+using namespace test;
 
 client_hello parsed(const hello_builder& made) {
   auto hello = parse_client_hello(core::as_bytes(made.body()));

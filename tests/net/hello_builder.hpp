@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 
 /// Big endian, `width` bytes.
 inline std::string number(std::size_t value, int width) {
@@ -112,4 +112,4 @@ inline hello_builder greased(hello_builder hello) {
   return hello;
 }
 
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -16,7 +16,7 @@
 namespace portcullis::net {
 namespace {
 
-using namespace testing;
+using namespace test;
 using nlohmann::json;
 namespace fs = std::filesystem;
 

@@ -9,7 +9,7 @@
 #include "net/json/scanner.hpp"
 #include "tests/net/codec_support.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 namespace {
 
 using namespace std::string_literals;
@@ -148,4 +148,4 @@ TEST(json_corpus, inside_data_the_same_is_refused_and_the_connection_goes_on) {
 }
 
 }  // namespace
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -13,8 +13,8 @@ namespace portcullis::net {
 namespace {
 
 using status = proxy_header::status;
-using testing::number;
-using testing::sized;
+using test::number;
+using test::sized;
 
 proxy_header read(const std::string& bytes) {
   // Exact bounds for the sanitizer.

@@ -7,7 +7,7 @@
 #include "tests/count_allocations.hpp"
 #include "tests/net/codec_support.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 namespace {
 
 /// Decodes `text` after a first round that sizes the buffers; the allocations of the second round.
@@ -72,4 +72,4 @@ TEST(allocation, none_while_encoding_into_a_warm_buffer) {
 }
 
 }  // namespace
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -7,7 +7,7 @@
 
 #include "tests/net/codec_support.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 namespace {
 
 using core::error_code;
@@ -221,4 +221,4 @@ TEST(decoding, a_batch_may_have_a_hundred_entries_and_no_more) {
 }
 
 }  // namespace
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -7,7 +7,7 @@
 
 #include "tests/net/codec_support.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 namespace {
 
 using core::error_code;
@@ -182,4 +182,4 @@ TEST(framing, splitting_changes_nothing) {
 }
 
 }  // namespace
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

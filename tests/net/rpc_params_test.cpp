@@ -7,7 +7,7 @@
 #include "net/rpc/fields.hpp"
 #include "tests/net/codec_support.hpp"
 
-namespace portcullis::net::testing {
+namespace portcullis::net::test {
 namespace {
 
 using core::error_code;
@@ -497,4 +497,4 @@ TEST(params, a_malformed_traceparent_is_ignored) {
 }
 
 }  // namespace
-}  // namespace portcullis::net::testing
+}  // namespace portcullis::net::test

@@ -10,7 +10,7 @@ namespace {
 using enum call_outcome;
 
 /// A breaker that is half-open, with so many permits and at most so many at a time.
-world half_open(std::uint32_t permits = 10, std::uint32_t concurrency = 1) {
+world half_open_one(std::uint32_t permits = 10, std::uint32_t concurrency = 1) {
   breaker_policy policy;
   policy.half_open_permits = permits;
   policy.half_open_concurrency = concurrency;
@@ -26,7 +26,7 @@ report_call with(const breaker_permit& permit, call_outcome outcome) {
 
 TEST(breaker_permits, no_more_at_a_time_than_the_policy_says) {
   for (const std::uint32_t concurrency : {1U, 3U, 10U}) {
-    auto w = half_open(10, concurrency);
+    auto w = half_open_one(10, concurrency);
     std::vector<breaker_permit> out;
     for (std::uint32_t i = 0; i < concurrency; ++i) out.push_back(w.permit());
     EXPECT_FALSE(w.acquire().allowed);
@@ -37,7 +37,7 @@ TEST(breaker_permits, no_more_at_a_time_than_the_policy_says) {
 }
 
 TEST(breaker_permits, no_more_in_a_phase_than_the_budget) {
-  auto w = half_open(3, 10);
+  auto w = half_open_one(3, 10);
   std::vector<breaker_permit> out;
   for (int i = 0; i < 3; ++i) out.push_back(w.permit());
   EXPECT_FALSE(w.acquire().allowed);
@@ -49,7 +49,7 @@ TEST(breaker_permits, no_more_in_a_phase_than_the_budget) {
 }
 
 TEST(breaker_permits, each_is_another_and_names_breaker_epoch_and_phase) {
-  auto w = half_open(10, 10);
+  auto w = half_open_one(10, 10);
   std::set<std::uint32_t> numbers;
   for (int i = 0; i < 10; ++i) {
     const auto permit = w.permit();
@@ -61,7 +61,7 @@ TEST(breaker_permits, each_is_another_and_names_breaker_epoch_and_phase) {
 }
 
 TEST(breaker_permits, one_that_is_ignored_gives_its_slot_back) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   for (int i = 0; i < 100; ++i) {
     w.settle(w.permit(), ignored);
     ASSERT_EQ(w.state(), breaker_state::half_open);
@@ -141,7 +141,7 @@ TEST(breaker_permits, one_that_comes_after_its_time_is_stale_once_and_then_a_dup
 }
 
 TEST(breaker_permits, a_duplicate_counts_nothing) {
-  auto w = half_open();
+  auto w = half_open_one();
   const auto permit = w.permit();
   w.settle(permit, failure);
   const auto totals = w->tallies().calls;
@@ -152,7 +152,7 @@ TEST(breaker_permits, a_duplicate_counts_nothing) {
 }
 
 TEST(breaker_permits, a_duplicate_of_an_ignored_one_gives_no_second_slot_back) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   const auto first = w.permit();
   w.settle(first, ignored);
   (void)w.permit();
@@ -161,7 +161,7 @@ TEST(breaker_permits, a_duplicate_of_an_ignored_one_gives_no_second_slot_back) {
 }
 
 TEST(breaker_permits, a_duplicate_stays_one_when_the_phase_is_over) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   const auto permit = w.permit();
   w.settle(permit, success);
   ASSERT_EQ(w.state(), breaker_state::closed);
@@ -173,7 +173,7 @@ TEST(breaker_permits, a_duplicate_stays_one_when_the_phase_is_over) {
 }
 
 TEST(breaker_permits, those_out_when_the_phase_ends_are_stale) {
-  auto w = half_open(10, 10);
+  auto w = half_open_one(10, 10);
   std::vector<breaker_permit> out;
   for (int i = 0; i < 10; ++i) out.push_back(w.permit());
   for (int i = 0; i < 5; ++i) w.settle(out[static_cast<std::size_t>(i)], failure);
@@ -188,7 +188,7 @@ TEST(breaker_permits, those_out_when_the_phase_ends_are_stale) {
 }
 
 TEST(breaker_permits, one_of_an_earlier_phase_does_not_settle_a_later_one) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   const auto old = w.permit();
   w.advance(30'000);  // it expires: open
   ASSERT_EQ(w.state(), breaker_state::open);
@@ -205,7 +205,7 @@ TEST(breaker_permits, one_of_an_earlier_phase_does_not_settle_a_later_one) {
 }
 
 TEST(breaker_permits, of_phases_long_gone_are_stale) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   const auto oldest = w.permit();
   for (int round = 0; round < 20; ++round) {
     w.advance(30'000);
@@ -219,7 +219,7 @@ TEST(breaker_permits, of_phases_long_gone_are_stale) {
 }
 
 TEST(breaker_permits, of_another_breaker_is_invalid) {
-  auto w = half_open();
+  auto w = half_open_one();
   auto foreign = w.permit();
   foreign.breaker = tag_of({"payments", "other"});
   const auto answer = w.report(with(foreign, failure));
@@ -230,7 +230,7 @@ TEST(breaker_permits, of_another_breaker_is_invalid) {
 }
 
 TEST(breaker_permits, never_given_out_is_invalid) {
-  auto w = half_open(10, 1);
+  auto w = half_open_one(10, 1);
   auto forged = w.permit();
   ++forged.number;
   for (const auto number : {forged.number, 9U, 10U, 0xffff'ffffU}) {
@@ -247,7 +247,7 @@ TEST(breaker_permits, never_given_out_is_invalid) {
 }
 
 TEST(breaker_permits, with_another_phases_name_was_never_given_out) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   const auto real = w.permit();
   auto forged = real;
   ++forged.round;
@@ -266,7 +266,7 @@ TEST(breaker_permits, with_another_phases_name_was_never_given_out) {
 }
 
 TEST(breaker_permits, of_a_phase_that_a_restart_interrupted_are_late) {
-  auto w = half_open(2, 2);
+  auto w = half_open_one(2, 2);
   const auto before = w.permit();
   breaker_record stored;
   stored.service = "payments";
@@ -283,7 +283,7 @@ TEST(breaker_permits, of_a_phase_that_a_restart_interrupted_are_late) {
 }
 
 TEST(breaker_permits, of_an_epoch_to_come_was_never_given_out) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   auto forged = w.permit();
   for (const std::uint32_t ahead : {1U, 1000U, 0x7fff'ffffU}) {
     forged.epoch = static_cast<std::uint32_t>(w->epoch()) + ahead;
@@ -297,7 +297,7 @@ TEST(breaker_permits, of_an_epoch_to_come_was_never_given_out) {
 
 TEST(breaker_permits, with_an_old_epoch_beside_it_changes_no_state) {
   for (const auto outcome : {success, failure}) {
-    auto w = half_open(1, 1);
+    auto w = half_open_one(1, 1);
     auto call = with(w.permit(), outcome);
     call.epoch = w->epoch() - 1;
     EXPECT_TRUE(w.report(call));
@@ -312,7 +312,7 @@ TEST(breaker_permits, with_an_old_epoch_beside_it_changes_no_state) {
 }
 
 TEST(breaker_permits, a_report_without_one_does_not_settle_a_probe) {
-  auto w = half_open(1, 1);
+  auto w = half_open_one(1, 1);
   (void)w.permit();
   w.report(success);
   auto of_now = world::call_of(failure);
@@ -323,7 +323,7 @@ TEST(breaker_permits, a_report_without_one_does_not_settle_a_probe) {
 }
 
 TEST(breaker_permits, whoever_is_denied_learns_when_to_come_again) {
-  auto w = half_open();
+  auto w = half_open_one();
   (void)w.permit();
   EXPECT_EQ(w.acquire().retry_after_ms, 1'000);
   w.now_ms += 29'600;

@@ -5,7 +5,7 @@
 
 #include "world.hpp"
 
-namespace portcullis::core::breaker_tests {
+namespace portcullis::core::breaker_tests::of_windows {
 namespace {
 
 using enum call_result;
@@ -199,4 +199,4 @@ TEST(breaker_window, changes_its_shape_by_a_reset) {
 }
 
 }  // namespace
-}  // namespace portcullis::core::breaker_tests
+}  // namespace portcullis::core::breaker_tests::of_windows

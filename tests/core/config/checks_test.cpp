@@ -11,11 +11,9 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-const std::string digest(64, 'a');
-
 std::vector<config_entry> production_entries() {
   return {given("auth.token.0.name", "web"), given("auth.token.0.role", "app"),
-          given("auth.token.0.sha256", digest.c_str()),
+          given("auth.token.0.sha256", a_sha256.c_str()),
           given("crypto.keys_file", "/etc/portcullis/keys"),
           given("server.data_dir", "/var/lib/portcullis")};
 }
@@ -171,7 +169,7 @@ TEST(config_checks, tokens_have_names_and_hashes_of_their_own) {
   };
   EXPECT_THAT(twice("web", std::string(64, 'b')),
               ElementsAre(HasSubstr("two tokens have the name \"web\"")));
-  EXPECT_THAT(twice("ops", digest), ElementsAre(HasSubstr("has the sha256 of another")));
+  EXPECT_THAT(twice("ops", a_sha256), ElementsAre(HasSubstr("has the sha256 of another")));
   EXPECT_THAT(twice("ops", std::string(64, 'b')), IsEmpty());
 }
 

@@ -10,6 +10,9 @@
 
 namespace portcullis::core {
 
+/// In the form of a token's.
+inline const std::string a_sha256(64, 'a');
+
 inline std::vector<std::string> path_of(std::string_view dotted_path) {
   std::vector<std::string> path(1);
   for (const char c : dotted_path) {

@@ -18,8 +18,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
 
-const std::string digest(64, 'a');
-
 /// The full path of a row, with a name or index where the row needs one.
 std::string path_text(const config_key& row) {
   if (row.scope == key_scope::named) return std::string(row.name) + ".net";
@@ -32,7 +30,7 @@ std::string path_text(const config_key& row) {
 std::vector<config_entry> with_whole_callers(config_entry entry) {
   std::vector<config_entry> entries = {given("auth.token.0.name", "t"),
                                        given("auth.token.0.role", "app"),
-                                       given("auth.token.0.sha256", digest.c_str())};
+                                       given("auth.token.0.sha256", a_sha256.c_str())};
   if (entry.path.size() > 1 && entry.path[1] == "certificate")
     for (const auto& [key, value] : {std::pair{"auth.certificate.0.name", "c"},
                                      {"auth.certificate.0.role", "app"},

@@ -2,20 +2,11 @@
 // what the tests of explanations are written with.
 #pragma once
 #include "../session/history.hpp"
-#include "core/event/codec.hpp"
 #include "core/lockout/state.hpp"
 #include "core/replay/explain.hpp"
+#include "from_disk.hpp"
 
 namespace portcullis::core {
-
-/// An event as it comes back from the disk.
-inline event from_disk(const event& what) {
-  byte_buffer body;
-  append_body(body, what, "node-1");
-  return *decode_body(what.seq, what.at_ms, to_string(what.type()),
-                      what.subject ? byte_view(what.subject->bytes) : byte_view(), body.view(),
-                      what.sealed);
-}
 
 class logged_world {
  public:

@@ -8,8 +8,8 @@ namespace {
 
 constexpr millis start_ms = 1'700'000'000'000;
 
-struct breaker_log {
-  explicit breaker_log(const breaker_book& other) { try_policy(other); }
+struct tallied_log {
+  explicit tallied_log(const breaker_book& other) { try_policy(other); }
   void try_policy(const breaker_book& other) { run.change_policies({}, other, now_ms); }
 
   void tell(event_body body) {
@@ -57,14 +57,14 @@ breaker_book failing_at(double rate) {
 }
 
 TEST(what_if_breakers, the_policy_of_the_log_opens_them_as_recorded) {
-  breaker_log log{breaker_book{}};
+  tallied_log log{breaker_book{}};
   log.call(0, 100);
   log.open();
   EXPECT_EQ(log.totals(), (breaker_openings{1, 1}));
 }
 
 TEST(what_if_breakers, a_lower_failure_rate_opens_one_that_stayed_closed) {
-  breaker_log log(failing_at(0.3));
+  tallied_log log(failing_at(0.3));
   for (int i = 0; i < 3; ++i) log.call(60, 40);
   const auto report = log.tally.finish();
   EXPECT_EQ(report.openings, (breaker_openings{0, 1}));
@@ -73,14 +73,14 @@ TEST(what_if_breakers, a_lower_failure_rate_opens_one_that_stayed_closed) {
 }
 
 TEST(what_if_breakers, a_higher_one_leaves_one_closed_that_opened) {
-  breaker_log log(failing_at(0.9));
+  tallied_log log(failing_at(0.9));
   log.call(40, 60);
   log.open();
   EXPECT_EQ(log.totals(), (breaker_openings{1, 0}));
 }
 
 TEST(what_if_breakers, what_follows_a_half_open_phase_is_no_new_opening) {
-  breaker_log log(failing_at(0.3));
+  tallied_log log(failing_at(0.3));
   log.call(0, 40);
   for (int i = 0; i < 30; ++i) log.call(60, 40);
   log.open(breaker_cause::probe_failed);
@@ -88,7 +88,7 @@ TEST(what_if_breakers, what_follows_a_half_open_phase_is_no_new_opening) {
 }
 
 TEST(what_if_breakers, one_that_recovers_may_open_again) {
-  breaker_log log(failing_at(0.3));
+  tallied_log log(failing_at(0.3));
   log.call(0, 40);
   for (int i = 0; i < 30; ++i) log.call(100, 0);
   log.call(0, 1'000);
@@ -98,7 +98,7 @@ TEST(what_if_breakers, one_that_recovers_may_open_again) {
 TEST(what_if_breakers, slow_calls_are_those_that_the_log_called_slow) {
   breaker_book book;
   book.fallback.slow_rate_threshold = 0.5;
-  breaker_log log(book);
+  tallied_log log(book);
   log.call(40, 0, 60);
   EXPECT_EQ(log.totals(), (breaker_openings{0, 1}));
 }
@@ -107,7 +107,7 @@ TEST(what_if_breakers, ten_seconds_do_not_fall_into_a_window_of_two) {
   auto book = failing_at(0.3);
   book.fallback.window_s = 2;
   book.fallback.min_calls = 50;
-  breaker_log log(book);
+  tallied_log log(book);
   for (int i = 0; i < 5; ++i) log.call(0, 100);  // twenty in two seconds
   EXPECT_EQ(log.totals(), (breaker_openings{0, 0}));
 }
@@ -122,14 +122,14 @@ breaker_override_set overruled(override_mode mode) {
 }
 
 TEST(what_if_breakers, overrides_and_resets_hold_in_both_worlds) {
-  breaker_log log(failing_at(0.3));
+  tallied_log log(failing_at(0.3));
   log.tell(overruled(override_mode::disabled));
   log.call(0, 100);
   EXPECT_EQ(log.totals(), (breaker_openings{0, 0}));
 }
 
 TEST(what_if_breakers, an_override_from_before_the_policies_parted_holds_in_both_worlds) {
-  breaker_log log{breaker_book{}};
+  tallied_log log{breaker_book{}};
   log.tell(overruled(override_mode::metrics_only));
   log.call(0, 100);
   log.try_policy(failing_at(0.3));
@@ -138,7 +138,7 @@ TEST(what_if_breakers, an_override_from_before_the_policies_parted_holds_in_both
 }
 
 TEST(what_if_breakers, an_override_from_before_a_cut_holds_in_both_worlds) {
-  breaker_log log(failing_at(0.3));
+  tallied_log log(failing_at(0.3));
   event what;
   what.at_ms = what.decided_at_ms = start_ms - 1'000;
   what.body = overruled(override_mode::metrics_only);
@@ -149,7 +149,7 @@ TEST(what_if_breakers, an_override_from_before_a_cut_holds_in_both_worlds) {
 }
 
 TEST(what_if_breakers, what_no_server_can_have_counted_is_tried_in_its_shares) {
-  breaker_log log(failing_at(0.3));
+  tallied_log log(failing_at(0.3));
   log.call(6'000'000'000'000'000'000, 9'000'000'000'000'000'000, 9'000'000'000'000'000'000);
   const auto report = log.tally.finish();
   EXPECT_EQ(report.openings, (breaker_openings{0, 1}));
@@ -157,13 +157,13 @@ TEST(what_if_breakers, what_no_server_can_have_counted_is_tried_in_its_shares) {
 }
 
 TEST(what_if_breakers, more_calls_than_a_report_may_have_are_counted) {
-  breaker_log log(failing_at(0.3));
+  tallied_log log(failing_at(0.3));
   log.call(7'000'000, 90'000'000);
   EXPECT_EQ(log.totals(), (breaker_openings{0, 1}));
 }
 
 TEST(what_if_breakers, where_the_calls_are_gone_what_opened_is_as_recorded) {
-  breaker_log log(failing_at(0.9));
+  tallied_log log(failing_at(0.9));
   calls_tallied gone;
   gone.dropped.emplace();
   log.tell(gone);
@@ -174,7 +174,7 @@ TEST(what_if_breakers, where_the_calls_are_gone_what_opened_is_as_recorded) {
 TEST(what_if_breakers, only_services_whose_policy_differs_are_tried) {
   breaker_book book;
   book.patterns["pay/*"] = failing_at(0.3).fallback;
-  breaker_log log(book);
+  tallied_log log(book);
   log.call(60, 40);
   log.call(60, 40, 0, "pay");
   const auto report = log.tally.finish();
