@@ -155,7 +155,7 @@ TEST_F(config_loader, other_variables_of_the_environment_are_not_ours) {
 }
 
 TEST_F(config_loader, the_configurations_that_are_shipped_have_no_problem) {
-  for (const auto* name : {"dev.toml", "production.toml"})
+  for (const auto* name : {"dev.toml", "production.toml", "cluster/node.toml"})
     EXPECT_THAT(
         texts(load_config({std::string(PORTCULLIS_SOURCE_DIR) + "/configs/" + name, {}, {}})),
         IsEmpty())
