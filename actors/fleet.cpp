@@ -377,7 +377,7 @@ template <class Answer, class Question>
 caf::result<Answer> fleet_link::behind_all(Question& question) {
   auto promise = self_->template make_response_promise<Answer>();
   behind_.push_back(
-      {last_number_, [this, promise, question = std::move(question)]() mutable {
+      {last_number_, false, [this, promise, question = std::move(question)]() mutable {
          self_->request(peers_.journal, journal_patience, std::move(question))
              .then([promise](Answer& answer) mutable { promise.deliver(std::move(answer)); },
                    [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
@@ -386,8 +386,14 @@ caf::result<Answer> fleet_link::behind_all(Question& question) {
   return promise;
 }
 
+bool fleet_link::is_through(const behind& what) const {
+  return std::none_of(sent_.begin(), sent_.upper_bound(what.number), [&](const auto& sent) {
+    return what.all || sent.second->durable || sent.second->exact;
+  });
+}
+
 void fleet_link::look_who_waits() {
-  while (!behind_.empty() && (sent_.empty() || sent_.begin()->first > behind_.front().number)) {
+  while (!behind_.empty() && is_through(behind_.front())) {
     auto next = std::move(behind_.front());
     behind_.pop_front();
     next.go();
@@ -426,7 +432,7 @@ fleet_collected fleet_link::on(const collect_fleet&) const {
 caf::result<bool> fleet_link::stop() {
   stopping_ = self_->make_response_promise<bool>();
   // Not from in there: who tells it may be the shared log itself, which then goes.
-  behind_.push_back({last_number_, [this] { self_->send(self_, flush_atom::value); }});
+  behind_.push_back({last_number_, true, [this] { self_->send(self_, flush_atom::value); }});
   self_->delayed_send(self_, stop_patience, flush_atom::value);
   look_who_waits();
   return *stopping_;

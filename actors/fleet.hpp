@@ -61,9 +61,17 @@ class fleet_link : public store::fleet::shared_log_reader {
   void broken(const core::error& why) override;
 
  private:
+  /// What waits for all that was sent before.
+  struct behind {
+    std::uint64_t number = 0;
+    bool all = false;  // also for what only tells: that can last for as long as Redis is away
+    std::function<void()> go;
+  };
+
   template <class Answer, class Question>
   caf::result<Answer> behind_all(Question& question);
   void look_who_waits();
+  [[nodiscard]] bool is_through(const behind& what) const;
   void ask_for_end();
   void tell_caught_up();
   void publish_cut();
@@ -85,11 +93,6 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::unique_ptr<store::fleet::shared_log> log_;
   node_peers peers_;
   std::map<std::uint64_t, batch_ptr> sent_;  // by the shared log's numbers
-  /// What waits for all that was sent before.
-  struct behind {
-    std::uint64_t number = 0;
-    std::function<void()> go;
-  };
   std::deque<behind> behind_;
   // Shards that want to know all that is in the log.
   std::vector<catch_up> wants_end_;  // asked of the store next

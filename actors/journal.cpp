@@ -18,6 +18,7 @@ using monitoring::store_operation;
 
 constexpr auto retry_every = std::chrono::milliseconds(250);
 constexpr auto tell_attempts_every = std::chrono::milliseconds(100);
+constexpr std::int64_t insist_ns = 1'000'000'000, propose_again_ns = 5'000'000'000;
 
 bool forgets(const event_batch& batch) {
   return std::any_of(batch.events.begin(), batch.events.end(), [](const core::event& each) {
@@ -244,6 +245,7 @@ void journal_worker::erase_due() {
 /// none after it.
 void journal_worker::checkpoint_if_due() {
   if (!options_.signer || dead_ || degraded_ || checkpoint_) return;
+  if (checkpoint_behind_ != 0) return propose_again();
   const auto seq = options_.log->committed_seq();
   if (seq <= checkpoint_seq_) return;
   const auto now_ms = std::max(options_.clock->now_ms(), options_.log->committed_at_ms());
@@ -267,7 +269,10 @@ void journal_worker::add_checkpoint() {
   core::event what;
   what.at_ms = what.decided_at_ms = std::max(options_.clock->now_ms(), options_.log->last_at_ms());
   what.body = core::checkpoint{};
-  if (peers_.fleet) return propose_checkpoint(std::move(batch), std::move(what));
+  if (peers_.fleet) {
+    if (const auto mono_ns = options_.clock->mono_ns(); mono_ns < propose_not_before_ns_) return;
+    return propose_checkpoint(std::move(batch), std::move(what));
+  }
   batch->events.push_back(std::move(what));
   checkpoint_ = batch;
   log_events order{std::move(batch)};
@@ -286,8 +291,25 @@ void journal_worker::propose_checkpoint(batch_ptr batch, core::event what) {
   self_->send(peers_.fleet, log_events{std::move(batch)});
 }
 
+/// Another node was faster. The others are kept back for a moment: as soon as the end is known it
+/// is proposed once more, and then not for some time.
 void journal_worker::on(const decision_refused& refused) {
-  if (refused.batch == checkpoint_) checkpoint_.reset();  // another time
+  if (refused.batch != checkpoint_) return;
+  checkpoint_.reset();
+  const auto mono_ns = options_.clock->mono_ns();
+  if (!refused.overtaken || mono_ns < insist_until_ns_) {
+    propose_not_before_ns_ = mono_ns + propose_again_ns;
+    return;
+  }
+  insist_until_ns_ = mono_ns + insist_ns;
+  checkpoint_behind_ = refused.end;
+  propose_again();
+}
+
+void journal_worker::propose_again() {
+  if (options_.log->last_seq() < checkpoint_behind_) return;
+  checkpoint_behind_ = 0;
+  add_checkpoint();
 }
 
 void journal_worker::on(const want_log_time& wanted) {

@@ -63,6 +63,7 @@ class journal_worker {
   void checkpoint_if_due();
   void add_checkpoint();
   void propose_checkpoint(batch_ptr batch, core::event what);
+  void propose_again();
   void tell_log_time();
   void erase_traces();
   void move_log_if_wanted();
@@ -99,6 +100,9 @@ class journal_worker {
   std::uint64_t checkpoint_seq_ = 0;  // of the last checkpoint, or of where this process began
   core::millis checkpoint_at_ms_ = 0;
   batch_ptr checkpoint_;  // that is not on the disk yet
+  // Where nodes share the log: one was refused, and is proposed again when this was read.
+  std::uint64_t checkpoint_behind_ = 0;
+  std::int64_t insist_until_ns_ = 0, propose_not_before_ns_ = 0;
   bool retaining_ = false, log_is_corrupt_ = false;
   core::millis retained_at_ms_ = 0;
   std::uint64_t cut_told_ = 0;

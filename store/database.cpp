@@ -246,16 +246,47 @@ core::status database::begin() {
   return core::nothing{};
 }
 
-int database::insert(const core::event& happened) {
-  const auto type = core::to_string(happened.type());
-  const auto subject =
-      happened.subject ? core::byte_view(happened.subject->bytes) : core::byte_view();
-  const auto sealed = core::as_bytes(happened.sealed);
+namespace {
+
+core::byte_view subject_of(const core::event& what) {
+  return what.subject ? core::byte_view(what.subject->bytes) : core::byte_view();
+}
+
+}  // namespace
+
+/// Leaves the event's body in body_.
+core::digest database::mac_of(const core::event& happened, const core::digest& before) {
   body_.clear();
   core::append_body(body_, happened, node_id_);
   core::digest hash;
-  const auto mac = chain_mac(chain_, end_.mac, happened.seq, happened.at_ms, type, subject,
-                             mac_body(happened.type(), body_.view(), std::nullopt, hash), sealed);
+  return chain_mac(chain_, before, happened.seq, happened.at_ms, core::to_string(happened.type()),
+                   subject_of(happened),
+                   mac_body(happened.type(), body_.view(), std::nullopt, hash),
+                   core::as_bytes(happened.sealed));
+}
+
+core::result<bool> database::ends_with(core::event what) {
+  if (what.seq != end_.seq) return false;
+  core::digest before{};
+  if (what.seq > 1) {
+    statement row;
+    int rc = row.prepare(handle(), "SELECT mac FROM events WHERE seq=?1", false);
+    if (rc != SQLITE_OK) return failed(rc);
+    row.bind(1, what.seq - 1);
+    rc = row.step();
+    if (rc == SQLITE_DONE) return true;  // cut off: nothing is left to compare
+    if (rc != SQLITE_ROW) return failed(rc);
+    if (!row.read(0, before)) return core::fail(core::error_code::STORE_INTEGRITY, {}, "events");
+  }
+  what.at_ms = end_.at_ms;
+  return mac_of(what, before) == end_.mac;
+}
+
+int database::insert(const core::event& happened) {
+  const auto type = core::to_string(happened.type());
+  const auto subject = subject_of(happened);
+  const auto sealed = core::as_bytes(happened.sealed);
+  const auto mac = mac_of(happened, end_.mac);
   auto& s = insert_event_;
   s.bind(1, happened.seq);
   s.bind(2, happened.at_ms);

@@ -61,6 +61,8 @@ core::status journal::commit() {
 bool journal::in_transaction() const noexcept { return db_->in_transaction(); }
 void journal::rollback() noexcept { db_->rollback(); }
 
+core::result<bool> journal::ends_with(const core::event& what) { return db_->ends_with(what); }
+
 bool journal::wants_checkpoint() const noexcept { return db_->wal_pages() >= wal_pages_wanted; }
 core::status journal::checkpoint() { return db_->checkpoint(SQLITE_CHECKPOINT_PASSIVE); }
 

@@ -72,6 +72,9 @@ class journal {
   [[nodiscard]] std::uint64_t last_seq() const noexcept;
   [[nodiscard]] core::millis last_at_ms() const noexcept;
   [[nodiscard]] const core::digest& last_mac() const noexcept;
+  /// Whether this is the last event, as far as that can be told: true also where what it follows
+  /// was cut off. `what` has its seq; its at_ms does not count. Errors: as load().
+  [[nodiscard]] core::result<bool> ends_with(const core::event& what);
   /// Of the last event that is durable.
   [[nodiscard]] std::uint64_t committed_seq() const noexcept;
   [[nodiscard]] core::millis committed_at_ms() const noexcept;

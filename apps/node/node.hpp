@@ -107,6 +107,7 @@ class node {
   std::unique_ptr<link_host> link_;
   std::shared_ptr<const core::fleet_keys> fleet_keys_;
   std::uint64_t fleet_position_ = 0;
+  std::optional<core::entry_name> fleet_mark_;
   core::millis fleet_at_ms_ = 0;
   std::atomic<bool> fleet_read_{false};
   actors::node_actors all_;

@@ -40,7 +40,9 @@ core::result<core::nothing> node::join_fleet(std::string& why) {
   const auto with = fleet_contact(config_, keys_, why);
   if (!with) return with.error();
   const auto before = log_->last_seq();
-  if (const auto ok = store::fleet::bring_up(*log_, clock_, *with, why); !ok) return ok.error();
+  const auto mark = store::fleet::bring_up(*log_, clock_, *with, why);
+  if (!mark) return mark.error();
+  fleet_mark_ = *mark;
   monitoring::log::write(core::log_level::info, monitoring::component::store,
                          "The node's own store is up to the log that nodes share.",
                          {{"from", static_cast<std::int64_t>(before)},
@@ -97,6 +99,7 @@ void node::spawn_fleet() {
     from.keys = fleet_keys_;
     from.random = buffered_random;
     from.position = position;
+    from.mark = fleet_mark_;
     from.self.node_id = config_.server.node_id;
     from.self.version = PORTCULLIS_VERSION;
     from.self.started_at_ms = clock_.now_ms();

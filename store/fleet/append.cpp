@@ -26,7 +26,7 @@ std::vector<std::string> args_of(const unit& what, std::string name, const std::
   std::vector<std::string> args;
   args.push_back(std::move(name));
   args.push_back(std::to_string(what.as_of));
-  args.emplace_back(what.exact ? "1" : "0");
+  args.emplace_back(what.exact ? "exact" : what.checked ? "checked" : "told");
   args.push_back(std::to_string(what.events.size()));
   args.push_back(writes);
   args.push_back(what.checked ? core::to_bytes(what.tags.reads) : std::string());
@@ -55,6 +55,7 @@ std::uint64_t shared_log::append(std::vector<unit> units) {
     sent_unit made;
     made.as_of = each.checked ? each.as_of : std::max(each.as_of, position_);
     made.checked = each.checked;
+    made.exact = each.exact;
     made.asked_ns = now;
     each.as_of = made.as_of;
     made.args = args_of(each, core::to_bytes(name), writes, std::move(sealed), *options_.keys,
@@ -74,13 +75,28 @@ std::uint64_t shared_log::append(std::vector<unit> units) {
 /// load would each look through all that are under way.
 void shared_log::send_waiting() {
   while (!waiting_.empty() && may_send_ && sendings_ < sendings_max) {
-    std::vector<std::uint64_t> numbers;
-    while (!waiting_.empty() && numbers.size() < core::limits::fleet_units_per_append) {
-      if (units_.contains(waiting_.front())) numbers.push_back(waiting_.front());
-      waiting_.pop_front();
-    }
-    if (!numbers.empty()) send(std::move(numbers));
+    auto numbers = next_sending();
+    if (numbers.empty()) return;
+    send(std::move(numbers));
   }
+}
+
+/// An exact unit goes alone, before all others.
+std::vector<std::uint64_t> shared_log::next_sending() {
+  std::erase_if(waiting_, [this](std::uint64_t number) { return !units_.contains(number); });
+  const auto exact = std::find_if(waiting_.begin(), waiting_.end(),
+                                  [this](std::uint64_t number) { return units_.at(number).exact; });
+  std::vector<std::uint64_t> numbers;
+  if (exact != waiting_.end()) {
+    numbers.push_back(*exact);
+    waiting_.erase(exact);
+  } else if (!held_back_) {
+    const auto count = std::min(waiting_.size(), core::limits::fleet_units_per_append);
+    const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count);
+    numbers.assign(waiting_.begin(), end);
+    waiting_.erase(waiting_.begin(), end);
+  }
+  return numbers;
 }
 
 /// Where the script begins to look for what overtakes them: not where it would find nothing but
@@ -90,7 +106,7 @@ std::uint64_t shared_log::look_from(const std::vector<std::uint64_t>& numbers) c
   bool again = false;
   for (const auto number : numbers) {
     const auto& each = units_.at(number);
-    from = std::min(from, each.as_of);
+    from = std::min(from, each.checked ? each.as_of : position_);
     // What is sent again may stand behind what was read by then.
     if (each.unsure) from = std::min(from, position_);
     again = again || each.unsure;
@@ -142,12 +158,14 @@ void shared_log::answered(const std::vector<std::uint64_t>& numbers,
     return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter"));
   if (list[0].integer == fenced_off)  // on a later connection it is sent again
     return not_appended(numbers, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "fenced_off"));
+  if (list[0].integer == not_now) return wait_a_moment(numbers);
   const bool behind = list[0].integer == too_far_behind;
   if (!behind) {
     std::int64_t end = 0;
     for (std::size_t i = 1; i < list.size(); ++i) end = std::max(end, list[i].integer);
     note_own(static_cast<std::uint64_t>(list[0].integer), static_cast<std::uint64_t>(end));
   }
+  std::vector<std::uint64_t> told;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const auto found = units_.find(numbers[i]);
     if (found == units_.end()) continue;  // read already
@@ -158,8 +176,33 @@ void shared_log::answered(const std::vector<std::uint64_t>& numbers,
       continue;
     }
     const auto end = static_cast<std::uint64_t>(behind ? list[1].integer : list[0].integer);
-    refuse(numbers[i], true, end, {});
+    if (found->second.checked)
+      refuse(numbers[i], true, end, {});
+    else
+      told.push_back(numbers[i]);
   }
+  if (!told.empty()) wait_for_end(told, static_cast<std::uint64_t>(list[1].integer));
+}
+
+/// What has happened is told however much stands before it, once that was read.
+void shared_log::wait_for_end(const std::vector<std::uint64_t>& numbers, std::uint64_t end) {
+  for (const auto number : numbers) units_.at(number).unsure = false;
+  waiting_.insert(waiting_.begin(), numbers.begin(), numbers.end());
+  read_before_sending_ = end;
+  may_send_ = position_ >= end;
+}
+
+void shared_log::wait_a_moment(const std::vector<std::uint64_t>& numbers) {
+  std::vector<std::uint64_t> left;
+  for (const auto number : numbers) {
+    const auto found = units_.find(number);
+    if (found == units_.end()) continue;
+    found->second.unsure = false;
+    left.push_back(number);
+  }
+  waiting_.insert(waiting_.begin(), left.begin(), left.end());
+  held_back_ = true;
+  moment_.after(3);
 }
 
 /// The answer has not come. What was not sent is refused, or waits; what was may have been
@@ -213,6 +256,9 @@ void shared_log::add_snapshot_part(std::uint64_t seq, std::uint64_t index, std::
                    done(answer && answer->is(reply_type::integer) &&
                         answer->integer == static_cast<std::int64_t>(index) + 1);
                  });
+  if (index == 0)  // it goes also when this node dies before it is whole
+    commands_->ask({"PEXPIRE", key, std::to_string(options_.key_ttl_ms)}, key, options_.timeout_ms,
+                   [](const auto&) {});
 }
 
 void shared_log::cut(std::uint64_t seq, std::function<void(bool)> done) {
@@ -232,6 +278,7 @@ void shared_log::cut(std::uint64_t seq, std::function<void(bool)> done) {
 void shared_log::send_again() {
   if (broken_ || may_send_) return;
   own_ = {};  // what stood there may be gone
+  read_before_sending_ = 0;
   const auto fences = names_.fences(), log = names_.log();
   const std::string_view keys[] = {fences, log};
   const auto generation = std::to_string(++generation_);

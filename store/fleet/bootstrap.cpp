@@ -30,6 +30,8 @@ class making {
     const auto known = greet();
     if (!known) return known.error();
     if (*known == 0) return core::nothing{};  // there is nothing yet
+    // Users are read after this was asked: all whom events up to there are about are among them.
+    end_ = *known;
     into_.cut = snapshot_ > 0;
     auto made = importer::begin(into_);
     if (!made) return failed(made.error());
@@ -47,15 +49,16 @@ class making {
     const auto meta = names_.meta(), log = names_.log();
     const auto nodes = names_.nodes();
     const std::string_view keys[] = {meta, log, nodes};
-    const std::string_view args[] = {"", "", "0", "0", "", "", "0"};
+    const std::string_view args[] = {"", "", "0", "0", "", "", "0", "0"};
     const auto answer = store_.eval(hello_script(), keys, args);
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;
-    if (list.size() != hello_answers || list[0].text != entry_format ||
-        list[1].text != with_.keys->check_value())
+    if (list.size() != look::count || list[look::format].text != entry_format ||
+        list[look::check].text != with_.keys->check_value())
       return 0;
-    if (!list[2].text.empty()) snapshot_ = std::strtoull(list[2].text.c_str(), nullptr, 10);
-    return static_cast<std::uint64_t>(list[4].integer);
+    if (!list[look::snapshot].text.empty())
+      snapshot_ = std::strtoull(list[look::snapshot].text.c_str(), nullptr, 10);
+    return static_cast<std::uint64_t>(list[look::last].integer);
   }
 
   core::status add_users() {
@@ -112,8 +115,8 @@ class making {
     decoder read(*with_.keys, snapshot_, {});
     for (bool more = true; more;) {
       const auto answer =
-          store_.ask({"XRANGE", names_.log(), "(" + std::to_string(read.position()) + "-0", "+",
-                      "COUNT", std::to_string(entries_asked)},
+          store_.ask({"XRANGE", names_.log(), "(" + std::to_string(read.position()) + "-0",
+                      std::to_string(end_) + "-0", "COUNT", std::to_string(entries_asked)},
                      names_.log());
       if (!answer) return unreachable(answer.error());
       more = answer->elements.size() == entries_asked;
@@ -175,7 +178,7 @@ class making {
   key_names names_;
   asker store_;
   importer* to_ = nullptr;
-  std::uint64_t snapshot_ = 0;
+  std::uint64_t snapshot_ = 0, end_ = 0;
   core::log_place place_;
 };
 

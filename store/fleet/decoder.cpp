@@ -151,7 +151,8 @@ core::result<decoder::undecided> decoder::take(const reply& element) {
   if (!found) return damaged("entry");
   // An entry may reach over the place where one begins to read: what is known already is left out.
   const auto before = found->seq - found->count;
-  if (found->seq <= position_ || before > position_) return damaged("gap");
+  if (found->seq <= position_ || before > position_ || (last_ && before != position_))
+    return damaged("gap");
   auto known = writers_.find(found->name.writer);
   if (known == writers_.end()) {
     // Which writer is forgotten does not matter much: its entries cannot come next any more.
@@ -183,6 +184,7 @@ core::result<decoder::undecided> decoder::take(const reply& element) {
     return damaged("gap");  // one's own are read whole
   }
   position_ = found->seq;
+  last_ = found->name;
   return out;
 }
 

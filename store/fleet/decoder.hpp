@@ -25,20 +25,25 @@ namespace portcullis::store::fleet {
 class decoder {
  public:
   /// Begins behind `position`. `keys` must outlive it. `is_known`: whether the events of an entry
-  /// are at hand, so that it need not be opened; empty: none are.
+  /// are at hand, so that it need not be opened; empty: none are. `last`: the entry that ends at
+  /// `position`; none: an entry may reach over it.
   decoder(const core::fleet_keys& keys, std::uint64_t position,
-          std::function<bool(const core::entry_name&)> is_known)
-      : keys_(keys), position_(position), is_known_(std::move(is_known)) {}
+          std::function<bool(const core::entry_name&)> is_known,
+          std::optional<core::entry_name> last = std::nullopt)
+      : keys_(keys), position_(position), last_(last), is_known_(std::move(is_known)) {}
 
   struct undecided {  // an entry whose users' rows have to be fetched
     entry what;
     std::vector<core::subject_id> users;
   };
   /// One element of XREAD's or XRANGE's list. STORE_INTEGRITY by rule: "entry" (malformed, or not
-  /// sealed by a node), "gap" (it does not come next), "repeated".
+  /// sealed by a node), "gap" (it does not come next; only the first one may begin earlier),
+  /// "repeated".
   [[nodiscard]] core::result<undecided> take(const net::redis::reply& element);
   /// Of the last entry taken.
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }
+  /// Which one that was; none: none was taken.
+  [[nodiscard]] const std::optional<core::entry_name>& last() const noexcept { return last_; }
 
  private:
   /// Which of a writer's entries were seen: up to `last`, but for those that were refused, or come
@@ -52,6 +57,7 @@ class decoder {
 
   const core::fleet_keys& keys_;
   std::uint64_t position_;
+  std::optional<core::entry_name> last_;
   std::function<bool(const core::entry_name&)> is_known_;
   std::map<core::byte_array<8>, writer> writers_;
 };

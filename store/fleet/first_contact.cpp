@@ -22,15 +22,17 @@ class bringing_up {
   bringing_up(journal& log, core::clock& clock, const contact_options& with, std::string& why)
       : log_(log), with_(with), why_(why), names_(with.prefix), store_(clock, with) {}
 
-  core::status run() {
+  core::result<std::optional<core::entry_name>> run() {
     if (!store_.connect())
       return stop(error_code::STORE_UNAVAILABLE, "not_connected",
                   "store.redis.url: no connection: " + store_.trouble());
-    if (const auto ok = greet(); !ok) return ok;
+    if (const auto ok = greet(); !ok) return ok.error();
+    const auto mark = compare_end();
+    if (!mark) return mark.error();
     decoder read(*with_.keys, log_.last_seq(), {});
     for (bool more = true; more;)
-      if (const auto ok = take_some(read, more); !ok) return ok;
-    return core::nothing{};
+      if (const auto ok = take_some(read, more); !ok) return ok.error();
+    return read.last() ? read.last() : *mark;
   }
 
  private:
@@ -49,11 +51,17 @@ class bringing_up {
     const std::string_view keys[] = {meta, log, nodes};
     const auto ttl = std::to_string(with_.key_ttl_ms);
     const auto live = std::to_string(core::limits::fleet_member_live_ms);
+    const auto position = std::to_string(log_.last_seq());
     // A store that has a past of its own does not begin an empty log: it would be lost there.
     const bool fresh = log_.last_seq() == 0;
-    const std::string_view args[] = {entry_format, with_.keys->check_value(), fresh ? "1" : "0",
-                                     ttl,          with_.keys->ring(),        instead_of,
-                                     live};
+    const std::string_view args[] = {entry_format,
+                                     with_.keys->check_value(),
+                                     fresh ? "1" : "0",
+                                     ttl,
+                                     with_.keys->ring(),
+                                     instead_of,
+                                     live,
+                                     position};
     return store_.eval(hello_script(), keys, args);
   }
 
@@ -61,28 +69,30 @@ class bringing_up {
     const auto answer = ask_who({});
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;
-    if (list.size() != hello_answers)
+    if (list.size() != look::count)
       return stop(error_code::STORE_INTEGRITY, "log_is_gone",
                   "Redis has no log of this fleet, but the data folder has events: `portcullis "
                   "migrate` puts them there; or use an empty server.data_dir");
-    if (list[0].text != entry_format)
+    if (list[look::format].text != entry_format)
       return stop(error_code::NODE_INCOMPATIBLE, "format",
                   "the log in Redis is of another version of Portcullis");
-    if (list[1].text != with_.keys->check_value())
+    if (list[look::check].text != with_.keys->check_value())
       return stop(error_code::KEYRING_MISMATCH, "check",
                   "the log in Redis belongs to another key file than crypto.keys_file");
-    if (const auto ok = agree_on_ring(list[6].text); !ok) return ok;
-    const auto first = static_cast<std::uint64_t>(list[3].integer);
-    const auto last = static_cast<std::uint64_t>(list[4].integer);
+    if (const auto ok = agree_on_ring(list[look::ring].text); !ok) return ok;
+    const auto cut = std::strtoull(list[look::snapshot].text.c_str(), nullptr, 10);
+    const auto last = static_cast<std::uint64_t>(list[look::last].integer);
     if (last < log_.last_seq())
       return stop(error_code::STORE_INTEGRITY, "log_is_shorter",
                   fmt::format("the log in Redis ends at {}, that in the data folder at {}: Redis "
                               "has lost events, or the folder is of another fleet",
                               last, log_.last_seq()));
-    if (first > log_.last_seq() + core::limits::fleet_entry_events_max)
-      return stop(error_code::EVENTS_CURSOR_EXPIRED, "log_is_cut",
-                  fmt::format("the log in Redis begins at {} and the data folder ends at {}", first,
-                              log_.last_seq()));
+    if (cut > log_.last_seq())
+      return stop(
+          error_code::EVENTS_CURSOR_EXPIRED, "log_is_cut",
+          fmt::format("the log in Redis was cut at {} and the data folder ends at {}: begin "
+                      "with an empty folder",
+                      cut, log_.last_seq()));
     return core::nothing{};
   }
 
@@ -95,7 +105,8 @@ class bringing_up {
                   "the fleet has a newer key ring than crypto.keys_file: copy it here");
     const auto answer = ask_who(theirs);
     if (!answer) return unreachable(answer.error());
-    if (answer->elements.size() != hello_answers || answer->elements[6].text != with_.keys->ring())
+    if (answer->elements.size() != look::count ||
+        answer->elements[look::ring].text != with_.keys->ring())
       return stop(error_code::KEYRING_MISMATCH, "ring_in_use",
                   "crypto.keys_file has another key ring than the nodes that run: stop them all, "
                   "give all of them this file, start them again");
@@ -130,6 +141,31 @@ class bringing_up {
   }
   static core::error damaged_users() {
     return core::fail(error_code::STORE_INTEGRITY, {}, "users");
+  }
+
+  /// Whether what this node has read last stands in the log, and in which entry: a log that has
+  /// lost events may be as long again by now.
+  core::result<std::optional<core::entry_name>> compare_end() {
+    const auto end = log_.last_seq();
+    if (end == 0) return std::nullopt;
+    const auto answer = store_.ask(
+        {"XRANGE", names_.log(), std::to_string(end) + "-0", "+", "COUNT", "1"}, names_.log());
+    if (!answer) return unreachable(answer.error());
+    if (answer->elements.empty())
+      return changed(core::fail(error_code::STORE_INTEGRITY, {}, "log_is_shorter"), end - 1);
+    decoder read(*with_.keys, end - 1, {});
+    const auto covers = read.take(answer->elements[0]);
+    if (!covers) return changed(covers.error(), end - 1);
+    const auto same = log_.ends_with(covers->what.events.front());
+    if (!same) return failed(same.error());
+    if (!*same)
+      return stop(
+          error_code::STORE_INTEGRITY, "another_log",
+          fmt::format("what Redis has at {} is not what the data folder has: Redis has lost "
+                      "events and others took their place, or the folder is of another "
+                      "fleet",
+                      end));
+    return read.last();
   }
 
   core::status take_some(decoder& read, bool& more) {
@@ -206,8 +242,9 @@ class bringing_up {
 
 }  // namespace
 
-core::status bring_up(journal& log, core::clock& clock, const contact_options& with,
-                      std::string& why) {
+core::result<std::optional<core::entry_name>> bring_up(journal& log, core::clock& clock,
+                                                       const contact_options& with,
+                                                       std::string& why) {
   return bringing_up(log, clock, with, why).run();
 }
 

@@ -16,14 +16,18 @@ namespace portcullis::store::fleet {
 [[nodiscard]] const net::redis::script& heartbeat_script();
 /// Makes the log's description where there is none, and returns it.
 [[nodiscard]] const net::redis::script& hello_script();
-inline constexpr std::size_t hello_answers = 7;
+/// What the log is, as hello_script and heartbeat_script tell it.
+namespace look {
+enum field : std::size_t { format, check, snapshot, first, last, name, ring, mark, count };
+}
 /// Puts a user's row in the place of the one that was read.
 [[nodiscard]] const net::redis::script& replace_script();
 /// Puts a snapshot in the place of what came before it.
 [[nodiscard]] const net::redis::script& cut_script();
 
 /// The answer of append_script where it appended nothing: its first number.
-inline constexpr std::int64_t log_is_shorter = -1, too_far_behind = -2, fenced_off = -3;
+inline constexpr std::int64_t log_is_shorter = -1, too_far_behind = -2, fenced_off = -3,
+                              not_now = -4;
 
 /// Keys of one fleet. The part in braces makes them one slot of a Redis Cluster.
 class key_names {

@@ -13,6 +13,7 @@ using net::redis::reply_type;
 /// What is read from a server that takes no writes proves nothing for longer than that: it may be a
 /// master that the others have left.
 constexpr std::int64_t written_keeps_ns = 2 * core::limits::fleet_heartbeat_ms * 1'000'000;
+constexpr std::size_t heard_of_max = 64;
 
 core::aead_nonce random_nonce(const core::random_source& random) {
   core::aead_nonce nonce;
@@ -38,6 +39,7 @@ shared_log::shared_log(net::loop& on, core::clock& clock, shared_log_options opt
       to_(to),
       names_(options_.prefix),
       position_(options_.position),
+      mark_(options_.mark),
       read_entries_(core::limits::fleet_read_entries),
       again_(on,
              [this] {
@@ -45,12 +47,14 @@ shared_log::shared_log(net::loop& on, core::clock& clock, shared_log_options opt
                if (!may_send_ && commands_->connected()) send_again();
              }),
       heartbeat_(on, [this] { tell(); }),
-      late_(on, [this] { give_up_late(); }) {
+      late_(on, [this] { give_up_late(); }),
+      moment_(on, [this] {
+        held_back_ = false;
+        send_waiting();
+      }) {
   options_.random(writer_);
   writer_key_ = options_.keys->of_writer(writer_);
-  decoder_.emplace(*options_.keys, position_, [this](const core::entry_name& name) {
-    return name.writer == writer_ && units_.contains(name.number);
-  });
+  new_decoder();
   options_.self.writer = writer_;
 }
 
@@ -93,13 +97,24 @@ core::status shared_log::connect() {
   return core::nothing{};
 }
 
+/// Behind what was delivered.
+void shared_log::new_decoder() {
+  decoder_.emplace(
+      *options_.keys, position_,
+      [this](const core::entry_name& name) {
+        return name.writer == writer_ && units_.contains(name.number);
+      },
+      mark_);
+}
+
 /// Whether it is still the log that was read: before anything more is.
 void shared_log::check_log() {
   const auto meta = names_.meta(), log = names_.log(), nodes = names_.nodes();
   const std::string_view keys[] = {meta, log, nodes};
-  const std::string_view args[] = {"", "", "0", "0", "", "", "0"};
+  const auto position = std::to_string(position_);
+  const std::string_view args[] = {"", "", "0", "0", "", "", "0", position};
   tail_->eval(hello_script(), keys, args, options_.timeout_ms,
-              [this, known = position_](const core::result<reply>& answer) {
+              [this, known = place{position_, mark_}](const core::result<reply>& answer) {
                 if (broken_) return;
                 if (!answer) return again_.after(50);
                 if (!is_ours(*answer, known)) return;
@@ -110,30 +125,32 @@ void shared_log::check_log() {
 }
 
 /// `known`: what had been read of it when it was asked. False: it has failed.
-bool shared_log::is_ours(const reply& hello, std::uint64_t known) {
-  const auto lost = [this](std::string_view rule) {
-    fail(core::fail(core::error_code::STORE_INTEGRITY, {}, rule));
+bool shared_log::is_ours(const reply& look, const place& known) {
+  const auto lost = [this](core::error_code code, std::string_view field, std::string_view rule) {
+    fail(core::fail(code, field, rule));
     return false;
   };
-  const auto& list = hello.elements;
-  if (list.size() != hello_answers) return lost("log_is_gone");
-  if (list[1].text != options_.keys->check_value()) return lost("another_log");
-  if (list[6].text != options_.keys->ring()) {  // they took this node for dead
-    fail(core::fail(core::error_code::KEYRING_MISMATCH, "crypto.keys_file", "ring"));
-    return false;
-  }
-  if (log_name_.empty()) log_name_ = list[5].text;
-  if (log_name_ != list[5].text) return lost("another_log");
-  const auto first = static_cast<std::uint64_t>(list[3].integer);
-  const auto last = static_cast<std::uint64_t>(list[4].integer);
-  if (last < known) return lost("log_is_shorter");
-  if (last > known && first > known + core::limits::fleet_entry_events_max)
-    return lost("log_is_cut");
+  const auto& list = look.elements;
+  constexpr auto integrity = core::error_code::STORE_INTEGRITY;
+  if (list.size() != look::count) return lost(integrity, {}, "log_is_gone");
+  if (list[look::check].text != options_.keys->check_value())
+    return lost(integrity, {}, "another_log");
+  if (list[look::ring].text != options_.keys->ring())  // they took this node for dead
+    return lost(core::error_code::KEYRING_MISMATCH, "crypto.keys_file", "ring");
+  if (log_name_.empty()) log_name_ = list[look::name].text;
+  if (log_name_ != list[look::name].text) return lost(integrity, {}, "another_log");
+  if (static_cast<std::uint64_t>(list[look::last].integer) < known.position)
+    return lost(integrity, {}, "log_is_shorter");
+  if (std::strtoull(list[look::snapshot].text.c_str(), nullptr, 10) > known.position)
+    return lost(integrity, {}, "log_is_cut");
+  // As long as it was, and yet another one: it has lost entries, and others took their place.
+  if (known.position > 0 && known.mark && list[look::mark].text != core::to_bytes(*known.mark))
+    return lost(integrity, {}, "another_log");
   return true;
 }
 
 void shared_log::ask() {
-  if (broken_ || asking_ || written_ns_ == 0 || !tail_->connected()) return;
+  if (broken_ || asking_ || !heard_ || !tail_->connected()) return;
   if (!checked_) return check_log();
   asking_ = true;
   net::redis::command read{"XREAD",
@@ -206,9 +223,7 @@ void shared_log::fetch_users() {
                if (broken_) return;
                if (!answer || answer->elements.size() != wanted) {
                  // Nothing was delivered: the same is read again.
-                 decoder_.emplace(*options_.keys, position_, [this](const core::entry_name& name) {
-                   return name.writer == writer_ && units_.contains(name.number);
-                 });
+                 new_decoder();
                  return again_.after(10);
                }
                std::size_t at = 0;
@@ -229,6 +244,8 @@ void shared_log::deliver() {
   for (auto& each : taken_) entries.push_back(std::move(each.what));
   taken_.clear();
   position_ = decoder_->position();
+  if (decoder_->last()) mark_ = decoder_->last();
+  settle_heard();
   read_entries_ = std::min(2 * read_entries_, core::limits::fleet_read_entries);
   std::vector<std::uint64_t> own;
   for (const auto& each : entries)
@@ -246,8 +263,18 @@ void shared_log::deliver() {
   ask();
 }
 
+/// 0: nothing is known to be.
 std::int64_t shared_log::fresh_ns() const noexcept {
-  return std::min(fresh_ns_, written_ns_ + written_keeps_ns);
+  return written_ns_ == 0 ? 0 : std::min(fresh_ns_, written_ns_ + written_keeps_ns);
+}
+
+/// A heartbeat counts when all has been read that stood there when it was taken: the server that is
+/// read from may be another one.
+void shared_log::settle_heard() {
+  while (!heard_of_.empty() && heard_of_.front().end <= position_) {
+    written_ns_ = heard_of_.front().asked_ns;
+    heard_of_.pop_front();
+  }
 }
 
 void shared_log::fail(const core::error& why) {
@@ -276,26 +303,26 @@ void shared_log::tell() {
                                to_text(self), "portcullis fleet member\n" + key);
   const auto ttl = std::to_string(options_.key_ttl_ms);
   const auto keep = std::to_string(core::limits::fleet_member_keep_ms);
-  const std::string_view args[] = {key, what, ttl, keep};
+  const auto position = std::to_string(position_);
+  const std::string_view args[] = {key, what, ttl, keep, position};
   commands_->eval(heartbeat_script(), keys, args, options_.timeout_ms,
-                  [this, asked_ns = loop_.fresh_mono_ns()](const core::result<reply>& answer) {
-                    if (!broken_ && answer) told(*answer, asked_ns);
-                  });
-  // A log that goes while connections stay, and one begun in its place, are seen here.
-  const std::string_view log_keys[] = {meta, log, nodes};
-  const std::string_view none[] = {"", "", "0", "0", "", "", "0"};
-  commands_->eval(hello_script(), log_keys, none, options_.timeout_ms,
-                  [this, known = position_](const core::result<reply>& hello) {
-                    if (!broken_ && hello && hello->is(reply_type::array))
-                      (void)is_ours(*hello, known);
+                  [this, asked_ns = loop_.fresh_mono_ns(),
+                   known = place{position_, mark_}](const core::result<reply>& answer) {
+                    if (!broken_ && answer) told(*answer, asked_ns, known);
                   });
 }
 
-void shared_log::told(const reply& answer, std::int64_t asked_ns) {
-  writable_ = answer.is(reply_type::array) && !answer.elements.empty();
+void shared_log::told(const reply& answer, std::int64_t asked_ns, const place& known) {
+  writable_ = answer.is(reply_type::array) && answer.elements.size() >= 2;
   if (!writable_)
     return look_whether_reachable(core::fail(core::error_code::STORE_UNAVAILABLE, {}, "refused"));
-  written_ns_ = std::max(written_ns_, asked_ns);
+  const auto& look = answer.elements[1];
+  // A log that goes while connections stay, and one begun in its place, are seen here.
+  if (!is_ours(look, known)) return;
+  heard_ = true;
+  if (heard_of_.size() < heard_of_max)
+    heard_of_.push_back({asked_ns, static_cast<std::uint64_t>(look.elements[look::last].integer)});
+  settle_heard();
   look_whether_reachable({});
   if (fresh_ns_ != 0) to_.read({}, position_, fresh_ns());
   meet(answer);
@@ -305,7 +332,7 @@ void shared_log::told(const reply& answer, std::int64_t asked_ns) {
 void shared_log::meet(const reply& answer) {
   const auto& list = answer.elements;
   std::vector<member> live;
-  for (std::size_t at = 1; at + 2 < list.size(); at += 3) {
+  for (std::size_t at = 2; at + 2 < list.size(); at += 3) {
     const auto plain = core::open(options_.keys->of_users(), list[at + 2].text,
                                   "portcullis fleet member\n" + list[at].text);
     if (!plain || list[at].text.size() != writer_.size()) continue;  // nobody of ours

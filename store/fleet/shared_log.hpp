@@ -23,8 +23,9 @@ struct shared_log_options {
   std::int64_t key_ttl_ms = 0;
   std::shared_ptr<const core::fleet_keys> keys;
   core::random_source random;
-  std::uint64_t position = 0;  // what the node knows already
-  member self;                 // node_id, version, started_at_ms
+  std::uint64_t position = 0;            // what the node knows already
+  std::optional<core::entry_name> mark;  // in which entry that ends
+  member self;                           // node_id, version, started_at_ms
 };
 
 /// Why a unit was not appended.
@@ -94,7 +95,7 @@ class shared_log {
 
   struct sent_unit {
     std::uint64_t as_of = 0;
-    bool checked = true;
+    bool checked = true, exact = false;
     bool accepted = false;  // the script said so: it will be read
     bool unsure = false;    // sent, without an answer
     std::int64_t asked_ns = 0;
@@ -102,6 +103,9 @@ class shared_log {
   };
   // appending
   void send(std::vector<std::uint64_t> numbers);
+  [[nodiscard]] std::vector<std::uint64_t> next_sending();
+  void wait_for_end(const std::vector<std::uint64_t>& numbers, std::uint64_t end);
+  void wait_a_moment(const std::vector<std::uint64_t>& numbers);
   void answered(const std::vector<std::uint64_t>& numbers,
                 const core::result<net::redis::reply>& answer);
   void not_appended(const std::vector<std::uint64_t>& numbers, const core::error& why);
@@ -116,7 +120,14 @@ class shared_log {
   void note_own(std::uint64_t before, std::uint64_t end);
   // following
   void check_log();
-  [[nodiscard]] bool is_ours(const net::redis::reply& hello, std::uint64_t known);
+  /// What this node had read when it asked something.
+  struct place {
+    std::uint64_t position = 0;
+    std::optional<core::entry_name> mark;  // the entry that ends, or reaches over, there
+  };
+  [[nodiscard]] bool is_ours(const net::redis::reply& look, const place& known);
+  void new_decoder();
+  void settle_heard();
   void ask_for_horizon();
   void ask();
   void take(const core::result<net::redis::reply>& answer, std::int64_t asked_ns);
@@ -125,7 +136,7 @@ class shared_log {
   void fail(const core::error& why);
   void look_whether_reachable(const core::error& why);
   void tell();
-  void told(const net::redis::reply& answer, std::int64_t asked_ns);
+  void told(const net::redis::reply& answer, std::int64_t asked_ns, const place& known);
   void meet(const net::redis::reply& answer);
   [[nodiscard]] std::int64_t fresh_ns() const noexcept;
 
@@ -155,11 +166,20 @@ class shared_log {
   };
   stretch own_;
   std::optional<decoder> decoder_;
-  std::uint64_t position_ = 0;
+  std::uint64_t position_ = 0;  // delivered
+  std::optional<core::entry_name> mark_;
   std::size_t read_entries_;  // of one reading
   bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
-  bool writable_ = true;         // the last heartbeat was not refused
-  std::int64_t written_ns_ = 0;  // the last heartbeat that was taken was asked then; 0: none yet
+  bool writable_ = true;    // the last heartbeat was not refused
+  bool heard_ = false;      // one was taken
+  bool held_back_ = false;  // another writer's exact unit comes first
+  /// A heartbeat that was taken, and where the log ended there and then.
+  struct written {
+    std::int64_t asked_ns = 0;
+    std::uint64_t end = 0;
+  };
+  std::deque<written> heard_of_;  // not read up to there yet
+  std::int64_t written_ns_ = 0;   // of the last that was; 0: none was
   // Read and not yet delivered: users' rows are on their way.
   std::vector<decoder::undecided> taken_;
   std::int64_t taken_asked_ns_ = 0, fresh_ns_ = 0;
@@ -173,7 +193,7 @@ class shared_log {
   bool taken_all_ = true;
   std::string log_name_;
   std::unique_ptr<net::redis::client> commands_, tail_;
-  net::loop::timer again_, heartbeat_, late_;
+  net::loop::timer again_, heartbeat_, late_, moment_;
 };
 
 }  // namespace portcullis::store::fleet

@@ -79,8 +79,8 @@ TEST(a_store_of_nodes, takes_a_newer_ring_once_no_node_runs_with_the_old_one) {
   a = nodes[0].connect();
   auto b = nodes[1].connect();
   EXPECT_EQ(state_of(b, made["session_id"]), "valid") << "nobody is logged out";
-  EXPECT_EQ(b.result("session.list", {{"tenant_id", "t"}, {"user_id", "ada"}})["sessions"].size(),
-            1u);
+  EXPECT_EQ(
+      b.result("session.list", {{"tenant_id", "acme"}, {"user_id", "ada"}})["sessions"].size(), 1u);
   const auto next = create(a, "bob");
   EXPECT_EQ(state_of(b, next["session_id"]), "valid");
   // Rows of users in the store are under the new key: a node of an empty folder opens them.

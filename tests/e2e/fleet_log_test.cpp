@@ -86,9 +86,41 @@ TEST(a_log_of_nodes, may_hold_more_than_one_reply_of_its_server_does) {
     last = create(a, "u" + std::to_string(i), {{"data", {{"text", data}}}})["session_id"];
   nodes[1].signal(SIGCONT);
   auto b = nodes[1].connect();
-  EXPECT_TRUE(eventually([&] { return state_of(b, last) == "valid"; })) << nodes[1].log();
+  const json ask{{"session_id", last}, {"context", context()}};
+  EXPECT_TRUE(eventually([&] {
+    const auto told = b.call("session.validate", ask);  // STORE_UNAVAILABLE until it has caught up
+    return told.contains("result") && told["result"]["valid"] == true;
+  })) << nodes[1].log();
   auto c = nodes.add().connect();
   EXPECT_EQ(state_of(c, last), "valid");
+}
+
+TEST(a_log_of_nodes, is_signed_also_while_all_nodes_write_without_a_pause) {
+  fleet nodes(2, {"store.event_retention_h=24"});
+  std::atomic<bool> over{false};
+  const auto write = [&](std::size_t node) {
+    auto client = nodes[node].connect();
+    for (int round = 0; !over; ++round) {
+      std::string many;
+      for (int i = 0; i < 50; ++i)
+        many += message("session.create",
+                        {{"tenant_id", "acme"},
+                         {"user_id", std::to_string(node) + "-" + std::to_string(round % 100)},
+                         {"context", context()}})
+                    .dump() +
+                "\n";
+      if (!client.send(many)) return;
+      for (int i = 0; i < 50; ++i) EXPECT_TRUE(client.reply().contains("result"));
+    }
+  };
+  std::thread a(write, 0), b(write, 1);
+  auto client = nodes[0].connect();
+  EXPECT_TRUE(eventually([&] {
+    return events(client, {{"types", {"checkpoint"}}}).size() >= 2;
+  })) << "after ten thousand events each";
+  over = true;
+  a.join();
+  b.join();
 }
 
 TEST(a_log_of_nodes, may_begin_with_one_that_was_cut) {

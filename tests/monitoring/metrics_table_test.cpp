@@ -28,7 +28,7 @@ TEST(metrics_table, every_row_says_what_it_means_and_who_feeds_it) {
     EXPECT_EQ(row.help.find_first_of("\\\n"), row.help.npos) << row.name << " would need escapes";
     EXPECT_FALSE(row.fed_by.empty()) << row.name;
     EXPECT_TRUE(row.name.starts_with("portcullis_") || row.name.starts_with("process_") ||
-                row.name.starts_with("circuit_breaker_"));
+                row.name.starts_with("circuit_breaker_") || row.name.starts_with("breaker_"));
     EXPECT_EQ(row.name.starts_with("circuit_breaker_"), row.per_breaker()) << row.name;
   }
 }

@@ -52,6 +52,7 @@ TEST_F(a_reader, takes_what_comes_next_and_nothing_else) {
   EXPECT_EQ(rule(read.take(entry(11, 2))), "taken");
   EXPECT_EQ(rule(read.take(entry(14, 3, 3))), "taken");
   EXPECT_EQ(read.position(), 14u);
+  EXPECT_EQ(rule(read.take(entry(15, 4, 2))), "gap") << "fourteen was another one";
 }
 
 TEST_F(a_reader, takes_no_entry_twice) {
