@@ -15,7 +15,7 @@ namespace portcullis::store::fleet {
 
 /// Entries of one reading, none of which is asked for again: also with the longest `data` they are
 /// half of what a reply may hold.
-inline constexpr std::size_t entries_asked = 128;
+inline constexpr std::size_t entries_asked = 96;
 
 inline constexpr std::string_view entry_format = "1";
 

@@ -15,6 +15,7 @@ using net::redis::command;
 using net::redis::reply;
 
 constexpr std::size_t events_an_entry = 64;
+constexpr std::size_t bytes_an_entry = 64 * 1024;  // when it has as many
 constexpr std::size_t touches_an_event = 500;
 
 class moving {
@@ -98,6 +99,7 @@ class moving {
 
   core::status events() {
     std::vector<core::event> gathered;
+    std::size_t size = 0;
     core::status went = core::nothing{};
     const auto read = from_.read(cut_, [&](const log_row& row) {
       auto event = core::decode_body(row.seq, row.at_ms, row.type, row.subject, row.body,
@@ -109,7 +111,11 @@ class moving {
       done_.seq = row.seq;
       ++done_.events;
       gathered.push_back(*std::move(event));
-      if (gathered.size() == events_an_entry) went = append(gathered);
+      size += row.body.size() + row.sealed.size();
+      if (gathered.size() == events_an_entry || size > bytes_an_entry) {
+        went = append(gathered);
+        size = 0;
+      }
       return static_cast<bool>(went);
     });
     if (!read) return unreadable("its events");
