@@ -147,7 +147,7 @@ class bringing_up {
   /// lost events may be as long again by now.
   core::result<std::optional<core::entry_name>> compare_end() {
     const auto end = log_.last_seq();
-    if (end == 0) return std::nullopt;
+    if (end == 0) return std::optional<core::entry_name>();
     const auto answer = store_.ask(
         {"XRANGE", names_.log(), std::to_string(end) + "-0", "+", "COUNT", "1"}, names_.log());
     if (!answer) return unreachable(answer.error());
