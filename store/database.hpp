@@ -48,6 +48,8 @@ class database {
                                     std::span<const core::user_row> users,
                                     std::span<const std::uint64_t> purged,
                                     std::span<const core::breaker_source_record> sources);
+  /// As journal::ends_with().
+  [[nodiscard]] core::result<bool> ends_with(core::event what);
   [[nodiscard]] core::status begin();
   [[nodiscard]] core::status commit();
   void rollback() noexcept;
@@ -88,6 +90,7 @@ class database {
   [[nodiscard]] core::status read_cut();
   [[nodiscard]] int run(const char* sql) noexcept;
   [[nodiscard]] int insert(const core::event& happened);
+  [[nodiscard]] core::digest mac_of(const core::event& happened, const core::digest& before);
 
   data_folder folder_;
   std::string node_id_;

@@ -93,6 +93,55 @@ TEST(a_log_that_is_gone, and_was_begun_anew_by_a_stranger_ends_the_nodes) {
     })) << i;
 }
 
+/// The last entries are lost, as in a failover to a replica that was behind.
+void lose(const redis_server& redis, int entries) {
+  EXPECT_THAT(
+      redis.cli("eval \"local l=redis.call('xrevrange',KEYS[1],'+','-','COUNT',ARGV[1]+1) "
+                "for i=1,ARGV[1] do redis.call('xdel',KEYS[1],l[i][1]) end "
+                "return redis.call('xsetid',KEYS[1],l[#l][1])\" 1 'portcullis:{portcullis}:log' " +
+                std::to_string(entries)),
+      HasSubstr("OK"));
+}
+
+TEST(a_log_that_has_lost_entries, is_another_one_also_when_it_is_as_long_again) {
+  faulty_fleet nodes(2);
+  const auto what = live_a_little(nodes);
+  nodes.node(1).signal(SIGSTOP);
+  nodes.kill_node(0);
+  lose(nodes.redis, 3);
+  nodes.add();
+  auto c = nodes.connect(2);
+  for (int i = 0; i < 10; ++i) (void)create(c, "new-" + std::to_string(i));
+  nodes.node(1).signal(SIGCONT);
+  EXPECT_TRUE(eventually([&] {
+    EXPECT_NE(said(nodes, 1, what.revoked), "valid");
+    return nodes.node(1).wait(0ms).value_or(0) != 0;
+  }));
+  EXPECT_THAT(nodes.node(1).log(), HasSubstr("STORE_INTEGRITY"));
+  for (std::size_t i = 0; i < 2; ++i) {
+    EXPECT_FALSE(nodes.node(i).start()) << i;
+    EXPECT_THAT(nodes.node(i).log(), HasSubstr("is not what the data folder has")) << i;
+  }
+}
+
+TEST(a_log_that_has_lost_entries, leaves_nobody_waiting_for_them) {
+  faulty_fleet nodes(1);
+  auto a = nodes.connect(0);
+  (void)create(a, "ada");
+  nodes.network(0).freeze(which::reader);
+  const auto length = [&] { return nodes.redis.cli("xlen 'portcullis:{portcullis}:log'"); };
+  const auto before = length();
+  auto params = user("ada");
+  params["context"] = context();
+  EXPECT_TRUE(a.send(message("session.create", params).dump() + "\n"));
+  EXPECT_TRUE(eventually([&] { return length() != before; })) << "it was taken";
+  nodes.network(0).cut(which::all);
+  lose(nodes.redis, 1);
+  nodes.network(0).pass();
+  EXPECT_EQ(error_of(a.reply()), "STORE_TIMEOUT") << "nobody knows";
+  EXPECT_TRUE(made_at_last(a, "ada").is_string());
+}
+
 TEST(a_log_that_is_gone, is_not_read_as_nobody_having_made_a_session) {
   for (int round = 0; round < 5; ++round) {
     faulty_fleet nodes(2);
