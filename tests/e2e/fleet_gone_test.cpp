@@ -135,8 +135,8 @@ TEST(a_log_that_has_lost_entries, leaves_nobody_waiting_for_them) {
   params["context"] = context();
   EXPECT_TRUE(a.send(message("session.create", params).dump() + "\n"));
   EXPECT_TRUE(eventually([&] { return length() != before; })) << "it was taken";
-  nodes.network(0).cut(which::all);
   lose(nodes.redis, 1);
+  nodes.network(0).cut(which::all);
   nodes.network(0).pass();
   EXPECT_EQ(error_of(a.reply()), "STORE_TIMEOUT") << "nobody knows";
   EXPECT_TRUE(made_at_last(a, "ada").is_string());
