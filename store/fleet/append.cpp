@@ -20,48 +20,46 @@ bool was_not_sent(const core::error& why) noexcept {
          why.rule == "not_connected";
 }
 
-std::vector<std::string> args_of(const unit& what, std::string name, const std::string& writes,
-                                 std::string sealed, const core::fleet_keys& keys,
-                                 const core::random_source& random) {
-  std::vector<std::string> args;
-  args.push_back(std::move(name));
-  args.push_back(std::to_string(what.as_of));
-  args.emplace_back(what.exact ? "exact" : what.checked ? "checked" : "told");
-  args.push_back(std::to_string(what.events.size()));
-  args.push_back(writes);
-  args.push_back(what.checked ? core::to_bytes(what.tags.reads) : std::string());
-  args.push_back(std::move(sealed));
-  args.push_back(std::to_string(what.users.size()));
-  for (const auto& row : what.users) {
-    args.emplace_back(core::as_text(row.subject.bytes));
-    args.push_back(seal_user(row, keys, random));
-  }
-  args.emplace_back(what.forgotten ? core::as_text(what.forgotten->bytes) : std::string_view());
-  return args;
-}
-
 }  // namespace
+
+shared_log::script_words shared_log::words_of(const unit& what, const core::entry_name& name) {
+  const auto writes = core::to_bytes(what.tags.writes);
+  std::string subjects;
+  for (const auto& row : what.users) subjects += core::as_text(row.subject.bytes);
+  const auto sealed =
+      core::seal_entry(what.events, options_.self.node_id, name, {writes, subjects}, writer_key_);
+  script_words words;
+  words.reserve(9 + 2 * what.users.size(), sealed.size() + 128 + 256 * what.users.size());
+  words.add(core::to_bytes(name));
+  words.add(std::to_string(what.as_of));
+  words.add(what.exact ? "exact" : what.checked ? "checked" : "told");
+  words.add(std::to_string(what.events.size()));
+  words.add(writes);
+  words.add(what.checked ? core::to_bytes(what.tags.reads) : std::string());
+  words.add(sealed);
+  words.add(std::to_string(what.users.size()));
+  for (const auto& row : what.users) {
+    words.add(core::as_text(row.subject.bytes));
+    words.add(seal_user(row, *options_.keys, options_.random));
+  }
+  words.add(what.forgotten ? core::as_text(what.forgotten->bytes) : std::string_view());
+  return words;
+}
 
 std::uint64_t shared_log::append(std::vector<unit> units) {
   const auto first = last_number_ + 1;
   const auto now = loop_.mono_ns();
   for (auto& each : units) {
     const core::entry_name name{writer_, ++last_number_};
-    const auto writes = core::to_bytes(each.tags.writes);
-    std::string subjects;
-    for (const auto& row : each.users) subjects += core::as_text(row.subject.bytes);
-    auto sealed =
-        core::seal_entry(each.events, options_.self.node_id, name, {writes, subjects}, writer_key_);
     sent_unit made;
     made.as_of = each.checked ? each.as_of : std::max(each.as_of, position_);
     made.checked = each.checked;
     made.exact = each.exact;
     made.asked_ns = now;
     each.as_of = made.as_of;
-    made.args = args_of(each, core::to_bytes(name), writes, std::move(sealed), *options_.keys,
-                        options_.random);
+    made.args = words_of(each, name);
     units_.emplace(name.number, std::move(made));
-    waiting_.push_back(name.number);
+    (each.exact ? exact_ : waiting_).push_back(name.number);
   }
   if (may_send_)
     send_waiting();
@@ -74,7 +72,7 @@ std::uint64_t shared_log::append(std::vector<unit> units) {
 /// looks through what stands in the log behind what its units knew, so that many small ones under
 /// load would each look through all that are under way.
 void shared_log::send_waiting() {
-  while (!waiting_.empty() && may_send_ && sendings_ < sendings_max) {
+  while (may_send_ && sendings_ < sendings_max) {
     auto numbers = next_sending();
     if (numbers.empty()) return;
     send(std::move(numbers));
@@ -83,19 +81,15 @@ void shared_log::send_waiting() {
 
 /// An exact unit goes alone, before all others.
 std::vector<std::uint64_t> shared_log::next_sending() {
-  std::erase_if(waiting_, [this](std::uint64_t number) { return !units_.contains(number); });
-  const auto exact = std::find_if(waiting_.begin(), waiting_.end(),
-                                  [this](std::uint64_t number) { return units_.at(number).exact; });
   std::vector<std::uint64_t> numbers;
-  if (exact != waiting_.end()) {
-    numbers.push_back(*exact);
-    waiting_.erase(exact);
-  } else if (!held_back_) {
-    const auto count = std::min(waiting_.size(), core::limits::fleet_units_per_append);
-    const auto end = waiting_.begin() + static_cast<std::ptrdiff_t>(count);
-    numbers.assign(waiting_.begin(), end);
-    waiting_.erase(waiting_.begin(), end);
-  }
+  const auto take = [&](std::deque<std::uint64_t>& from, std::size_t count) {
+    while (!from.empty() && numbers.size() < count) {
+      if (units_.contains(from.front())) numbers.push_back(from.front());
+      from.pop_front();
+    }
+  };
+  take(exact_, 1);
+  if (numbers.empty() && !held_back_) take(waiting_, core::limits::fleet_units_per_append);
   return numbers;
 }
 
@@ -131,7 +125,7 @@ void shared_log::send(std::vector<std::uint64_t> numbers) {
   for (const auto number : numbers) {
     auto& each = units_.at(number);
     each.unsure = true;
-    args.insert(args.end(), each.args.begin(), each.args.end());
+    each.args.append_to(args);
   }
   const auto log = names_.log(), users = names_.users(), fences = names_.fences();
   const std::string_view keys[] = {log, users, fences};

@@ -25,12 +25,13 @@ bool parse(std::string_view text, Int& to) {
 struct fields {
   std::uint64_t seq = 0, count = 0;
   core::entry_name name;
-  std::string_view writes, subjects, sealed;
+  std::string_view writes, subjects, before, sealed;
 };
 
-/// [id, [w, name, n, count, k, tags, u, subjects, b, sealed]], as the script writes them.
+/// [id, [w, name, n, count, k, tags, u, subjects, p, name before, b, sealed]], as the script writes
+/// them.
 std::optional<fields> fields_of(const reply& element) {
-  constexpr std::string_view names[] = {"w", "n", "k", "u", "b"};
+  constexpr std::string_view names[] = {"w", "n", "k", "u", "p", "b"};
   if (!element.is(reply_type::array) || element.elements.size() != 2) return std::nullopt;
   const auto& [id, list] = std::tie(element.elements[0], element.elements[1]);
   if (!id.is(reply_type::text) || !list.is(reply_type::array) ||
@@ -51,7 +52,8 @@ std::optional<fields> fields_of(const reply& element) {
   out.name = *name;
   out.writes = value(2);
   out.subjects = value(3);
-  out.sealed = value(4);
+  out.before = value(4);
+  out.sealed = value(5);
   if (out.subjects.size() % sizeof(core::subject_id) != 0) return std::nullopt;
   return out;
 }
@@ -153,6 +155,7 @@ core::result<decoder::undecided> decoder::take(const reply& element) {
   const auto before = found->seq - found->count;
   if (found->seq <= position_ || before > position_ || (last_ && before != position_))
     return damaged("gap");
+  if (last_ && found->before != core::to_bytes(*last_)) return damaged("another_log");
   auto known = writers_.find(found->name.writer);
   if (known == writers_.end()) {
     // Which writer is forgotten does not matter much: its entries cannot come next any more.

@@ -181,7 +181,9 @@ class moving {
     command put{"XADD", names_.log(), id};
     put.add("w").add(core::to_bytes(name_));
     put.add("n").add(std::to_string(gathered.size()));
-    put.add("k").add("").add("u").add("").add("b");
+    put.add("k").add("").add("u").add("");
+    put.add("p").add(name_.number > 1 ? core::to_bytes({name_.writer, name_.number - 1}) : "");
+    put.add("b");
     put.add(core::seal_entry(gathered, "", name_, {}, key_));
     gathered.clear();
     const auto answer = ask(std::move(put));

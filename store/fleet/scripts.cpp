@@ -31,7 +31,8 @@ local function number_of(id) return tonumber(string.match(id, '^%d+')) end
 local function id_of(seq) return string.format('%.0f-0', seq) end
 local head = 0
 local last = redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)
-if last[1] then head = number_of(last[1][1]) end
+local before = ''
+if last[1] then head, before = number_of(last[1][1]), last[1][2][2] end
 if head < from then return {-1, head} end
 local written, known, given_up, own = {}, {}, {}, string.sub(ARGV[4], 1, 8)
 if tonumber(ARGV[2]) < tonumber(redis.call('HGET', fences, own) or '0') then return {-3, head} end
@@ -92,7 +93,8 @@ while at <= #ARGV do
     if forgotten ~= '' then redis.call('HDEL', users, forgotten) end
     head = head + count
     redis.call('XADD', log, id_of(head), 'w', name, 'n', count, 'k', writes, 'u', subjects,
-               'b', sealed)
+               'p', before, 'b', sealed)
+    before = name
     answer[#answer + 1] = head
   end
   at = first_row + 2 * rows + 1

@@ -93,13 +93,39 @@ class shared_log {
   shared_log(net::loop& on, core::clock& clock, shared_log_options options, shared_log_reader& to);
   [[nodiscard]] core::status connect();
 
+  /// Words for a script, in one piece of memory.
+  class script_words {
+   public:
+    void reserve(std::size_t words, std::size_t bytes) {
+      ends_.reserve(words);
+      bytes_.reserve(bytes);
+    }
+    void add(std::string_view word) {
+      bytes_ += word;
+      ends_.push_back(static_cast<std::uint32_t>(bytes_.size()));
+    }
+    void append_to(std::vector<std::string_view>& all) const {
+      std::size_t begin = 0;
+      for (const auto end : ends_) {
+        all.push_back(std::string_view(bytes_).substr(begin, end - begin));
+        begin = end;
+      }
+    }
+    void clear() noexcept { *this = {}; }
+
+   private:
+    std::string bytes_;
+    std::vector<std::uint32_t> ends_;
+  };
+  [[nodiscard]] script_words words_of(const unit& what, const core::entry_name& name);
+
   struct sent_unit {
     std::uint64_t as_of = 0;
     bool checked = true, exact = false;
     bool accepted = false;  // the script said so: it will be read
     bool unsure = false;    // sent, without an answer
     std::int64_t asked_ns = 0;
-    std::vector<std::string> args;  // of the script; dropped when it is accepted
+    script_words args;  // dropped when it is accepted
   };
   // appending
   void send(std::vector<std::uint64_t> numbers);
@@ -150,6 +176,7 @@ class shared_log {
   std::uint64_t last_number_ = 0;
   std::map<std::uint64_t, sent_unit> units_;  // by number
   std::deque<std::uint64_t> waiting_;         // not sent yet, or to be sent again
+  std::deque<std::uint64_t> exact_;           // the same of exact units, which go first
   std::size_t sendings_ = 0;                  // without an answer
   bool may_send_ = false;                     // connected, and what was unsure is known
   std::uint64_t read_before_sending_ = 0;     // > 0: send again when that much was read

@@ -246,6 +246,7 @@ std::vector<std::string> server::command() const {
 }
 
 bool server::start() {
+  if (pid_ > 0) kill_at_once();
   std::array<int, 2> log_pipe{};
   if (pipe2(log_pipe.data(), O_CLOEXEC) != 0) return false;
   const auto words = command();

@@ -25,7 +25,10 @@ struct a_reader : testing::Test {
   core::fleet_keys keys{material};
   core::byte_array<8> writer{7};
 
-  reply entry(std::uint64_t last, std::uint64_t number, std::uint64_t count = 1) {
+  /// `follows`: the number of the entry before it.
+  reply entry(std::uint64_t last, std::uint64_t number, std::uint64_t count = 1,
+              std::uint64_t follows = 0) {
+    const auto before = follows > 0 ? core::to_bytes({writer, follows}) : std::string();
     const core::entry_name name{writer, number};
     core::event what;
     what.decided_at_ms = 5;
@@ -33,10 +36,10 @@ struct a_reader : testing::Test {
     what.body = core::store_recovered{};
     const std::vector<core::event> events(count, what);
     auto sealed = core::seal_entry(events, "n", name, {}, keys.of_writer(writer));
-    return list(
-        {text(std::to_string(last) + "-0"),
-         list({text("w"), text(core::to_bytes(name)), text("n"), text(std::to_string(count)),
-               text("k"), text(""), text("u"), text(""), text("b"), text(std::move(sealed))})});
+    return list({text(std::to_string(last) + "-0"),
+                 list({text("w"), text(core::to_bytes(name)), text("n"),
+                       text(std::to_string(count)), text("k"), text(""), text("u"), text(""),
+                       text("p"), text(before), text("b"), text(std::move(sealed))})});
   }
   static std::string rule(const core::result<decoder::undecided>& of) {
     if (of) return "taken";
@@ -50,19 +53,21 @@ TEST_F(a_reader, takes_what_comes_next_and_nothing_else) {
   EXPECT_EQ(rule(read.take(entry(12, 1))), "gap") << "eleven is missing";
   EXPECT_EQ(rule(read.take(entry(10, 1))), "gap") << "known";
   EXPECT_EQ(rule(read.take(entry(11, 2))), "taken");
-  EXPECT_EQ(rule(read.take(entry(14, 3, 3))), "taken");
+  EXPECT_EQ(rule(read.take(entry(14, 3, 3, 2))), "taken");
   EXPECT_EQ(read.position(), 14u);
-  EXPECT_EQ(rule(read.take(entry(15, 4, 2))), "gap") << "fourteen was another one";
+  EXPECT_EQ(rule(read.take(entry(15, 4, 2, 3))), "gap") << "fourteen was another one";
+  EXPECT_EQ(rule(read.take(entry(15, 4, 1, 2))), "another_log") << "so it was";
+  EXPECT_EQ(rule(read.take(entry(15, 4, 1, 3))), "taken");
 }
 
 TEST_F(a_reader, takes_no_entry_twice) {
   decoder read(keys, 0, {});
   EXPECT_EQ(rule(read.take(entry(1, 5))), "taken");
-  EXPECT_EQ(rule(read.take(entry(2, 5))), "repeated");
-  EXPECT_EQ(rule(read.take(entry(2, 4))), "repeated") << "from before it began to read";
-  EXPECT_EQ(rule(read.take(entry(2, 9))), "taken");
-  EXPECT_EQ(rule(read.take(entry(3, 7))), "taken") << "asked for earlier, appended later";
-  EXPECT_EQ(rule(read.take(entry(4, 7))), "repeated");
+  EXPECT_EQ(rule(read.take(entry(2, 5, 1, 5))), "repeated");
+  EXPECT_EQ(rule(read.take(entry(2, 4, 1, 5))), "repeated") << "from before it began to read";
+  EXPECT_EQ(rule(read.take(entry(2, 9, 1, 5))), "taken");
+  EXPECT_EQ(rule(read.take(entry(3, 7, 1, 9))), "taken") << "asked for earlier, appended later";
+  EXPECT_EQ(rule(read.take(entry(4, 7, 1, 7))), "repeated");
 }
 
 TEST_F(a_reader, leaves_out_what_it_knows_of_an_entry_that_reaches_over_its_beginning) {
@@ -80,7 +85,7 @@ TEST_F(a_reader, does_not_open_what_is_at_hand) {
   ASSERT_EQ(rule(own), "taken");
   EXPECT_TRUE(own->what.own);
   EXPECT_TRUE(own->what.events.empty());
-  const auto late = read.take(entry(2, 2));
+  const auto late = read.take(entry(2, 2, 1, 1));
   ASSERT_EQ(rule(late), "taken");
   EXPECT_FALSE(late->what.own);
   EXPECT_EQ(late->what.events.size(), 1u);
@@ -96,6 +101,7 @@ TEST_F(a_reader, believes_no_other_form) {
   EXPECT_TRUE(refused({}));
   EXPECT_TRUE(refused(list({})));
   for (std::size_t i = 0; i < good.elements[1].elements.size(); ++i) {
+    if (i == 9) continue;  // what came before it: nothing was taken that it could be compared with
     auto changed = good;
     changed.elements[1].elements[i].text += "x";
     EXPECT_TRUE(refused(changed)) << i;
