@@ -68,6 +68,7 @@ core::status shared_log::connect() {
   auto wanted = options_.redis;
   wanted.connected = [this](const net::redis::server_info&) {
     may_send_ = false;
+    heard_of_.clear();  // where that log ended says nothing of this one
     send_again();
     look_whether_reachable({});
     tell();
@@ -116,7 +117,7 @@ void shared_log::check_log() {
   tail_->eval(hello_script(), keys, args, options_.timeout_ms,
               [this, known = place{position_, mark_}](const core::result<reply>& answer) {
                 if (broken_) return;
-                if (!answer) return again_.after(50);
+                if (!answer || answer->is(reply_type::error)) return again_.after(50);
                 if (!is_ours(*answer, known)) return;
                 checked_ = true;
                 look_whether_reachable({});
