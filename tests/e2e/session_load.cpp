@@ -16,7 +16,7 @@ bool is_write(action what) { return what != action::validate; }
 }  // namespace
 
 struct session_load::connections {
-  explicit connections(faulty_fleet& to) : nodes(to), open(to.size()) {}
+  explicit connections(several_nodes& to) : nodes(to), open(to.size()) {}
   /// Null where there was no answer; the connection is not used again then.
   json call(std::size_t node, std::string_view method, const json& params) {
     auto& client = open.at(node);
@@ -28,7 +28,7 @@ struct session_load::connections {
     if (!answer.is_object()) client.reset();
     return answer;
   }
-  faulty_fleet& nodes;
+  several_nodes& nodes;
   std::vector<std::optional<line_client>> open;
 };
 
@@ -238,8 +238,8 @@ void session_load::check_bound(const tracked& session) {
       if (seen.what != action::validate || seen.answer != told::done) continue;
       const auto late = seen.begun_ns - revoked.ended_ns;
       counts_.slowest_revocation_ns = std::max(counts_.slowest_revocation_ns, late);
-      EXPECT_LE(late, bound_ns) << session.tag << " is valid on node " << seen.node << " "
-                                << late / 1'000 << " us after it was revoked";
+      EXPECT_LE(late, bound_ns_) << session.tag << " is valid on node " << seen.node << " "
+                                 << late / 1'000 << " us after it was revoked";
     }
   }
 }
@@ -247,7 +247,7 @@ void session_load::check_bound(const tracked& session) {
 void session_load::check() {
   for (const auto& session : sessions_) {
     check_bound(*session);
-    linearizability history(session->history, bound_ns);
+    linearizability history(session->history, bound_ns_);
     const auto found = history.judge();
     ++counts_.histories;
     if (found.verdict == judged::as::linearizable) continue;
