@@ -174,5 +174,149 @@ TEST(nodes_over_a_redis_cluster, serve_again_when_the_master_of_the_log_is_kille
   all.print("cluster, killed");
 }
 
+/// A master with two replicas, and two nodes. Each network can be cut; the other side chooses a
+/// master of its own.
+struct two_sides {
+  static constexpr std::int64_t lag_s_max = 1;  // min-replicas-max-lag
+
+  two_sides() {
+    const auto replica = [](const tcp_proxy& of) {
+      auto words = server_words();
+      words.insert(words.end(), {"--replicaof", "127.0.0.1 " + std::to_string(of.port)});
+      return words;
+    };
+    for (std::size_t i = 0; i < 2; ++i) {
+      links.push_back(std::make_unique<tcp_proxy>(master.port));
+      replicas.push_back(std::make_unique<redis_server>(replica(*links[i])));
+      networks.push_back(std::make_unique<tcp_proxy>(master.port));
+    }
+    EXPECT_TRUE(eventually([&] { return has_replicas(master, 2); }));
+    nodes = std::make_unique<nodes_of>(networks);
+  }
+  static std::vector<std::string> server_words() {
+    return {"--appendonly",
+            "yes",
+            "--min-replicas-to-write",
+            "1",
+            "--min-replicas-max-lag",
+            std::to_string(lag_s_max),
+            "--repl-diskless-sync-delay",
+            "0",
+            "--repl-ping-replica-period",
+            "1"};
+  }
+  static bool has_replicas(const redis_server& of, int count) {
+    return of.cli("info replication").find("min_slaves_good_slaves:" + std::to_string(count)) !=
+           std::string::npos;
+  }
+  /// Node 0 stays with the old master; node 1 goes with the replicas, one of which is the new one.
+  void cut() {
+    EXPECT_TRUE(eventually([&] { return end_of_log(*replicas[0]) == end_of_log(master); }));
+    for (auto& each : links) each->freeze(which::all);
+    at = clock::now();
+    EXPECT_EQ(replicas[0]->cli("replicaof no one"), "OK\n");
+    EXPECT_EQ(replicas[1]->cli("replicaof 127.0.0.1 " + std::to_string(replicas[0]->port)), "OK\n");
+    lead(1);
+  }
+  /// The node finds the new master.
+  void lead(std::size_t node) {
+    networks[node]->lead_to(replicas[0]->port);
+    networks[node]->cut(which::all);
+  }
+  /// What a node says of an id: "valid", a reason, an error's name and rule, or "no reply".
+  std::string said(std::size_t node, const json& id) {
+    auto client = nodes->connect(node);
+    const auto answer =
+        client.call("session.validate", {{"session_id", id}, {"context", context()}});
+    if (!answer.is_object() || !answer.contains("result"))
+      return answer.is_object() ? answer.dump() : "no reply";
+    if (answer["result"]["valid"] == true) return "valid";
+    return answer["result"]["reason"];
+  }
+
+  struct nodes_of : several_nodes {
+    explicit nodes_of(const std::vector<std::unique_ptr<tcp_proxy>>& networks) {
+      for (const auto& each : networks)
+        add_node({"store.redis.url=redis://127.0.0.1:" + std::to_string(each->port)}, {});
+    }
+    using several_nodes::keys;
+  };
+
+  redis_server master{server_words()};
+  std::vector<std::unique_ptr<tcp_proxy>> links, networks;
+  std::vector<std::unique_ptr<redis_server>> replicas;
+  std::unique_ptr<nodes_of> nodes;
+  clock::time_point at;
+};
+
+json made_at_last(several_nodes& nodes, std::size_t node) {
+  json id;
+  EXPECT_TRUE(eventually([&] { return !(id = nodes.try_to_make(node)).is_null(); }));
+  return id;
+}
+json revoked_at_last(several_nodes& nodes, std::size_t node, const json& id) {
+  json answer;
+  EXPECT_TRUE(eventually([&] {
+    auto client = nodes.connect(node);
+    answer = client.call("session.revoke", {{"session_id", id}});
+    return answer.is_object() && answer.contains("result");
+  })) << answer;
+  return answer["result"];
+}
+
+TEST(a_node_cut_off_with_the_old_master, serves_nothing_that_the_others_have_revoked) {
+  two_sides world;
+  const auto kept = made_at_last(*world.nodes, 0), revoked = made_at_last(*world.nodes, 1);
+  world.nodes->expect_agreement();
+  world.cut();
+  EXPECT_EQ(revoked_at_last(*world.nodes, 1, revoked)["revoked"], 1);
+  const auto revoked_at = clock::now();
+  std::printf("revoked %ld ms after the cut\n", ms_since(world.at));
+  // Redis counts a replica's lag in whole seconds, and looks once a second.
+  constexpr auto bound_ms = (two_sides::lag_s_max + 2) * 1'000 + bound_of_failovers_ms;
+  std::int64_t last_valid_ms = 0;
+  std::string now;
+  EXPECT_TRUE(eventually(
+      [&] {
+        const auto asked_ms = ms_since(revoked_at);
+        now = world.said(0, revoked);
+        if (now == "valid") last_valid_ms = asked_ms;
+        return now != "valid";
+      },
+      failover_patience));
+  EXPECT_THAT(now, HasSubstr("stale"));
+  std::printf("the last valid %ld ms after the revocation; now: %s\n", last_valid_ms, now.c_str());
+  EXPECT_LE(last_valid_ms, bound_ms);
+  // And so it stays: of what it knows, and of what it cannot know.
+  const auto late = made_at_last(*world.nodes, 1);
+  for (const auto until = clock::now() + 2s; clock::now() < until;)
+    for (const auto& id : {kept, revoked, late}) EXPECT_THAT(world.said(0, id), HasSubstr("stale"));
+  EXPECT_EQ(world.said(1, kept), "valid");
+}
+
+TEST(a_node_that_has_read_what_was_lost, stops_although_the_log_is_longer_by_now) {
+  two_sides world;
+  (void)made_at_last(*world.nodes, 0);
+  world.nodes->expect_agreement();
+  world.cut();
+  json lost = made_at_last(*world.nodes, 0);
+  for (int i = 0; i < 20; ++i) (void)made_at_last(*world.nodes, 1);
+  world.lead(0);
+  std::string last;
+  bool ended = false;
+  (void)eventually(
+      [&] {
+        last = world.said(0, lost);
+        std::printf("%ld ms: %s; ends: old %lu new %lu\n", ms_since(world.at), last.c_str(),
+                    end_of_log(world.master), end_of_log(*world.replicas[0]));
+        ended = world.nodes->node(0).wait(0ms).value_or(0) != 0;
+        return ended;
+      },
+      5s);
+  EXPECT_TRUE(ended) << "it goes on: " << last;
+  std::printf("%s\n", world.nodes->node(0).log().c_str());
+  if (!ended) world.nodes->expect_agreement();
+}
+
 }  // namespace
 }  // namespace portcullis::e2e

@@ -51,6 +51,7 @@ class session_load {
   void read_answer(tracked& session, operation& op, const json& answer);
   tracked* choose(std::mt19937& dice, action what);
   void check_bound(const tracked& session);
+  [[nodiscard]] static std::vector<operation> shared_part(const std::vector<operation>& history);
 
   several_nodes& nodes_;
   std::uint32_t seed_;
