@@ -47,7 +47,7 @@ class making {
     const auto meta = names_.meta(), log = names_.log();
     const auto nodes = names_.nodes();
     const std::string_view keys[] = {meta, log, nodes};
-    const std::string_view args[] = {"", "", "0", "0", "", "", "0"};
+    const std::string_view args[] = {"", "", "0", "0", "", "", "0", "0"};
     const auto answer = store_.eval(hello_script(), keys, args);
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;

@@ -9,6 +9,7 @@
 #include "store/fleet/asker.hpp"
 #include "store/fleet/decoder.hpp"
 #include "store/fleet/scripts.hpp"
+#include "store/readers.hpp"
 
 namespace portcullis::store::fleet {
 namespace {
@@ -51,9 +52,14 @@ class bringing_up {
     const auto live = std::to_string(core::limits::fleet_member_live_ms);
     // A store that has a past of its own does not begin an empty log: it would be lost there.
     const bool fresh = log_.last_seq() == 0;
-    const std::string_view args[] = {entry_format, with_.keys->check_value(), fresh ? "1" : "0",
-                                     ttl,          with_.keys->ring(),        instead_of,
-                                     live};
+    const std::string_view args[] = {entry_format,
+                                     with_.keys->check_value(),
+                                     fresh ? "1" : "0",
+                                     ttl,
+                                     with_.keys->ring(),
+                                     instead_of,
+                                     live,
+                                     "0"};
     return store_.eval(hello_script(), keys, args);
   }
 
@@ -83,7 +89,37 @@ class bringing_up {
       return stop(error_code::EVENTS_CURSOR_EXPIRED, "log_is_cut",
                   fmt::format("the log in Redis begins at {} and the data folder ends at {}", first,
                               log_.last_seq()));
-    return core::nothing{};
+    return first > log_.last_seq() ? core::nothing{} : find_the_last();
+  }
+
+  /// A log that has lost entries and has gone on since is not shorter: what this store ends with
+  /// has to stand there.
+  core::status find_the_last() {
+    if (log_.last_seq() == 0) return core::nothing{};
+    const auto seq = std::to_string(log_.last_seq());
+    const auto answer =
+        store_.ask({"XRANGE", names_.log(), seq + "-0", "+", "COUNT", "1"}, names_.log());
+    if (!answer) return unreachable(answer.error());
+    event_query mine(log_, {.after = log_.last_seq() - 1, .limit = 1});
+    for (auto how = progress::more; how != progress::done;) {
+      const auto step = mine.step();
+      if (!step) return failed(step.error());
+      how = *step;
+    }
+    if (mine.rows().empty()) return core::nothing{};  // cut off here
+    decoder read(*with_.keys, log_.last_seq() - 1, {});
+    auto theirs = answer->elements.empty() ? core::fail(error_code::STORE_INTEGRITY, {}, "gap")
+                                           : read.take(answer->elements[0]);
+    if (!theirs) return changed(theirs.error(), log_.last_seq() - 1);
+    const auto of = [](const core::event& e) {
+      return std::tie(e.decided_at_ms, e.tenant_id, e.subject, e.handle);
+    };
+    const auto &here = mine.rows()[0], &there = theirs->what.events.at(0);
+    if (here.type() == there.type() && of(here) == of(there)) return core::nothing{};
+    return stop(error_code::STORE_INTEGRITY, "entries_are_lost",
+                fmt::format("what the data folder has at {} is not in the log in Redis, which has "
+                            "gone on: Redis has lost events, or the folder is of another fleet",
+                            log_.last_seq()));
   }
 
   /// Nodes that run must all have the ring that ids are made under: a newer one is taken over when

@@ -28,9 +28,9 @@ struct contact_options {
 /// STORE_UNAVAILABLE: the store does not answer. KEYRING_MISMATCH: it belongs to another key file,
 /// or its nodes have another ring ("ring": a newer one; "ring_in_use": an older one, and they run).
 /// NODE_INCOMPATIBLE: its entries have a format that this version does not know. STORE_INTEGRITY:
-/// it is not the log that `log` was brought up to before (rules "log_is_gone", "log_is_shorter"),
-/// or was changed ("entry", "gap", "repeated", "user"). EVENTS_CURSOR_EXPIRED: what comes next was
-/// cut off. And what journal::append() says.
+/// it is not the log that `log` was brought up to before (rules "log_is_gone", "log_is_shorter",
+/// "entries_are_lost"), or was changed ("entry", "gap", "repeated", "user"). EVENTS_CURSOR_EXPIRED:
+/// what comes next was cut off. And what journal::append() says.
 [[nodiscard]] core::status bring_up(journal& log, core::clock& clock, const contact_options& with,
                                     std::string& why);
 

@@ -82,10 +82,14 @@ end
 return answer
 )lua";
 
-// KEYS: fences, log. ARGV: the writer, its generation. From now on nothing of lower ones is
-// appended. Answer: the log's end.
+// KEYS: fences, log. ARGV: the writer, its generation, up to which seq it has read, the name of the
+// entry that this ended with (or empty). From now on nothing of lower generations is appended.
+// Answer: the log's end; -1: another entry stands there.
 constexpr const char* fence_text = R"lua(
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local id = ARGV[3] .. '-0'
+local read = redis.call('XREVRANGE', KEYS[2], id, '-', 'COUNT', 1)[1]
+if ARGV[4] ~= '' and read and (read[1] ~= id or read[2][2] ~= ARGV[4]) then return -1 end
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 if last[1] then return tonumber(string.match(last[1][1], '^%d+')) end
 return 0
@@ -121,9 +125,10 @@ return answer
 
 // KEYS: meta, log, nodes. ARGV: the format of entries, the key file's check value, whether to make
 // it where it is not there, the time until keys go (ms), the ring, and for which one (or empty) it
-// is to be taken, if no node has told of itself for so long (ms). A log is named by when it began.
-// Answer: format, check value, the snapshot's seq (or empty), the log's first and last seq (0:
-// empty), its name, the ring; nothing: there is none.
+// is to be taken, if no node has told of itself for so long (ms), a seq. A log is named by when it
+// began. Answer: format, check value, the snapshot's seq (or empty), the log's first and last seq
+// (0: empty), its name, the ring, the name of the entry that ends with the seq asked for (or
+// empty); nothing: there is none.
 constexpr const char* hello_text = R"lua(
 if redis.call('EXISTS', KEYS[1]) == 0 then
   if ARGV[3] ~= '1' then return {} end
@@ -145,11 +150,12 @@ local function number_of(entry)
   if entry[1] then return tonumber(string.match(entry[1][1], '^%d+')) end
   return 0
 end
+local there = redis.call('XRANGE', KEYS[2], ARGV[8] .. '-0', ARGV[8] .. '-0')
 local known = redis.call('HMGET', KEYS[1], 'format', 'check', 'snapshot', 'name', 'ring')
 return {known[1], known[2], known[3] or '',
         number_of(redis.call('XRANGE', KEYS[2], '-', '+', 'COUNT', 1)),
         number_of(redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)), known[4] or '',
-        known[5] or ''}
+        known[5] or '', there[1] and there[1][2][2] or ''}
 )lua";
 
 // KEYS: users. ARGV: whose row, what it was, what it is to be. Nothing where it is another by now.

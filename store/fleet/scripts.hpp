@@ -16,7 +16,7 @@ namespace portcullis::store::fleet {
 [[nodiscard]] const net::redis::script& heartbeat_script();
 /// Makes the log's description where there is none, and returns it.
 [[nodiscard]] const net::redis::script& hello_script();
-inline constexpr std::size_t hello_answers = 7;
+inline constexpr std::size_t hello_answers = 8;
 /// Puts a user's row in the place of the one that was read.
 [[nodiscard]] const net::redis::script& replace_script();
 /// Puts a snapshot in the place of what came before it.

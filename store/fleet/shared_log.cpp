@@ -66,7 +66,6 @@ core::status shared_log::connect() {
     may_send_ = false;
     send_again();
     look_whether_reachable({});
-    tell();
   };
   wanted.lost = [this](const net::redis::address&, const net::redis::failure& what) {
     may_send_ = false;
@@ -79,6 +78,7 @@ core::status shared_log::connect() {
   wanted.connected = [this](const net::redis::server_info&) {
     asking_ = false;
     check_log();
+    tell();
   };
   wanted.lost = [this](const net::redis::address&, const net::redis::failure& what) {
     checked_ = asking_ = false;
@@ -93,24 +93,27 @@ core::status shared_log::connect() {
   return core::nothing{};
 }
 
-/// Whether it is still the log that was read: before anything more is.
+/// Whether it is still the log that was read: before anything more is. Asked of the server that is
+/// read from: the other connection may have come to another one first, or not have left it yet.
 void shared_log::check_log() {
   const auto meta = names_.meta(), log = names_.log(), nodes = names_.nodes();
   const std::string_view keys[] = {meta, log, nodes};
-  const std::string_view args[] = {"", "", "0", "0", "", "", "0"};
-  tail_->eval(hello_script(), keys, args, options_.timeout_ms,
-              [this, known = position_](const core::result<reply>& answer) {
+  const auto seq = std::to_string(position_);
+  const std::string_view args[] = {"", "", "0", "0", "", "", "0", seq};
+  tail_->eval(hello_script(), keys, args, options_.timeout_ms + core::limits::fleet_block_ms,
+              [this, known = position_, last = last_read_](const core::result<reply>& answer) {
                 if (broken_) return;
-                if (!answer) return again_.after(50);
-                if (!is_ours(*answer, known)) return;
+                if (!answer || !answer->is(reply_type::array)) return again_.after(50);
+                if (!is_ours(*answer, known, last)) return;
                 checked_ = true;
                 look_whether_reachable({});
                 ask();
               });
 }
 
-/// `known`: what had been read of it when it was asked. False: it has failed.
-bool shared_log::is_ours(const reply& hello, std::uint64_t known) {
+/// `known`: what had been read of it when it was asked, and `last`: the name of the entry that this
+/// ended with. False: it has failed.
+bool shared_log::is_ours(const reply& hello, std::uint64_t known, const std::string& last) {
   const auto lost = [this](std::string_view rule) {
     fail(core::fail(core::error_code::STORE_INTEGRITY, {}, rule));
     return false;
@@ -125,9 +128,12 @@ bool shared_log::is_ours(const reply& hello, std::uint64_t known) {
   if (log_name_.empty()) log_name_ = list[5].text;
   if (log_name_ != list[5].text) return lost("another_log");
   const auto first = static_cast<std::uint64_t>(list[3].integer);
-  const auto last = static_cast<std::uint64_t>(list[4].integer);
-  if (last < known) return lost("log_is_shorter");
-  if (last > known && first > known + core::limits::fleet_entry_events_max)
+  const auto end = static_cast<std::uint64_t>(list[4].integer);
+  if (end < known) return lost("log_is_shorter");
+  // It may have gone on without what was read: then another entry has its place.
+  if (first <= known && !last.empty() && list[7].text != last) return lost("entries_are_lost");
+  if (last_read_.empty() && known == position_) last_read_ = list[7].text;
+  if (end > known && first > known + core::limits::fleet_entry_events_max)
     return lost("log_is_cut");
   return true;
 }
@@ -227,6 +233,7 @@ void shared_log::fetch_users() {
 void shared_log::deliver() {
   std::vector<entry> entries;
   for (auto& each : taken_) entries.push_back(std::move(each.what));
+  if (!entries.empty()) last_read_ = core::to_bytes(entries.back().name);
   taken_.clear();
   position_ = decoder_->position();
   read_entries_ = std::min(2 * read_entries_, core::limits::fleet_read_entries);
@@ -263,8 +270,9 @@ void shared_log::look_whether_reachable(const core::error& why) {
   to_.reached(now, why);
 }
 
+/// To the server that is read from: that it takes writes is what makes it one to believe.
 void shared_log::tell() {
-  if (broken_ || !commands_ || !commands_->connected()) return;
+  if (broken_ || !tail_ || !tail_->connected()) return;
   auto self = options_.self;
   self.position = position_;
   to_.describe(self);
@@ -277,18 +285,12 @@ void shared_log::tell() {
   const auto ttl = std::to_string(options_.key_ttl_ms);
   const auto keep = std::to_string(core::limits::fleet_member_keep_ms);
   const std::string_view args[] = {key, what, ttl, keep};
-  commands_->eval(heartbeat_script(), keys, args, options_.timeout_ms,
-                  [this, asked_ns = loop_.fresh_mono_ns()](const core::result<reply>& answer) {
-                    if (!broken_ && answer) told(*answer, asked_ns);
-                  });
+  tail_->eval(heartbeat_script(), keys, args, options_.timeout_ms + core::limits::fleet_block_ms,
+              [this, asked_ns = loop_.fresh_mono_ns()](const core::result<reply>& answer) {
+                if (!broken_ && answer) told(*answer, asked_ns);
+              });
   // A log that goes while connections stay, and one begun in its place, are seen here.
-  const std::string_view log_keys[] = {meta, log, nodes};
-  const std::string_view none[] = {"", "", "0", "0", "", "", "0"};
-  commands_->eval(hello_script(), log_keys, none, options_.timeout_ms,
-                  [this, known = position_](const core::result<reply>& hello) {
-                    if (!broken_ && hello && hello->is(reply_type::array))
-                      (void)is_ours(*hello, known);
-                  });
+  if (checked_) check_log();
 }
 
 void shared_log::told(const reply& answer, std::int64_t asked_ns) {

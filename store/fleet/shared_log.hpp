@@ -116,7 +116,8 @@ class shared_log {
   void note_own(std::uint64_t before, std::uint64_t end);
   // following
   void check_log();
-  [[nodiscard]] bool is_ours(const net::redis::reply& hello, std::uint64_t known);
+  [[nodiscard]] bool is_ours(const net::redis::reply& hello, std::uint64_t known,
+                             const std::string& last);
   void ask_for_horizon();
   void ask();
   void take(const core::result<net::redis::reply>& answer, std::int64_t asked_ns);
@@ -156,6 +157,7 @@ class shared_log {
   stretch own_;
   std::optional<decoder> decoder_;
   std::uint64_t position_ = 0;
+  std::string last_read_;     // the name of the entry that ends there; empty: not known
   std::size_t read_entries_;  // of one reading
   bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
   bool writable_ = true;         // the last heartbeat was not refused

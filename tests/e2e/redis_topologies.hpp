@@ -97,6 +97,12 @@ class behind_sentinels : public redis_topology {
         failover_patience))
         << logs();
   }
+  /// Whether nothing is on its way to replicas; the master takes no writes.
+  [[nodiscard]] bool replicas_have_all(const redis_server& master) const {
+    const auto end = end_of_log(master);
+    return std::all_of(servers_.begin(), servers_.end(),
+                       [&](const auto& each) { return end_of_log(*each) == end; });
+  }
   /// Asks for another master while all are well.
   [[nodiscard]] std::string fail_over() const {
     return sentinels_[0]->cli("sentinel failover main");
