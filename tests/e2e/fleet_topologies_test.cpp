@@ -330,7 +330,7 @@ TEST(a_node_that_has_read_what_was_lost, stops_although_the_log_is_longer_by_now
   for (int i = 0; i < 20; ++i) (void)made_at_last(*world.nodes, 1);
   EXPECT_GT(end_of_log(*world.replicas[0]), end_of_log(world.master));
   world.lead(0);
-  EXPECT_TRUE(eventually([&] { return world.nodes->node(0).wait(0ms).value_or(0) != 0; }))
+  ASSERT_TRUE(eventually([&] { return world.nodes->node(0).wait(0ms).value_or(0) != 0; }))
       << "it goes on: " << world.said(0, lost);
   EXPECT_THAT(world.nodes->node(0).log(), HasSubstr("STORE_INTEGRITY entries_are_lost"));
   EXPECT_FALSE(world.nodes->node(0).start()) << "its folder has what was lost";
@@ -348,6 +348,46 @@ TEST(a_node_that_has_read_what_was_lost, does_not_start_although_the_log_is_long
   world.lead(0);
   EXPECT_FALSE(world.nodes->node(0).start());
   EXPECT_THAT(world.nodes->node(0).log(), HasSubstr("Redis has lost events"));
+}
+
+/// One connection is told of a new master before the other is.
+TEST(a_node_between_two_masters, is_not_fresh_by_what_it_writes_to_the_one_and_reads_of_the_other) {
+  two_sides world;
+  const auto kept = made_at_last(*world.nodes, 0), revoked = made_at_last(*world.nodes, 1);
+  world.nodes->expect_agreement();
+  world.cut();
+  world.networks[0]->lead_to(world.replicas[0]->port);
+  world.networks[0]->cut(which::commands);
+  expect_revoked_at_last(*world.nodes, 1, revoked);
+  const auto since = clock::now();
+  const auto stale = [&] { return world.said(0, revoked).find("stale") != std::string::npos; };
+  EXPECT_TRUE(eventually(stale));
+  std::printf("stale after %ld ms\n", ms_since(since));
+  EXPECT_THAT(world.said(0, kept), HasSubstr("stale"));
+  world.networks[0]->cut(which::reader);
+  world.nodes->expect_recovery();
+  EXPECT_EQ(world.said(0, revoked), "revoked");
+  EXPECT_EQ(world.said(0, kept), "valid");
+  world.nodes->expect_agreement();
+}
+
+TEST(a_node_between_two_masters, goes_on_although_the_one_it_writes_to_has_less_than_it_has_read) {
+  two_sides world;
+  (void)made_at_last(*world.nodes, 0);
+  world.nodes->expect_agreement();
+  world.cut();
+  world.networks[0]->lead_to(world.replicas[0]->port);
+  world.networks[0]->cut(which::reader);
+  json made;
+  for (int i = 0; i < 20; ++i) made = made_at_last(*world.nodes, 1);
+  EXPECT_GT(end_of_log(*world.replicas[0]), end_of_log(world.master));
+  EXPECT_TRUE(eventually([&] { return world.said(0, made) == "valid"; }));
+  // What it decides comes to no log that it reads: more than one heartbeat, and some decisions.
+  for (int i = 0; i < 4; ++i) EXPECT_TRUE(world.nodes->try_to_make(0).is_null());
+  EXPECT_EQ(world.said(0, made), "valid");
+  world.networks[0]->cut(which::commands);
+  world.nodes->expect_recovery();
+  world.nodes->expect_agreement();
 }
 
 }  // namespace
