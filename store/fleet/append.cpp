@@ -148,8 +148,11 @@ void shared_log::answered(const std::vector<std::uint64_t>& numbers,
   const bool form =
       answer->is(reply_type::array) && list.size() >= 2 && list[0].is(reply_type::integer);
   if (!form) return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "script"));
-  if (list[0].integer == log_is_shorter)
-    return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter"));
+  if (list[0].integer == log_is_shorter) {
+    check_log();
+    return not_appended(numbers,
+                        core::fail(core::error_code::STORE_UNAVAILABLE, {}, "log_is_shorter"));
+  }
   if (list[0].integer == fenced_off)  // on a later connection it is sent again
     return not_appended(numbers, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "fenced_off"));
   if (list[0].integer == not_now) return wait_a_moment(numbers);
@@ -229,9 +232,8 @@ void shared_log::ask_for_end(std::function<void(core::result<std::uint64_t>)> do
         if (!answer->elements.empty() && answer->elements[0].elements.size() == 2)
           end = std::strtoull(answer->elements[0].elements[0].text.c_str(), nullptr, 10);
         if (end < known) {  // nobody can tell from it what there was
-          auto why = core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter");
-          done(why);
-          return fail(why);
+          check_log();
+          return done(core::fail(core::error_code::STORE_UNAVAILABLE, {}, "log_is_shorter"));
         }
         done(end);
       });
@@ -276,17 +278,20 @@ void shared_log::send_again() {
   const auto fences = names_.fences(), log = names_.log();
   const std::string_view keys[] = {fences, log};
   const auto generation = std::to_string(++generation_);
-  const std::string_view args[] = {core::as_text(writer_), generation};
-  commands_->eval(
-      fence_script(), keys, args, options_.timeout_ms,
-      [this, known = position_](const core::result<reply>& end) {
-        if (broken_) return;
-        if (!end || !end->is(reply_type::integer)) return again_.after(10);
-        read_before_sending_ = static_cast<std::uint64_t>(end->integer);
-        if (read_before_sending_ < known)
-          return fail(core::fail(core::error_code::STORE_INTEGRITY, {}, "log_is_shorter"));
-        if (position_ >= read_before_sending_) sent_again();
-      });
+  const auto position = std::to_string(position_);
+  const auto mark = mark_ ? core::to_bytes(*mark_) : std::string();
+  const std::string_view args[] = {core::as_text(writer_), generation, position, mark};
+  commands_->eval(fence_script(), keys, args, options_.timeout_ms,
+                  [this, known = position_](const core::result<reply>& end) {
+                    if (broken_) return;
+                    if (!end || !end->is(reply_type::integer)) return again_.after(10);
+                    if (end->integer < static_cast<std::int64_t>(known)) {
+                      check_log();
+                      return again_.after(20);
+                    }
+                    read_before_sending_ = static_cast<std::uint64_t>(end->integer);
+                    if (position_ >= read_before_sending_) sent_again();
+                  });
 }
 
 /// What was sent before is known: it was read, or it is not there.

@@ -155,7 +155,7 @@ core::result<decoder::undecided> decoder::take(const reply& element) {
   const auto before = found->seq - found->count;
   if (found->seq <= position_ || before > position_ || (last_ && before != position_))
     return damaged("gap");
-  if (last_ && found->before != core::to_bytes(*last_)) return damaged("another_log");
+  if (last_ && found->before != core::to_bytes(*last_)) return damaged("entries_are_lost");
   auto known = writers_.find(found->name.writer);
   if (known == writers_.end()) {
     // Which writer is forgotten does not matter much: its entries cannot come next any more.

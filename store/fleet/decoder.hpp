@@ -38,7 +38,7 @@ class decoder {
   };
   /// One element of XREAD's or XRANGE's list. STORE_INTEGRITY by rule: "entry" (malformed, or not
   /// sealed by a node), "gap" (it does not come next; only the first one may begin earlier),
-  /// "repeated", "another_log" (it follows another entry than the last one taken).
+  /// "repeated", "entries_are_lost" (it follows another entry than the last one taken).
   [[nodiscard]] core::result<undecided> take(const net::redis::reply& element);
   /// Of the last entry taken.
   [[nodiscard]] std::uint64_t position() const noexcept { return position_; }

@@ -160,10 +160,9 @@ class bringing_up {
     if (!same) return failed(same.error());
     if (!*same)
       return stop(
-          error_code::STORE_INTEGRITY, "another_log",
-          fmt::format("what Redis has at {} is not what the data folder has: Redis has lost "
-                      "events and others took their place, or the folder is of another "
-                      "fleet",
+          error_code::STORE_INTEGRITY, "entries_are_lost",
+          fmt::format("what the data folder has at {} is not in the log in Redis, which has "
+                      "gone on: Redis has lost events, or the folder is of another fleet",
                       end));
     return read.last();
   }

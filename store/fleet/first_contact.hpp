@@ -29,9 +29,9 @@ struct contact_options {
 /// or its nodes have another ring ("ring": a newer one; "ring_in_use": an older one, and they run).
 /// NODE_INCOMPATIBLE: its entries have a format that this version does not know. STORE_INTEGRITY:
 /// it is not the log that `log` was brought up to before (rules "log_is_gone", "log_is_shorter",
-/// "another_log"), or was changed ("entry", "gap", "repeated", "user"). EVENTS_CURSOR_EXPIRED: what
-/// comes next was cut off. And what journal::append() says. Returns the entry that it read last, or
-/// in which `log` ends; none: the log is empty.
+/// "entries_are_lost"), or was changed ("entry", "gap", "repeated", "user"). EVENTS_CURSOR_EXPIRED:
+/// what comes next was cut off. And what journal::append() says. Returns the entry that it read
+/// last, or in which `log` ends; none: the log is empty.
 [[nodiscard]] core::result<std::optional<core::entry_name>> bring_up(journal& log,
                                                                      core::clock& clock,
                                                                      const contact_options& with,

@@ -102,10 +102,13 @@ end
 return answer
 )lua";
 
-// KEYS: fences, log. ARGV: the writer, its generation. From now on nothing of lower ones is
-// appended. Answer: the log's end.
+// KEYS: fences, log. ARGV: the writer, its generation, up to where it has read, the name of the
+// entry that ends there (or empty). From now on nothing of lower generations is appended. Answer:
+// the log's end; -1: another entry stands there.
 constexpr const char* fence_text = R"lua(
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+local there = redis.call('XRANGE', KEYS[2], ARGV[3] .. '-0', '+', 'COUNT', 1)[1]
+if ARGV[4] ~= '' and not (there and there[2][2] == ARGV[4]) then return -1 end
 local last = redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)
 if last[1] then return tonumber(string.match(last[1][1], '^%d+')) end
 return 0

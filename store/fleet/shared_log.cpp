@@ -13,7 +13,6 @@ using net::redis::reply_type;
 /// What is read from a server that takes no writes proves nothing for longer than that: it may be a
 /// master that the others have left.
 constexpr std::int64_t written_keeps_ns = 2 * core::limits::fleet_heartbeat_ms * 1'000'000;
-constexpr std::size_t heard_of_max = 64;
 
 core::aead_nonce random_nonce(const core::random_source& random) {
   core::aead_nonce nonce;
@@ -68,10 +67,8 @@ core::status shared_log::connect() {
   auto wanted = options_.redis;
   wanted.connected = [this](const net::redis::server_info&) {
     may_send_ = false;
-    heard_of_.clear();  // where that log ended says nothing of this one
     send_again();
     look_whether_reachable({});
-    tell();
   };
   wanted.lost = [this](const net::redis::address&, const net::redis::failure& what) {
     may_send_ = false;
@@ -84,6 +81,7 @@ core::status shared_log::connect() {
   wanted.connected = [this](const net::redis::server_info&) {
     asking_ = false;
     check_log();
+    tell();
   };
   wanted.lost = [this](const net::redis::address&, const net::redis::failure& what) {
     checked_ = asking_ = false;
@@ -108,13 +106,14 @@ void shared_log::new_decoder() {
       mark_);
 }
 
-/// Whether it is still the log that was read: before anything more is.
+/// Whether it is still the log that was read: before anything more is. Asked of the server that is
+/// read from: the other connection may have come to another one first, or not have left it yet.
 void shared_log::check_log() {
   const auto meta = names_.meta(), log = names_.log(), nodes = names_.nodes();
   const std::string_view keys[] = {meta, log, nodes};
   const auto position = std::to_string(position_);
   const std::string_view args[] = {"", "", "0", "0", "", "", "0", position};
-  tail_->eval(hello_script(), keys, args, options_.timeout_ms,
+  tail_->eval(hello_script(), keys, args, options_.timeout_ms + core::limits::fleet_block_ms,
               [this, known = place{position_, mark_}](const core::result<reply>& answer) {
                 if (broken_) return;
                 if (!answer || answer->is(reply_type::error)) return again_.after(50);
@@ -146,7 +145,7 @@ bool shared_log::is_ours(const reply& look, const place& known) {
     return lost(integrity, {}, "log_is_cut");
   // As long as it was, and yet another one: it has lost entries, and others took their place.
   if (known.position > 0 && known.mark && list[look::mark].text != core::to_bytes(*known.mark))
-    return lost(integrity, {}, "another_log");
+    return lost(integrity, {}, "entries_are_lost");
   return true;
 }
 
@@ -246,7 +245,6 @@ void shared_log::deliver() {
   taken_.clear();
   position_ = decoder_->position();
   if (decoder_->last()) mark_ = decoder_->last();
-  settle_heard();
   read_entries_ = std::min(2 * read_entries_, core::limits::fleet_read_entries);
   std::vector<std::uint64_t> own;
   for (const auto& each : entries)
@@ -269,15 +267,6 @@ std::int64_t shared_log::fresh_ns() const noexcept {
   return written_ns_ == 0 ? 0 : std::min(fresh_ns_, written_ns_ + written_keeps_ns);
 }
 
-/// A heartbeat counts when all has been read that stood there when it was taken: the server that is
-/// read from may be another one.
-void shared_log::settle_heard() {
-  while (!heard_of_.empty() && heard_of_.front().end <= position_) {
-    written_ns_ = heard_of_.front().asked_ns;
-    heard_of_.pop_front();
-  }
-}
-
 void shared_log::fail(const core::error& why) {
   if (std::exchange(broken_, true)) return;
   to_.broken(why);
@@ -291,8 +280,9 @@ void shared_log::look_whether_reachable(const core::error& why) {
   to_.reached(now, why);
 }
 
+/// To the server that is read from: that it takes writes is what makes it one to believe.
 void shared_log::tell() {
-  if (broken_ || !commands_ || !commands_->connected()) return;
+  if (broken_ || !tail_ || !tail_->connected()) return;
   auto self = options_.self;
   self.position = position_;
   to_.describe(self);
@@ -306,11 +296,11 @@ void shared_log::tell() {
   const auto keep = std::to_string(core::limits::fleet_member_keep_ms);
   const auto position = std::to_string(position_);
   const std::string_view args[] = {key, what, ttl, keep, position};
-  commands_->eval(heartbeat_script(), keys, args, options_.timeout_ms,
-                  [this, asked_ns = loop_.fresh_mono_ns(),
-                   known = place{position_, mark_}](const core::result<reply>& answer) {
-                    if (!broken_ && answer) told(*answer, asked_ns, known);
-                  });
+  tail_->eval(heartbeat_script(), keys, args, options_.timeout_ms + core::limits::fleet_block_ms,
+              [this, asked_ns = loop_.fresh_mono_ns(),
+               known = place{position_, mark_}](const core::result<reply>& answer) {
+                if (!broken_ && answer) told(*answer, asked_ns, known);
+              });
 }
 
 void shared_log::told(const reply& answer, std::int64_t asked_ns, const place& known) {
@@ -321,9 +311,7 @@ void shared_log::told(const reply& answer, std::int64_t asked_ns, const place& k
   // A log that goes while connections stay, and one begun in its place, are seen here.
   if (!is_ours(look, known)) return;
   heard_ = true;
-  if (heard_of_.size() < heard_of_max)
-    heard_of_.push_back({asked_ns, static_cast<std::uint64_t>(look.elements[look::last].integer)});
-  settle_heard();
+  written_ns_ = std::max(written_ns_, asked_ns);
   look_whether_reachable({});
   if (fresh_ns_ != 0) to_.read({}, position_, fresh_ns());
   meet(answer);

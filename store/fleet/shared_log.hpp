@@ -153,7 +153,6 @@ class shared_log {
   };
   [[nodiscard]] bool is_ours(const net::redis::reply& look, const place& known);
   void new_decoder();
-  void settle_heard();
   void ask_for_horizon();
   void ask();
   void take(const core::result<net::redis::reply>& answer, std::int64_t asked_ns);
@@ -197,16 +196,10 @@ class shared_log {
   std::optional<core::entry_name> mark_;
   std::size_t read_entries_;  // of one reading
   bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
-  bool writable_ = true;    // the last heartbeat was not refused
-  bool heard_ = false;      // one was taken
-  bool held_back_ = false;  // another writer's exact unit comes first
-  /// A heartbeat that was taken, and where the log ended there and then.
-  struct written {
-    std::int64_t asked_ns = 0;
-    std::uint64_t end = 0;
-  };
-  std::deque<written> heard_of_;  // not read up to there yet
-  std::int64_t written_ns_ = 0;   // of the last that was; 0: none was
+  bool writable_ = true;         // the last heartbeat was not refused
+  bool heard_ = false;           // one was taken
+  bool held_back_ = false;       // another writer's exact unit comes first
+  std::int64_t written_ns_ = 0;  // when that was asked; 0: none was taken
   // Read and not yet delivered: users' rows are on their way.
   std::vector<decoder::undecided> taken_;
   std::int64_t taken_asked_ns_ = 0, fresh_ns_ = 0;

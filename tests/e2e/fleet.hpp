@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -25,8 +26,10 @@ inline std::uint16_t free_port() {
 /// A redis-server of the test's own. Killed with the object.
 class redis_server {
  public:
-  explicit redis_server(std::vector<std::string> more = {})
-      : port(free_port()), more_(std::move(more)) {
+  /// `more`: arguments of redis-server, later ones win. A Sentinel's begin with its file,
+  /// NAME.conf, which says all.
+  explicit redis_server(std::vector<std::string> more = {}, std::uint16_t at = free_port())
+      : port(at), more_(std::move(more)) {
     start();
   }
   ~redis_server() { kill_at_once(); }
@@ -36,6 +39,7 @@ class redis_server {
   void start() {
     pid_ = fork();
     if (pid_ == 0) {
+      prctl(PR_SET_PDEATHSIG, SIGKILL);
       std::vector<std::string> words{"redis-server",
                                      "--port",
                                      std::to_string(port),
@@ -49,6 +53,7 @@ class redis_server {
                                      folder_.file("log"),
                                      "--rdbcompression",
                                      "no"};
+      if (!more_.empty() && more_.front().ends_with(".conf")) words = {"redis-server"};
       words.insert(words.end(), more_.begin(), more_.end());
       std::vector<char*> arguments;
       for (auto& each : words) arguments.push_back(each.data());

@@ -120,7 +120,7 @@ TEST(a_log_that_has_lost_entries, is_another_one_also_when_it_is_as_long_again) 
   EXPECT_THAT(nodes.node(1).log(), HasSubstr("STORE_INTEGRITY"));
   for (std::size_t i = 0; i < 2; ++i) {
     EXPECT_FALSE(nodes.node(i).start()) << i;
-    EXPECT_THAT(nodes.node(i).log(), HasSubstr("is not what the data folder has")) << i;
+    EXPECT_THAT(nodes.node(i).log(), HasSubstr("is not in the log in Redis")) << i;
   }
 }
 

@@ -11,10 +11,10 @@ namespace portcullis::e2e {
 
 class session_load {
  public:
-  static constexpr std::int64_t bound_ns = faulty_fleet::bound_ms * 1'000'000;
-
-  session_load(faulty_fleet& nodes, std::uint32_t seed, std::string name)
-      : nodes_(nodes), seed_(seed), name_(std::move(name)) {}
+  /// `bound_ms`: how old a "valid" may be.
+  session_load(several_nodes& nodes, std::uint32_t seed, std::string name,
+               std::int64_t bound_ms = several_nodes::bound_ms)
+      : nodes_(nodes), seed_(seed), name_(std::move(name)), bound_ns_(bound_ms * 1'000'000) {}
   ~session_load() { stop(); }
   session_load(const session_load&) = delete;
   session_load& operator=(const session_load&) = delete;
@@ -51,10 +51,12 @@ class session_load {
   void read_answer(tracked& session, operation& op, const json& answer);
   tracked* choose(std::mt19937& dice, action what);
   void check_bound(const tracked& session);
+  [[nodiscard]] static std::vector<operation> shared_part(const std::vector<operation>& history);
 
-  faulty_fleet& nodes_;
+  several_nodes& nodes_;
   std::uint32_t seed_;
   std::string name_;
+  std::int64_t bound_ns_;
   std::mutex mutex_;
   std::vector<std::unique_ptr<tracked>> sessions_;  // guarded by mutex_, what they point to too
   tallies counts_;                                  // guarded by mutex_

@@ -89,6 +89,10 @@ class tcp_proxy {
         if (is_of(each, those)) each.left = bytes;
     });
   }
+  /// New connections go to that server; those that are there stay.
+  void lead_to(std::uint16_t target) {
+    tell([this, target] { target_ = target; });
+  }
   /// No new connection; those that are there stay.
   void refuse() {
     tell([this] {
