@@ -150,7 +150,7 @@ bool shared_log::is_ours(const reply& look, const place& known) {
 }
 
 void shared_log::ask() {
-  if (broken_ || asking_ || !heard_ || !tail_->connected()) return;
+  if (broken_ || asking_ || written_ns_ == 0 || !tail_->connected()) return;
   if (!checked_) return check_log();
   asking_ = true;
   net::redis::command read{"XREAD",
@@ -310,7 +310,6 @@ void shared_log::told(const reply& answer, std::int64_t asked_ns, const place& k
   const auto& look = answer.elements[1];
   // A log that goes while connections stay, and one begun in its place, are seen here.
   if (!is_ours(look, known)) return;
-  heard_ = true;
   written_ns_ = std::max(written_ns_, asked_ns);
   look_whether_reachable({});
   if (fresh_ns_ != 0) to_.read({}, position_, fresh_ns());

@@ -197,7 +197,6 @@ class shared_log {
   std::size_t read_entries_;  // of one reading
   bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
   bool writable_ = true;         // the last heartbeat was not refused
-  bool heard_ = false;           // one was taken
   bool held_back_ = false;       // another writer's exact unit comes first
   std::int64_t written_ns_ = 0;  // when that was asked; 0: none was taken
   // Read and not yet delivered: users' rows are on their way.
