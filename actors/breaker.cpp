@@ -468,6 +468,7 @@ void breaker_shard::save_sources(core::breaker_slot slot) {
 }
 
 void breaker_shard::flush() {
+  if (!peers_.hub) return;  // not wired yet
   outbox_->flush(
       [this](batch_ptr batch) { self_->send(peers_.hub, log_events{std::move(batch)}); });
   replies_->flush([this](std::size_t loop, reply_batch batch) {

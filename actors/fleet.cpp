@@ -81,6 +81,9 @@ void fleet_link::on(node_peers& peers) {
     if (before.breakers[shard] == peers_.breakers[shard] || !kept_for_breakers_[shard]) continue;
     auto kept = std::exchange(kept_for_breakers_[shard], std::nullopt);
     for (auto& each : *kept) self_->send(peers_.breakers[shard], std::move(each));
+    // What it missed, or was told only the one before it.
+    if (store_told_) self_->send(peers_.breakers[shard], *store_told_);
+    self_->send(peers_.breakers[shard], news_for_breakers({}));
   }
   if (!log_) open();
 }
@@ -291,9 +294,13 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
   look_who_waits();
 }
 
+log_advanced fleet_link::news_for_breakers(std::vector<batch_ptr> batches) const {
+  return {std::move(batches), position_, last_at_ms_, fresh_ns_, sweeps_, live_};
+}
+
 void fleet_link::tell_breakers(std::vector<batch_ptr> batches) {
   breakers_know_ = position_;
-  const log_advanced news{std::move(batches), position_, last_at_ms_, fresh_ns_, sweeps_, live_};
+  const auto news = news_for_breakers(std::move(batches));
   for (std::size_t shard = 0; shard < peers_.breakers.size(); ++shard) {
     if (kept_for_breakers_[shard])
       kept_for_breakers_[shard]->push_back(news);
@@ -320,12 +327,14 @@ void fleet_link::reached(bool reachable, const core::error& why) {
     what.body = core::store_degraded{std::string(core::describe(why.code).name)};
   batch->events.push_back(std::move(what));
   append(std::move(batch));
+  look_who_waits();
 }
 
 void fleet_link::tell_store(bool degraded, const core::error& why) {
   const store_state_changed change{
       degraded, degraded ? core::fail(core::error_code::STORE_UNAVAILABLE, {}, why.rule) : why};
   for (const auto& session : peers_.sessions) self_->send(session, change);
+  store_told_ = change;
   for (const auto& breakers : peers_.breakers) self_->send(breakers, change);
   for (const auto& gateway : peers_.gateways) self_->send(gateway, change);
   if (peers_.log) self_->send(peers_.log, change);
@@ -374,24 +383,29 @@ void fleet_link::tell_caught_up() {
 // --- who waits for all that came before
 
 template <class Answer, class Question>
-caf::result<Answer> fleet_link::behind_all(Question& question) {
+caf::result<Answer> fleet_link::behind_all(Question& question, bool also_without_store) {
   auto promise = self_->template make_response_promise<Answer>();
   behind_.push_back(
-      {last_number_, [this, promise, question = std::move(question)]() mutable {
+      {last_number_,
+       [this, promise, question = std::move(question)]() mutable {
          self_->request(peers_.journal, journal_patience, std::move(question))
              .then([promise](Answer& answer) mutable { promise.deliver(std::move(answer)); },
                    [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
-       }});
+       },
+       also_without_store});
   look_who_waits();
   return promise;
 }
 
 void fleet_link::look_who_waits() {
-  while (!behind_.empty() && (sent_.empty() || sent_.begin()->first > behind_.front().number)) {
-    auto next = std::move(behind_.front());
-    behind_.pop_front();
-    next.go();
-  }
+  const auto waits = [&](const behind& each) {
+    if (degraded_ && each.also_without_store) return false;
+    return !sent_.empty() && sent_.begin()->first <= each.number;
+  };
+  const auto ready = std::stable_partition(behind_.begin(), behind_.end(), waits);
+  std::vector<behind> next(std::make_move_iterator(ready), std::make_move_iterator(behind_.end()));
+  behind_.erase(ready, behind_.end());
+  for (auto& each : next) each.go();
 }
 
 caf::result<shards_loaded> fleet_link::on(load_shards& question) {
@@ -400,8 +414,10 @@ caf::result<shards_loaded> fleet_link::on(load_shards& question) {
 caf::result<tenants_read> fleet_link::on(read_tenants& question) {
   return behind_all<tenants_read>(question);
 }
+/// While the store is away nothing that was sent comes to stand in the log soon. When it does, the
+/// new actor is told, as of what another life decided.
 caf::result<breakers_loaded> fleet_link::on(load_breakers& question) {
-  return behind_all<breakers_loaded>(question);
+  return behind_all<breakers_loaded>(question, true);
 }
 caf::result<commits_done> fleet_link::on(await_commits& question) {
   return behind_all<commits_done>(question);
@@ -426,7 +442,7 @@ fleet_collected fleet_link::on(const collect_fleet&) const {
 caf::result<bool> fleet_link::stop() {
   stopping_ = self_->make_response_promise<bool>();
   // Not from in there: who tells it may be the shared log itself, which then goes.
-  behind_.push_back({last_number_, [this] { self_->send(self_, flush_atom::value); }});
+  behind_.push_back({last_number_, [this] { self_->send(self_, flush_atom::value); }, false});
   self_->delayed_send(self_, stop_patience, flush_atom::value);
   look_who_waits();
   return *stopping_;

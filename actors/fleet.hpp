@@ -62,7 +62,7 @@ class fleet_link : public store::fleet::shared_log_reader {
 
  private:
   template <class Answer, class Question>
-  caf::result<Answer> behind_all(Question& question);
+  caf::result<Answer> behind_all(Question& question, bool also_without_store = false);
   void look_who_waits();
   void ask_for_end();
   void tell_caught_up();
@@ -78,6 +78,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void look_at_load();
   void tell_store(bool degraded, const core::error& why);
   void tell_breakers(std::vector<batch_ptr> batches);
+  [[nodiscard]] log_advanced news_for_breakers(std::vector<batch_ptr> batches) const;
   void answer(const catch_up& who, const caught_up& what);
 
   fleet_self* self_ = nullptr;
@@ -89,8 +90,9 @@ class fleet_link : public store::fleet::shared_log_reader {
   struct behind {
     std::uint64_t number = 0;
     std::function<void()> go;
+    bool also_without_store = false;  // then it does not wait
   };
-  std::deque<behind> behind_;
+  std::vector<behind> behind_;
   // Shards that want to know all that is in the log.
   std::vector<catch_up> wants_end_;  // asked of the store next
   struct told_at {
@@ -124,6 +126,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::optional<caf::typed_response_promise<bool>> stopping_;
   std::uint64_t cut_seq_ = 0, published_seq_ = 0;
   std::shared_ptr<const fleet_members> live_;  // the same, for breaker actors
+  std::optional<store_state_changed> store_told_;
   bool publishing_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;

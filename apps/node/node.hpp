@@ -94,6 +94,8 @@ class node {
   std::shared_ptr<monitoring::metrics> registry_;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
   std::vector<std::vector<core::stored_breaker>> stored_breakers_;  // by shard
+  std::vector<std::shared_ptr<actors::known_probers>>
+      probers_;  // by shard, where nodes share a log
   std::shared_ptr<core::breaker_quota> breaker_quota_ =
       std::make_shared<actors::node_quota>(random_seed() >> 32);
   actors::known_callers
