@@ -355,11 +355,12 @@ void breaker_shard::release(core::breaker_slot slot) {
 void breaker_shard::on(const store_state_changed& change) {
   const bool was_away = store_trouble_.has_value();
   store_trouble_.reset();
+  if (change.degraded) store_trouble_ = change.why;
+  if (options_.fleet) look_whether_alone();
   if (!change.degraded) {
     if (options_.fleet && was_away) want_end();
     return;
   }
-  store_trouble_ = change.why;
   // What has changed already is no secret for as long as the disk is full. What was decided is
   // refused, each by its own batch.
   std::vector<core::breaker_slot> slots;

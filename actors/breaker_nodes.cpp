@@ -174,7 +174,10 @@ void breaker_shard::share_retirement(core::breaker_slot slot) {
 
 void breaker_shard::on(log_advanced& news) {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
-  if (news.members) learn_members(news.members);
+  if (news.members) {
+    members_ = news.members;
+    look_whether_alone();
+  }
   std::set<core::breaker_slot> counted;
   for (const auto& batch : news.batches) {
     if (batch->events.back().seq <= position_) {  // loaded already

@@ -6,8 +6,8 @@
 
 namespace portcullis::actors {
 
-void breaker_shard::learn_members(std::shared_ptr<const fleet_members> members) {
-  members_ = std::move(members);
+/// Whether there is nobody whose calls to wait for: no other node lives, or none is heard.
+void breaker_shard::look_whether_alone() {
   for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot)
     if (auto* hosted = breakers_->at(slot).hosted()) hosted->be_alone(is_alone());
 }
