@@ -356,7 +356,7 @@ void breaker_shard::on(const store_state_changed& change) {
   const bool was_away = store_trouble_.has_value();
   store_trouble_.reset();
   if (change.degraded) store_trouble_ = change.why;
-  if (options_.fleet) look_whether_alone();
+  if (options_.fleet) look_who_is_alone();
   if (!change.degraded) {
     if (options_.fleet && was_away) want_end();
     return;

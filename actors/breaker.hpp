@@ -147,13 +147,11 @@ class breaker_shard {
     return breakers_->name_of(slot).service == core::own_service;
   }
   [[nodiscard]] bool is_gone(std::uint64_t writer, core::millis since_ms) const;
-  [[nodiscard]] bool is_alone() const {
-    return store_trouble_ || (members_ && members_->all.size() <= 1);
-  }
+  [[nodiscard]] bool is_alone(core::breaker_slot slot) const;
   [[nodiscard]] static bool is_observed_elsewhere(const core::stored_breaker& stored);
   [[nodiscard]] bool is_awaited(const awaited& whose) const;
   [[nodiscard]] core::breaker_standings::name key_of(core::breaker_slot slot) const;
-  void look_whether_alone();
+  void look_who_is_alone();
   void learn_prober(const core::event& what, std::uint64_t writer);
   void learn_probers(const event_batch& batch);
   [[nodiscard]] std::uint64_t writer_of(const event_batch& batch) const;

@@ -82,6 +82,7 @@ void breaker_shard::join_nodes() {
     auto* hosted = breakers_->at(slot).hosted();
     if (hosted == nullptr) continue;
     hosted->join_nodes(policy_of(slot), now_ms_);
+    hosted->be_alone(is_alone(slot));
     let_try(slot);
     breakers_->schedule(slot, policy_of(slot), now_ms_);
   }
@@ -106,7 +107,7 @@ void breaker_shard::adopt(core::breaker_slot slot) {
   auto* hosted = breakers_->at(slot).hosted();
   if (hosted == nullptr) return;
   hosted->join_nodes(policy_of(slot), now_ms_);
-  hosted->be_alone(is_alone());
+  hosted->be_alone(is_alone(slot));
   if (logged_.find(hosted->service(), hosted->breaker()) != nullptr) take_over_logged(slot);
 }
 
@@ -176,7 +177,7 @@ void breaker_shard::on(log_advanced& news) {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   if (news.members) {
     members_ = news.members;
-    look_whether_alone();
+    look_who_is_alone();
   }
   std::set<core::breaker_slot> counted;
   for (const auto& batch : news.batches) {

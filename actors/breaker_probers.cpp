@@ -6,10 +6,16 @@
 
 namespace portcullis::actors {
 
-/// Whether there is nobody whose calls to wait for: no other node lives, or none is heard.
-void breaker_shard::look_whether_alone() {
+/// Whether there is nobody whose calls to wait for: no other node lives, or none is heard. Its own
+/// store no other calls.
+bool breaker_shard::is_alone(core::breaker_slot slot) const {
+  return store_trouble_ || (members_ && members_->all.size() <= 1) ||
+         breakers_->is_own(breakers_->name_of(slot));
+}
+
+void breaker_shard::look_who_is_alone() {
   for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot)
-    if (auto* hosted = breakers_->at(slot).hosted()) hosted->be_alone(is_alone());
+    if (auto* hosted = breakers_->at(slot).hosted()) hosted->be_alone(is_alone(slot));
 }
 
 void breaker_shard::learn_prober(const core::event& what, std::uint64_t writer) {

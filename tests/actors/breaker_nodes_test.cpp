@@ -341,6 +341,15 @@ TEST(breakers_of_a_node, learn_who_tries_them_from_what_was_read_before_they_wer
   EXPECT_TRUE(w.has_permit(w.acquire()));
 }
 
+TEST(breakers_of_a_node, that_stand_before_its_own_store_wait_for_no_other_node) {
+  breaker_world w(1'000, {}, of_node());
+  EXPECT_TRUE(w.gates.back().open);
+  w.attempts({false, false, false});
+  w.store_is(true);
+  EXPECT_FALSE(w.gates.back().open);
+  EXPECT_EQ(w.row({core::own_service, "node-0"}).base_state, breaker_state::open);
+}
+
 // Regression: the gate of a node that was started again while it was half-open stayed shut for half
 // a minute.
 TEST(breakers_of_a_node, that_stand_before_its_own_store_are_tried_at_once) {
