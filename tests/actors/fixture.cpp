@@ -53,7 +53,7 @@ void shard_world::start() {
             [](collect_journal&) { return journal_collected{}; },
             [](store_gate&) {},
             [](decision_refused&) {},
-            [](read_snapshot&) { return snapshot_read{}; },
+              [](read_snapshot&) { return snapshot_read{}; },
             [this](want_log_time& wanted) { log_times.push_back(wanted.at_ms); },
             [](tick_atom) {},
             [](sign_atom) {},
