@@ -3,10 +3,10 @@
 // durable, as long as the disk takes events.
 #pragma once
 #include <deque>
-#include <map>
 #include <set>
 #include <unordered_map>
 
+#include "actors/breaker_probers.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/outbox.hpp"
 #include "actors/pinned.hpp"
@@ -16,14 +16,6 @@
 #include "core/replay/breaker_standings.hpp"
 
 namespace portcullis::actors {
-
-/// Who began the half-open phases that the log has. Outlives an actor that fails: what is stored
-/// does not tell.
-struct begun_phase {
-  std::uint64_t epoch = 0, writer = 0;
-};
-inline constexpr std::uint64_t this_node = ~std::uint64_t{0};  // as a writer, in any life
-using known_probers = std::map<core::breaker_standings::name, begun_phase>;
 
 struct breaker_options {
   std::uint32_t shard = 0, shards = 1, loop = 0;

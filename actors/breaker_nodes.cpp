@@ -361,8 +361,8 @@ void breaker_shard::resume(core::breaker_slot slot) {
   auto held = std::move(holds_.at(slot));
   holds_.erase(slot);
   breakers_->at(slot).busy = false;
-  const auto [service, name] = key_of(slot);
-  if (held.retires && logged_.find(service, name) == nullptr) {  // another node gave it up as well
+  const auto [service, breaker] = key_of(slot);
+  if (held.retires && logged_.find(service, breaker) == nullptr) {  // another gave it up
     forget(slot);
     for (auto& each : held.waiting) take(each);
     return;

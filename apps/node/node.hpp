@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/breaker_probers.hpp"
 #include "actors/node_quota.hpp"
 #include "actors/supervisor.hpp"
 #include "apps/config_loader.hpp"
