@@ -55,7 +55,8 @@ void breaker_shard::start(breaker_self* self, breaker_options options) {
   breakers_.emplace(options_.quota, seed, own);
   if (options_.incarnation > 1) options_.quota->reordered();
   for (const auto& each : options_.stored)
-    breakers_->load(each, options_.policies->breakers, now_ms_);
+    if (!options_.fleet || !is_observed_elsewhere(each))
+      breakers_->load(each, options_.policies->breakers, now_ms_);
   if (options_.fleet) join_nodes();
   options_.stored.clear();
   if (shard_of_service(core::own_service, options_.shards) == options_.shard) {
@@ -171,6 +172,7 @@ void breaker_shard::report(inbound& request, core::breaker_slot slot,
     answer(request, slot, hosted.position());
   else
     answer(request, slot, core::failed{done.error(), {}});
+  if (options_.fleet) breakers_->schedule(slot, policy_of(slot), now_ms_);
 }
 
 void breaker_shard::report(inbound& request, core::breaker_slot slot,
@@ -181,6 +183,7 @@ void breaker_shard::report(inbound& request, core::breaker_slot slot,
     answer(request, slot, *done);
   else
     answer(request, slot, core::failed{done.error(), {}});
+  if (options_.fleet) breakers_->schedule(slot, policy_of(slot), now_ms_);
 }
 
 void breaker_shard::observe(inbound& request, core::breaker_slot slot,
@@ -202,26 +205,32 @@ core::breaker_row breaker_shard::describe(core::breaker_slot slot) const {
   return std::get<core::observed_breaker>(what).describe(now_ms_);
 }
 
-void breaker_shard::show(inbound& request, core::breaker_slot slot) {
+/// What time does to it; that of another node's store is that one's to decide.
+void breaker_shard::advance(core::breaker_slot slot) {
+  if (is_of_a_store(slot) && slot != store_) return;
   if (auto* hosted = breakers_->at(slot).hosted())
     hosted->advance(policy_of(slot), now_ms_, options_.random, changes_);
+}
+
+void breaker_shard::show(inbound& request, core::breaker_slot slot) {
+  advance(slot);
   answer(request, slot, core::breaker_status{describe(slot)});
 }
 
 void breaker_shard::command_override(inbound& request, core::breaker_slot slot,
                                      const core::override_breaker& order) {
-  auto& hosted = *breakers_->at(slot).hosted();
-  hosted.advance(policy_of(slot), now_ms_, options_.random, changes_);
+  advance(slot);
+  const auto& hosted = *breakers_->at(slot).hosted();
   const auto scope = options_.fleet ? core::override_scope::fleet : core::override_scope::node;
   decide(request, slot, hosted.decide_override(order, request.who->name, scope, now_ms_));
 }
 
 void breaker_shard::command_reset(inbound& request, core::breaker_slot slot,
                                   const core::reset_breaker& order) {
-  auto* hosted = breakers_->at(slot).hosted();
+  const auto* hosted = breakers_->at(slot).hosted();
   if (hosted == nullptr)
     return fail(request, core::fail(core::error_code::BREAKER_KIND_CONFLICT, "breaker"));
-  hosted->advance(policy_of(slot), now_ms_, options_.random, changes_);
+  advance(slot);
   decide(request, slot, hosted->decide_reset(order.reason));
 }
 
@@ -346,11 +355,12 @@ void breaker_shard::release(core::breaker_slot slot) {
 void breaker_shard::on(const store_state_changed& change) {
   const bool was_away = store_trouble_.has_value();
   store_trouble_.reset();
+  if (change.degraded) store_trouble_ = change.why;
+  if (options_.fleet) look_who_is_alone();
   if (!change.degraded) {
     if (options_.fleet && was_away) want_end();
     return;
   }
-  store_trouble_ = change.why;
   // What has changed already is no secret for as long as the disk is full. What was decided is
   // refused, each by its own batch.
   std::vector<core::breaker_slot> slots;
@@ -393,9 +403,7 @@ void breaker_shard::due(core::breaker_slot slot) {
         core::breaker_retired{std::string(whose.service), std::string(whose.breaker), epoch}));
     return forget(slot);
   }
-  if (is_of_a_store(slot) && slot != store_)  // another node's: its to decide
-    return breakers_->schedule(slot, policy, now_ms_);
-  if (hosted != nullptr) hosted->advance(policy, now_ms_, options_.random, changes_);
+  advance(slot);
   log_changes(slot, {});
   breakers_->schedule(slot, policy, now_ms_);
 }
@@ -404,7 +412,7 @@ void breaker_shard::forget(core::breaker_slot slot) {
   std::erase(reported_, slot);
   if (slot < policies_.size()) policies_[slot] = nullptr;
   if (slot < tallied_.size()) tallied_[slot] = {};
-  probers_.erase(slot);
+  if (options_.probers) options_.probers->erase(key_of(slot));
   guests_.erase(slot);
   diverged_.erase(slot);
   overtaken_.erase(slot);
@@ -444,14 +452,14 @@ void breaker_shard::tally_calls() {
 }
 
 void breaker_shard::tally(core::breaker_slot slot, core::calls_tallied& to) {
-  const auto* hosted = breakers_->at(slot).hosted();
+  auto* hosted = breakers_->at(slot).hosted();
   if (hosted == nullptr || is_of_a_store(slot)) return;
   const auto before = std::exchange(tallied_[slot], hosted->tallies().calls);
   core::call_counts more;
   for (std::size_t i = 0; i < core::call_result_count; ++i)
     more.by_result[i] = hosted->tallies().calls.by_result[i] - before.by_result[i];
   if (more == core::call_counts{}) return;
-  to.tallies.push_back({hosted->service(), hosted->breaker(), more});
+  to.tallies.push_back({hosted->service(), hosted->breaker(), more, hosted->take_judged()});
 }
 
 void breaker_shard::save_sources(core::breaker_slot slot) {
@@ -461,6 +469,7 @@ void breaker_shard::save_sources(core::breaker_slot slot) {
 }
 
 void breaker_shard::flush() {
+  if (!peers_.hub) return;  // not wired yet
   outbox_->flush(
       [this](batch_ptr batch) { self_->send(peers_.hub, log_events{std::move(batch)}); });
   replies_->flush([this](std::size_t loop, reply_batch batch) {

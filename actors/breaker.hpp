@@ -6,6 +6,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "actors/breaker_probers.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/outbox.hpp"
 #include "actors/pinned.hpp"
@@ -31,6 +32,7 @@ struct breaker_options {
   std::shared_ptr<const core::fleet_keys> fleet;  // where nodes share a log; null: alone
   std::string node_id;                            // there: this node's
   std::uint64_t position = 0;                     // there: of the log, that `stored` is of
+  std::shared_ptr<known_probers> probers;         // there: the shard's
 };
 
 class breaker_shard;
@@ -93,6 +95,7 @@ class breaker_shard {
   void report(inbound& request, core::breaker_slot slot, const core::report_call& call);
   void report(inbound& request, core::breaker_slot slot, const core::report_calls& batch);
   void observe(inbound& request, core::breaker_slot slot, const core::observe_breaker& report);
+  void advance(core::breaker_slot slot);
   void show(inbound& request, core::breaker_slot slot);
   void command_override(inbound& request, core::breaker_slot slot,
                         const core::override_breaker& order);
@@ -136,6 +139,15 @@ class breaker_shard {
     return breakers_->name_of(slot).service == core::own_service;
   }
   [[nodiscard]] bool is_gone(std::uint64_t writer, core::millis since_ms) const;
+  [[nodiscard]] bool is_alone(core::breaker_slot slot) const;
+  [[nodiscard]] static bool is_observed_elsewhere(const core::stored_breaker& stored);
+  [[nodiscard]] bool is_awaited(const awaited& whose) const;
+  [[nodiscard]] core::breaker_standings::name key_of(core::breaker_slot slot) const;
+  void look_who_is_alone();
+  void learn_prober(const core::event& what, std::uint64_t writer);
+  void learn_probers(const event_batch& batch);
+  [[nodiscard]] std::uint64_t writer_of(const event_batch& batch) const;
+  void let_try(core::breaker_slot slot);
   [[nodiscard]] core::entry_tags tags_of(core::breaker_slot slot) const;
   void share_changes(core::breaker_slot slot, const std::string& correlation_id);
   std::uint64_t share(core::breaker_slot slot, std::vector<core::event> events);
@@ -180,9 +192,8 @@ class breaker_shard {
   core::millis now_ms_ = 0, saved_at_ms_ = 0, tallied_at_ms_ = 0;
 
   // Where nodes share a log.
-  std::uint64_t position_ = 0;      // of it, that this actor knows
-  core::breaker_standings logged_;  // what it says; what is in force here may be ahead
-  std::unordered_map<core::breaker_slot, std::uint64_t> probers_;  // who began the half-open phase
+  std::uint64_t position_ = 0;             // of it, that this actor knows
+  core::breaker_standings logged_;         // what it says; what is in force here may be ahead
   std::set<core::breaker_slot> guests_;    // half-open, and another node's to try
   std::set<core::breaker_slot> diverged_;  // decided on without the log, which is taken over next
   std::unordered_map<core::breaker_slot, unsigned> overtaken_;  // how often in a row

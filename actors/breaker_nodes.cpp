@@ -9,7 +9,6 @@
 namespace portcullis::actors {
 namespace {
 
-constexpr std::uint64_t this_node = ~std::uint64_t{0};  // as a writer
 constexpr core::millis retire_again_ms = 60'000;
 constexpr core::millis ask_again_ms = 1'000;
 
@@ -69,6 +68,7 @@ core::millis breaker_shard::tally_every_ms() const {
 
 void breaker_shard::join_nodes() {
   position_ = options_.position;
+  if (!options_.probers) options_.probers = std::make_shared<known_probers>();
   for (const auto& each : options_.stored) {
     if (each.record.epoch == 1) continue;  // nothing of it is in the log
     core::breaker_standing standing;
@@ -82,7 +82,8 @@ void breaker_shard::join_nodes() {
     auto* hosted = breakers_->at(slot).hosted();
     if (hosted == nullptr) continue;
     hosted->join_nodes(policy_of(slot), now_ms_);
-    if (hosted->is_guest()) guests_.insert(slot);
+    hosted->be_alone(is_alone(slot));
+    let_try(slot);
     breakers_->schedule(slot, policy_of(slot), now_ms_);
   }
 }
@@ -106,7 +107,21 @@ void breaker_shard::adopt(core::breaker_slot slot) {
   auto* hosted = breakers_->at(slot).hosted();
   if (hosted == nullptr) return;
   hosted->join_nodes(policy_of(slot), now_ms_);
+  hosted->be_alone(is_alone(slot));
   if (logged_.find(hosted->service(), hosted->breaker()) != nullptr) take_over_logged(slot);
+}
+
+/// Observed breakers are of the node that is told of them: the log has the states of all, and after
+/// a start from it sources stand in that never reported here.
+bool breaker_shard::is_observed_elsewhere(const core::stored_breaker& stored) {
+  return stored.record.kind == core::breaker_kind::observed &&
+         std::none_of(stored.sources.begin(), stored.sources.end(),
+                      [](const auto& each) { return each.what.seen.bits() != 0; });
+}
+
+core::breaker_standings::name breaker_shard::key_of(core::breaker_slot slot) const {
+  const auto whose = breakers_->name_of(slot);
+  return {std::string(whose.service), std::string(whose.breaker)};
 }
 
 // --- to the log
@@ -160,10 +175,16 @@ void breaker_shard::share_retirement(core::breaker_slot slot) {
 
 void breaker_shard::on(log_advanced& news) {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
-  if (news.members) members_ = news.members;
+  if (news.members) {
+    members_ = news.members;
+    look_who_is_alone();
+  }
   std::set<core::breaker_slot> counted;
   for (const auto& batch : news.batches) {
-    if (batch->events.back().seq <= position_) continue;  // loaded already
+    if (batch->events.back().seq <= position_) {  // loaded already
+      learn_probers(*batch);
+      continue;
+    }
     position_ = batch->events.back().seq;
     if (!batch->of_breakers)
       take_others(*batch, counted);
@@ -186,26 +207,34 @@ void breaker_shard::on(log_advanced& news) {
   look_whether_still();
 }
 
+/// Whether what it is about is in force here, and told when it is in the log.
+bool breaker_shard::is_awaited(const awaited& whose) const {
+  const auto found = holds_.find(whose.user);
+  if (found == holds_.end()) return false;
+  const auto& held = found->second;
+  return held.changed_awaits == whose.tenant_operation ||
+         (held.decided && held.decided->awaits == whose.tenant_operation);
+}
+
 void breaker_shard::take_own(const event_batch& batch) {
   const bool mine = batch.incarnation == outbox_->incarnation();
+  // What was given up, and what another life decided, is taken as another node's.
+  const bool known = mine && (!batch.durable || is_awaited(batch.whose));
   for (const auto& what : batch.events) {
     if (core::service_of(what).empty()) continue;
-    if (!mine) {
+    if (!known) {
       take_others(what, this_node);
       continue;
     }
     logged_.apply(what);
-    if (what.type() != core::event_type::breaker_half_opened || is_of_observed(what)) continue;
-    if (const auto slot = breakers_->find(name_in(what)); slot != core::no_breaker)
-      probers_[slot] = this_node;
+    learn_prober(what, this_node);
   }
   if (!mine) return;
   for (const auto& whose : outbox_->done(batch)) settled(whose, false, {});
-  if (!batch.durable) return;
+  if (!batch.durable || !known) return;
   const core::breaker_slot slot = batch.whose.user;
   const auto found = holds_.find(slot);
-  if (found == holds_.end() || !found->second.retires ||
-      found->second.changed_awaits != batch.whose.tenant_operation)
+  if (!found->second.retires || found->second.changed_awaits != batch.whose.tenant_operation)
     return settled(batch.whose, false, {});
   auto waiting = std::move(found->second.waiting);
   holds_.erase(found);
@@ -213,22 +242,28 @@ void breaker_shard::take_own(const event_batch& batch) {
   for (auto& each : waiting) take(each);
 }
 
+/// Given up, and yet it came there: as if it was another life's.
+std::uint64_t breaker_shard::writer_of(const event_batch& batch) const {
+  return members_ && batch.writer == members_->self ? this_node : batch.writer;
+}
+
 void breaker_shard::take_others(const event_batch& batch, std::set<core::breaker_slot>& counted) {
-  const bool late = members_ && batch.writer == members_->self;  // given up, and yet it came there
+  const auto writer = writer_of(batch);
   for (const auto& what : batch.events) {
     const auto* tallied = std::get_if<core::calls_tallied>(&what.body);
     if (tallied == nullptr) {
-      if (is_mine(core::service_of(what))) take_others(what, late ? this_node : batch.writer);
+      if (is_mine(core::service_of(what))) take_others(what, writer);
       continue;
     }
     for (const auto& each : tallied->tallies) {
       const core::breaker_name whose{each.service, each.breaker};
-      if (late || !is_mine(each.service)) continue;
+      if (writer == this_node || !is_mine(each.service)) continue;
       auto slot = breakers_->find(whose);
       if (slot == core::no_breaker)
         if (const auto made = need(core::breaker_kind::hosted, whose)) slot = *made;
       if (slot == core::no_breaker || breakers_->at(slot).hosted() == nullptr) continue;
-      breakers_->at(slot).hosted()->add_others(what.node, each.counts, policy_of(slot), now_ms_);
+      breakers_->at(slot).hosted()->add_others(what.node, each.counts, each.judged, policy_of(slot),
+                                               now_ms_);
       breakers_->at(slot).used_at_ms = now_ms_;
       counted.insert(slot);
     }
@@ -240,7 +275,7 @@ void breaker_shard::take_others(const core::event& what, std::uint64_t writer) {
   const auto whose = name_in(what);
   if (whose.service.empty()) return;
   logged_.apply(what);
-  if (is_of_observed(what) || what.type() == core::event_type::breaker_would_open) return;
+  if (is_of_observed(what)) return;
   auto slot = breakers_->find(whose);
   const bool retired = what.type() == core::event_type::breaker_retired;
   if (slot == core::no_breaker) {
@@ -249,11 +284,11 @@ void breaker_shard::take_others(const core::event& what, std::uint64_t writer) {
         breakers_->need(core::breaker_kind::hosted, whose, options_.policies->breakers, now_ms_);
     if (!made) return;  // there is no room; whoever calls it here finds none either
     slot = *made;
-    if (what.type() == core::event_type::breaker_half_opened) probers_[slot] = writer;
+    learn_prober(what, writer);
     return adopt(slot);
   }
   if (breakers_->at(slot).hosted() == nullptr) return;
-  if (what.type() == core::event_type::breaker_half_opened) probers_[slot] = writer;
+  learn_prober(what, writer);
   // What is on its way from here was decided without this, and will be refused.
   if (breakers_->at(slot).busy || diverged_.contains(slot)) return;
   if (retired) {
@@ -261,10 +296,8 @@ void breaker_shard::take_others(const core::event& what, std::uint64_t writer) {
     return;
   }
   auto& hosted = *breakers_->at(slot).hosted();
-  if (slot < tallied_.size()) tallied_[slot] = hosted.tallies().calls;  // of a phase that is over
-  hosted.apply_others(what, writer == this_node ? 0 : writer, policy_of(slot), now_ms_);
-  if (writer == this_node) hosted.tries_here();
-  if (hosted.is_guest()) guests_.insert(slot);
+  hosted.apply_others(what, 0, policy_of(slot), now_ms_);
+  let_try(slot);
   breakers_->schedule(slot, policy_of(slot), now_ms_);
   if (slot == store_) tell_journal();
 }
@@ -277,13 +310,8 @@ void breaker_shard::take_over_logged(core::breaker_slot slot) {
   const auto* standing = logged_.find(hosted->service(), hosted->breaker());
   core::breaker_record never;
   never.since_ms = now_ms_;
-  const auto prober = probers_.find(slot);
-  const auto writer = prober == probers_.end() ? 0 : prober->second;
-  hosted->take_over(standing != nullptr ? standing->record : never,
-                    writer == this_node ? 0 : writer, policy_of(slot), now_ms_);
-  if (writer == this_node) hosted->tries_here();
-  if (hosted->is_guest()) guests_.insert(slot);
-  if (slot < tallied_.size()) tallied_[slot] = hosted->tallies().calls;
+  hosted->take_over(standing != nullptr ? standing->record : never, 0, policy_of(slot), now_ms_);
+  let_try(slot);
   breakers_->schedule(slot, policy_of(slot), now_ms_);
 }
 
@@ -307,7 +335,7 @@ void breaker_shard::on(decision_refused& refused) {
     try_overtaken();
   } else if (changed || decided) {
     // It may be in the log nevertheless, which will be seen.
-    if (changed) diverged_.insert(slot);
+    diverged_.insert(slot);
     settled(batch.whose, true, refused.why);
     if (!store_trouble_) want_end();
   }
@@ -333,6 +361,12 @@ void breaker_shard::resume(core::breaker_slot slot) {
   auto held = std::move(holds_.at(slot));
   holds_.erase(slot);
   breakers_->at(slot).busy = false;
+  const auto [service, breaker] = key_of(slot);
+  if (held.retires && logged_.find(service, breaker) == nullptr) {  // another gave it up
+    forget(slot);
+    for (auto& each : held.waiting) take(each);
+    return;
+  }
   take_over_logged(slot);
   const bool too_often = ++overtaken_[slot] > core::limits::fleet_overtaken_max;
   const auto overloaded = core::fail(core::error_code::OVERLOADED);
@@ -385,40 +419,14 @@ void breaker_shard::on(const caught_up& answer) {
   tallied_.resize(breakers_->slots());
   tallied_at_ms_ = now_ms_;
   for (core::breaker_slot slot = 0; slot < breakers_->slots(); ++slot)
-    if (const auto* hosted = breakers_->at(slot).hosted()) tallied_[slot] = hosted->tallies().calls;
+    if (auto* hosted = breakers_->at(slot).hosted()) {
+      tallied_[slot] = hosted->tallies().calls;
+      (void)hosted->take_judged();
+    }
   for (const auto slot : std::exchange(diverged_, {}))
     if (breakers_->used(slot)) take_over_logged(slot);
   if (store_ != core::no_breaker) tell_journal();
   flush();
-}
-
-// --- who tries a half-open breaker
-
-/// Whether nobody who lives can have begun the phase.
-bool breaker_shard::is_gone(std::uint64_t writer, core::millis since_ms) const {
-  if (!members_ || now_ms_ - since_ms < core::limits::fleet_member_live_ms) return false;
-  return std::none_of(members_->all.begin(), members_->all.end(), [&](const auto& each) {
-    if (writer != 0) return each.writer == writer;
-    return each.writer != members_->self && each.started_at_ms <= since_ms;
-  });
-}
-
-void breaker_shard::look_for_probers() {
-  if (catching_up_ && !store_trouble_) want_end();
-  for (auto at = guests_.begin(); at != guests_.end();) {
-    const auto slot = *at;
-    auto* hosted = breakers_->used(slot) ? breakers_->at(slot).hosted() : nullptr;
-    const auto* standing =
-        hosted != nullptr ? logged_.find(hosted->service(), hosted->breaker()) : nullptr;
-    if (standing == nullptr || !hosted->is_guest()) {
-      at = guests_.erase(at);
-      continue;
-    }
-    ++at;
-    if (!is_gone(hosted->prober(), standing->record.since_ms)) continue;
-    hosted->prober_is_gone();
-    breakers_->schedule(slot, policy_of(slot), now_ms_);
-  }
 }
 
 }  // namespace portcullis::actors

@@ -75,12 +75,16 @@ void fleet_link::on(node_peers& peers) {
     if (before.sessions[shard] == peers_.sessions[shard] || !kept_[shard]) continue;
     auto kept = std::exchange(kept_[shard], std::nullopt);
     for (auto& each : *kept) self_->send(peers_.sessions[shard], std::move(each));
+    if (store_told_) self_->send(peers_.sessions[shard], *store_told_);
   }
   kept_for_breakers_.resize(peers_.breakers.size());
   for (std::size_t shard = 0; shard < before.breakers.size(); ++shard) {
     if (before.breakers[shard] == peers_.breakers[shard] || !kept_for_breakers_[shard]) continue;
     auto kept = std::exchange(kept_for_breakers_[shard], std::nullopt);
     for (auto& each : *kept) self_->send(peers_.breakers[shard], std::move(each));
+    // What it missed, or was told only the one before it.
+    if (store_told_) self_->send(peers_.breakers[shard], *store_told_);
+    self_->send(peers_.breakers[shard], news_for_breakers({}));
   }
   if (!log_) open();
 }
@@ -291,9 +295,13 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
   look_who_waits();
 }
 
+log_advanced fleet_link::news_for_breakers(std::vector<batch_ptr> batches) const {
+  return {std::move(batches), position_, last_at_ms_, fresh_ns_, sweeps_, live_};
+}
+
 void fleet_link::tell_breakers(std::vector<batch_ptr> batches) {
   breakers_know_ = position_;
-  const log_advanced news{std::move(batches), position_, last_at_ms_, fresh_ns_, sweeps_, live_};
+  const auto news = news_for_breakers(std::move(batches));
   for (std::size_t shard = 0; shard < peers_.breakers.size(); ++shard) {
     if (kept_for_breakers_[shard])
       kept_for_breakers_[shard]->push_back(news);
@@ -320,12 +328,14 @@ void fleet_link::reached(bool reachable, const core::error& why) {
     what.body = core::store_degraded{std::string(core::describe(why.code).name)};
   batch->events.push_back(std::move(what));
   append(std::move(batch));
+  look_who_waits();
 }
 
 void fleet_link::tell_store(bool degraded, const core::error& why) {
   const store_state_changed change{
       degraded, degraded ? core::fail(core::error_code::STORE_UNAVAILABLE, {}, why.rule) : why};
   for (const auto& session : peers_.sessions) self_->send(session, change);
+  store_told_ = change;
   for (const auto& breakers : peers_.breakers) self_->send(breakers, change);
   for (const auto& gateway : peers_.gateways) self_->send(gateway, change);
   if (peers_.log) self_->send(peers_.log, change);
@@ -406,6 +416,8 @@ caf::result<shards_loaded> fleet_link::on(load_shards& question) {
 caf::result<tenants_read> fleet_link::on(read_tenants& question) {
   return behind_all<tenants_read>(question);
 }
+/// While the store is away nothing that was sent comes to stand in the log soon. When it does, the
+/// new actor is told, as of what another life decided.
 caf::result<breakers_loaded> fleet_link::on(load_breakers& question) {
   return behind_all<breakers_loaded>(question);
 }

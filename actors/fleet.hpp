@@ -86,6 +86,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void look_at_load();
   void tell_store(bool degraded, const core::error& why);
   void tell_breakers(std::vector<batch_ptr> batches);
+  [[nodiscard]] log_advanced news_for_breakers(std::vector<batch_ptr> batches) const;
   void answer(const catch_up& who, const caught_up& what);
 
   fleet_self* self_ = nullptr;
@@ -127,6 +128,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::optional<caf::typed_response_promise<bool>> stopping_;
   std::uint64_t cut_seq_ = 0, published_seq_ = 0;
   std::shared_ptr<const fleet_members> live_;  // the same, for breaker actors
+  std::optional<store_state_changed> store_told_;
   bool publishing_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/breaker_probers.hpp"
 #include "actors/node_quota.hpp"
 #include "actors/supervisor.hpp"
 #include "apps/config_loader.hpp"
@@ -94,6 +95,8 @@ class node {
   std::shared_ptr<monitoring::metrics> registry_;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
   std::vector<std::vector<core::stored_breaker>> stored_breakers_;  // by shard
+  std::vector<std::shared_ptr<actors::known_probers>>
+      probers_;  // by shard, where nodes share a log
   std::shared_ptr<core::breaker_quota> breaker_quota_ =
       std::make_shared<actors::node_quota>(random_seed() >> 32);
   actors::known_callers

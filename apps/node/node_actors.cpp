@@ -101,6 +101,11 @@ actors::breaker_actor node::spawn_breakers(std::uint32_t shard, std::uint64_t in
   options.fleet = fleet_keys_;
   options.node_id = config_.server.node_id;
   options.position = position;
+  if (fleet_keys_) {
+    probers_.resize(hosts_.size());
+    if (!probers_[shard]) probers_[shard] = std::make_shared<actors::known_probers>();
+    options.probers = probers_[shard];
+  }
   options.replies = &host.tcp();
   options.encode = outcome_encoder();
   options.pool = host.gateway().pool();

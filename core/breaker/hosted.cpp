@@ -63,7 +63,7 @@ hosted_breaker::admission hosted_breaker::acquire(const breaker_policy& policy, 
   if (override_.mode == override_mode::none && base_ == breaker_state::open && now_ms >= until_ms_)
     half_open(policy, now_ms, out);  // auto_half_open is off: the caller is what drives it
   if (nodes_) {
-    nodes_->used = true;
+    use_here(now_ms);
     if (probing() && nodes_->tries == breaker_of_nodes::prober::nobody)
       half_open(policy, now_ms, out);
   }
@@ -126,7 +126,7 @@ hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
   };
   if (permit.epoch == round_.epoch && permit.round == round_.nonce) {
     if (permit.number >= round_.next_number)
-      return is_guest() ? settling::late : settling::never;  // it may be of who tries
+      return was_of_others() ? settling::late : settling::never;
     const auto found =
         std::find_if(round_.out.begin(), round_.out.end(),
                      [&](const probe_round::probe& each) { return each.number == permit.number; });
@@ -138,10 +138,12 @@ hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
   }
   for (auto& past : past_) {
     if (permit.epoch != past.epoch) continue;
-    if (permit.round != past.nonce) return past.restored ? settling::late : settling::never;
+    if (permit.round != past.nonce)
+      return past.restored || nodes_ ? settling::late : settling::never;
     if (permit.number >= past.next_number) return settling::never;
     return drop(past.open) ? settling::late : settling::duplicate;
   }
+  if (nodes_) return settling::late;  // of another node's, which this one may not have read yet
   // Epochs only grow; 32 bits of them are compared as RFC 1982 has it. Of this one, no other phase
   // gave any, but the same before a restart.
   const auto ahead = static_cast<std::int32_t>(permit.epoch - static_cast<std::uint32_t>(epoch_));
@@ -151,7 +153,7 @@ hosted_breaker::settling hosted_breaker::settle(const breaker_permit& permit) {
 
 result<nothing> hosted_breaker::report(const report_call& call, const breaker_policy& policy,
                                        millis now_ms, const random_source& random, changes& out) {
-  if (nodes_) nodes_->used = true;
+  if (nodes_) use_here(now_ms);
   advance(policy, now_ms, random, out);
   if (call.permit && call.permit->breaker != tag_)
     return fail(error_code::BREAKER_PERMIT_INVALID, "permit", "of_this_breaker");
@@ -191,9 +193,11 @@ result<nothing> hosted_breaker::report(const report_call& call, const breaker_po
   if (!window_.fits(policy)) window_.reset(policy, now_ms);
   window_.add(result, slow, 1, now_ms);
   consecutive_ = call.outcome == call_outcome::success ? 0 : consecutive_ + 1;
-  if (nodes_)
-    called_here(slow || call.outcome != call_outcome::success, policy, now_ms)
-        .add(result, slow, 1, now_ms);
+  if (nodes_) {
+    auto& all = judge_here(slow || call.outcome != call_outcome::success, policy, now_ms);
+    all.calls.add(result, slow, 1, now_ms);
+    ++all.judged.calls[result];
+  }
   judge(policy, now_ms, random, out);
   return nothing{};
 }
@@ -212,7 +216,7 @@ hosted_breaker::batch_source* hosted_breaker::need_source(std::string_view name,
 result<calls_counted> hosted_breaker::report(const report_calls& batch,
                                              const breaker_policy& policy, millis now_ms,
                                              const random_source& random, changes& out) {
-  if (nodes_) nodes_->used = true;
+  if (nodes_) use_here(now_ms);
   advance(policy, now_ms, random, out);
   const auto too_many = [&](std::string_view field) {
     tallies_.count(report_refusal::delta_too_large);
@@ -267,7 +271,9 @@ void hosted_breaker::add(const reported_calls& calls, std::uint64_t epoch,
     consecutive_ += static_cast<std::uint32_t>(calls.counts.failures());
   if (nodes_) {
     const auto slow = calls.counts[slow_success] + calls.counts[slow_failure];
-    called_here(calls.counts.failures() + slow > 0, policy, now_ms).add(calls.counts, now_ms);
+    auto& all = judge_here(calls.counts.failures() + slow > 0, policy, now_ms);
+    all.calls.add(calls.counts, now_ms);
+    all.judged.calls += calls.counts.taken_place();
   }
   judge(policy, now_ms, random, out);
 }
@@ -291,6 +297,7 @@ std::optional<breaker_cause> hosted_breaker::breach(const breaker_policy& policy
 void hosted_breaker::judge(const breaker_policy& policy, millis now_ms, const random_source& random,
                            changes& out) {
   const auto why = breach(policy, now_ms);
+  if (nodes_ && !why && nodes_->is_early(now_ms)) nodes_->judge_at_ms = nodes_->settled_ms();
   if (override_.mode == override_mode::none) {
     if (why)
       open(*why, policy, now_ms, random, out);
@@ -351,9 +358,10 @@ void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
     if (override_.mode != override_mode::metrics_only) return;
     age(policy, now_ms);
     breached_ = breached_ && breach(policy, now_ms);  // a breach may also end by time
+    if (nodes_) judge_again(policy, now_ms, random, out);
     return;
   }
-  if (base_ == breaker_state::closed) return advance_closed(policy, now_ms);
+  if (base_ == breaker_state::closed) return advance_closed(policy, now_ms, random, out);
   if (base_ == breaker_state::open) {
     const auto due = nodes_ ? due_among_nodes_ms(policy) : until_ms_;
     if (policy.auto_half_open && now_ms >= due) half_open(policy, now_ms, out);
@@ -369,7 +377,11 @@ void hosted_breaker::advance(const breaker_policy& policy, millis now_ms,
 }
 
 millis hosted_breaker::due_ms(const breaker_policy& policy) const noexcept {
-  if (override_.mode != override_mode::none) return override_.expires_at_ms.value_or(0);
+  if (override_.mode != override_mode::none) {
+    const auto ends_ms = override_.expires_at_ms.value_or(0);
+    const auto judged_ms = nodes_ && judges() ? nodes_->judge_at_ms : 0;
+    return ends_ms == 0 || judged_ms == 0 ? ends_ms + judged_ms : std::min(ends_ms, judged_ms);
+  }
   if (nodes_ && (base_ != breaker_state::half_open || is_guest()))
     return due_among_nodes_ms(policy);
   if (base_ == breaker_state::closed) return 0;

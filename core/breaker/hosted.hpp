@@ -129,9 +129,18 @@ class hosted_breaker {
   /// What another node has decided, or this one in another life. `at_ms`: its time; `writer`: who.
   void apply_others(const event& what, std::uint64_t writer, const breaker_policy& policy,
                     millis now_ms);
-  /// What another node has counted; judged by judge_others(), when all that was read is added.
-  void add_others(std::string_view node, const call_counts& calls, const breaker_policy& policy,
+  /// What another node has counted, and what of that it has judged. Of this epoch it is judged
+  /// here, too, by judge_others(), when all that was read is added; of another one it changes no
+  /// state.
+  void add_others(std::string_view node, const call_counts& calls,
+                  const std::optional<epoch_calls>& judged, const breaker_policy& policy,
                   millis now_ms);
+  /// What was judged here since it was last asked for: for the others. Absent: nothing.
+  [[nodiscard]] std::optional<epoch_calls> take_judged() noexcept;
+  /// Whether no other node lives.
+  void be_alone(bool alone) noexcept {
+    if (nodes_) nodes_->alone = alone;
+  }
   void judge_others(const breaker_policy& policy, millis now_ms, const random_source& random,
                     changes& out);
   /// What this node decided is not in the log, which says this. `writer`: of who tries it, while
@@ -145,9 +154,16 @@ class hosted_breaker {
     return nodes_ && base_ == breaker_state::half_open &&
            nodes_->tries != breaker_of_nodes::prober::here;
   }
+  /// The last half-open phase was another node's to try, as permits of it may be.
+  [[nodiscard]] bool was_of_others() const noexcept {
+    return nodes_ && nodes_->tries != breaker_of_nodes::prober::here;
+  }
   /// The phase that the log has is this node's own.
   void tries_here() noexcept {
     if (is_guest()) nodes_->tries = breaker_of_nodes::prober::here;
+  }
+  void tried_by(std::uint64_t writer) noexcept {
+    if (is_guest()) nodes_->writer = writer;
   }
   void prober_is_gone() noexcept {
     if (is_guest()) nodes_->tries = breaker_of_nodes::prober::nobody;
@@ -247,9 +263,16 @@ class hosted_breaker {
       const breaker_policy& policy) const noexcept;
   [[nodiscard]] std::optional<breaker_cause> breach_of_all(const breaker_policy& policy,
                                                            millis now_ms) const noexcept;
-  [[nodiscard]] call_window& called_here(bool failed, const breaker_policy& policy, millis now_ms);
+  void use_here(millis now_ms) noexcept;
+  [[nodiscard]] breaker_of_nodes& judge_here(bool failed, const breaker_policy& policy,
+                                             millis now_ms);
   void begin_round_again(const breaker_policy& policy, millis now_ms);
-  void advance_closed(const breaker_policy& policy, millis now_ms);
+  [[nodiscard]] bool was_begun_by_time(const breaker_record& logged,
+                                       const breaker_policy& policy) const noexcept;
+  void advance_closed(const breaker_policy& policy, millis now_ms, const random_source& random,
+                      changes& out);
+  void judge_again(const breaker_policy& policy, millis now_ms, const random_source& random,
+                   changes& out);
   void advance_guest(const breaker_policy& policy, millis now_ms, const random_source& random,
                      changes& out);
   [[nodiscard]] millis due_among_nodes_ms(const breaker_policy& policy) const noexcept;

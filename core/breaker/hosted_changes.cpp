@@ -192,6 +192,7 @@ void hosted_breaker::apply(const event_body& what, std::string_view actor,
   }
   if (const auto* tried = std::get_if<breaker_half_opened>(&what)) {
     end_round();  // several nodes: one that began it may be gone
+    if (nodes_) nodes_->waited_until_ms = base_ == breaker_state::open ? until_ms_ : 0;
     base_ = breaker_state::half_open;
     epoch_ = tried->epoch;
     until_ms_ = tried->until_ms;

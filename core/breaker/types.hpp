@@ -160,11 +160,25 @@ struct call_counts {
     for (const auto each : by_result) all += each;
     return all;
   }
+  /// Those alone.
+  [[nodiscard]] call_counts taken_place() const noexcept {
+    auto some = *this;
+    some[call_result::ignored] = some[call_result::rejected] = 0;
+    return some;
+  }
   call_counts& operator+=(const call_counts& more) noexcept {
     for (std::size_t i = 0; i < call_result_count; ++i) by_result[i] += more.by_result[i];
     return *this;
   }
   friend bool operator==(const call_counts&, const call_counts&) = default;
+};
+
+/// Where several nodes share a log: the calls that one held against the thresholds, and in which
+/// epoch. Those of an old one are judged nowhere.
+struct epoch_calls {
+  std::uint64_t epoch = 0;
+  call_counts calls;
+  friend bool operator==(const epoch_calls&, const epoch_calls&) = default;
 };
 
 /// Upper bounds of circuit_breaker_request_duration_seconds, in milliseconds (inclusive, as

@@ -207,6 +207,7 @@ struct calls_tallied {
   struct tally {
     std::string service, breaker;
     call_counts counts;
+    std::optional<epoch_calls> judged = std::nullopt;  // for the other nodes; absent: none
     friend bool operator==(const tally&, const tally&) = default;
   };
   millis from_ms = 0;

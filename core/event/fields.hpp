@@ -332,7 +332,8 @@ template <>
 inline constexpr auto fields_of<calls_tallied> = std::make_tuple(
     row("from_ms", &calls_tallied::from_ms, visibility::both, presence::given, "calls since then"),
     row("tallies", &calls_tallied::tallies, visibility::both, presence::given,
-        "of each breaker that was called: `[service, breaker, counts]`"),
+        "of each breaker that was called: `[service, breaker, counts]`; of nodes that share a log "
+        "then the epoch in which calls were judged, and which, if not all"),
     row("dropped", &calls_tallied::dropped, visibility::stored, presence::given,
         "as in `session_touched`"));
 

@@ -98,6 +98,14 @@ void write(byte_buffer& out, const std::vector<calls_tallied::tally>& value, as_
     append_json_string(out, one.breaker);
     out.append(',');
     write(out, one.counts, form);
+    if (one.judged) {
+      out.append(',');
+      out.append_int(one.judged->epoch);
+      if (one.judged->calls != one.counts.taken_place()) {
+        out.append(',');
+        write(out, one.judged->calls, form);
+      }
+    }
     out.append(']');
   }
   if (before == '[') out.append('[');
@@ -194,9 +202,15 @@ bool read(ondemand::value& from, std::vector<calls_tallied::tally>& to, as_itsel
       if (at == 0 && !read(value, one.service, form)) return false;
       if (at == 1 && !read(value, one.breaker, form)) return false;
       if (at == 2 && !read(value, one.counts, form)) return false;
-      if (++at > 3) return false;
+      if (at == 3) {
+        one.judged.emplace();
+        one.judged->calls = one.counts.taken_place();
+        if (value.get_uint64().get(one.judged->epoch) != simdjson::SUCCESS) return false;
+      }
+      if (at == 4 && !read(value, one.judged->calls, form)) return false;
+      if (++at > 5) return false;
     }
-    if (at != 3) return false;
+    if (at < 3) return false;
   }
   return true;
 }

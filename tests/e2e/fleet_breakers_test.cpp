@@ -94,6 +94,9 @@ TEST(breakers_of_nodes, are_opened_once_however_many_see_it) {
         ASSERT_TRUE(reply.contains("result")) << reply;
         if (reply["result"]["state"] == "open") EXPECT_LE(reply["result"]["epoch"], 2);
       }
+    // First each is open on its node alone: there was no time to tell of the calls.
+    for (std::size_t i = 0; i < 3; ++i)
+      EXPECT_TRUE(eventually([&] { return f.at(i, service).status()["base_state"] == "open"; }));
     EXPECT_TRUE(f.all_are("open", service));
     f.nodes.settle();
     EXPECT_EQ(f.types_of(0, service), types{"breaker_opened"}) << service;
@@ -130,6 +133,44 @@ TEST(breakers_of_nodes, are_not_opened_by_one_sick_node) {
   EXPECT_EQ(f.types_of(1), types{});
   f.at(1).report("failure");
   EXPECT_TRUE(f.all_are("open")) << "two are sick";
+}
+
+// Regression: right after a close the first failures were all that was known, and opened it again.
+TEST(breakers_of_nodes, that_were_reset_are_not_opened_by_one_sick_node) {
+  breaker_fleet f(3, {"breaker.open_wait_s=60"});
+  f.trip();
+  EXPECT_EQ(f.at(0).reset()["state"], "closed");
+  EXPECT_TRUE(f.all_are("closed"));
+  for (int k = 0; k < 25; ++k) f.at(0).report("failure");
+  for (int k = 0; k < 25; ++k) f.at(1).report("success");
+  EXPECT_EQ(f.at(0).acquire()["state"], "open");
+  EXPECT_TRUE(
+      eventually([&] { return f.count(1, "failure") == 45 && f.count(0, "success") == 25; }));
+  EXPECT_EQ(f.at(0).status()["base_state"], "closed");
+  f.nodes.settle();
+  EXPECT_EQ(f.types_of(1), (types{"breaker_opened", "breaker_closed"}));
+}
+
+// Regression: a process' first batch has epoch 0; told to another node, it opened the breaker
+// there.
+TEST(breakers_of_nodes, are_not_opened_by_reports_of_an_old_epoch) {
+  breaker_fleet f(2);
+  f.trip();
+  f.at(0).reset();
+  EXPECT_TRUE(f.all_are("closed"));
+  for (int k = 0; k < 2; ++k) f.at(0).report("failure");
+  json counts{{"success", 0}, {"failure", 50}};
+  const auto told = f.clients[1].result(
+      "breaker.report_batch",
+      {{"service", "pay"}, {"source", "p-1"}, {"seq", 1}, {"epoch", 0}, {"counts", counts}});
+  EXPECT_EQ(told["state"], "closed");
+  for (int k = 0; k < 30; ++k) f.at(1).report("timeout", {{"epoch", 2}});
+  EXPECT_TRUE(
+      eventually([&] { return f.count(0, "failure") == 72 && f.count(0, "timeout") == 30; }));
+  f.at(0).report("failure");
+  for (std::size_t i = 0; i < 2; ++i) EXPECT_EQ(f.at(i).status()["state"], "closed");
+  f.nodes.settle();
+  EXPECT_EQ(f.types_of(1), (types{"breaker_opened", "breaker_closed"}));
 }
 
 TEST(breakers_of_nodes, count_each_call_once) {
@@ -359,6 +400,29 @@ TEST(breakers_of_nodes, outlive_an_actor_that_fails) {
   EXPECT_EQ(f.at(1, "mail").put("forced_open")["state"], "forced_open");
   EXPECT_TRUE(f.all_are("forced_open", "mail"));
   EXPECT_TRUE(f.all_are("open"));
+}
+
+// Regression: what had to be written first could not be, so that the node ended; and the new actor
+// did not know that the store was away.
+TEST(breakers_of_nodes, outlive_an_actor_that_fails_while_the_store_is_away) {
+  breaker_fleet f(2, {"breaker.store_down=fail_closed"});
+  f.trip();
+  f.at(0, "mail").report("success");
+  f.nodes.redis.signal(SIGSTOP);
+  EXPECT_TRUE(eventually([&] { return f.nodes[0].metric("breaker_shared_store_degraded") == 1; }));
+  EXPECT_EQ(f.at(0, "mail").acquire()["allowed"], false);
+  EXPECT_EQ(f.clients[0].error("admin.crash", {{"actor", "breaker"}}), "");
+  EXPECT_TRUE(eventually([&] {
+    const auto told = f.clients[0].call("breaker.acquire", {{"service", "sms"}});
+    return told.contains("result") && told["result"]["allowed"] == false;
+  })) << "as policy has it";
+  EXPECT_EQ(f.at(0).status()["state"], "open");
+  f.nodes.redis.signal(SIGCONT);
+  EXPECT_TRUE(eventually([&] { return f.at(0, "sms").acquire()["allowed"] == true; }));
+  EXPECT_TRUE(f.all_are("open"));
+  EXPECT_EQ(f.at(0, "mail").put("forced_open")["state"], "forced_open");
+  f.at(1, "mail").report("success");
+  EXPECT_TRUE(f.all_are("forced_open", "mail"));
 }
 
 TEST(breakers_of_nodes, show_each_nodes_store) {

@@ -106,6 +106,11 @@ void fill(T& value) {
       one.service = any_text();
       one.breaker = any_text();
       for (auto& count : one.counts.by_result) count = *rc::gen::arbitrary<std::uint64_t>();
+      const auto judged = *rc::gen::inRange(0, 3);  // none, all, or some
+      if (judged == 0) continue;
+      one.judged = epoch_calls{*rc::gen::arbitrary<std::uint64_t>(), one.counts.taken_place()};
+      if (judged == 1) continue;
+      for (auto& count : one.judged->calls.by_result) count = *rc::gen::arbitrary<std::uint64_t>();
     }
   } else if constexpr (requires { value.bytes; }) {
     fill_bytes(value.bytes);

@@ -198,6 +198,25 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+TEST(event_codec, tells_what_of_the_calls_was_judged_only_where_nodes_judge_together) {
+  auto what = samples::bare(event_type::calls_tallied);
+  auto& one = std::get<calls_tallied>(what.body).tallies.emplace_back();
+  one.service = "s";
+  one.breaker = "b";
+  one.counts[call_result::failure] = 3;
+  one.counts[call_result::rejected] = 2;
+  const auto written = [&] {
+    EXPECT_TRUE(same_event(*through_the_log(what), what));
+    const auto body = encode_body(what, node);
+    return body.substr(body.rfind('}', body.size() - 2) + 1);
+  };
+  EXPECT_EQ(written(), "]]}");
+  one.judged = epoch_calls{7, one.counts.taken_place()};
+  EXPECT_EQ(written(), ",7]]}") << "all that took place";
+  one.judged->calls[call_result::failure] = 1;
+  EXPECT_TRUE(same_event(*through_the_log(what), what)) << "or some";
+}
+
 // The mac has nothing of a dropped body but its hash: what stood beside that was believed.
 TEST(event_codec_regression, beside_what_was_dropped_there_is_nothing_but_node_and_tenant) {
   const std::string hash = R"("dropped":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA")";
