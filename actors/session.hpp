@@ -152,7 +152,6 @@ class session_shard {
                                                         std::vector<core::event>& run_out);
   [[nodiscard]] core::event about_user(core::user_slot user, const inbound& request);
   void revoke_listed(core::user_slot user, const user_looked_up& answer);
-  [[nodiscard]] core::session_slot spared_of(core::user_slot user, const inbound& request) const;
   void list(inbound& request, core::list_sessions& params);
   void show_listed(core::user_slot user, const user_looked_up& answer);
   void ask_lockout(inbound& request, const core::user_name& whom);
@@ -195,6 +194,7 @@ class session_shard {
   void postpone_refused(core::user_slot user);
   void tell_condemned(const inbound& request, bool over);
   void look_for_new_shards(const std::vector<session_actor>& before);
+  [[nodiscard]] core::session_slot spared_of(core::user_slot user, const inbound& request) const;
   [[nodiscard]] bool is_condemned(core::session_slot slot) const;
   void carry_out_postponed();
   void carried_out(const inbound& request);

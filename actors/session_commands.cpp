@@ -341,23 +341,6 @@ void session_shard::revoke_user(inbound& request, core::revoke_user& params) {
   self_->send(peers_.directory, look_up_user{user, {}, {}, true});
 }
 
-/// The session that a user's revocation leaves alone; no_slot: none.
-core::session_slot session_shard::spared_of(core::user_slot user, const inbound& request) const {
-  if (is_postponed(request)) {  // what it was when it was asked for
-    const auto kept = condemned_.spared_by(order_of(request));
-    return kept.slot != core::no_slot && state_->at(kept.slot).seq == kept.seq ? kept.slot
-                                                                               : core::no_slot;
-  }
-  const auto& params = std::get<core::revoke_user>(request.what.params);
-  if (!params.except) return core::no_slot;
-  const auto where = core::locate(*state_, *options_.keys, *params.except).found;
-  const bool usable = where.slot != core::no_slot && state_->at(where.slot).user == user &&
-                      (where.kind == core::id_kind::current ||
-                       (where.kind == core::id_kind::predecessor &&
-                        now_ms_ < state_->at(where.slot).extra->grace_ends_at_ms));
-  return usable ? where.slot : core::no_slot;
-}
-
 void session_shard::revoke_listed(core::user_slot user, const user_looked_up& listed) {
   auto& current = holds_[user].current;
   const auto except = spared_of(user, current.request);
