@@ -46,6 +46,14 @@ struct catch_up {
 struct caught_up {
   std::optional<core::error> why;  // set: it could not be asked
 };
+/// To the shards: a tenant's revocation could not be told to the log. Until it is over, the
+/// tenant's sessions that there are now are as if they were revoked.
+struct tenant_condemned {
+  std::uint32_t shard = 0;   // that keeps the revocation,
+  std::uint32_t number = 0;  // under this number
+  std::string tenant_id;
+  bool over = false;  // it was carried out
+};
 /// To the lockout actor: these are in the log. `noted`: of an attempt here.
 struct lockouts_logged {
   std::vector<core::event> events;
@@ -89,6 +97,7 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::log_advanced)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::decision_refused)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::catch_up)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::caught_up)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::tenant_condemned)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::lockouts_logged)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::user_learned)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(portcullis::actors::log_was_cut)

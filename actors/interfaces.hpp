@@ -73,6 +73,7 @@ using session_actor =
                      fn<void(log_advanced)>,      // the shared log went on
                      fn<void(decision_refused)>,  // another node was faster, or none can be reached
                      fn<void(caught_up)>,         // the shared log was read to its end
+                     fn<void(tenant_condemned)>,  // a revocation that it could not be told of
                      fn<void(attempt_answer)>,    // how a failed attempt was counted
                      fn<void(user_looked_up)>,    // who a user is, and the user's sessions
                      fn<void(lockout_answer)>,    // a user's counters

@@ -57,11 +57,15 @@ void lockout_shard::on(wire_shard& peers) {
   if (peers.session == session_)
     return;  // told already; one that is cleared by now must not come back
   session_ = std::move(peers.session);
+  // Where nodes share a log the session actor knows of a lock until its end stands there.
+  const auto is_lock = [this](const core::lockout_counter& of) {
+    return options_.shared ? of.locked_until_ms > 0 : of.locked(now_ms_);
+  };
   for (const auto& [subject, user] : state_->users()) {
-    if (user.whole.locked(now_ms_))
+    if (is_lock(user.whole))
       self_->send(session_, lock_changed{subject, std::nullopt, user.whole.locked_until_ms, {}});
     for (const auto& [source, counter] : user.sources)
-      if (counter.locked(now_ms_))
+      if (is_lock(counter))
         self_->send(session_, lock_changed{subject, source, counter.locked_until_ms, {}});
   }
 }
@@ -157,7 +161,10 @@ void lockout_shard::on(const lockout_question& question) {
                                                             options_.policies->lockout, now_ms_)});
 }
 
-void lockout_shard::on(const clear_counters& order) { state_->apply(order.cleared); }
+void lockout_shard::on(const clear_counters& order) {
+  if (order.cleared.subject) proposed_.erase(*order.cleared.subject);
+  state_->apply(order.cleared);
+}
 
 locks_listed lockout_shard::on(const list_locks& question) const {
   const auto now_ms = options_.clock->now_ms();
@@ -218,10 +225,12 @@ void lockout_shard::tick() {
     if (user.lock_over(now_ms_) || user.over(gone_ms) || user.source_over(gone_ms))
       due.push_back(subject);
   for (const auto& subject : due) {
-    if (options_.shared)
-      propose_ends(subject);
-    else
+    if (!options_.shared) {
       end_locks(subject);
+    } else if (state_->find(subject)->lock_over(now_ms_)) {
+      propose_ends(subject);
+      continue;  // it stays until its end stands in the log: only that takes it out of the store
+    }
     (void)state_->drop_if_over(subject, gone_ms);
   }
 }

@@ -15,13 +15,8 @@ class outbox {
   outbox(std::uint32_t shard, std::uint64_t incarnation, bool of_breakers = false)
       : shard_(shard), incarnation_(incarnation), of_breakers_(of_breakers) {}
 
-  /// Applied already; waits for space when the disk is full. `about`: where nodes share a log, what
-  /// others' decisions on the same must not overlook; 0: nothing.
-  void add(core::event what, core::fleet_tag about = 0) {
-    auto& batch = open(plain_, false);
-    batch.events.push_back(std::move(what));
-    if (about != 0) batch.tags.writes.push_back(about);
-  }
+  /// Applied already; waits for space when the disk is full.
+  void add(core::event what) { open(plain_, false).events.push_back(std::move(what)); }
   void purge(std::uint64_t session_seq) { open(plain_, false).purges.push_back(session_seq); }
   void add_source(core::breaker_source_record row) {
     open(plain_, false).sources.push_back(std::move(row));

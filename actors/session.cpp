@@ -20,6 +20,7 @@ session_actor::behavior_type session_behaviour(session_self* self, session_optio
       [&state](log_advanced& news) { state.on(news); },
       [&state](decision_refused& refused) { state.on(refused); },
       [&state](caught_up& answer) { state.on(answer); },
+      [&state](tenant_condemned& news) { state.on(news); },
       [&state](attempt_answer& answer) { state.on(answer); },
       [&state](user_looked_up& answer) { state.on(answer); },
       [&state](lockout_answer& answer) { state.on(answer); },
@@ -84,7 +85,10 @@ core::decision_input session_shard::input() const {
 void session_shard::on(request_batch& batch) {
   if (still_) return kept_.push_back(std::move(batch));
   now_ms_ = std::max(now_ms_, batch.now_ms);
-  if (options_.fleet && is_stale(batch)) return;
+  if (options_.fleet && is_stale()) {
+    for (auto& each : batch.requests) take_if_fresh(each);
+    return flush();
+  }
   const std::span<inbound> all = batch.requests;
   for (std::size_t at = 0; at < all.size(); at += window_requests) {
     const auto window = all.subspan(at, std::min(window_requests, all.size() - at));
@@ -386,13 +390,13 @@ void session_shard::note_use(const core::judgement& judged, const core::session_
                              const inbound& request) {
   if (judged.remember) state_->remember(judged.slot, judged.memo);
   if (!judged.first_successor_use && !judged.rekey_due) return;
+  if (options_.fleet) return propose_use(judged, presented, request);
   std::vector<core::event> events;
   core::consequences_of_use(input(), judged, presented, events);
-  const auto about = options_.fleet ? tag_of(state_->at(judged.slot).user) : 0;
   for (auto& each : events) {
     each.correlation_id = correlation_of(request);
     state_->apply(each);
-    outbox_->add(std::move(each), about);
+    outbox_->add(std::move(each));
   }
 }
 

@@ -4,9 +4,11 @@
 #pragma once
 #include <deque>
 #include <map>
+#include <set>
 #include <unordered_map>
 
 #include "actors/coalescer.hpp"
+#include "actors/condemned.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/outbox.hpp"
 #include "actors/pinned.hpp"
@@ -47,6 +49,7 @@ class session_shard {
   void on(log_advanced& news);
   void on(decision_refused& refused);
   void on(const caught_up& answer);
+  void on(const tenant_condemned& news);
   void on(attempt_answer& answer);
   void on(user_looked_up& answer);
   void on(lockout_answer& answer);
@@ -84,6 +87,7 @@ class session_shard {
     asking,      // lockout.status, lockout.clear: the counters
     committing,  // a durable decision
     overtaken,   // by another node: what it has decided is to be read first
+    doubting,    // what is not so here may be so: the log is to be read to its end first
   };
   struct operation {
     inbound request;
@@ -157,21 +161,44 @@ class session_shard {
   void applied(const core::event& what);
 
   // session_fleet.cpp: where nodes share a log
-  [[nodiscard]] bool is_stale(const request_batch& batch);
-  [[nodiscard]] core::fleet_tag tag_of(core::user_slot user) const;
+  [[nodiscard]] bool is_stale() const;
+  void take_if_fresh(inbound& request);
   [[nodiscard]] core::entry_tags tags_of(core::user_slot user) const;
-  void propose(core::user_slot user, core::event what);
+  void propose(core::user_slot user, std::vector<core::event> events);
+  void propose_use(const core::judgement& judged, const core::session_id& presented,
+                   const inbound& request);
+  void proposal_done(const event_batch& batch);
   void take_own(const event_batch& batch);
   void take_others(const event_batch& batch);
   void learn_user(const core::user_row& row);
   void applied_lock(const core::event& what);
+  [[nodiscard]] bool knows_as_over(core::user_slot user,
+                                   const std::optional<core::short_hash>& source) const;
   void try_overtaken();
+  // Requests about what is not so here: the log is read to its end before that is an answer.
+  struct doubts {
+    std::vector<inbound> requests;
+    std::vector<core::user_slot> users;  // whose current requests they are
+    [[nodiscard]] bool empty() const noexcept { return requests.empty() && users.empty(); }
+  };
   [[nodiscard]] bool waits_for_log(inbound& request);
+  [[nodiscard]] bool waits_for_log(core::user_slot user);
+  [[nodiscard]] bool waits_for_log(core::user_slot user, inbound& request);
+  [[nodiscard]] doubts& next_doubts();
+  void conclude_attempt(core::user_slot user, const attempt_answer& answer);
+
+  // session_postponed.cpp: revocations that the shared log could not be told of
+  [[nodiscard]] bool is_postponed(const inbound& request) const noexcept;
+  [[nodiscard]] condemnations::order order_of(const inbound& request) const noexcept;
   void postpone(const inbound& request, core::user_slot user, core::session_slot slot);
   void postpone_refused(core::user_slot user);
+  void tell_condemned(const inbound& request, bool over);
+  void look_for_new_shards(const std::vector<session_actor>& before);
+  [[nodiscard]] core::session_slot spared_of(core::user_slot user, const inbound& request) const;
   [[nodiscard]] bool is_condemned(core::session_slot slot) const;
   void carry_out_postponed();
-  void conclude_attempt(core::user_slot user, const attempt_answer& answer);
+  void carried_out(const inbound& request);
+  void not_carried_out(const inbound& request, const core::error& why);
 
   // session_tenants.cpp: a tenant's revocation
   void revoke_tenant(inbound& request);
@@ -261,15 +288,11 @@ class session_shard {
   std::int64_t fresh_ns_ = 0;   // all that was acknowledged before is
   bool sweeps_ = false;
   std::vector<core::user_slot> overtaken_;
-  // Revocations that the store could not be told of: in force here at once, told when it is back.
-  std::deque<inbound> postponed_;
-  struct condemned {
-    std::unordered_map<core::session_slot, std::uint64_t> sessions;  // with their seq
-    std::unordered_map<core::user_slot, std::uint64_t> users;        // sessions made up to this seq
-    std::map<std::string, std::uint64_t> tenants;
-  } condemned_;
-  // Requests about what is not known here: the log is read to its end before that is an answer.
-  std::vector<inbound> unsure_, unsure_next_;
+  std::set<core::session_handle> proposed_uses_;  // neither read nor refused
+  std::deque<inbound> postponed_;                 // to be told when the store is back
+  std::uint32_t last_postponed_ = 0;
+  condemnations condemned_;      // what they are to end
+  doubts unsure_, unsure_next_;  // of the question under way, and of the next one
   monitoring::shard_tallies tallies_;
 };
 

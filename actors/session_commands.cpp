@@ -160,7 +160,12 @@ void session_shard::finish(core::user_slot user) {
 void session_shard::accepted(inbound& request, core::update_session& params,
                              const core::judgement& judged) {
   auto decided = core::decide_update(input(), params, judged, options_.random);
-  if (!decided) return fail(request, decided.error());
+  if (!decided) {
+    // Versions only grow: one that is not here yet may be elsewhere.
+    const auto& s = state_->at(judged.slot);
+    if (params.version && *params.version > s.version && waits_for_log(s.user, request)) return;
+    return fail(request, decided.error());
+  }
   note_use(judged, params.id, request);
   if ((judged.observed | judged.challenged) != 0) signal(judged, params.context, request);
   decided->correlation_id = correlation_of(request);
@@ -195,7 +200,7 @@ void session_shard::create(inbound& request, core::create_session& params) {
   if (const auto ok = core::check_ttls(params, policy); !ok) return fail(request, ok.error());
   if (refuses_durable(request)) return;
   // In the order sent: who asks about a user that nobody knows yet may be waiting.
-  if (!unsure_.empty() &&
+  if (!(unsure_.requests.empty() && unsure_next_.requests.empty()) &&
       state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id)) ==
           core::no_slot &&
       waits_for_log(request))
@@ -225,9 +230,11 @@ void session_shard::admit(core::user_slot user, const user_looked_up& answer) {
     for (const auto slot : answer.sessions)
       if (core::is_live(*state_, slot, now_ms_)) live.push_back(slot);
     const std::size_t cap = policy.max_sessions_per_user;
-    if (live.size() >= cap && policy.on_cap == core::cap_action::deny)
+    if (live.size() >= cap && policy.on_cap == core::cap_action::deny) {
+      if (waits_for_log(user)) return;  // until what ended elsewhere is known
       return refuse(user, core::fail(core::error_code::SESSION_CAP_REACHED, "user_id",
                                      "max_sessions_per_user", static_cast<std::int64_t>(cap)));
+    }
     for (std::size_t i = 0; i + cap <= live.size(); ++i) {
       auto what = core::about(*state_, live[i], now_ms_);
       what.correlation_id = correlation;
@@ -280,6 +287,7 @@ void session_shard::on(user_looked_up& answer) {
     case stage::asking:
     case stage::committing:
     case stage::overtaken:
+    case stage::doubting:
       break;
   }
   flush_soon();
@@ -297,7 +305,13 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
     return answer(request, core::sessions_revoked{0});
   const auto user = state_->at(slot).user;
   if (held(user, request)) return;
-  if (!core::is_live(*state_, slot, now_ms_)) return answer(request, core::sessions_revoked{0});
+  if (!core::is_live(*state_, slot, now_ms_)) {
+    // What has run out by what is known here may have been used elsewhere.
+    const auto& s = state_->at(slot);
+    const bool over = s.status != core::session_status::live || state_->outlived(s);
+    if (!over && waits_for_log(user, request)) return;
+    return answer(request, core::sessions_revoked{0});
+  }
   if (store_trouble_) postpone(request, core::no_slot, slot);
   if (refuses_durable(request)) return;
   auto what = core::about(*state_, slot, now_ms_);
@@ -329,16 +343,7 @@ void session_shard::revoke_user(inbound& request, core::revoke_user& params) {
 
 void session_shard::revoke_listed(core::user_slot user, const user_looked_up& listed) {
   auto& current = holds_[user].current;
-  const auto& params = std::get<core::revoke_user>(current.request.what.params);
-  core::session_slot except = core::no_slot;
-  if (params.except) {
-    const auto where = core::locate(*state_, *options_.keys, *params.except).found;
-    const bool usable = where.slot != core::no_slot && state_->at(where.slot).user == user &&
-                        (where.kind == core::id_kind::current ||
-                         (where.kind == core::id_kind::predecessor &&
-                          now_ms_ < state_->at(where.slot).extra->grace_ends_at_ms));
-    if (usable) except = where.slot;
-  }
+  const auto except = spared_of(user, current.request);
   core::session_revoked body;
   body.scope = core::revoke_scope::user;
   body.reason = "requested";
@@ -350,6 +355,7 @@ void session_shard::revoke_listed(core::user_slot user, const user_looked_up& li
     body.session_seqs.push_back(state_->at(slot).seq);
   }
   if (body.count == 0) {
+    if (waits_for_log(user)) return;
     answer(current.request, core::sessions_revoked{0});
     return release(user);
   }
@@ -399,6 +405,10 @@ void session_shard::ask_lockout(inbound& request, const core::user_name& whom) {
   const auto user = state_->find_user(options_.keys->lookup(whom.tenant_id, whom.user_id));
   if (user == core::no_slot && waits_for_log(request)) return;
   if (user == core::no_slot || state_->user(user).subject == core::subject_id{}) {
+    // Whom another node may have made by now.
+    if (options_.fleet && user != core::no_slot &&
+        (held(user, request) || waits_for_log(user, request)))
+      return;
     if (request.what.method == core::method::lockout_clear)
       return answer(request, core::lockout_was_cleared{false});
     core::lockout_state_reply none;
@@ -415,10 +425,13 @@ void session_shard::on(lockout_answer& reply) {
   const auto found = holds_.find(reply.user);
   if (found == holds_.end() || found->second.current.waits_for != stage::asking) return;
   auto& current = found->second.current;
-  if (current.request.what.method == core::method::lockout_status) {
+  const bool asked = current.request.what.method == core::method::lockout_status;
+  const bool nothing = !reply.state.locked && reply.state.failed_attempts == 0;
+  if ((asked ? !reply.state.locked : nothing) && waits_for_log(reply.user)) return;
+  if (asked) {
     answer(current.request, reply.state);
     release(reply.user);
-  } else if (!reply.state.locked && reply.state.failed_attempts == 0) {
+  } else if (nothing) {
     answer(current.request, core::lockout_was_cleared{false});
     release(reply.user);
   } else {
@@ -437,11 +450,15 @@ void session_shard::on(lockout_answer& reply) {
 void session_shard::on(lock_changed& change) {
   const auto user = state_->find_user(change.subject);
   if (options_.fleet && !change.events.empty()) {
-    if (sweeps_ && user != core::no_slot)
-      for (auto& each : change.events) {
-        each.tenant_id = state_->tenant(state_->user(user).tenant).name;
-        propose(user, std::move(each));
-      }
+    now_ms_ = std::max(now_ms_, options_.clock->now_ms());
+    // The lockout actor may not have heard yet: not an end that stands in the log already, or is on
+    // its way with the attempt that came first. It would take later counts along.
+    if (!sweeps_ || user == core::no_slot || state_->user(user).busy ||
+        !knows_as_over(user, change.source))
+      return;
+    for (auto& each : change.events)
+      each.tenant_id = state_->tenant(state_->user(user).tenant).name;
+    propose(user, std::move(change.events));
     return flush();
   }
   for (auto& each : change.events) {

@@ -2,35 +2,57 @@
 // append, and apply what comes back, one's own decisions like those of others. A decision that was
 // overtaken is made again.
 #include <algorithm>
+#include <cassert>
 
 #include "actors/session.hpp"
 #include "actors/shards.hpp"
+#include "monitoring/log.hpp"
 
 namespace portcullis::actors {
 
-/// Who has not heard from the log for too long does not know what was revoked: closed, not open.
-bool session_shard::is_stale(const request_batch& batch) {
-  if (options_.clock->mono_ns() - fresh_ns_ <= options_.staleness_ns_max) return false;
-  for (const auto& each : batch.requests)
-    fail(each, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "stale"));
-  flush();
-  return true;
+/// Who has not heard from the log for too long does not know what was revoked.
+bool session_shard::is_stale() const {
+  return options_.clock->mono_ns() - fresh_ns_ > options_.staleness_ns_max;
 }
 
-core::fleet_tag session_shard::tag_of(core::user_slot user) const {
-  return options_.fleet->of_user(state_->user(user).lookup);
+/// Closed, not open; also to what came while the node was fresh, and has waited since. Revocations
+/// go on: the log decides them, or they are postponed.
+void session_shard::take_if_fresh(inbound& request) {
+  if (options_.fleet && is_stale()) {
+    const auto method = request.what.method;
+    if (method != core::method::session_revoke && method != core::method::session_revoke_user &&
+        method != core::method::session_revoke_tenant)
+      return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "stale"));
+  }
+  take(request);
 }
 
 core::entry_tags session_shard::tags_of(core::user_slot user) const {
-  const auto& tenant = state_->tenant(state_->user(user).tenant).name;
-  return {{tag_of(user)}, {options_.fleet->of_tenant(tenant)}};
+  const auto& owner = state_->user(user);
+  return {{options_.fleet->of_user(owner.lookup)},
+          {options_.fleet->of_tenant(state_->tenant(owner.tenant).name)}};
 }
 
 /// What time brings: nobody waits for it, and another node may be faster.
-void session_shard::propose(core::user_slot user, core::event what) {
-  std::vector<core::event> events;
-  events.push_back(std::move(what));
+void session_shard::propose(core::user_slot user, std::vector<core::event> events) {
   (void)outbox_->add_shared(std::move(events), {core::no_slot, 0}, tags_of(user), position_);
+}
+
+/// The same of what a valid use brings. A hot session is used thousands of times until it is read.
+void session_shard::propose_use(const core::judgement& judged, const core::session_id& presented,
+                                const inbound& request) {
+  const auto& s = state_->at(judged.slot);
+  if (store_trouble_ || !proposed_uses_.insert(s.handle).second) return;
+  std::vector<core::event> events;
+  core::consequences_of_use(input(), judged, presented, events);
+  for (auto& each : events) each.correlation_id = correlation_of(request);
+  propose(s.user, std::move(events));
+}
+
+/// Read, or not in the log: the next use may bring it again.
+void session_shard::proposal_done(const event_batch& batch) {
+  for (const auto& each : batch.events)
+    if (each.handle) proposed_uses_.erase(*each.handle);
 }
 
 void session_shard::on(log_advanced& news) {
@@ -67,6 +89,7 @@ void session_shard::take_own(const event_batch& batch) {
     applied(what);
   }
   if (batch.whose.tenant_operation != 0) return tenant_committed(false, {});
+  if (batch.whose.user == core::no_slot) return proposal_done(batch);
   if (!awaited) return;
   found->second.overtaken = 0;
   finish(batch.whose.user);
@@ -152,12 +175,27 @@ void session_shard::applied_lock(const core::event& what) {
   }
 }
 
+/// Whether a lock has run out whose end has not been read yet.
+bool session_shard::knows_as_over(core::user_slot user,
+                                  const std::optional<core::short_hash>& source) const {
+  const auto is_over = [this](core::millis until_ms) {
+    return until_ms > 0 && until_ms <= now_ms_;
+  };
+  if (!source) return is_over(state_->user(user).locked_until_ms);
+  const auto found = source_locks_.find(user);
+  return found != source_locks_.end() &&
+         std::any_of(found->second.begin(), found->second.end(), [&](const source_lock& each) {
+           return each.source == *source && is_over(each.until_ms);
+         });
+}
+
 void session_shard::on(decision_refused& refused) {
   const auto& batch = *refused.batch;
   if (batch.incarnation != outbox_->incarnation()) return;
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   (void)outbox_->done(batch);
   if (batch.whose.tenant_operation != 0) {
+    assert(!tenant_operations_.empty());
     if (refused.overtaken) {
       tenant_operations_.front().behind = refused.end;
       try_overtaken();
@@ -178,87 +216,74 @@ void session_shard::on(decision_refused& refused) {
       overtaken_.push_back(user);
       try_overtaken();
     }
+  } else {
+    if (batch.whose.user != core::no_slot)
+      monitoring::log::write(core::log_level::debug, monitoring::component::actors,
+                             "A decision was refused that nobody waits for.",
+                             {{"batch", static_cast<std::int64_t>(batch.number)}});
+    proposal_done(batch);
   }
   flush();
   look_whether_still();
-}
-
-/// A revocation is in force here at once, whoever else can be told of it. It is answered as what it
-/// is, not done, and carried out when the store is back; a crash before forgets it.
-void session_shard::postpone(const inbound& request, core::user_slot user,
-                             core::session_slot slot) {
-  if (!options_.fleet || postponed_.size() >= core::limits::fleet_postponed_max) return;
-  if (slot != core::no_slot)
-    condemned_.sessions[slot] = state_->at(slot).seq;
-  else if (user != core::no_slot)
-    condemned_.users[user] = position_;
-  else
-    condemned_.tenants[std::string(std::get<core::revoke_tenant>(request.what.params).tenant_id)] =
-        position_;
-  postponed_.push_back(request);
-  postponed_.back().to = {};  // nobody waits for an answer any more
-  postponed_.back().certain = false;
-}
-
-/// The same of one that was on its way.
-void session_shard::postpone_refused(core::user_slot user) {
-  const auto& request = holds_[user].current.request;
-  if (request.what.method == core::method::session_revoke_user)
-    return postpone(request, user, core::no_slot);
-  if (request.what.method != core::method::session_revoke) return;
-  const auto& target = std::get<core::revoke_session>(request.what.params).target;
-  const auto* id = std::get_if<core::session_id>(&target);
-  const auto slot = id != nullptr ? core::locate(*state_, *options_.keys, *id).found.slot
-                                  : state_->find(std::get<core::session_handle>(target));
-  if (slot != core::no_slot) postpone(request, core::no_slot, slot);
-}
-
-bool session_shard::is_condemned(core::session_slot slot) const {
-  if (condemned_.sessions.empty() && condemned_.users.empty() && condemned_.tenants.empty())
-    return false;
-  const auto& s = state_->at(slot);
-  if (const auto found = condemned_.sessions.find(slot);
-      found != condemned_.sessions.end() && found->second == s.seq)
-    return true;
-  if (const auto found = condemned_.users.find(s.user);
-      found != condemned_.users.end() && s.seq <= found->second)
-    return true;
-  const auto& tenant = state_->tenant(state_->user(s.user).tenant).name;
-  const auto found = condemned_.tenants.find(tenant);
-  return found != condemned_.tenants.end() && s.seq <= found->second;
-}
-
-/// What is condemned stays so: once it is in the log, its sessions are over anyway.
-void session_shard::carry_out_postponed() {
-  for (auto& each : std::exchange(postponed_, {})) take(each);
-  flush();
 }
 
 /// What is not known here may have been made by another node a moment ago. True: it waits until the
 /// log was read to its end, and is then taken again.
 bool session_shard::waits_for_log(inbound& request) {
   if (!options_.fleet || std::exchange(request.certain, true)) return false;
-  if (!unsure_.empty()) {
-    unsure_next_.push_back(std::move(request));
-    return true;
-  }
-  unsure_.push_back(std::move(request));
-  self_->send(peers_.fleet, catch_up{options_.shard});
+  next_doubts().requests.push_back(std::move(request));
   return true;
+}
+
+/// The same of what is not so here for a user who is known, whose current request it is: those that
+/// came behind it stay behind it.
+bool session_shard::waits_for_log(core::user_slot user) {
+  auto& current = holds_[user].current;
+  if (!options_.fleet || std::exchange(current.request.certain, true)) return false;
+  current.waits_for = stage::doubting;
+  next_doubts().users.push_back(user);
+  return true;
+}
+
+/// The same of a request that does not hold its user yet.
+bool session_shard::waits_for_log(core::user_slot user, inbound& request) {
+  if (!options_.fleet || request.certain) return false;
+  begin(user, request, stage::doubting);
+  return waits_for_log(user);
+}
+
+/// One question at a time: who comes while it is under way needs the next one.
+session_shard::doubts& session_shard::next_doubts() {
+  if (!unsure_.empty()) return unsure_next_;
+  self_->send(peers_.fleet, catch_up{options_.shard});
+  return unsure_;
 }
 
 void session_shard::on(const caught_up& answer) {
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   auto sure = std::exchange(unsure_, std::exchange(unsure_next_, {}));
   if (!unsure_.empty()) self_->send(peers_.fleet, catch_up{options_.shard});
-  look_whether_still();
-  for (auto& each : sure) {
-    if (answer.why)
-      fail(each, core::fail(core::error_code::STORE_UNAVAILABLE, {}, answer.why->rule));
-    else
-      take(each);
+  for (auto& each : sure.requests) {
+    if (!answer.why) {
+      take_if_fresh(each);
+      continue;
+    }
+    if (each.what.method == core::method::session_revoke_tenant)
+      postpone(each, core::no_slot, core::no_slot);
+    fail(each, core::fail(core::error_code::STORE_UNAVAILABLE, {}, answer.why->rule));
+  }
+  for (const auto user : sure.users) {
+    const auto found = holds_.find(user);
+    if (found == holds_.end() || found->second.current.waits_for != stage::doubting) continue;
+    if (!answer.why) {
+      resume(user);
+      continue;
+    }
+    postpone_refused(user);
+    refuse(user, core::fail(core::error_code::STORE_UNAVAILABLE, {}, answer.why->rule));
   }
   flush();
+  look_whether_still();
 }
 
 /// Decisions that have been read past what was faster than them.

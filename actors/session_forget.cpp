@@ -10,8 +10,10 @@ void session_shard::forget_user(inbound& request, core::forget_user& params) {
   if (user == core::no_slot && waits_for_log(request)) return;
   if (user == core::no_slot) return answer(request, core::user_was_forgotten{false});
   if (held(user, request)) return;
-  if (!known_subject(user) || unsaved_users_.contains(user))  // nothing of it was ever kept
+  if (!known_subject(user) || unsaved_users_.contains(user)) {  // nothing of it was kept here
+    if (waits_for_log(user, request)) return;
     return answer(request, core::user_was_forgotten{false});
+  }
   if (refuses_durable(request)) return;
   begin(user, request, stage::listing);
   self_->send(peers_.directory, look_up_user{user, {}, {}, true});

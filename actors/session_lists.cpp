@@ -18,8 +18,8 @@ void session_shard::list(inbound& request, core::list_sessions& params) {
 }
 
 void session_shard::show_listed(core::user_slot user, const user_looked_up& listed) {
-  auto request = holds_[user].current.request;
-  const auto& page = std::get<core::list_sessions>(request.what.params).page;
+  const auto& current = holds_[user].current.request;
+  const auto& page = std::get<core::list_sessions>(current.what.params).page;
   const auto after = *read_cursor(cursor_kind::sessions, page.cursor);
   read_sessions question;
   bool more = false;
@@ -33,9 +33,11 @@ void session_shard::show_listed(core::user_slot user, const user_looked_up& list
     question.seqs.push_back(s.seq);
   }
   if (question.seqs.empty()) {
-    answer(request, core::session_page{});
+    if (waits_for_log(user)) return;
+    answer(current, core::session_page{});
     return release(user);
   }
+  auto request = current;
   const auto last = question.seqs.back();
   const auto who = listed.who;
   self_->request(peers_.journal, peer_timeout, std::move(question))

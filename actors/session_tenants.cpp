@@ -11,6 +11,7 @@ namespace portcullis::actors {
 void session_shard::revoke_tenant(inbound& request) {
   if (store_trouble_) postpone(request, core::no_slot, core::no_slot);
   if (refuses_durable(request)) return;
+  if (waits_for_log(request)) return;  // so that it tells how many there are
   tenant_operations_.push_back({std::move(request), 0, 0, false});
   if (tenant_operations_.size() == 1) next_tenant_operation();
 }
@@ -49,7 +50,7 @@ void session_shard::tenant_counted() {
   if (current.failed) return finish_tenant();
   const auto& tenant_id = std::get<core::revoke_tenant>(current.request.what.params).tenant_id;
   if (current.live == 0 && state_->find_tenant(tenant_id) == core::no_slot &&
-      peers_.sessions.size() == 1)
+      peers_.sessions.size() == 1 && !options_.fleet)
     return finish_tenant();  // nobody has ever heard of it
   const auto tenant = state_->need_tenant(tenant_id);
   core::event what;
@@ -76,6 +77,7 @@ void session_shard::tenant_counted() {
 void session_shard::tenant_committed(bool refused, const core::error& why) {
   auto& current = tenant_operations_.front();
   if (refused) {
+    postpone(current.request, core::no_slot, core::no_slot);
     fail(current.request, why);
     tenant_operations_.pop_front();
     if (!tenant_operations_.empty()) next_tenant_operation();

@@ -27,7 +27,7 @@ session_shard::operation& session_shard::begin(core::user_slot user, inbound& re
 void session_shard::resume(core::user_slot user) {
   auto request = std::move(holds_[user].current.request);
   state_->user(user).busy = false;
-  take(request);
+  take_if_fresh(request);
   if (!state_->user(user).busy) release(user);
 }
 
@@ -39,17 +39,21 @@ void session_shard::release(core::user_slot user) {
     if (waiting.empty()) break;
     auto next = std::move(waiting.front());
     waiting.pop_front();
-    take(next);
+    take_if_fresh(next);
     if (record.busy) return;
   }
   holds_.erase(user);
 }
 
 void session_shard::answer(const inbound& request, const core::reply& reply) {
+  if (is_postponed(request)) return carried_out(request);
   replies_->answer(request, reply);
 }
 
-void session_shard::fail(const inbound& request, core::error why) { replies_->fail(request, why); }
+void session_shard::fail(const inbound& request, core::error why) {
+  if (is_postponed(request)) return not_carried_out(request, why);
+  replies_->fail(request, why);
+}
 
 std::string session_shard::correlation_of(const inbound& request) {
   return replies_->correlation_of(request);
@@ -108,7 +112,9 @@ void session_shard::tick() {
           if (sweeps_) {
             auto what = core::about(*state_, slot, now_ms_);
             what.body = core::session_expired{found.kind};
-            propose(s.user, std::move(what));
+            std::vector<core::event> events;
+            events.push_back(std::move(what));
+            propose(s.user, std::move(events));
           }
           return wheel_.add(slot, now_ms_ + core::limits::fleet_propose_again_ms, now_ms_);
         }
@@ -223,6 +229,9 @@ void session_shard::on(const store_state_changed& change) {
   look_whether_still();
 }
 
-void session_shard::on(wire_session& peers) { peers_ = std::move(peers); }
+void session_shard::on(wire_session& peers) {
+  const auto before = std::exchange(peers_, std::move(peers)).sessions;
+  if (options_.fleet) look_for_new_shards(before);
+}
 
 }  // namespace portcullis::actors

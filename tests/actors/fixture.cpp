@@ -53,7 +53,7 @@ void shard_world::start() {
             [](collect_journal&) { return journal_collected{}; },
             [](store_gate&) {},
             [](decision_refused&) {},
-              [](read_snapshot&) { return snapshot_read{}; },
+            [](read_snapshot&) { return snapshot_read{}; },
             [this](want_log_time& wanted) { log_times.push_back(wanted.at_ms); },
             [](tick_atom) {},
             [](sign_atom) {},
@@ -70,6 +70,7 @@ void shard_world::start() {
         [](tick_atom) {},
     };
   });
+  if (shared) start_fleet();
   moved.resize(shards_);
   for (std::uint32_t shard = 0; shard < shards_; ++shard) spawn_shard(shard, 1);
   for (const auto& each : moved)
@@ -82,11 +83,54 @@ void shard_world::start() {
   settle();
 }
 
+void shard_world::start_fleet() {
+  fleet_ = system.spawn([this]() -> fleet_actor::behavior_type {
+    return {
+        [](log_events&) {},
+        [this](catch_up&) { ++ends_asked; },
+        [](load_shards&) { return shards_loaded{}; },
+        [](read_tenants&) { return tenants_read{}; },
+        [](load_breakers&) { return breakers_loaded{}; },
+        [](await_commits&) { return commits_done{}; },
+        [](collect_fleet&) { return fleet_collected{}; },
+        [](list_members&) { return members_listed{}; },
+        [](login_changed&) {},
+        [](log_was_cut&) {},
+        [](hold_log&) { return log_held{}; },
+        [](go_on&) {},
+        [](shard_down&) {},
+        [](breakers_down&) {},
+        [](node_peers&) {},
+        [](flush_atom) {},
+        [](stop_atom) { return true; },
+    };
+  });
+}
+
+void shard_world::read(std::vector<batch_ptr> batches) {
+  log_advanced news;
+  news.batches = std::move(batches);
+  news.position = seq;
+  news.at_ms = news.batches.empty() ? 0 : news.batches.back()->events.back().at_ms;
+  news.fresh_ns = clock.mono_ns();
+  news.sweeps = sweeps;
+  for (const auto& each : moved) caf::anon_send(each.session, news);
+}
+
+void shard_world::overtake_one() {
+  ASSERT_FALSE(logged.empty());
+  auto batch = std::move(logged.front());
+  logged.pop_front();
+  caf::anon_send(moved[batch->shard].session, decision_refused{batch, true, seq, {}});
+  settle();
+}
+
 wire_session shard_world::peers_of() const {
   wire_session peers;
   peers.hub = hub;
   peers.journal = journal;
   peers.sources = sources;
+  peers.fleet = fleet_;
   for (const auto& each : moved) peers.sessions.push_back(each.session);
   return peers;
 }
@@ -108,13 +152,17 @@ void shard_world::spawn_shard(std::uint32_t shard, std::uint64_t incarnation) {
   options.replies = &port;
   options.pool = pool_;
   options.events_in_flight_max = events_in_flight_max;
+  if (shared) {
+    options.fleet = std::make_shared<const core::fleet_keys>(*keys);
+    options.staleness_ns_max = 1'000'000'000'000'000;
+  }
   options.encode = [](const core::reply& reply, std::string& out) {
     out += "reply " + std::to_string(reply.index());
   };
   auto& made = moved[shard];
   made.shard = shard;
-  made.lockout = spawn_pinned<lockout_actor, lockout_shard>(unit, lockout_behaviour,
-                                                            lockout_options{book, &clock, image});
+  made.lockout = spawn_pinned<lockout_actor, lockout_shard>(
+      unit, lockout_behaviour, lockout_options{book, &clock, image, shared});
   made.directory = spawn_pinned<directory_actor, directory_shard>(
       unit, directory_behaviour, directory_options{keys, counted_random(shard + 200), image});
   made.session =
@@ -230,7 +278,10 @@ void shard_world::commit_one() {
   }
   for (const auto& each : batch->users) saved_users.push_back(each);
   purged.insert(purged.end(), batch->purges.begin(), batch->purges.end());
-  caf::anon_send(moved[batch->shard].session, events_committed{batch, false, {}});
+  if (shared && !batch->events.empty())
+    read({batch});
+  else
+    caf::anon_send(moved[batch->shard].session, events_committed{batch, false, {}});
   tell_of_commits();
   settle();
 }

@@ -140,8 +140,9 @@ class shard_world : public virtual_loop {
     for (auto& each : moved) each = {};
     unit.exit_all();
     settle();
-    for (const auto& each : {caf::actor_cast<caf::actor>(hub), caf::actor_cast<caf::actor>(journal),
-                             caf::actor_cast<caf::actor>(sources)})
+    for (const auto& each :
+         {caf::actor_cast<caf::actor>(hub), caf::actor_cast<caf::actor>(journal),
+          caf::actor_cast<caf::actor>(sources), caf::actor_cast<caf::actor>(fleet_)})
       if (each) caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
     settle();
   }
@@ -178,6 +179,10 @@ class shard_world : public virtual_loop {
   std::size_t commit_all();
   void commit_one();
   void refuse_one(core::error_code code = core::error_code::STORE_FULL);
+  /// Where nodes share a log: these stand in it; none: nothing new does.
+  void read(std::vector<batch_ptr> batches = {});
+  /// The same: another node was faster than the oldest that was logged.
+  void overtake_one();
   /// All events of a type, committed or not, in order.
   [[nodiscard]] std::vector<core::event> events(core::event_type type) const;
 
@@ -245,6 +250,10 @@ class shard_world : public virtual_loop {
   sources_actor sources;
   std::uint64_t seq = 0;
   std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
+  // Before start(): as one of several nodes that share a log.
+  bool shared = false;
+  bool sweeps = true;
+  std::size_t ends_asked = 0;  // how often its end was asked for
 
  private:
   std::uint32_t add(core::method method, core::request_params params, std::uint8_t routing,
@@ -255,9 +264,11 @@ class shard_world : public virtual_loop {
     return keys->routing_byte(tenant, user);
   }
   wire_session peers_of() const;
+  void start_fleet();
   void tell_of_commits();
 
   std::uint32_t shards_;
+  fleet_actor fleet_;
   std::uint32_t last_ticket_ = 0;
   std::deque<std::string> texts_;
   std::map<std::uint32_t, request_batch> batches_;  // by shard

@@ -41,6 +41,7 @@ class journal_world : public virtual_loop {
               [](log_advanced&) {},
               [](decision_refused&) {},
               [](caught_up&) {},
+              [](tenant_condemned&) {},
               [](attempt_answer&) {},
               [](user_looked_up&) {},
               [](lockout_answer&) {},
