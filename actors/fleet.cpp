@@ -367,11 +367,12 @@ void fleet_link::ask_for_end() {
       });
 }
 
-void fleet_link::answer(const catch_up& who, const caught_up& what) {
+void fleet_link::answer(const catch_up& who, caught_up what) {
+  what.life = who.life;
   if (who.of_breakers)
-    self_->send(peers_.breakers[who.shard], what);
+    self_->send(peers_.breakers[who.shard], std::move(what));
   else
-    self_->send(peers_.sessions[who.shard], what);
+    self_->send(peers_.sessions[who.shard], std::move(what));
 }
 
 void fleet_link::tell_caught_up() {

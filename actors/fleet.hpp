@@ -87,7 +87,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   void tell_store(bool degraded, const core::error& why);
   void tell_breakers(std::vector<batch_ptr> batches);
   [[nodiscard]] log_advanced news_for_breakers(std::vector<batch_ptr> batches) const;
-  void answer(const catch_up& who, const caught_up& what);
+  void answer(const catch_up& who, caught_up what);
 
   fleet_self* self_ = nullptr;
   fleet_options options_;

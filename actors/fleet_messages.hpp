@@ -42,9 +42,11 @@ struct decision_refused {
 struct catch_up {
   std::uint32_t shard = 0;
   bool of_breakers = false;  // its breaker actor asks
+  std::uint64_t life = 0;    // the asker's: an answer to one before says nothing to the next
 };
 struct caught_up {
   std::optional<core::error> why;  // set: it could not be asked
+  std::uint64_t life = 0;          // of the question
 };
 /// To the shards: a tenant's revocation could not be told to the log. Until it is over, the
 /// tenant's sessions that there are now are as if they were revoked.

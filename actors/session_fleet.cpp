@@ -255,14 +255,16 @@ bool session_shard::waits_for_log(core::user_slot user, inbound& request) {
 /// One question at a time: who comes while it is under way needs the next one.
 session_shard::doubts& session_shard::next_doubts() {
   if (!unsure_.empty()) return unsure_next_;
-  self_->send(peers_.fleet, catch_up{options_.shard});
+  self_->send(peers_.fleet, catch_up{options_.shard, false, outbox_->incarnation()});
   return unsure_;
 }
 
 void session_shard::on(const caught_up& answer) {
+  if (answer.life != outbox_->incarnation()) return;  // asked by a life before this one
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   auto sure = std::exchange(unsure_, std::exchange(unsure_next_, {}));
-  if (!unsure_.empty()) self_->send(peers_.fleet, catch_up{options_.shard});
+  if (!unsure_.empty())
+    self_->send(peers_.fleet, catch_up{options_.shard, false, outbox_->incarnation()});
   for (auto& each : sure.requests) {
     if (!answer.why) {
       take_if_fresh(each);

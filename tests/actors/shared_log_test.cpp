@@ -31,7 +31,7 @@ struct a_shared_log : testing::Test, shard_world {
     const auto ticket = status("alice");
     submit();
     if (!answered(ticket)) {  // "not locked" is not believed before the log was read to its end
-      caf::anon_send(moved[0].session, caught_up{});
+      caf::anon_send(moved[0].session, caught_up{std::nullopt, 1});
       settle();
     }
     return reply<core::lockout_state_reply>(ticket).failed_attempts;
@@ -110,7 +110,7 @@ TEST_F(a_shared_log, is_read_to_its_end_before_a_known_user_has_nothing_to_revok
   EXPECT_FALSE(answered(first));
   EXPECT_EQ(ends_asked, before + 1);
   EXPECT_TRUE(logged.empty()) << "in the order sent";
-  caf::anon_send(moved[0].session, caught_up{});
+  caf::anon_send(moved[0].session, caught_up{std::nullopt, 1});
   settle();
   EXPECT_EQ(reply<core::sessions_revoked>(first).count, 0U);
   commit_all();
