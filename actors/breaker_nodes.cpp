@@ -407,10 +407,11 @@ void breaker_shard::resume(core::breaker_slot slot) {
 void breaker_shard::want_end() {
   catching_up_ = true;
   if (!peers_.fleet || std::exchange(end_asked_, true)) return;
-  self_->send(peers_.fleet, catch_up{options_.shard, true});
+  self_->send(peers_.fleet, catch_up{options_.shard, true, outbox_->incarnation()});
 }
 
 void breaker_shard::on(const caught_up& answer) {
+  if (answer.life != outbox_->incarnation()) return;  // asked by a life before this one
   now_ms_ = std::max(now_ms_, options_.clock->now_ms());
   end_asked_ = false;
   if (answer.why || store_trouble_) return;  // asked again at the next tick, when it can be

@@ -57,6 +57,13 @@ class condemnations {
            is_marked({kind::user, session.user}, session.seq) ||
            is_marked({kind::tenant, tenant}, session.seq);
   }
+  /// Whether all sessions of the user are, but for those made later.
+  [[nodiscard]] bool covers(core::user_slot user) const {
+    const auto found = marks_.find({kind::user, user});
+    return found != marks_.end() &&
+           std::any_of(found->second.begin(), found->second.end(),
+                       [](const mark& each) { return each.but.slot == core::no_slot; });
+  }
   /// What it spares; slot no_slot: nothing.
   [[nodiscard]] spared spared_by(const order& by) const {
     const auto found = places_.find(by);

@@ -314,9 +314,10 @@ void fleet_link::reached(bool reachable, const core::error& why) {
   if (!log_) return;
   reachable_ = reachable;
   tell_store(!reachable, why);
-  if (!reachable)  // what stands up to there will not be read soon
-    for (const auto& each : std::exchange(ends_, {}))
-      for (const auto& who : each.who) answer(who, caught_up{why});
+  // What stands up to there will not be read soon; or it was another server's end.
+  const auto lost = core::fail(core::error_code::STORE_UNAVAILABLE, {}, "not_connected");
+  for (const auto& each : std::exchange(ends_, {}))
+    for (const auto& who : each.who) answer(who, caught_up{lost});
   if (reachable != degraded_) return;
   degraded_ = !reachable;
   auto batch = std::make_shared<event_batch>();
@@ -354,17 +355,19 @@ void fleet_link::on(const catch_up& question) {
 void fleet_link::ask_for_end() {
   if (wants_end_.empty() || !log_) return;
   asking_end_ = true;
-  log_->ask_for_end(
-      [this, who = std::exchange(wants_end_, {})](const core::result<std::uint64_t>& end) mutable {
-        asking_end_ = false;
-        if (end) {
-          ends_.push_back({*end, std::move(who)});
-          tell_caught_up();
-        } else {
-          for (const auto& each : who) answer(each, caught_up{end.error()});
-        }
-        ask_for_end();
-      });
+  log_->ask_for_end([this, who = std::exchange(wants_end_, {})](
+                        const core::result<std::uint64_t>& end) mutable {
+    asking_end_ = false;
+    if (end && reachable_) {
+      ends_.push_back({*end, std::move(who)});
+      tell_caught_up();
+    } else {
+      const auto why =
+          end ? core::fail(core::error_code::STORE_UNAVAILABLE, {}, "not_connected") : end.error();
+      for (const auto& each : who) answer(each, caught_up{why});
+    }
+    ask_for_end();
+  });
 }
 
 void fleet_link::answer(const catch_up& who, caught_up what) {

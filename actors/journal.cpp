@@ -270,7 +270,11 @@ void journal_worker::add_checkpoint() {
   what.at_ms = what.decided_at_ms = std::max(options_.clock->now_ms(), options_.log->last_at_ms());
   what.body = core::checkpoint{};
   if (peers_.fleet) {
-    if (const auto mono_ns = options_.clock->mono_ns(); mono_ns < propose_not_before_ns_) return;
+    if (const auto left_ns = propose_not_before_ns_ - options_.clock->mono_ns(); left_ns > 0) {
+      if (!std::exchange(sign_sent_, true))
+        self_->delayed_send(self_, std::chrono::nanoseconds(left_ns), sign_atom::value);
+      return;
+    }
     return propose_checkpoint(std::move(batch), std::move(what));
   }
   batch->events.push_back(std::move(what));
@@ -288,6 +292,7 @@ void journal_worker::propose_checkpoint(batch_ptr batch, core::event what) {
   batch->exact = true;
   batch->events.push_back(std::move(what));
   checkpoint_ = batch;
+  proposed_after_ = checkpoint_seq_;
   self_->send(peers_.fleet, log_events{std::move(batch)});
 }
 
@@ -309,7 +314,7 @@ void journal_worker::on(const decision_refused& refused) {
 void journal_worker::propose_again() {
   if (options_.log->last_seq() < checkpoint_behind_) return;
   checkpoint_behind_ = 0;
-  add_checkpoint();
+  if (checkpoint_seq_ == proposed_after_) add_checkpoint();  // else another node has made one
 }
 
 void journal_worker::on(const want_log_time& wanted) {

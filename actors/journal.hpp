@@ -101,7 +101,7 @@ class journal_worker {
   core::millis checkpoint_at_ms_ = 0;
   batch_ptr checkpoint_;  // that is not on the disk yet
   // Where nodes share the log: one was refused, and is proposed again when this was read.
-  std::uint64_t checkpoint_behind_ = 0;
+  std::uint64_t checkpoint_behind_ = 0, proposed_after_ = 0;
   std::int64_t insist_until_ns_ = 0, propose_not_before_ns_ = 0;
   bool retaining_ = false, log_is_corrupt_ = false;
   core::millis retained_at_ms_ = 0;

@@ -167,6 +167,11 @@ caf::result<keys_rewrapped> journal_worker::on(rewrap_keys& order) {
 shards_loaded journal_worker::on(const load_shards& question) {
   flush_now();
   shards_loaded out;
+  // What other nodes have decided cannot be applied to an image alone; a start reads it anew.
+  if (peers_.fleet && !queue_.empty()) {
+    out.why = core::fail(core::error_code::STORE_UNAVAILABLE, {}, "waiting");
+    return out;
+  }
   const stopwatch watch;
   auto images = load_shards_from(*options_.log, question.shards, options_.shards,
                                  std::numeric_limits<std::uint32_t>::max());

@@ -198,6 +198,8 @@ class session_shard {
   [[nodiscard]] bool is_condemned(core::session_slot slot) const;
   void carry_out_postponed();
   void carried_out(const inbound& request);
+  void own_texts(inbound& kept);
+  void forget_texts(const inbound& request);
   void not_carried_out(const inbound& request, const core::error& why);
 
   // session_tenants.cpp: a tenant's revocation
@@ -291,6 +293,8 @@ class session_shard {
   std::set<core::session_handle> proposed_uses_;  // neither read nor refused
   std::deque<inbound> postponed_;                 // to be told when the store is back
   std::uint32_t last_postponed_ = 0;
+  std::map<std::uint32_t, std::string> postponed_texts_;  // by their number: what they view
+  std::vector<decltype(postponed_texts_)::node_type> spent_texts_;
   condemnations condemned_;      // what they are to end
   doubts unsure_, unsure_next_;  // of the question under way, and of the next one
   monitoring::shard_tallies tallies_;

@@ -29,10 +29,13 @@ void session_shard::postpone(const inbound& request, core::user_slot user,
                              core::session_slot slot) {
   if (!options_.fleet || is_postponed(request)) return;  // fail() keeps what is postponed already
   if (std::max(condemned_.size(), postponed_.size()) >= core::limits::fleet_postponed_max) return;
+  if (slot != core::no_slot ? is_condemned(slot) : user != core::no_slot && condemned_.covers(user))
+    return;
   auto& kept = postponed_.emplace_back(request);
   kept.loop = nobodys_loop;
   kept.to = {++last_postponed_, 0};
   kept.certain = false;
+  own_texts(kept);
   const auto by = order_of(kept);
   if (slot != core::no_slot) {
     condemned_.add_session(by, state_->at(slot).seq);
@@ -43,6 +46,25 @@ void session_shard::postpone(const inbound& request, core::user_slot user,
   } else {
     tell_condemned(kept, false);
   }
+}
+
+/// It may last for as long as the store is away, and blocks that requests are read into are few.
+void session_shard::own_texts(inbound& kept) {
+  auto& texts = postponed_texts_[kept.to.slot];
+  std::vector<std::string_view*> all{&kept.what.correlation_id};
+  if (auto* of_user = std::get_if<core::revoke_user>(&kept.what.params))
+    all.insert(all.end(), {&of_user->user.tenant_id, &of_user->user.user_id});
+  if (auto* of_tenant = std::get_if<core::revoke_tenant>(&kept.what.params))
+    all.push_back(&of_tenant->tenant_id);
+  std::size_t size = 0;
+  for (const auto* each : all) size += each->size();
+  texts.reserve(size);
+  for (auto* each : all) {
+    const auto at = texts.size();
+    texts += *each;
+    *each = std::string_view(texts).substr(at);
+  }
+  kept.block = {};
 }
 
 /// The same of one that was on its way.
@@ -115,6 +137,7 @@ bool session_shard::is_condemned(core::session_slot slot) const {
 }
 
 void session_shard::carry_out_postponed() {
+  spent_texts_.clear();
   for (auto& each : std::exchange(postponed_, {})) take(each);
   flush();
 }
@@ -125,10 +148,19 @@ void session_shard::carried_out(const inbound& request) {
     tell_condemned(request, true);
   else
     condemned_.lift(order_of(request));
+  forget_texts(request);
+}
+
+/// Not at once: who carries it out may still look at it.
+void session_shard::forget_texts(const inbound& request) {
+  if (auto texts = postponed_texts_.extract(request.to.slot))
+    spent_texts_.push_back(std::move(texts));
 }
 
 /// What may still be had stays in force, and is tried again at a tick.
 void session_shard::not_carried_out(const inbound& request, const core::error& why) {
+  if (why.code == core::error_code::STORE_INTEGRITY)
+    return forget_texts(request);  // still in force
   if (!core::describe(why.code).retryable) return carried_out(request);
   postponed_.push_back(request);
   postponed_.back().certain = false;

@@ -37,7 +37,6 @@ wire_session node_actors::for_session(std::uint32_t shard) const {
 void wire_all(const node_actors& all) {
   caf::anon_send(all.hub, all.for_hub());
   caf::anon_send(all.journal, all.for_hub());
-  if (all.fleet) caf::anon_send(all.fleet, all.for_hub());
   caf::anon_send(all.sources, all.for_hub());
   caf::anon_send(all.metrics, all.for_hub());
   for (const auto& shard : all.shards) {
@@ -47,6 +46,8 @@ void wire_all(const node_actors& all) {
   }
   for (const auto& each : all.breakers)
     caf::anon_send(each, wire_breakers{all.hub, all.journal, all.gateways, all.fleet});
+  // Last: what it has kept for them, they hand on to those whom they know by now.
+  if (all.fleet) caf::anon_send(all.fleet, all.for_hub());
 }
 
 namespace {

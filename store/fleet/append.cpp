@@ -222,6 +222,8 @@ void shared_log::not_appended(const std::vector<std::uint64_t>& numbers, const c
 
 void shared_log::ask_for_end(std::function<void(core::result<std::uint64_t>)> done) {
   net::redis::command last{"XREVRANGE", names_.log(), "+", "-", "COUNT", "1"};
+  if (commands_at_ != tail_at_)  // a failover is under way: what is there may never be read
+    return done(core::fail(core::error_code::STORE_UNAVAILABLE, {}, "not_connected"));
   commands_->ask(
       std::move(last), names_.log(), options_.timeout_ms,
       [this, known = position_, done = std::move(done)](const core::result<reply>& answer) {

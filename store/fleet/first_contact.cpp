@@ -29,7 +29,7 @@ class bringing_up {
     if (const auto ok = greet(); !ok) return ok.error();
     const auto mark = compare_end();
     if (!mark) return mark.error();
-    decoder read(*with_.keys, log_.last_seq(), {});
+    decoder read(*with_.keys, log_.last_seq(), {}, ends_there_ ? *mark : std::nullopt);
     for (bool more = true; more;)
       if (const auto ok = take_some(read, more); !ok) return ok.error();
     return read.last() ? read.last() : *mark;
@@ -164,6 +164,7 @@ class bringing_up {
           fmt::format("what the data folder has at {} is not in the log in Redis, which has "
                       "gone on: Redis has lost events, or the folder is of another fleet",
                       end));
+    ends_there_ = covers->what.last_seq == end;
     return read.last();
   }
 
@@ -237,6 +238,7 @@ class bringing_up {
   std::string& why_;
   key_names names_;
   asker store_;
+  bool ends_there_ = false;  // the entry in which `log_` ends
 };
 
 }  // namespace

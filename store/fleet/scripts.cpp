@@ -43,7 +43,8 @@ local function now_ms()
 end
 local quiet = redis.call('HGET', fences, 'quiet')
 if quiet then
-  if not exact and now_ms() < tonumber(string.sub(quiet, 9)) then return {-4, head} end
+  local left = tonumber(string.sub(quiet, 9)) - now_ms()
+  if not exact and left > 0 and left <= 100 then return {-4, head} end
   if not exact or string.sub(quiet, 1, 8) == own then redis.call('HDEL', fences, 'quiet') end
 end
 if exact and head ~= tonumber(ARGV[5]) and not quiet then

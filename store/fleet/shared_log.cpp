@@ -65,7 +65,8 @@ shared_log::~shared_log() {
 
 core::status shared_log::connect() {
   auto wanted = options_.redis;
-  wanted.connected = [this](const net::redis::server_info&) {
+  wanted.connected = [this](const net::redis::server_info& server) {
+    commands_at_ = server.at;
     may_send_ = false;
     send_again();
     look_whether_reachable({});
@@ -78,7 +79,8 @@ core::status shared_log::connect() {
   if (!commands) return commands.error();
   wanted = options_.redis;
   wanted.name += "-reader";
-  wanted.connected = [this](const net::redis::server_info&) {
+  wanted.connected = [this](const net::redis::server_info& server) {
+    tail_at_ = server.at;
     asking_ = false;
     check_log();
     tell();
@@ -223,6 +225,7 @@ void shared_log::fetch_users() {
                if (broken_) return;
                if (!answer || answer->elements.size() != wanted) {
                  // Nothing was delivered: the same is read again.
+                 taken_.clear();
                  new_decoder();
                  return again_.after(10);
                }

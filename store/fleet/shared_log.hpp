@@ -71,8 +71,9 @@ class shared_log {
   /// refused(), one of which comes of each, never from in here. What is not checked is kept until
   /// it is appended, however long that takes.
   std::uint64_t append(std::vector<unit> units);
-  /// The seq that the log ends with now; `done` is called once, not from in here. Errors: as
-  /// net::redis::client::ask().
+  /// The seq that the log ends with now; `done` is called once, maybe from in here. Errors: as
+  /// net::redis::client::ask(); STORE_UNAVAILABLE (rule "not_connected") while a failover is under
+  /// way.
   void ask_for_end(std::function<void(core::result<std::uint64_t>)> done);
   /// A part of a snapshot of what the log was up to `seq`; parts come in order, each when the one
   /// before is done. `done`: whether it is there.
@@ -211,6 +212,7 @@ class shared_log {
   horizon horizon_;
   bool taken_all_ = true;
   std::string log_name_;
+  net::redis::address commands_at_, tail_at_;
   std::unique_ptr<net::redis::client> commands_, tail_;
   net::loop::timer again_, heartbeat_, late_, moment_;
 };

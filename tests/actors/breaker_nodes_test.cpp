@@ -91,7 +91,7 @@ class breakers_of_node : public breaker_world {
     settle();
   }
   void catch_up_with_log() {
-    caf::anon_send(breakers, caught_up{});
+    caf::anon_send(breakers, caught_up{std::nullopt, 1});
     settle();
   }
   /// The decision that waits for the log, taken out with all else.
