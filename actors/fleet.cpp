@@ -456,6 +456,8 @@ caf::result<bool> fleet_link::stop() {
 
 void fleet_link::close() {
   if (!log_ || !stopping_) return;
+  if (reachable_ && !std::exchange(leaves_, true))
+    return log_->leave([this] { self_->send(self_, flush_atom::value); });
   const bool all = sent_.empty();
   log_.reset();
   self_->request(peers_.journal, journal_patience, stop_atom::value)

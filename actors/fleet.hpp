@@ -18,6 +18,8 @@ struct fleet_options {
   core::clock* clock = nullptr;
   std::uint64_t position = 0;   // of the node's own store
   core::millis last_at_ms = 0;  // and its last event's
+  std::string node_id;
+  core::millis started_at_ms = 0;
   /// Opens the shared log on the actor's loop, for this reader.
   std::function<core::result<std::unique_ptr<store::fleet::shared_log>>(
       store::fleet::shared_log_reader&, std::uint64_t position)>
@@ -42,7 +44,9 @@ class fleet_link : public store::fleet::shared_log_reader {
   fleet_collected on(const collect_fleet&) const;
   log_held on(const hold_log& order);
   void on(const go_on& order);
-  members_listed on(const list_members&) const { return {members_}; }
+  members_listed on(const list_members&) const {
+    return {reachable_ ? members_ : std::vector<store::fleet::member>()};
+  }
   void on(const shard_down& change);
   void on(const breakers_down& change);
   void on(const login_changed& change);
@@ -129,7 +133,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::uint64_t cut_seq_ = 0, published_seq_ = 0;
   std::shared_ptr<const fleet_members> live_;  // the same, for breaker actors
   std::optional<store_state_changed> store_told_;
-  bool publishing_ = false;
+  bool publishing_ = false, namesake_ = false, leaves_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;
 };

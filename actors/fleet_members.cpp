@@ -42,6 +42,11 @@ void fleet_link::look_at_load() {
 void fleet_link::met(const std::vector<store::fleet::member>& members) {
   if (!log_) return;
   look_at_load();
+  for (const auto& each : members)  // a node that was started again is not the older one
+    if (each.node_id == options_.node_id && each.started_at_ms > options_.started_at_ms &&
+        each.writer != log_->writer() && !std::exchange(namesake_, true))
+      monitoring::log::write(core::log_level::warn, monitoring::component::store,
+                             "Another node has the same server.node_id.", {});
   if (members.size() != members_.size())
     monitoring::log::write(core::log_level::info, monitoring::component::store,
                            "The number of nodes that are heard has changed.",

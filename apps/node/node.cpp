@@ -159,10 +159,9 @@ core::result<core::nothing> node::start(std::string& why) {
   }
   running_ = true;
   spawn_actors();
-  if (!await_fleet()) {
-    why = "The log in Redis could not be read.";
-    return core::fail(core::error_code::STORE_UNAVAILABLE);
-  }
+  if (!await_fleet())  // at once: loops that have not begun cannot end their actors either
+    die("The log in Redis cannot be followed: it takes no writes (too few replicas?), or refuses a "
+        "command (rights?). docs/cluster.md, What stops a node.");
   for (const auto& host : hosts_) host->start();
   log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*current_policies())});
   monitoring::log::write(

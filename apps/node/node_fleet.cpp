@@ -82,11 +82,14 @@ void node::spawn_fleet() {
   options.clock = &clock_;
   options.position = fleet_position_;
   options.last_at_ms = fleet_at_ms_;
+  options.node_id = config_.server.node_id;
+  options.started_at_ms = clock_.now_ms();
   options.first_read = [this] { fleet_read_.store(true, std::memory_order_release); };
   options.fatal = [](const core::error& why) {
     die(fmt::format("The shared log has failed: {} {}.", core::describe(why.code).name, why.rule));
   };
-  options.open = [this](store::fleet::shared_log_reader& to, std::uint64_t position) {
+  options.open = [this, started_at_ms = options.started_at_ms](store::fleet::shared_log_reader& to,
+                                                               std::uint64_t position) {
     using made = core::result<std::unique_ptr<store::fleet::shared_log>>;
     std::string why;
     auto redis = redis_options_of(config_, why);
@@ -102,7 +105,7 @@ void node::spawn_fleet() {
     from.mark = fleet_mark_;
     from.self.node_id = config_.server.node_id;
     from.self.version = PORTCULLIS_VERSION;
-    from.self.started_at_ms = clock_.now_ms();
+    from.self.started_at_ms = started_at_ms;
     return store::fleet::shared_log::make(link_->loop(), clock_, std::move(from), to);
   };
   all_.fleet = actors::spawn_pinned<actors::fleet_actor, actors::fleet_link>(

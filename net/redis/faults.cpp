@@ -34,6 +34,11 @@ std::optional<core::error> fault_of(const reply& what) noexcept {
   return std::nullopt;
 }
 
+bool is_refusal(const core::error& why) noexcept {
+  return why.rule == "noreplicas" || why.rule == "noperm" || why.rule == "misconf" ||
+         why.rule == "oom" || why.rule == "readonly";
+}
+
 bool is_wrong_role(const core::error& why) noexcept {
   return why.rule == "readonly" || why.rule == "masterdown";
 }

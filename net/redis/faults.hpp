@@ -13,6 +13,8 @@ namespace portcullis::net::redis {
 /// "tryagain", "busy", "misconf", "noreplicas"). Absent for all else, which is a reply like any.
 [[nodiscard]] std::optional<core::error> fault_of(const reply& what) noexcept;
 
+/// Whether a server was asked, and says that it does not take such commands now, or from us.
+[[nodiscard]] bool is_refusal(const core::error& why) noexcept;
 /// Whether the server may have another role than was thought: READONLY, MASTERDOWN.
 [[nodiscard]] bool is_wrong_role(const core::error& why) noexcept;
 

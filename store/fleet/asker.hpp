@@ -57,6 +57,15 @@ class asker {
     return wait(answer);
   }
   [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
+  /// For people: why there is no answer.
+  [[nodiscard]] std::string words_for(const core::error& why) const {
+    if (why.rule == "noperm")
+      return "Redis refuses a command to this user (noperm): configs/cluster/users.acl has the "
+             "rights";
+    if (why.rule == "noreplicas")
+      return "Redis takes no writes: it has too few replicas (noreplicas)";
+    return fmt::format("Redis does not answer: {} {}", why.rule, trouble_);
+  }
 
  private:
   [[nodiscard]] std::int64_t patient_ms() const {

@@ -53,9 +53,9 @@ class making {
     const auto answer = store_.eval(hello_script(), keys, args);
     if (!answer) return unreachable(answer.error());
     const auto& list = answer->elements;
-    if (list.size() != look::count || list[look::format].text != entry_format ||
-        list[look::check].text != with_.keys->check_value())
-      return 0;
+    if (list.size() != look::count) return 0;  // there is nothing yet
+    // Before anything is made: a folder of another fleet would have to be emptied again.
+    if (const auto ok = is_the_fleets(list, *with_.keys, why_); !ok) return ok.error();
     if (!list[look::snapshot].text.empty())
       snapshot_ = std::strtoull(list[look::snapshot].text.c_str(), nullptr, 10);
     return static_cast<std::uint64_t>(list[look::last].integer);
@@ -160,7 +160,7 @@ class making {
   }
 
   core::error unreachable(const core::error& why) {
-    why_ = fmt::format("Redis does not answer: {} {}", why.rule, store_.trouble());
+    why_ = store_.words_for(why);
     return why;
   }
   core::error changed(std::string_view rule) {

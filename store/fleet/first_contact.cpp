@@ -41,7 +41,7 @@ class bringing_up {
     return core::fail(code, {}, rule);
   }
   core::error unreachable(const core::error& why) {
-    why_ = fmt::format("Redis does not answer: {} {}", why.rule, store_.trouble());
+    why_ = store_.words_for(why);
     return why;
   }
 
@@ -73,12 +73,7 @@ class bringing_up {
       return stop(error_code::STORE_INTEGRITY, "log_is_gone",
                   "Redis has no log of this fleet, but the data folder has events: `portcullis "
                   "migrate` puts them there; or use an empty server.data_dir");
-    if (list[look::format].text != entry_format)
-      return stop(error_code::NODE_INCOMPATIBLE, "format",
-                  "the log in Redis is of another version of Portcullis");
-    if (list[look::check].text != with_.keys->check_value())
-      return stop(error_code::KEYRING_MISMATCH, "check",
-                  "the log in Redis belongs to another key file than crypto.keys_file");
+    if (const auto ok = is_the_fleets(list, *with_.keys, why_); !ok) return ok;
     if (const auto ok = agree_on_ring(list[look::ring].text); !ok) return ok;
     const auto cut = std::strtoull(list[look::snapshot].text.c_str(), nullptr, 10);
     const auto last = static_cast<std::uint64_t>(list[look::last].integer);
@@ -87,6 +82,13 @@ class bringing_up {
                   fmt::format("the log in Redis ends at {}, that in the data folder at {}: Redis "
                               "has lost events, or the folder is of another fleet",
                               last, log_.last_seq()));
+    // What was moved there came without what the tables beside the log need.
+    const auto moved = std::strtoull(list[look::moved].text.c_str(), nullptr, 10);
+    if (moved > log_.last_seq())
+      return stop(error_code::EVENTS_CURSOR_EXPIRED, "before_migration",
+                  fmt::format("the data folder ends at {}, before what was migrated into Redis, up "
+                              "to {}: begin with an empty folder",
+                              log_.last_seq(), moved));
     if (cut > log_.last_seq())
       return stop(
           error_code::EVENTS_CURSOR_EXPIRED, "log_is_cut",
@@ -100,9 +102,6 @@ class bringing_up {
   /// nobody runs.
   core::status agree_on_ring(const std::string& theirs) {
     if (theirs == with_.keys->ring()) return core::nothing{};
-    if (!with_.keys->goes_on_from(theirs))
-      return stop(error_code::KEYRING_MISMATCH, "ring",
-                  "the fleet has a newer key ring than crypto.keys_file: copy it here");
     const auto answer = ask_who(theirs);
     if (!answer) return unreachable(answer.error());
     if (answer->elements.size() != look::count ||
@@ -242,6 +241,23 @@ class bringing_up {
 };
 
 }  // namespace
+
+core::status is_the_fleets(std::span<const net::redis::reply> list, const core::fleet_keys& keys,
+                           std::string& why) {
+  if (list[look::format].text != entry_format) {
+    why = "the log in Redis is of another version of Portcullis";
+    return core::fail(error_code::NODE_INCOMPATIBLE, {}, "format");
+  }
+  if (list[look::check].text != keys.check_value()) {
+    why = "the log in Redis belongs to another key file than crypto.keys_file";
+    return core::fail(error_code::KEYRING_MISMATCH, {}, "check");
+  }
+  if (list[look::ring].text != keys.ring() && !keys.goes_on_from(list[look::ring].text)) {
+    why = "the fleet has a newer key ring than crypto.keys_file: copy it here";
+    return core::fail(error_code::KEYRING_MISMATCH, {}, "ring");
+  }
+  return core::nothing{};
+}
 
 core::result<std::optional<core::entry_name>> bring_up(journal& log, core::clock& clock,
                                                        const contact_options& with,

@@ -38,10 +38,16 @@ struct contact_options {
                                                                      std::string& why);
 
 /// Makes the store of a node that has none, in the folder that `into` names, out of what Redis has;
-/// makes none where that has nothing, or is not this fleet's: bring_up() says so then. Blocks.
-/// `why` as there; errors: STORE_UNAVAILABLE, STORE_INTEGRITY, and what importer says.
+/// makes none where that has nothing, or is not this fleet's. Blocks.
+/// `why` as there; errors: STORE_UNAVAILABLE, STORE_INTEGRITY, as is_the_fleets(), and what
+/// importer says.
 [[nodiscard]] core::status make_store(const import_options& into, core::clock& clock,
                                       const contact_options& with, std::string& why);
+
+/// Whether a log, as hello_script tells of it, is of this version and of these keys' fleet: their
+/// ring, or an older one. Errors: NODE_INCOMPATIBLE, KEYRING_MISMATCH; `why` as above.
+[[nodiscard]] core::status is_the_fleets(std::span<const net::redis::reply> list,
+                                         const core::fleet_keys& keys, std::string& why);
 
 /// What a part of a snapshot is sealed for; part 0 is its seal.
 [[nodiscard]] std::string snapshot_purpose(std::uint64_t seq, std::uint64_t index);

@@ -120,6 +120,7 @@ class moving {
     });
     if (!read) return unreadable("its events");
     if (!went) return went;
+    moved_ = done_.seq;
     return append(gathered);
   }
 
@@ -162,7 +163,8 @@ class moving {
                  "format", entry_format,
                  "check",  with_.keys->check_value(),
                  "name",   core::to_hex(name_.writer),
-                 "ring",   with_.keys->ring()};
+                 "ring",   with_.keys->ring(),
+                 "moved",  std::to_string(moved_)};
     if (cut_ > 0) {
       meta.add("snapshot");
       meta.add(std::to_string(cut_));
@@ -195,7 +197,7 @@ class moving {
   }
   core::result<reply> ask(command what) {
     auto answer = store_.ask(std::move(what), names_.log());
-    if (!answer) why_ = "Redis does not answer: " + store_.trouble();
+    if (!answer) why_ = store_.words_for(answer.error());
     return answer;
   }
   core::error unreadable(std::string what) {
@@ -212,7 +214,7 @@ class moving {
   asker store_;
   core::entry_name name_;
   core::aead_key key_;
-  std::uint64_t cut_ = 0;
+  std::uint64_t cut_ = 0, moved_ = 0;
   migrated done_;
 };
 

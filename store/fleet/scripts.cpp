@@ -116,11 +116,11 @@ return 0
 )lua";
 
 // What the log is: format, check value, the snapshot's seq (or empty), the log's first and last seq
-// (0: empty), its name, the ring, the name of the entry in which `position` stands (or empty);
-// nothing: there is none. A log is named by when it began.
+// (0: empty), its name, the ring, the name of the entry in which `position` stands (or empty), up
+// to where it was moved there (or empty); nothing: there is none. A log is named by when it began.
 constexpr const char* look_text = R"lua(
 local function look(meta, log, position)
-  local known = redis.call('HMGET', meta, 'format', 'check', 'snapshot', 'name', 'ring')
+  local known = redis.call('HMGET', meta, 'format', 'check', 'snapshot', 'name', 'ring', 'moved')
   if not known[1] then return {} end
   local function number_of(entry)
     if entry[1] then return tonumber(string.match(entry[1][1], '^%d+')) end
@@ -130,7 +130,7 @@ local function look(meta, log, position)
   return {known[1], known[2] or '', known[3] or '',
           number_of(redis.call('XRANGE', log, '-', '+', 'COUNT', 1)),
           number_of(redis.call('XREVRANGE', log, '+', '-', 'COUNT', 1)), known[4] or '',
-          known[5] or '', at[1] and at[1][2][2] or ''}
+          known[5] or '', at[1] and at[1][2][2] or '', known[6] or ''}
 end
 )lua";
 

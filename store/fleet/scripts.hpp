@@ -18,7 +18,7 @@ namespace portcullis::store::fleet {
 [[nodiscard]] const net::redis::script& hello_script();
 /// What the log is, as hello_script and heartbeat_script tell it.
 namespace look {
-enum field : std::size_t { format, check, snapshot, first, last, name, ring, mark, count };
+enum field : std::size_t { format, check, snapshot, first, last, name, ring, mark, moved, count };
 }
 /// Puts a user's row in the place of the one that was read.
 [[nodiscard]] const net::redis::script& replace_script();

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/limits.hpp"
+#include "net/redis/faults.hpp"
 
 namespace portcullis::store::fleet {
 namespace {
@@ -285,7 +286,7 @@ void shared_log::look_whether_reachable(const core::error& why) {
 
 /// To the server that is read from: that it takes writes is what makes it one to believe.
 void shared_log::tell() {
-  if (broken_ || !tail_ || !tail_->connected()) return;
+  if (broken_ || leaving_ || !tail_ || !tail_->connected()) return;
   auto self = options_.self;
   self.position = position_;
   to_.describe(self);
@@ -302,7 +303,11 @@ void shared_log::tell() {
   tail_->eval(heartbeat_script(), keys, args, options_.timeout_ms + core::limits::fleet_block_ms,
               [this, asked_ns = loop_.fresh_mono_ns(),
                known = place{position_, mark_}](const core::result<reply>& answer) {
-                if (!broken_ && answer) told(*answer, asked_ns, known);
+                if (broken_) return;
+                if (answer) return told(*answer, asked_ns, known);
+                if (!net::redis::is_refusal(answer.error())) return;
+                writable_ = false;
+                look_whether_reachable(answer.error());
               });
 }
 
@@ -339,6 +344,14 @@ void shared_log::meet(const reply& answer) {
     return std::tie(a.started_at_ms, a.writer) < std::tie(b.started_at_ms, b.writer);
   });
   to_.met(live);
+}
+
+/// The others need not find out by its silence.
+void shared_log::leave(std::function<void()> done) {
+  leaving_ = true;
+  net::redis::command gone{"HDEL", names_.nodes(), core::as_text(writer_)};
+  tail_->ask(std::move(gone), names_.nodes(), options_.timeout_ms,
+             [done = std::move(done)](const auto&) { done(); });
 }
 
 net::redis::tallies shared_log::counts() const noexcept {

@@ -89,6 +89,8 @@ class shared_log {
   /// Of both connections.
   [[nodiscard]] net::redis::tallies counts() const noexcept;
   void replace_login(const net::redis::login& who);
+  /// The last thing: it is a node no more. `done` is called once, not from in here.
+  void leave(std::function<void()> done);
 
  private:
   shared_log(net::loop& on, core::clock& clock, shared_log_options options, shared_log_reader& to);
@@ -197,6 +199,7 @@ class shared_log {
   std::optional<core::entry_name> mark_;
   std::size_t read_entries_;  // of one reading
   bool asking_ = false, checked_ = false, broken_ = false, reachable_ = false;
+  bool leaving_ = false;
   bool writable_ = true;         // the last heartbeat was not refused
   bool held_back_ = false;       // another writer's exact unit comes first
   std::int64_t written_ns_ = 0;  // when that was asked; 0: none was taken

@@ -88,6 +88,39 @@ TEST(a_store_of_nodes, takes_a_newer_ring_once_no_node_runs_with_the_old_one) {
   EXPECT_EQ(state_of(c, made["session_id"]), "valid");
 }
 
+TEST(a_store_of_nodes, leaves_no_trace_in_the_folder_of_whom_it_refuses) {
+  fleet nodes(1);
+  auto a = nodes[0].connect();
+  for (int i = 0; i < 10; ++i) (void)create(a, "user-" + std::to_string(i));
+  temp_folder folder;
+  const auto place = folder.file("keys");
+  EXPECT_EQ(run(tested_binary() + " keys new --out " + place).status, 0);
+  auto options = nodes.options(1);
+  options.set.push_back("crypto.keys_file=" + place);
+  options.start = false;
+  server late(std::move(options));
+  EXPECT_FALSE(late.start()) << "a stranger's keys";
+  std::filesystem::copy_file(nodes.keys(), place,
+                             std::filesystem::copy_options::overwrite_existing);
+  ASSERT_TRUE(late.start()) << late.log();
+  auto b = late.connect();
+  EXPECT_EQ(b.result("session.find",
+                     {{"tenant_id", "acme"}, {"ip", "192.0.2.1"}, {"limit", 100}})["sessions"]
+                .size(),
+            10u);
+}
+
+TEST(a_store_of_nodes, that_takes_no_writes_lets_no_node_begin) {
+  fleet nodes(1);
+  EXPECT_THAT(nodes.redis.cli("config set min-replicas-to-write 1"), HasSubstr("OK"));
+  auto options = nodes.options(1);
+  options.start = false;
+  server late(std::move(options));
+  EXPECT_FALSE(late.start());
+  EXPECT_NE(late.wait(0ms).value_or(0), 0) << "it has ended";
+  EXPECT_THAT(late.log(), testing::AnyOf(HasSubstr("takes no writes"), HasSubstr("noreplicas")));
+}
+
 TEST(a_store_of_nodes, takes_a_node_with_the_rights_that_are_shipped) {
   const auto hash_of = [](const std::string& password) {
     return "#" + run("printf %s " + password + " | sha256sum").out.substr(0, 64);
@@ -121,6 +154,16 @@ TEST(a_store_of_nodes, takes_a_node_with_the_rights_that_are_shipped) {
   EXPECT_EQ(state_of(other, next), "revoked");
   EXPECT_TRUE(eventually([&] { return client.result("server.info")["nodes"].size() == 2; }));
   node.kill_at_once();
+  ASSERT_TRUE(node.start()) << node.log();
+  // What Redis reads of its own files it reads as the user `default`.
+  const auto length = [&] {
+    return nodes.redis.cli("--user operator --pass operator xlen 'portcullis:{portcullis}:log'");
+  };
+  EXPECT_EQ(node.terminate(), 0);
+  EXPECT_EQ(late.terminate(), 0);
+  const auto before = length();
+  nodes.redis.restart();
+  EXPECT_EQ(length(), before);
   ASSERT_TRUE(node.start()) << node.log();
   const auto refused = nodes.redis.cli("--user operator --pass operator acl log");
   EXPECT_THAT(refused, testing::Not(HasSubstr("reason"))) << refused;

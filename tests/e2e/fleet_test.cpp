@@ -250,6 +250,12 @@ TEST(several_nodes, may_begin_with_what_a_node_alone_has) {
       " --set crypto.keys_file=" + nodes.keys() +
       " --set server.environment=development --set auth.mode=none --set server.data_dir=" +
       alone.data_dir();
+  temp_folder older;  // a backup of before
+  EXPECT_EQ(run("cp -r " + alone.data_dir() + " " + older.file("data")).status, 0);
+  ASSERT_TRUE(alone.start());
+  client = alone.connect();
+  ids.push_back(create(client, "user-0")["session_id"]);
+  EXPECT_EQ(alone.terminate(), 0);
   const auto moved = run(tested_binary() + " migrate" + settings);
   ASSERT_EQ(moved.status, 0) << moved.out;
   EXPECT_EQ(run(tested_binary() + " migrate" + settings).status, 1) << "only once";
@@ -277,6 +283,12 @@ TEST(several_nodes, may_begin_with_what_a_node_alone_has) {
   EXPECT_EQ(a.result("server.info", {{"digest", true}})["digest"],
             b.result("server.info", {{"digest", true}})["digest"]);
   (void)digest;
+  auto stale = nodes.options(9);
+  stale.data_dir = older.file("data");
+  stale.start = false;
+  server late(std::move(stale));
+  EXPECT_FALSE(late.start());
+  EXPECT_THAT(late.log(), HasSubstr("begin with an empty folder"));
 }
 
 TEST(a_store_of_nodes, that_cannot_be_reached_closes_the_doors_and_opens_them_again) {
