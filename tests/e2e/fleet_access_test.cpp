@@ -117,7 +117,7 @@ TEST(a_store_of_nodes, that_takes_no_writes_lets_no_node_begin) {
   options.start = false;
   server late(std::move(options));
   EXPECT_FALSE(late.start());
-  EXPECT_NE(late.wait(0ms).value_or(0), 0) << "it has ended";
+  EXPECT_NE(late.wait(10'000ms).value_or(0), 0) << "it has ended";
   EXPECT_THAT(late.log(), testing::AnyOf(HasSubstr("takes no writes"), HasSubstr("noreplicas")));
 }
 

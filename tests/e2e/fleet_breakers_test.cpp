@@ -420,7 +420,12 @@ TEST(breakers_of_nodes, outlive_an_actor_that_fails_while_the_store_is_away) {
   f.nodes.redis.signal(SIGCONT);
   EXPECT_TRUE(eventually([&] { return f.at(0, "sms").acquire()["allowed"] == true; }));
   EXPECT_TRUE(f.all_are("open"));
-  EXPECT_EQ(f.at(0, "mail").put("forced_open")["state"], "forced_open");
+  EXPECT_TRUE(eventually([&] {  // STORE_UNAVAILABLE until it has caught up
+    return f.clients[0]
+        .call("breaker.override",
+              {{"service", "mail"}, {"mode", "forced_open"}, {"reason", "test"}})
+        .contains("result");
+  }));
   f.at(1, "mail").report("success");
   EXPECT_TRUE(f.all_are("forced_open", "mail"));
 }
