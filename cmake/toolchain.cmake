@@ -22,11 +22,12 @@ elseif(NOT PORTCULLIS_SANITIZE STREQUAL "")
   message(FATAL_ERROR "PORTCULLIS_SANITIZE must be empty, address+undefined or thread")
 endif()
 
-# Most of a clean build is parsing headers. Without a compiler cache (CI, a guest's first build) files that stand together are
-# one to the compiler; with one each is compiled alone: little is compiled after a change, and a missing include is seen.
+# Most of a clean build is parsing headers. With it, for builds that happen once and without a compiler cache, files that stand
+# together are one to the compiler; else each is compiled alone: little is compiled after a change, and a missing include is seen.
 # Not warned of: what a file shadows of another, and members of a type of the file's own, as if it stood in a header.
+option(PORTCULLIS_UNITY "compile files that stand together as one" OFF)
 function(portcullis_unity target)
-  if(NOT CCACHE)
+  if(PORTCULLIS_UNITY)
     set_target_properties(${target} PROPERTIES UNITY_BUILD ON ${ARGN})
     target_compile_options(${target} PRIVATE -Wno-shadow $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
   endif()
