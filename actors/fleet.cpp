@@ -456,12 +456,14 @@ caf::result<bool> fleet_link::stop() {
 
 void fleet_link::close() {
   if (!log_ || !stopping_) return;
-  if (reachable_ && !std::exchange(leaves_, true))
-    return log_->leave([this] { self_->send(self_, flush_atom::value); });
-  const bool all = sent_.empty();
+  if (!std::exchange(leaves_, true)) {
+    all_told_ = sent_.empty();  // what comes from here on comes too late
+    if (reachable_) return log_->leave([this] { self_->send(self_, flush_atom::value); });
+  }
   log_.reset();
   self_->request(peers_.journal, journal_patience, stop_atom::value)
-      .then([promise = *stopping_, all](bool closed) mutable { promise.deliver(closed && all); },
+      .then([promise = *stopping_,
+             all = all_told_](bool closed) mutable { promise.deliver(closed && all); },
             [promise = *stopping_](const caf::error&) mutable { promise.deliver(false); });
 }
 

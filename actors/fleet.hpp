@@ -133,7 +133,7 @@ class fleet_link : public store::fleet::shared_log_reader {
   std::uint64_t cut_seq_ = 0, published_seq_ = 0;
   std::shared_ptr<const fleet_members> live_;  // the same, for breaker actors
   std::optional<store_state_changed> store_told_;
-  bool publishing_ = false, namesake_ = false, leaves_ = false;
+  bool publishing_ = false, namesake_ = false, leaves_ = false, all_told_ = false;
   bool sweeps_ = false, reachable_ = false, degraded_ = false;
   monitoring::fleet_tallies tallies_;
 };
