@@ -304,7 +304,7 @@ void journal_worker::on(const decision_refused& refused) {
   const auto mono_ns = options_.clock->mono_ns();
   if (!refused.overtaken || mono_ns < insist_until_ns_) {
     propose_not_before_ns_ = mono_ns + propose_again_ns;
-    return;
+    return checkpoint_if_due();  // sets the timer: nothing else may come to do so
   }
   insist_until_ns_ = mono_ns + insist_ns;
   checkpoint_behind_ = refused.end;
