@@ -56,7 +56,9 @@ caf::result<scraped> metrics_state::collect() {
     if (--open->missing > 0) return;
     last_.mailbox_depth = open->mailboxes;
     last_.log = monitoring::process_log().tallies();
+    last_.reloads = options.reloads();
     options.registry->update(last_);
+    last_.last_scrape_at_ms = options.clock->now_ms();
     open->promise.deliver(scraped{options.registry->render()});
   };
   const auto lost = [answered](const caf::error&) { answered(); };

@@ -1,7 +1,10 @@
 // The metrics actor: at a scrape, collects every owner's tallies, sets the registry and renders it.
 // On CAF's scheduler: a render takes milliseconds.
 #pragma once
+#include <functional>
+
 #include "actors/interfaces.hpp"
+#include "core/clock.hpp"
 #include "monitoring/metrics.hpp"
 
 namespace portcullis::actors {
@@ -18,6 +21,8 @@ struct metrics_actor_options {
   std::vector<breaker_actor> breakers;
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<subscriptions_actor> subscriptions;
+  std::function<monitoring::reload_tallies()> reloads;  // from any thread
+  core::clock* clock = nullptr;
 };
 
 class metrics_state {

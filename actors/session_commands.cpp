@@ -106,6 +106,7 @@ void session_shard::applied(const core::event& what) {
       tallies_.ended(end_reason::evicted);
       break;
     case core::event_type::session_reuse_detected:
+      ++tallies_.reuse_detected;
       tallies_.ended(end_reason::revoked);
       break;
     case core::event_type::session_revoked:

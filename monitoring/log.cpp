@@ -45,6 +45,7 @@ struct progress {
   std::atomic<std::uint64_t> submitted{0};
   std::atomic<std::uint64_t> finished{0};  // written, or given up by the sink
   std::atomic<std::uint64_t> lost{0};      // given up by the sink, or never queued
+  std::atomic<std::uint64_t> refused{0};   // of those: by the file
   std::atomic<steady::rep> give_up_at{steady::time_point::max().time_since_epoch().count()};
   std::mutex mutex;
   std::condition_variable moved;
@@ -81,6 +82,7 @@ class descriptor_sink final : public spdlog::sinks::sink {
       if (wrote > 0) {
         text.remove_prefix(static_cast<std::size_t>(wrote));
       } else if (wrote < 0 && errno != EINTR && errno != EAGAIN) {
+        shared_.refused.fetch_add(1, std::memory_order_relaxed);
         return false;  // nobody reads it any more, or the disk is full: the line is lost, the
                        // process goes on
       }
@@ -270,6 +272,7 @@ log_tallies logger::tallies() const noexcept {
   for (std::size_t i = 0; i < now.messages.size(); ++i)
     now.messages[i] = state_->messages[i].load(std::memory_order_relaxed);
   now.dropped = state_->dropped();
+  now.write_errors = state_->shared.refused.load(std::memory_order_relaxed);
   return now;
 }
 

@@ -72,6 +72,7 @@ void read(const shard_tallies& of, readings& to) {
   to.count(metric::failed_attempts, 0, of.failed_attempts);
   to.count(metric::sessions_created, 0, of.sessions_created);
   to.counts(metric::sessions_ended, of.sessions_ended);
+  to.count(metric::session_reuse, 0, of.reuse_detected);
   to.count(metric::lockouts, 0, of.lockouts_started);
   to.level(metric::sessions, 0, static_cast<double>(of.sessions_live));
   to.level(metric::lockouts_active, 0, static_cast<double>(of.lockouts_active));
@@ -143,6 +144,12 @@ void read(const fleet_tallies& of, readings& to) {
 void read(const log_tallies& of, readings& to) {
   to.counts(metric::log_messages, of.messages);
   to.count(metric::log_dropped, 0, of.dropped);
+  to.count(metric::log_write_errors, 0, of.write_errors);
+}
+
+void read(const reload_tallies& of, readings& to) {
+  to.counts(metric::config_reloads, of.reloads);
+  to.level(metric::config_last_reload, 0, of.last_succeeded ? 1 : 0);
 }
 
 /// What an owner's numbers were when they were last read.
@@ -166,7 +173,7 @@ struct metrics::registry {
   std::array<any_series, metric_count> series;
   std::array<std::vector<double>, metric_count> level_sums;
   std::vector<owner> shards, loops, subscriptions;
-  owner journal, fleet, log;
+  owner journal, fleet, log, reloads;
   breaker_series breakers;
   double cpu_seconds = 0;
   readings now;                    // reused from owner to owner
@@ -382,6 +389,9 @@ void metrics::update(const snapshot& now) {
         now.fleet->reachable ? 0 : 1;
   }
   to.take_one(to.log, now.log, 0);
+  to.take_one(to.reloads, now.reloads, 0);
+  to.level_sums[static_cast<std::size_t>(metric::last_scrape)][0] =
+      static_cast<double>(now.last_scrape_at_ms) / 1000;
   for (std::size_t i = 0; i < now.mailbox_depth.size(); ++i)
     to.level_sums[static_cast<std::size_t>(metric::mailbox_depth)][i] =
         static_cast<double>(now.mailbox_depth[i]);

@@ -31,6 +31,7 @@ struct shard_tallies {
   std::uint64_t sessions_created = 0;
   std::array<std::uint64_t, end_reasons.size()> sessions_ended{};  // rotated: an id replaced
   std::uint64_t lockouts_started = 0;
+  std::uint64_t reuse_detected = 0;  // replaced ids that were used after their grace
   // Levels.
   std::uint64_t sessions_live = 0;
   std::uint64_t lockouts_active = 0;
@@ -145,7 +146,22 @@ inline constexpr std::array<std::string_view, 5> log_levels = {"trace", "debug",
 /// Of the process's log; it starts once.
 struct log_tallies {
   std::array<std::uint64_t, log_levels.size()> messages{};
-  std::uint64_t dropped = 0;
+  std::uint64_t dropped = 0;  // all that were lost
+  std::uint64_t write_errors =
+      0;  // of them those that the sink refused: a full disk, a closed pipe
+};
+
+inline constexpr std::array<std::string_view, 2> reload_results = {"success", "failure"};
+
+/// Of reading the configuration again; counted by the process.
+struct reload_tallies {
+  std::array<std::uint64_t, reload_results.size()> reloads{};
+  bool last_succeeded = true;
+
+  void ended(bool well) noexcept {
+    ++reloads[well ? 0 : 1];
+    last_succeeded = well;
+  }
 };
 
 /// All that one scrape reads. An owner keeps its place in its vector for the life of the process;
@@ -159,6 +175,8 @@ struct snapshot {
   std::optional<fleet_tallies> fleet;
   std::array<std::uint64_t, actor_kinds.size()> mailbox_depth{};  // all actors of a kind together
   log_tallies log;
+  reload_tallies reloads;
+  core::millis last_scrape_at_ms = 0;  // of the scrape before this one; 0: there was none
 };
 
 }  // namespace portcullis::monitoring

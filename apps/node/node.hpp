@@ -89,6 +89,7 @@ class node {
   std::shared_ptr<const core::config> current_config_;      // guarded by current_mutex_
   std::shared_ptr<const core::policy_book> policies_;       // guarded by current_mutex_
   std::shared_ptr<const core::key_material> current_keys_;  // guarded by current_mutex_
+  monitoring::reload_tallies reloads_;                      // guarded by current_mutex_
   std::shared_ptr<net::forward_auth_rules> forward_auth_;
   std::shared_ptr<store::journal> log_;
   std::uint64_t replay_ns_ = 0;

@@ -157,6 +157,11 @@ actors::metrics_actor node::spawn_metrics(const actors::node_actors& all) {
   options.breakers = all.breakers;
   options.gateways = all.gateways;
   options.subscriptions = all.subscriptions;
+  options.reloads = [this] {
+    std::lock_guard guard{current_mutex_};
+    return reloads_;
+  };
+  options.clock = &clock_;
   return system_->spawn(actors::metrics_behaviour, std::move(options));
 }
 
@@ -196,7 +201,12 @@ void node::spawn_actors() {
   options.ring = ring_;
   options.shared = fleet_keys_ != nullptr;
   options.callers = callers_;
-  options.reload = [this] { return read_again(); };
+  options.reload = [this] {
+    auto outcome = read_again();
+    std::lock_guard guard{current_mutex_};
+    reloads_.ended(static_cast<bool>(outcome));
+    return outcome;
+  };
   options.save_keys = [this](const core::keyring& ring) -> core::result<core::nothing> {
     auto saved = save_keys(config_, ring);
     if (saved) {

@@ -68,6 +68,8 @@ class metrics_world : public virtual_loop {
     options.log = only_mail<log_actor>(actor_kind::log);
     for (int shard = 0; shard < 2; ++shard)
       options.directories.push_back(only_mail<directory_actor>(actor_kind::directory));
+    options.reloads = [] { return monitoring::reload_tallies{}; };
+    options.clock = &clock;
     metrics = system.spawn(metrics_behaviour, std::move(options));
     settle();
   }
@@ -117,6 +119,16 @@ TEST(a_scrape, adds_up_what_every_owner_tells) {
   w.created[0] = 6;
   w.ask();
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 13"));
+}
+
+TEST(a_scrape, says_when_the_one_before_it_was) {
+  metrics_world w;
+  w.clock.at_ms = 1'000'500;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_last_scrape_timestamp_seconds 0")) << "there was none";
+  w.clock.at_ms = 1'015'500;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_last_scrape_timestamp_seconds 1000.5")) << w.text;
 }
 
 TEST(a_scrape, tells_the_mail_of_every_kind_of_actor_in_the_table) {

@@ -45,6 +45,29 @@ TEST(changes, a_sessions_times_to_live_are_fixed_at_its_creation) {
             next["created_at_ms"].get<std::int64_t>() + 5'000);
 }
 
+TEST(changes, a_broken_configuration_changes_no_answer_and_shows_in_the_metrics) {
+  server node(configured("[session]\nip_binding = \"enforce\"\n"));
+  auto client = node.connect();
+  const auto id = create(client, "ada")["session_id"];
+  const auto reloads = [&](const std::string& result) {
+    return node.metric("portcullis_config_reloads_total{result=\"" + result + "\"}");
+  };
+  EXPECT_EQ(node.metric("portcullis_config_last_reload_success"), 1) << "that of the start";
+  node.configure("[session\nip_binding = \"off\"\n");
+  node.signal(SIGHUP);
+  EXPECT_TRUE(eventually([&] { return reloads("failure") == 1; }));
+  EXPECT_EQ(client.error("admin.reload"), "CONFIG_INVALID");
+  EXPECT_EQ(reloads("failure"), 2);
+  EXPECT_EQ(node.metric("portcullis_config_last_reload_success"), 0);
+  EXPECT_EQ(state_of(client, id), "valid");
+  EXPECT_EQ(state_of(client, id, context("198.51.100.1")), "ip_mismatch");
+  node.configure("[session]\nip_binding = \"off\"\n");
+  client.result("admin.reload");
+  EXPECT_EQ(node.metric("portcullis_config_last_reload_success"), 1);
+  EXPECT_EQ(reloads("success"), 1);
+  EXPECT_EQ(state_of(client, id, context("198.51.100.1")), "valid");
+}
+
 TEST(changes, what_ran_out_while_the_node_was_down_has_expired) {
   server node;
   auto client = node.connect();

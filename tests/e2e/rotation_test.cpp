@@ -120,6 +120,7 @@ TEST_F(reuse, invariant_02_an_old_id_after_its_grace_revokes_the_session_and_not
   const auto found = events_at_least(*client, 1, {{"types", {"session_reuse_detected"}}});
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0]["handle"], made["handle"]);
+  EXPECT_EQ(node->metric("portcullis_session_reuse_detected_total"), 1);
   node->restart();
   auto again = node->connect();
   EXPECT_EQ(state_of(again, next), "revoked");

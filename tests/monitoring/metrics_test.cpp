@@ -182,12 +182,18 @@ TEST(metrics, each_kind_of_owner_reaches_its_metrics) {
   journal.degraded = true;
   now.mailbox_depth[static_cast<std::size_t>(actor_kind::hub)] = 6;
   now.log.messages[3] = 2;
-  now.log.dropped = 1;
+  now.log.dropped = 5;
+  now.log.write_errors = 1;
+  now.reloads.ended(true);
+  now.reloads.ended(true);
+  now.reloads.ended(false);
+  now.last_scrape_at_ms = 2'500;
   auto& shard = now.shards.emplace_back();
   shard.failed_attempts = 11;
   shard.lockouts_started = 12;
   shard.lockouts_active = 13;
   shard.users_in_doubt = 14;
+  shard.reuse_detected = 15;
   under_test->update(now);
 
   const std::map<std::string, double> expected = {
@@ -209,7 +215,13 @@ TEST(metrics, each_kind_of_owner_reaches_its_metrics) {
       {"portcullis_store_degraded", 1},
       {R"(portcullis_mailbox_depth{actor="hub"})", 6},
       {R"(portcullis_log_messages_total{level="warn"})", 2},
-      {"portcullis_log_dropped_total", 1},
+      {"portcullis_log_dropped_total", 5},
+      {"portcullis_log_write_errors_total", 1},
+      {R"(portcullis_config_reloads_total{result="success"})", 2},
+      {R"(portcullis_config_reloads_total{result="failure"})", 1},
+      {"portcullis_config_last_reload_success", 0},
+      {"portcullis_last_scrape_timestamp_seconds", 2.5},
+      {"portcullis_session_reuse_detected_total", 15},
       {"portcullis_failed_attempts_total", 11},
       {"portcullis_lockouts_total", 12},
       {"portcullis_lockouts_active", 13},
