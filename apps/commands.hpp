@@ -14,6 +14,9 @@ inline constexpr int exit_ok = 0;
 inline constexpr int exit_failed = 1;
 inline constexpr int exit_unreachable = 2;
 inline constexpr int exit_usage = 64;
+/// Of `check`, which speaks the language of monitoring plugins (0 to 3): it could not judge. In
+/// the place of exit_usage there.
+inline constexpr int exit_check_unknown = 3;
 
 /// Each adds its subcommand to `root`; when the subcommand is run it stores the exit status in
 /// `status`.
@@ -38,5 +41,7 @@ void add_explain(CLI::App& root, int& status);
 void add_verify(CLI::App& root, int& status);
 void add_what_if(CLI::App& root, int& status);
 void add_bench(CLI::App& root, int& status);
+void add_top(CLI::App& root, int& status);
+void add_check(CLI::App& root, int& status);
 
 }  // namespace portcullis::apps

@@ -56,6 +56,18 @@ std::string option_without_value(int argc, char** argv) {
   return {};
 }
 
+/// A monitoring system reads standard output, and takes 64 for nothing that it knows.
+bool is_check(int argc, char** argv) { return argc > 1 && argv[1] == std::string_view("check"); }
+
+int wrong_usage(int argc, char** argv, const std::string& why) {
+  if (is_check(argc, argv)) {
+    std::printf("PORTCULLIS UNKNOWN - %s\n", why.c_str());
+    return portcullis::apps::exit_check_unknown;
+  }
+  std::fprintf(stderr, "portcullis: %s\n", why.c_str());
+  return portcullis::apps::exit_usage;
+}
+
 int run(int argc, char** argv) {
   using namespace portcullis::apps;
   CLI::App root("Session validation, lockouts and circuit breakers, as a server", "portcullis");
@@ -63,6 +75,8 @@ int run(int argc, char** argv) {
   root.set_version_flag("--version", std::string("portcullis ") + PORTCULLIS_VERSION);
   int status = exit_ok;
   add_serve(root, status);
+  add_top(root, status);
+  add_check(root, status);
   add_call(root, status);
   add_breakers(root, status);
   add_events(root, status);
@@ -84,18 +98,15 @@ int run(int argc, char** argv) {
   add_completion(root, status);
   add_docs(root, status);
   refuse_empty_values(root);
-  if (const auto wrong = option_without_value(argc, argv); !wrong.empty()) {
-    std::fprintf(stderr, "portcullis: %s: its value is empty\n", wrong.c_str());
-    return exit_usage;
-  }
+  if (const auto wrong = option_without_value(argc, argv); !wrong.empty())
+    return wrong_usage(argc, argv, wrong + ": its value is empty");
   try {
     root.parse(argc, argv);
   } catch (const CLI::ParseError& failed) {
-    if (const auto wrong = unknown_subcommand(root, argc, argv); !wrong.empty()) {
-      std::fprintf(stderr, "portcullis: there is no subcommand %s; see portcullis --help\n",
-                   wrong.c_str());
-      return exit_usage;
-    }
+    if (const auto wrong = unknown_subcommand(root, argc, argv); !wrong.empty())
+      return wrong_usage(argc, argv, "there is no subcommand " + wrong + "; see portcullis --help");
+    if (is_check(argc, argv) && failed.get_exit_code() != 0)
+      return wrong_usage(argc, argv, failed.what());
     return root.exit(failed) == 0 ? exit_ok : exit_usage;
   }
   return status;
@@ -108,14 +119,18 @@ int main(int argc, char** argv) {
   occupy_standard_descriptors();
   if (argc > 1 && std::string_view(argv[1]) == "serve") restart_with_malloc_settings(argv);
   std::signal(SIGPIPE, SIG_IGN);
+  // A line that did not arrive, or an exception, is no warning of the node's.
+  const int failed_status = is_check(argc, argv) ? exit_check_unknown : exit_failed;
   try {
-    return finish_output(run(argc, argv));
+    const int status = run(argc, argv);
+    return finish_output(status) == status ? status : failed_status;
   } catch (const std::system_error& failed) {
     // What fmt::print throws when the buffer is full and cannot be written out.
-    if (std::ferror(stdout) != 0) return output_failed(exit_ok, failed.code().value());
+    if (std::ferror(stdout) != 0)
+      return output_failed(exit_ok, failed.code().value()) == exit_ok ? exit_ok : failed_status;
     std::fprintf(stderr, "portcullis: %s\n", failed.what());
   } catch (const std::exception& failed) {
     std::fprintf(stderr, "portcullis: %s\n", failed.what());
   }
-  return exit_failed;
+  return failed_status;
 }

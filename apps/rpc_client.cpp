@@ -38,12 +38,9 @@ outcome outcome_of(const std::string& line) {
 
 }  // namespace
 
-void add_connect_options(CLI::App& command, connect_options& given) {
-  command
-      .add_option("--address", given.address,
-                  "The server: ADDRESS:PORT, tls://ADDRESS:PORT or unix:PATH")
-      ->type_name("ADDRESS")
-      ->capture_default_str();
+void add_connect_options(CLI::App& command, connect_options& given, const char* option,
+                         const char* help) {
+  command.add_option(option, given.address, help)->type_name("ADDRESS")->capture_default_str();
   command.add_flag("--tls", given.tls, "Over TLS, as an address that begins with tls://");
   command
       .add_option("--ca", given.ca_file,
@@ -61,8 +58,9 @@ void add_connect_options(CLI::App& command, connect_options& given) {
       ->type_name("NAME");
 }
 
-void add_server_options(CLI::App& command, server_options& given) {
-  add_connect_options(command, given);
+void add_server_options(CLI::App& command, server_options& given, const char* option,
+                        const char* help) {
+  add_connect_options(command, given, option, help);
   command.add_option("--token-file", given.token_file, "Log in with the token in this file")
       ->type_name("FILE");
   command
@@ -93,7 +91,9 @@ void print_error(const std::string& json, error_form form) {
     text +=
         fmt::format(", {}: {}", key, value.is_string() ? value.get<std::string>() : value.dump());
   if (const auto code = core::error_from_wire(error.value("code", 0)))
-    text += fmt::format("\n{}", core::describe(*code).remedy);
+    text += *code == core::error_code::AUTH_REQUIRED
+                ? "\nGive --token-file with a file that holds a token of the server's."
+                : fmt::format("\n{}", core::describe(*code).remedy);
   fmt::print(stderr, "portcullis: {}\n", text);
 }
 

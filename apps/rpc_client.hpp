@@ -15,10 +15,15 @@ struct server_options : connect_options {
   std::string token_file;
   double timeout_s = 10;
 };
-/// --address and the options of TLS, into `given`, which must outlive the parsing.
-void add_connect_options(CLI::App& command, connect_options& given);
+inline constexpr const char* rpc_address_help =
+    "The server: ADDRESS:PORT, tls://ADDRESS:PORT or unix:PATH";
+/// --address and the options of TLS, into `given`, which must outlive the parsing. `option`: under
+/// what name the address is given.
+void add_connect_options(CLI::App& command, connect_options& given,
+                         const char* option = "--address", const char* help = rpc_address_help);
 /// These, --token-file and --timeout, into `given`, which must outlive the parsing.
-void add_server_options(CLI::App& command, server_options& given);
+void add_server_options(CLI::App& command, server_options& given, const char* option = "--address",
+                        const char* help = rpc_address_help);
 
 /// Prints JSON: as it came in a pipe, indented on a terminal.
 void print_json(std::string_view json);

@@ -10,6 +10,7 @@
 #include "apps/events/query.hpp"
 #include "apps/log/export.hpp"
 #include "apps/log/import.hpp"
+#include "apps/log/source.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -71,12 +72,13 @@ void add_query(CLI::App& events, int& status) {
   const auto add_time = [&](const char* name, std::optional<std::int64_t>& to, const char* help) {
     command
         ->add_option_function<std::string>(
-            name, [&to](const std::string& text) { to = parse_moment(text)->at_ms; }, help)
+            name, [&to](const std::string& text) { to = parse_moment(text)->at_ms; },
+            std::string(help) + time_form)
         ->type_name("TIME")
         ->check(CLI::Validator(why_no_time, ""));
   };
-  add_time("--from", given->from_ms, "Not before this time");
-  add_time("--to", given->to_ms, "Not after this time");
+  add_time("--from", given->from_ms, "Not before this time, ");
+  add_time("--to", given->to_ms, "Not after this time, ");
   command->add_option("--after", given->after, "Only what came after this cursor")
       ->type_name("CURSOR");
   command->add_option("--limit", given->limit, "So many at most (default: all)")
@@ -104,7 +106,7 @@ void add_export(CLI::App& events, int& status) {
   command
       ->add_option_function<std::string>(
           "--until", [given](const std::string& text) { given->until = *parse_moment(text); },
-          "Stop after this sequence number, or at this time")
+          std::string("Stop after this sequence number, or at this time, ") + time_form)
       ->type_name("SEQ|TIME")
       ->check(CLI::Validator(why_no_moment, ""));
   command->callback([given, &status] { status = export_log(*given); });

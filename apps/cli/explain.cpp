@@ -121,7 +121,9 @@ void add_explain(CLI::App& root, int& status) {
   command->add_flag("--all", given->all, "Every event: counts, and those that disagree");
   command
       ->add_option("--at", given->at,
-                   "With --handle: when; with --all: up to when (default: the end)")
+                   std::string("With --handle: when; with --all: up to when (default: the end). A "
+                               "time is written ") +
+                       time_form)
       ->type_name("SEQ|TIME");
   command->add_flag("--json", given->as_json, "One JSON object, for programs");
   command->callback([given, &status] { status = run_explain(*given); });

@@ -100,7 +100,9 @@ void add_replay(CLI::App& root, int& status) {
   auto* command = root.add_subcommand(
       "replay", "Rebuild the state from a stopped node's log; the last line is its digest");
   add_log_place(*command, given->place);
-  command->add_option("--until", given->until, "Stop after this sequence number, or at this time")
+  command
+      ->add_option("--until", given->until,
+                   std::string("Stop after this sequence number, or at this time, ") + time_form)
       ->type_name("SEQ|TIME");
   command->callback([given, &status] { status = run_replay(*given); });
 }

@@ -83,7 +83,11 @@ void add_state(CLI::App& root, int& status) {
       "What a stopped node believed at a moment: a user, a session or a breaker; exit 1 "
       "where it was unknown then");
   add_log_place(*command, given->place);
-  command->add_option("--at", given->at, "After this event, or at this time (default: the end)")
+  command
+      ->add_option(
+          "--at", given->at,
+          std::string("After this event, or at this time (default: the end). A time is written ") +
+              time_form)
       ->type_name("SEQ|TIME");
   command->add_option("--user", given->user, "Sessions, failed attempts, locks, the policy")
       ->type_name("TENANT/USER");

@@ -98,9 +98,13 @@ void add_what_if(CLI::App& root, int& status) {
       ->required()
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
-  command->add_option("--from", given->from, "Count from this event or time on")
+  command
+      ->add_option("--from", given->from,
+                   std::string("Count from this event or time on. A time is written ") + time_form)
       ->type_name("SEQ|TIME");
-  command->add_option("--to", given->to, "Count up to this event or time")->type_name("SEQ|TIME");
+  command
+      ->add_option("--to", given->to, "Count up to this event or time, written as that of --from")
+      ->type_name("SEQ|TIME");
   command->add_flag("--json", given->json, "A JSON object instead of tables");
   command->callback([given, &status] { status = try_policy(*given); });
 }

@@ -42,6 +42,10 @@ struct log_moment {
   std::optional<std::uint64_t> seq;
   std::optional<core::millis> at_ms;
 };
+/// For help texts: how a time is written.
+inline constexpr const char* time_form =
+    "as in RFC 3339 (2026-11-29T20:00:00Z; UTC without a zone, midnight without a time) or in "
+    "milliseconds since 1970";
 [[nodiscard]] std::optional<log_moment> parse_moment(const std::string& text);
 /// For an option that takes a seq or a count; empty: it is a whole number from `least` on.
 [[nodiscard]] std::string why_no_number(const std::string& text, std::uint64_t least);

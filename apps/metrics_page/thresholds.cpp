@@ -1,0 +1,76 @@
+#include "apps/metrics_page/thresholds.hpp"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <charconv>
+#include <cmath>
+
+namespace portcullis::apps {
+namespace {
+
+constexpr std::nullopt_t never = std::nullopt;
+constexpr auto above = alarm_when::above, below = alarm_when::below;
+
+constexpr std::array<threshold_row, 17> table = {{
+    {"ping_ms", above, 500, 2'000, "ms", "round trip of server.ping, in milliseconds"},
+    {"store_degraded", above, never, 0, "", "1 while the store refuses durable commands"},
+    {"event_log_queue", above, 20'000, 100'000, "", "events that wait for the disk"},
+    {"breakers_open", above, 0, never, "", "breakers that are open or forced open"},
+    {"lockouts_active", above, never, never, "", "users with a lock now"},
+    {"certificate_days", below, 21, 3, "", "days until the server's certificate ends"},
+    {"crl_days", below, 3, 1, "", "days until the first revocation list ends"},
+    {"descriptors_percent", above, 80, 95, "%", "file descriptors in use"},
+    {"log_dropped", above, 0, never, "c", "lines of the process log lost since the start"},
+    {"log_write_errors", above, 0, never, "c",
+     "lines that the process log's sink refused since the start"},
+    {"reload_failed", above, 0, never, "", "1 when the last reload of the configuration failed"},
+    {"scrape_age_s", above, never, never, "s",
+     "seconds since /metrics was asked for before this check (each check asks, too)"},
+    {"nodes", below, never, never, "", "nodes that share the log; 0: it is alone"},
+    {"staleness_ms", above, 500, 1'000, "ms", "how far this node is behind the shared log"},
+    {"shared_store_degraded", above, 0, never, "", "1 while the shared log is not reached"},
+    {"sessions", above, never, never, "", "live sessions on this node"},
+    {"memory_mb", above, never, never, "MB", "resident memory, in 10^6 bytes"},
+}};
+
+}  // namespace
+
+std::span<const threshold_row> threshold_table() noexcept { return table; }
+
+thresholds::limits thresholds::of(const threshold_row& row) const {
+  const auto at = set_.find(row.name);
+  return at == set_.end() ? limits{row.warn, row.crit} : at->second;
+}
+
+std::string thresholds::set_warn(std::string_view text) { return set(text, &limits::warn); }
+std::string thresholds::set_crit(std::string_view text) { return set(text, &limits::crit); }
+
+std::string thresholds::set(std::string_view text, std::optional<double> limits::*which) {
+  const auto equals = text.find('=');
+  if (equals == std::string_view::npos) return fmt::format("{}: is not NAME=VALUE", text);
+  const auto name = text.substr(0, equals);
+  const auto written = text.substr(equals + 1);
+  for (const auto& row : table) {
+    if (row.name != name) continue;
+    std::optional<double> value;
+    if (written != "none") {
+      double number = 0;
+      const auto* end = written.data() + written.size();
+      const auto [at, failed] = std::from_chars(written.data(), end, number);
+      if (failed != std::errc{} || at != end || !std::isfinite(number))
+        return fmt::format("{}: the value is a number or none", text);
+      value = number;
+    }
+    set_.try_emplace(std::string(name), of(row)).first->second.*which = value;
+    return {};
+  }
+  return fmt::format("{}: nothing is checked under the name {}", text, name);
+}
+
+std::string limit_text(const threshold_row& row, std::optional<double> limit) {
+  if (!limit) return "never";
+  return fmt::format("{} {}", row.when == above ? "above" : "below", *limit);
+}
+
+}  // namespace portcullis::apps
