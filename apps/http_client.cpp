@@ -12,7 +12,7 @@
 namespace portcullis::apps {
 namespace {
 
-constexpr std::size_t answer_bytes_max = 64 * 1024 * 1024;
+constexpr std::size_t answer_bytes_max = 64 * 1024 * 1024, head_bytes_max = 64 * 1024;
 constexpr std::string_view http_scheme = "http://", https_scheme = "https://";
 
 /// What a person may copy out of a browser as what `stream` connects to.
@@ -80,6 +80,7 @@ class answer_reader {
         body_at_ = end + 4;
       }
       const bool other = (end != std::string::npos && !head_) ||
+                         (end == std::string::npos && text.size() > head_bytes_max) ||
                          (text.size() >= 7 && !text.starts_with("HTTP/1."));
       if (other) {
         why = "the answer is not HTTP: is that the address of listen.http?";

@@ -63,11 +63,12 @@ void take() noexcept {
 std::string screen_text(const std::vector<std::string>& lines) {
   std::string out = "\x1b[H";
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    // Cleared before it is written: past a full last column the cursor still stands on it.
-    out.append("\x1b[2K").append(lines[i]);
-    if (i + 1 < lines.size()) out += "\r\n";
+    // Cleared before it is written, the last one with all below it: behind a full line the cursor
+    // still stands on the last column.
+    const bool last = i + 1 == lines.size();
+    out.append(last ? "\x1b[J" : "\x1b[2K").append(lines[i]).append(last ? "" : "\r\n");
   }
-  return out + "\x1b[J";
+  return out;
 }
 
 terminal_screen::terminal_screen() {

@@ -42,7 +42,7 @@ std::optional<measured> flag(const heard& of, std::string_view metric, std::stri
 std::optional<measured> count(const heard& of, std::string_view metric, std::string_view what) {
   const auto value = of.page->sum(metric);
   if (!value || !std::isfinite(*value)) return std::nullopt;
-  return measured{*value, fmt::format("{:.0f} {}", *value, what)};
+  return measured{*value, fmt::format("{}: {:.0f}", what, *value)};
 }
 
 std::optional<measured> open_breakers(const heard& of) {
@@ -105,9 +105,9 @@ std::optional<measured> measure(std::string_view name, const heard& of,
     return flag(of, "portcullis_store_degraded", "the store refuses durable commands",
                 "the store works");
   if (name == "event_log_queue")
-    return count(of, "portcullis_event_log_queue", "events wait for the disk");
+    return count(of, "portcullis_event_log_queue", "events that wait for the disk");
   if (name == "breakers_open") return open_breakers(of);
-  if (name == "lockouts_active") return count(of, "portcullis_lockouts_active", "users are locked");
+  if (name == "lockouts_active") return count(of, "portcullis_lockouts_active", "locked users");
   if (name == "certificate_days")
     return days_until(of, "portcullis_tls_certificate_expiry_timestamp_seconds", "the certificate");
   if (name == "crl_days")
@@ -115,10 +115,9 @@ std::optional<measured> measure(std::string_view name, const heard& of,
                       "a revocation list");
   if (name == "descriptors_percent") return descriptors(of);
   if (name == "log_dropped")
-    return count(of, "portcullis_log_dropped_total", "log lines were dropped since the start");
+    return count(of, "portcullis_log_dropped_total", "log lines dropped since the start");
   if (name == "log_write_errors")
-    return count(of, "portcullis_log_write_errors_total",
-                 "log lines could not be written since the start");
+    return count(of, "portcullis_log_write_errors_total", "log lines not written since the start");
   if (name == "reload_failed") {
     const auto good = of.page->value("portcullis_config_last_reload_success");
     if (!good) return std::nullopt;
@@ -133,7 +132,7 @@ std::optional<measured> measure(std::string_view name, const heard& of,
     return flag(of, "breaker_shared_store_degraded", "the shared log is not reached",
                 "the shared log is reached");
   }
-  if (name == "sessions") return count(of, "portcullis_sessions", "sessions are live");
+  if (name == "sessions") return count(of, "portcullis_sessions", "live sessions");
   if (name == "memory_mb") {
     const auto bytes = of.page->value("process_resident_memory_bytes");
     if (!bytes) return std::nullopt;

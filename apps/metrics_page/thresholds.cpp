@@ -13,7 +13,8 @@ constexpr std::nullopt_t never = std::nullopt;
 constexpr auto above = alarm_when::above, below = alarm_when::below;
 
 constexpr std::array<threshold_row, 17> table = {{
-    {"ping_ms", above, 500, 2'000, "ms", "round trip of server.ping, in milliseconds"},
+    {"ping_ms", above, 500, 2'000, "ms",
+     "round trip of server.ping with its connection, in milliseconds"},
     {"store_degraded", above, never, 0, "", "1 while the store refuses durable commands"},
     {"event_log_queue", above, 20'000, 100'000, "", "events that wait for the disk"},
     {"breakers_open", above, 0, never, "", "breakers that are open or forced open"},

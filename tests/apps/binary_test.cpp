@@ -381,6 +381,18 @@ TEST_F(binary, completion_offers_every_subcommand_option_and_method_in_each_shel
   }
 }
 
+/// Each shell's own check of its syntax.
+TEST_F(binary, the_completion_of_each_shell_that_is_here_is_a_script_of_it) {
+  for (const auto* shell_name : {"bash", "zsh", "fish"}) {
+    if (shell(std::string("command -v ") + shell_name).status != 0) continue;  // bash always is
+    const auto script =
+        file(std::string("c.") + shell_name, run(std::string("completion ") + shell_name).out);
+    const auto told = shell(std::string(shell_name) + " -n " + script);
+    EXPECT_EQ(told.status, 0) << shell_name;
+    EXPECT_EQ(told.out, "") << shell_name;
+  }
+}
+
 TEST_F(binary, the_committed_reference_pages_are_what_the_binary_prints) {
   for (const auto& [page, name] :
        {std::pair("config", "configuration.md"), std::pair("errors", "errors.md"),
@@ -408,10 +420,19 @@ TEST_F(binary, the_bash_completion_completes) {
     pclose(pipe);
     return out;
   };
-  EXPECT_EQ(complete("portcullis che", 1), "check-config checkpoint ");
+  EXPECT_EQ(complete("portcullis che", 1), "check check-config checkpoint ");
   EXPECT_EQ(complete("portcullis keys ro", 2), "rotate ");
   EXPECT_EQ(complete("portcullis call --tok", 2), "--token-file ");
   EXPECT_EQ(complete("portcullis call --address x session.val", 4), "session.validate ");
+  EXPECT_EQ(complete("portcullis completion ", 2), "bash zsh fish ");
+  EXPECT_EQ(complete("portcullis token new --role o", 4), "observer ");
+  EXPECT_EQ(complete("portcullis top --interval ", 3), " ") << "a number is nothing to offer";
+  const auto key = file("completed.key", "x");
+  EXPECT_EQ(complete("portcullis check --token-file " + key.substr(0, key.size() - 2), 3),
+            key + " ");
+  EXPECT_EQ(complete("portcullis check-config " + key.substr(0, key.size() - 2), 2), key + " ");
+  EXPECT_EQ(complete("portcullis top " + key.substr(0, key.size() - 2), 2), " ")
+      << "it takes no file";
 }
 
 /// `forget --keys-file K` acted on the server at 127.0.0.1.

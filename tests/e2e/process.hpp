@@ -4,8 +4,12 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
+
+#include <gtest/gtest.h>
 
 #include <array>
 #include <string>
@@ -64,6 +68,41 @@ class running {
     std::erase(text_, '\r');
     return std::exchange(text_, {});
   }
+  /// Reads until `text` has come; what came up to its end is read and no more known. False: it did
+  /// not come.
+  bool shows(const std::string& text) {
+    for (;;) {
+      if (const auto at = text_.find(text); at != std::string::npos) {
+        seen_ = text_.substr(0, at + text.size());
+        text_.erase(0, at + text.size());
+        return true;
+      }
+      if (!fill()) return false;
+    }
+  }
+  /// What the last shows() has read.
+  [[nodiscard]] const std::string& seen() const { return seen_; }
+  /// As typed on its terminal.
+  void type(const std::string& keys) const {
+    EXPECT_EQ(::write(fd_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+  }
+  /// The terminal's new size, of which the process is told by SIGWINCH.
+  void resize(unsigned short rows, unsigned short columns) const {
+    const winsize size{rows, columns, 0, 0};
+    EXPECT_EQ(ioctl(fd_, TIOCSWINSZ, &size), 0);
+  }
+  /// How its terminal is set now.
+  [[nodiscard]] termios modes() const {
+    termios now{};
+    EXPECT_EQ(tcgetattr(fd_, &now), 0);
+    return now;
+  }
+  void signal(int number) const { ::kill(pid_, number); }
+  /// Waits until it is stopped (Ctrl-Z); false: it ended.
+  [[nodiscard]] bool stopped() const {
+    int status = 0;
+    return waitpid(pid_, &status, WUNTRACED) == pid_ && WIFSTOPPED(status);
+  }
   /// The exit status; 128 + the number for a signal.
   int end(int signal = 0) {
     if (pid_ <= 0) return -1;
@@ -85,7 +124,7 @@ class running {
   }
   pid_t pid_ = -1;
   int fd_ = -1;
-  std::string text_;
+  std::string text_, seen_;
 };
 
 }  // namespace portcullis::e2e
