@@ -208,7 +208,7 @@ TEST(events_tail_with_a_token, logs_in_and_a_wrong_one_ends_it) {
   EXPECT_THAT(refused.out, HasSubstr("AUTH_FAILED"));
   const auto without = with("");
   EXPECT_EQ(without.status, 1);
-  EXPECT_THAT(without.out, HasSubstr("AUTH_REQUIRED"));
+  EXPECT_THAT(without.out, testing::AllOf(HasSubstr("AUTH_REQUIRED"), HasSubstr("--token-file")));
 }
 
 /// A server that says what it was told, to connections one after the other.
