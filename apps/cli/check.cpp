@@ -154,17 +154,18 @@ int run_check(const check_options& given) {
 }
 
 std::string names_help() {
-  std::string text = "Names, and when they are a warning and critical if nothing else is given:\n";
-  text += fmt::format("  {:<22} {:<14} {:<14} {}\n", "ready", "never", "not ready",
-                      "/readyz: not draining, its shards and store work");
+  const auto line = [](std::string_view name, std::string_view warn, std::string_view crit,
+                       std::string_view help) {
+    return fmt::format("  {:<22} {:>7} {:>8}  {}\n", name, warn, crit, help);
+  };
+  auto text = line("NAME", "WARNING", "CRITICAL", "WHAT") +
+              line(ready_name, "-", "no", "/readyz: not draining, all of it works");
   for (const auto& row : threshold_table())
-    text += fmt::format("  {:<22} {:<14} {:<14} {}\n", row.name, limit_text(row, row.warn),
-                        limit_text(row, row.crit), row.help);
+    text += line(row.name, limit_text(row, row.warn), limit_text(row, row.crit), row.help);
   return text +
-         "What a node does not serve, or what does not concern it (a certificate without TLS), is "
-         "not judged.\n"
-         "Exit status: 0 OK, 1 WARNING, 2 CRITICAL (also: not reached), 3 UNKNOWN (also: wrong "
-         "usage, a token that is not accepted).";
+         "What a node does not serve, or what does not concern it (a certificate without\n"
+         "TLS), is not judged. Exit status: 0 OK, 1 WARNING, 2 CRITICAL (also: not\n"
+         "reached), 3 UNKNOWN (also: wrong usage, a token that is not accepted).";
 }
 
 std::string why_no_check(const std::string& name) {
@@ -205,7 +206,7 @@ void add_check(CLI::App& root, int& status) {
           "asks, too, so more of them than lie between two checks are never past. The same "
           "as --warn scrape_age_s=S")
       ->type_name("S")
-      ->check(CLI::Range(1.0, 1e9));
+      ->check(CLI::Range(1.0, 604'800.0));
   command->add_flag("--critical-only", given->critical_only,
                     "Exit with 0 on a warning, too: for health checks that know only good and bad");
   command->footer(names_help());

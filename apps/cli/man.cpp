@@ -43,7 +43,7 @@ class roff {
   void subsection(std::string_view title) { text_ += fmt::format(".SS {}\n", quoted(title)); }
   /// A paragraph; `backticks` are bold. Each line of a text in its own.
   void paragraph(std::string_view text) {
-    text_ += ".PP\n";
+    begin_paragraph();
     flow(text);
   }
   /// An item of a list: what it is called, already escaped, and what it means.
@@ -53,7 +53,8 @@ class roff {
   }
   /// Lines as they are.
   void verbatim(std::string_view text) {
-    text_ += ".PP\n.nf\n";
+    begin_paragraph();
+    text_ += ".nf\n";
     while (!text.empty()) {
       const auto end = std::min(text.find('\n'), text.size());
       text_ += guarded(escaped(text.substr(0, end))) + "\n";
@@ -71,6 +72,11 @@ class roff {
   static std::string italic(std::string_view text) { return "\\fI" + escaped(text) + "\\fR"; }
 
  private:
+  /// A heading begins one by itself, and mandoc complains of another.
+  void begin_paragraph() {
+    const auto line = text_.rfind('\n', text_.size() - 2) + 1;  // npos + 1 is 0
+    if (text_.compare(line, 3, ".SH") != 0 && text_.compare(line, 3, ".SS") != 0) text_ += ".PP\n";
+  }
   static std::string escaped(std::string_view text) {
     std::string out;
     for (const char c : text) {
@@ -140,9 +146,9 @@ struct option_values {
 };
 option_values values_of(const CLI::Option& option) {
   const auto all = option.get_type_name();
-  const auto colon = all.find(':');
-  const bool is_set = colon != std::string::npos && colon + 1 < all.size();
-  if (!is_set) return {all, ""};
+  const auto range = all.find(" in [");
+  const auto colon = range == std::string::npos ? all.find(":{") : all.rfind(':', range);
+  if (colon == std::string::npos) return {all, ""};
   return {all.substr(0, colon), all.substr(colon + 1)};
 }
 
@@ -276,8 +282,7 @@ std::string man_page(const CLI::App& root) {
   page.section("NAME");
   page.paragraph("portcullis - session validation, lockouts and circuit breakers, as a server");
   page.section("SYNOPSIS");
-  for (const auto* each : shown_commands(root))
-    page.paragraph("`portcullis " + each->get_name() + "` ...");
+  page.paragraph("`portcullis` COMMAND [OPTION]...");
   page.section("DESCRIPTION");
   page.paragraph(
       "Portcullis is a server that an application asks, for every request it serves, whether a "

@@ -13,26 +13,23 @@ constexpr std::nullopt_t never = std::nullopt;
 constexpr auto above = alarm_when::above, below = alarm_when::below;
 
 constexpr std::array<threshold_row, 17> table = {{
-    {"ping_ms", above, 500, 2'000, "ms",
-     "round trip of server.ping with its connection, in milliseconds"},
-    {"store_degraded", above, never, 0, "", "1 while the store refuses durable commands"},
+    {"ping_ms", above, 500, 2'000, "ms", "server.ping with its connection"},
+    {"store_degraded", above, never, 0, "", "durable commands are refused"},
     {"event_log_queue", above, 20'000, 100'000, "", "events that wait for the disk"},
-    {"breakers_open", above, 0, never, "", "breakers that are open or forced open"},
+    {"breakers_open", above, 0, never, "", "breakers open or forced open"},
     {"lockouts_active", above, never, never, "", "users with a lock now"},
-    {"certificate_days", below, 21, 3, "", "days until the server's certificate ends"},
-    {"crl_days", below, 3, 1, "", "days until the first revocation list ends"},
+    {"certificate_days", below, 21, 3, "", "until the server's certificate ends"},
+    {"crl_days", below, 3, 1, "", "until a revocation list ends"},
     {"descriptors_percent", above, 80, 95, "%", "file descriptors in use"},
-    {"log_dropped", above, 0, never, "c", "lines of the process log lost since the start"},
-    {"log_write_errors", above, 0, never, "c",
-     "lines that the process log's sink refused since the start"},
-    {"reload_failed", above, 0, never, "", "1 when the last reload of the configuration failed"},
-    {"scrape_age_s", above, never, never, "s",
-     "seconds since /metrics was asked for before this check (each check asks, too)"},
-    {"nodes", below, never, never, "", "nodes that share the log; 0: it is alone"},
-    {"staleness_ms", above, 500, 1'000, "ms", "how far this node is behind the shared log"},
-    {"shared_store_degraded", above, 0, never, "", "1 while the shared log is not reached"},
-    {"sessions", above, never, never, "", "live sessions on this node"},
-    {"memory_mb", above, never, never, "MB", "resident memory, in 10^6 bytes"},
+    {"log_dropped", above, 0, never, "c", "log lines dropped since the start"},
+    {"log_write_errors", above, 0, never, "c", "log lines not written since the start"},
+    {"reload_failed", above, 0, never, "", "the last reload failed"},
+    {"scrape_age_s", above, never, never, "s", "since /metrics was asked for before"},
+    {"nodes", below, never, never, "", "that share the log; 0: it is alone"},
+    {"staleness_ms", above, 500, 1'000, "ms", "behind the shared log"},
+    {"shared_store_degraded", above, 0, never, "", "the shared log is not reached"},
+    {"sessions", above, never, never, "", "live on this node"},
+    {"memory_mb", above, never, never, "MB", "resident, in 10^6 bytes"},
 }};
 
 }  // namespace
@@ -70,8 +67,8 @@ std::string thresholds::set(std::string_view text, std::optional<double> limits:
 }
 
 std::string limit_text(const threshold_row& row, std::optional<double> limit) {
-  if (!limit) return "never";
-  return fmt::format("{} {}", row.when == above ? "above" : "below", *limit);
+  if (!limit) return "-";
+  return fmt::format("{}{}", row.when == above ? '>' : '<', *limit);
 }
 
 }  // namespace portcullis::apps

@@ -38,7 +38,7 @@ class thresholds {
   std::map<std::string, limits, std::less<>> set_;
 };
 
-/// "above 20000", "below 3", "never": for --help.
+/// ">20000", "<3", "-": for --help.
 [[nodiscard]] std::string limit_text(const threshold_row& row, std::optional<double> limit);
 
 }  // namespace portcullis::apps
