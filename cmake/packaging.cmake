@@ -63,7 +63,6 @@ foreach(file ${monitoring_pack})
   cmake_path(GET file PARENT_PATH folder)
   install(FILES ${file} DESTINATION ${CMAKE_INSTALL_DATADIR}/portcullis/${folder})
 endforeach()
-install(FILES configs/debian/lintian-overrides DESTINATION ${CMAKE_INSTALL_DATADIR}/lintian/overrides RENAME portcullis)
 
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME portcullis)
@@ -84,16 +83,16 @@ set(CPACK_DEBIAN_PACKAGE_DEPENDS "adduser, init-system-helpers (>= 1.51), procps
 set(CPACK_DEBIAN_PACKAGE_RECOMMENDS "logrotate")
 set(CPACK_DEBIAN_PACKAGE_SUGGESTS "prometheus, prometheus-alertmanager, redis-server")
 set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "session validation, lockouts and circuit breakers, as a server
- An application asks it, for every request that it serves, whether a session
- is still this user's, on this device, from this network. It counts failed
- attempts and locks out whoever guesses, runs the circuit breakers of a fleet,
- and writes every decision that must last to a durable, chained log before it
- answers.
- .
- One protocol (JSON-RPC 2.0, newline-delimited, over TCP, TLS or HTTP); reverse
- proxies ask it over HTTP. Metrics for Prometheus, structured logs and live
- subscribers are built in. It needs no other service; several nodes share a
- log over Redis.")
+An application asks it, for every request that it serves, whether a session
+is still this user's, on this device, from this network. It counts failed
+attempts and locks out whoever guesses, runs the circuit breakers of a fleet,
+and writes every decision that must last to a durable, chained log before it
+answers.
+
+One protocol (JSON-RPC 2.0, newline-delimited, over TCP, TLS or HTTP); reverse
+proxies ask it over HTTP. Metrics for Prometheus, structured logs and live
+subscribers are built in. It needs no other service; several nodes share a
+log over Redis.")
 set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${package_files}/conffiles ${CMAKE_CURRENT_SOURCE_DIR}/configs/debian/postinst
   ${CMAKE_CURRENT_SOURCE_DIR}/configs/debian/prerm ${CMAKE_CURRENT_SOURCE_DIR}/configs/debian/postrm)
 set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)

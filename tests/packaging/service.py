@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 
 import seccomp
 from cases import unit_settings
@@ -69,8 +70,17 @@ class Service:
         raise AssertionError(f"there is no user {self.one('User')}")
 
     def become(self, user):
-        """What the child does before it is the service."""
-        limit = int(self.one("LimitNOFILE"))
+        """What the child does before it is the service; what goes wrong is said here, since subprocess does not say it."""
+        try:
+            self.enter(user)
+        except BaseException as failed:
+            os.write(2, f"the service could not be entered: {failed!r}\n".encode())
+            raise
+
+    def enter(self, user):
+        # A container may allow less than the unit.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        limit = min(int(self.one("LimitNOFILE")), hard if hard != resource.RLIM_INFINITY else 1 << 30)
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         os.umask(int(self.one("UMask"), 8))
