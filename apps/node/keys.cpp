@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -48,12 +47,6 @@ bool lies_in(const std::string& file, const std::string& folder) {
   const auto [of_folder, of_file] =
       std::mismatch(real_folder.begin(), real_folder.end(), real_file.begin(), real_file.end());
   return of_folder == real_folder.end() && of_file != real_file.end();
-}
-
-/// Whether the key file lies in the folder of this service's credentials, which systemd names.
-bool is_credential(const core::config& config) {
-  const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
-  return folder != nullptr && *folder != '\0' && lies_in(config.keys_path(), folder);
 }
 
 }  // namespace
@@ -108,8 +101,7 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
         path);
     return core::fail(core::error_code::CONFIG_INVALID, "crypto.keys_file", "outside_data_dir");
   }
-  // systemd lets the service in by an access control list, whose mask shows as the group's rights.
-  if (!development && !is_credential(config) && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+  if (!development && !is_credential(path) && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     why = fmt::format("{}: group or others may read the key file; chmod 600 it", path);
     return mismatch("mode_0600");
   }
@@ -131,7 +123,7 @@ std::string_view why_not_opened(const core::error& why) noexcept {
 }
 
 core::result<core::nothing> save_keys(const core::config& config, const core::keyring& keys) {
-  if (is_credential(config)) {
+  if (is_credential(config.keys_path())) {
     monitoring::log::write(
         core::log_level::warn, monitoring::component::server,
         "The keys were not rotated: the key file is a credential, which only systemd replaces. "

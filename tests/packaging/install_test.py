@@ -8,6 +8,7 @@ import pathlib
 import re
 import shutil
 import sys
+import urllib.request
 
 import inside
 from cases import ROOT, WORK, case, check, main, next_package, package, run
@@ -111,6 +112,62 @@ def the_node_serves_as_its_unit_says():
         check(backed_up["bytes"] > 0, f"backup: {backed_up}")
         service.reload()
         check(is_valid(system, session), "the session is not valid after a reload")
+        check(service.stop() == 0, f"not stopped in order: {service.log()[-2000:]}")
+
+
+def every_door(system):
+    """A configuration with all listeners, and the drop-in that hands over what the unit's comments offer for it."""
+    system.run("portcullis", "certs", "dev", "--out", "/root/certs", "--host", "localhost")
+    for name, source in (("server.pem", "server.pem"), ("server-key.pem", "server-key.pem"), ("clients-ca.pem", "ca.pem")):
+        system.run("install", "-m", "600" if "key" in name else "644", f"/root/certs/{source}", f"/etc/portcullis/{name}")
+    system.write("/etc/portcullis/cookie.secrets", "0123456789abcdef0123456789abcdef\n", 0o600)
+    text = system.read(CONFIG)
+    system.write(CONFIG, text + """
+[listen.rpc_tls]
+address = "127.0.0.1:7421"
+[listen.https]
+address = "127.0.0.1:7481"
+[listen.rpc_unix]
+path = "/run/portcullis/rpc.sock"
+[tls]
+certificate_file = "/etc/portcullis/server.pem"
+client_ca_file = "/etc/portcullis/clients-ca.pem"
+client_certificates = "optional"
+[store]
+event_retention_h = 1
+""", 0o640)
+    lines = [line[1:] for line in system.read("/usr/lib/systemd/system/portcullis.service").splitlines()
+             if re.match(r"#(LoadCredential=(tls|cookie)|Environment=PORTCULLIS_(TLS|AUTHZ))", line)]
+    check(len(lines) == 4, f"the unit offers: {lines}")
+    system.write("/etc/systemd/system/portcullis.service.d/secrets.conf", "[Service]\n" + "\n".join(lines) + "\n")
+    return system.path("/etc/systemd/system/portcullis.service.d/secrets.conf")
+
+
+@case
+def under_load_on_every_door_the_node_makes_no_call_that_its_unit_forbids():
+    """The filter kills here, so a node that is alive and ends in order has made none."""
+    with inside.layered(INSTALLED) as system:
+        give_tokens(system)
+        service = Service(system.root, drop_ins=[every_door(system)]).begin()
+        for address in ("127.0.0.1:7420", "unix:/run/portcullis/rpc.sock", "tls://localhost:7421"):
+            trust = ["--ca", "/root/certs/ca.pem"] if address.startswith("tls") else []
+            said = system.run("portcullis", "bench", "--address", address, *trust, "--token-file", "/root/ops.token", "--seconds", "1", "--warmup",
+                              "0", "--sessions", "200", "--connections", "20", "--depth", "4", "--mix",
+                              "validate=40,mismatch=5,unknown=5,create=20,list=5,acquire=10,report=10,ping=5")
+            check(re.search(r"[1-9]\d* requests|[1-9]\d*/s", said), said)
+        token = system.read("/root/ops.token").strip()
+        ask = urllib.request.Request("http://127.0.0.1:7480/rpc", b'{"jsonrpc":"2.0","id":1,"method":"server.info"}',
+                                     {"Content-Type": "application/json", "Authorization": f"Bearer {token}"})
+        with urllib.request.urlopen(ask, timeout=60) as answer:
+            check(b'"result"' in answer.read(), "/rpc")
+        with urllib.request.urlopen("http://127.0.0.1:7480/metrics", timeout=60) as answer:
+            check(b"portcullis_validations_total" in answer.read(), "/metrics")
+        listed = system.run("portcullis", "events", "query", "--token-file", "/root/ops.token", "--limit", "5")
+        check(len(listed.splitlines()) == 5, listed)
+        call(system, "/root/ops.token", "session.revoke_tenant", '{"tenant_id":"bench"}')
+        call(system, "/root/ops.token", "admin.backup", '{"path":"/var/backups/portcullis/1.db"}')
+        service.reload()
+        check(service.process.poll() is None, f"ended by signal {service.process.poll()}")
         check(service.stop() == 0, f"not stopped in order: {service.log()[-2000:]}")
 
 
