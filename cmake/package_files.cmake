@@ -1,6 +1,7 @@
 # Makes the files of an installation that are not in the repository as they are installed: from the binary its man pages and its
 # completion; the unit and the configuration under their names there; texts compressed as Debian has them.
 # usage: cmake -DBINARY= -DSOURCE= -DOUT= -DVERSION= -DEPOCH= -DMAINTAINER= -DBINDIR= -P package_files.cmake
+set(ENV{SOURCE_DATE_EPOCH} ${EPOCH})  # also of the manual pages
 file(REMOVE_RECURSE ${OUT})
 file(MAKE_DIRECTORY ${OUT}/completion)
 
@@ -35,7 +36,6 @@ string(REPLACE "/usr/bin/" "${BINDIR}/" unit "${unit}")
 file(WRITE ${OUT}/portcullis.service "${unit}")
 file(WRITE ${OUT}/conffiles "/etc/portcullis/portcullis.toml\n/etc/logrotate.d/portcullis\n")
 
-set(ENV{SOURCE_DATE_EPOCH} ${EPOCH})
 string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
 file(WRITE ${OUT}/changelog "portcullis (${VERSION}) unstable; urgency=medium\n\n"
   "  * What has changed stands in CHANGELOG.md.gz beside this file.\n\n -- ${MAINTAINER}  ${date}\n")

@@ -1,6 +1,7 @@
 """What is in the package, with which modes, and what lintian says of it."""
 import gzip
 import json
+import os
 import pathlib
 import re
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 import tempfile
 
 import yaml
-from cases import BINARY, ROOT, UNIT, VERSION, case, check, main, need, package, run
+from cases import BINARY, BUILD, ROOT, UNIT, VERSION, case, check, main, need, package, run
 
 # Every file of the package; folders with a slash at the end may hold whatever the repository has there.
 FILES = {
@@ -72,8 +73,9 @@ def the_monitoring_pack_is_in_it():
 def man_pages_are_in_it_where_the_binary_writes_them():
     """Not without them, once there is such a command; compressed as Debian has it, and man finds nothing wrong."""
     rows = listing()
+    epoch = re.search(r"SOURCE_DATE_EPOCH} (\d+)\)", (BUILD / "cpack_epoch.cmake").read_text(encoding="utf-8")).group(1)
     for command, path in (("man", "usr/share/man/man1/portcullis.1.gz"), ("man-config", "usr/share/man/man5/portcullis.toml.5.gz")):
-        wrote = subprocess.run([BINARY, "docs", command], capture_output=True, check=False)
+        wrote = subprocess.run([BINARY, "docs", command], capture_output=True, check=False, env={**os.environ, "SOURCE_DATE_EPOCH": epoch})
         check((wrote.returncode == 0) == (path in rows), f"docs {command}: exit {wrote.returncode}; {path} in the package: {path in rows}")
         if wrote.returncode == 0:
             need("man")
