@@ -3,7 +3,8 @@
 if(NOT PORTCULLIS_SANITIZE STREQUAL "" OR PORTCULLIS_PLANTED OR PORTCULLIS_FUZZ)
   return()
 endif()
-# The unit, the configuration and the documentation name /usr/bin, /etc and /var.
+# The unit, the configuration and the documentation name /usr/bin, /etc and /var. (The preset says so as well, for build folders
+# from before this file.)
 if(CMAKE_INSTALL_PREFIX_INITIALIZED_TO_DEFAULT)
   set(CMAKE_INSTALL_PREFIX /usr CACHE PATH "Where `cmake --install` puts things" FORCE)
 endif()
