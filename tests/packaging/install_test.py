@@ -214,7 +214,7 @@ def the_drop_in_lets_the_node_rotate_its_keys():
 def an_upgrade_keeps_sessions_keys_and_what_was_configured():
     with inside.layered(INSTALLED) as system:
         give_tokens(system)
-        system.write(CONFIG, system.read(CONFIG).replace("threshold = 10", "threshold = 7"), 0o600)
+        system.write(CONFIG, system.read(CONFIG).replace("threshold = 10", "threshold = 7"), 0o640)
         service = Service(system.root).begin()
         session = sign_in(system)
         check(service.stop() == 0, "not stopped in order")

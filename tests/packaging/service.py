@@ -27,7 +27,7 @@ class Service:
         self.settings = unit_settings(text)
         for each in drop_ins:
             for key, values in unit_settings(pathlib.Path(each)).items():
-                self.settings[key] = values if key == "LoadCredential" else self.settings.get(key, []) + values
+                self.settings[key] = self.settings.get(key, []) + values if values else []
         self.replace = replace or {}
         self.extra = environment or {}
         self.filter = seccomp.program(self.settings["SystemCallFilter"], self.one("RestrictAddressFamilies").split())
