@@ -5,6 +5,9 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <chrono>
+
 #include "apps/commands.hpp"
 #include "apps/node/node.hpp"
 #include "monitoring/log.hpp"
@@ -22,6 +25,39 @@ void tell_systemd([[maybe_unused]] const char* state) {
 #ifdef PORTCULLIS_SYSTEMD
   sd_notify(0, state);
 #endif
+}
+
+/// Within which time systemd wants to hear of this process again and again (WatchdogSec); 0: it
+/// does not.
+std::chrono::microseconds watchdog_time() {
+#ifdef PORTCULLIS_SYSTEMD
+  std::uint64_t microseconds = 0;
+  if (sd_watchdog_enabled(0, &microseconds) > 0) return std::chrono::microseconds(microseconds);
+#endif
+  return {};
+}
+
+/// Waits for one of `signals`; 0 when none came for `at_most` (0: for ever).
+int next_signal(const sigset_t& signals, std::chrono::microseconds at_most) {
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(at_most);
+  const timespec pause{seconds.count(), std::chrono::nanoseconds(at_most - seconds).count()};
+  for (;;) {
+    const int which = at_most.count() == 0 ? sigwaitinfo(&signals, nullptr)
+                                           : sigtimedwait(&signals, nullptr, &pause);
+    if (which > 0) return which;
+    if (errno == EAGAIN) return 0;
+  }
+}
+
+/// Tells systemd that the node lives, if every part that requests depend on has just answered: a
+/// timer would go on when they hang.
+void show_life(node& running, std::chrono::microseconds within) {
+  const auto silent =
+      running.silent_part(std::chrono::duration_cast<std::chrono::milliseconds>(within));
+  if (silent.empty()) return tell_systemd("WATCHDOG=1");
+  monitoring::log::write(core::log_level::error, component::server,
+                         "A part of the node does not answer; the watchdog is not told.",
+                         {{"part", silent}});
 }
 
 }  // namespace
@@ -44,9 +80,14 @@ int serve(const core::parsed_config& loaded, const config_sources& sources) {
     return exit_failed;
   }
   tell_systemd("READY=1");
+  // A quarter to wait and a quarter for the answers: one that comes late does not end the node yet.
+  const auto step = watchdog_time() / 4;
   for (;;) {
-    int which = 0;
-    if (sigwait(&signals, &which) != 0) continue;
+    const int which = next_signal(signals, step);
+    if (which == 0) {
+      show_life(running, step);
+      continue;
+    }
     if (which != SIGHUP) break;
     tell_systemd("RELOADING=1");
     running.reload();

@@ -34,3 +34,7 @@ add_library(hiredis::hiredis UNKNOWN IMPORTED)
 set_target_properties(hiredis::hiredis PROPERTIES
   IMPORTED_LOCATION ${HIREDIS_LIBRARY}
   INTERFACE_INCLUDE_DIRECTORIES ${HIREDIS_INCLUDE_DIR})
+
+# What is compiled into the binary from headers alone, by Debian's package: no library that is linked tells of it (scripts/sbom).
+# tests/packaging compares it with the headers that were really read.
+set(PORTCULLIS_HEADER_ONLY_PACKAGES libcli11-dev nlohmann-json3-dev)

@@ -47,6 +47,7 @@ function(portcullis_room name)
   add_library(portcullis::${name} ALIAS portcullis_${name})
   target_include_directories(portcullis_${name} PUBLIC ${PROJECT_SOURCE_DIR})
   portcullis_warnings(portcullis_${name})
+  portcullis_hardened(portcullis_${name})
 endfunction()
 
 function(portcullis_warnings target)

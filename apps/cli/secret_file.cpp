@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "store/sync_folder.hpp"
 
@@ -103,6 +104,16 @@ std::optional<std::string> read_secret(const std::string& file, std::string& why
   if (got != 0) why = got < 0 ? because(file) : file + ": is too large";
   close(fd);
   return got == 0 ? std::optional(std::move(text)) : std::nullopt;
+}
+
+bool is_credential(const std::string& file) {
+  const char* folder = std::getenv("CREDENTIALS_DIRECTORY");
+  if (folder == nullptr || *folder == '\0') return false;
+  std::error_code failed;
+  const auto real = std::filesystem::canonical(file, failed);
+  if (failed) return false;
+  // Credentials have no folders among them.
+  return std::filesystem::canonical(folder, failed) == real.parent_path() && !failed;
 }
 
 }  // namespace portcullis::apps

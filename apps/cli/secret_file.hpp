@@ -28,4 +28,10 @@ void random_bytes(std::span<std::uint8_t> out);
 /// A whole file of at most 1 MiB. Nothing, and `why`, when it cannot be read.
 [[nodiscard]] std::optional<std::string> read_secret(const std::string& file, std::string& why);
 
+/// Whether `file`, through whatever links, lies in the folder of credentials that systemd has made
+/// for this service (systemd.exec(5), LoadCredential): readable by it alone, whatever the mode
+/// says, and never to be replaced. An access control list lets the service in, whose mask shows as
+/// rights of the group. False where there is no such folder or file.
+[[nodiscard]] bool is_credential(const std::string& file);
+
 }  // namespace portcullis::apps

@@ -45,7 +45,8 @@ core::result<net::authz_settings> load_forward_auth(const core::config& config, 
   };
   struct stat info {};
   const bool production = config.server.environment == core::environment::production;
-  if (production && stat(path.c_str(), &info) == 0 && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+  if (production && !is_credential(path) && stat(path.c_str(), &info) == 0 &&
+      (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     why = fmt::format("{}: group or others may read the secrets; chmod 600 it", path);
     return refuse("mode_0600");
   }

@@ -11,6 +11,7 @@
 #include <filesystem>
 
 #include "apps/cli/secret_file.hpp"
+#include "monitoring/log.hpp"
 #include "store/journal.hpp"
 
 namespace portcullis::apps {
@@ -100,7 +101,7 @@ core::result<core::keyring> load_keys(const core::config& config, std::string& w
         path);
     return core::fail(core::error_code::CONFIG_INVALID, "crypto.keys_file", "outside_data_dir");
   }
-  if (!development && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+  if (!development && !is_credential(path) && (info.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
     why = fmt::format("{}: group or others may read the key file; chmod 600 it", path);
     return mismatch("mode_0600");
   }
@@ -122,6 +123,14 @@ std::string_view why_not_opened(const core::error& why) noexcept {
 }
 
 core::result<core::nothing> save_keys(const core::config& config, const core::keyring& keys) {
+  if (is_credential(config.keys_path())) {
+    monitoring::log::write(
+        core::log_level::warn, monitoring::component::server,
+        "The keys were not rotated: the key file is a credential, which only systemd replaces. "
+        "docs/operations.md, Rotating the keys of a service.",
+        {{"field", "crypto.keys_file"}});
+    return core::fail(core::error_code::CONFIG_INVALID, "crypto.keys_file", "not_a_credential");
+  }
   std::string why;
   if (!replace_secret(config.keys_path(), core::serialize(keys), why)) return mismatch("writable");
   return core::nothing{};

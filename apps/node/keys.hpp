@@ -15,8 +15,13 @@ void buffered_random(std::span<std::uint8_t> out);
 [[nodiscard]] std::uint64_t random_seed();
 
 /// Loads crypto.keys_file. In development with the embedded store a missing one is made. Production
-/// refuses one that group or others may read. `why` is a sentence for the operator.
+/// refuses one that group or others may read, unless it is a credential: then systemd says who
+/// reads it. `why` is a sentence for the operator.
 [[nodiscard]] core::result<core::keyring> load_keys(const core::config& config, std::string& why);
+/// Replaces crypto.keys_file, durably. CONFIG_INVALID, rule not_a_credential, and a line in the log
+/// that says what to do, where the file is a credential of this service (systemd.exec(5),
+/// LoadCredential): nobody can replace those. KEYRING_MISMATCH, rule writable: it could not be
+/// written.
 [[nodiscard]] core::result<core::nothing> save_keys(const core::config& config,
                                                     const core::keyring& keys);
 

@@ -1,6 +1,7 @@
 // A whole node: what is spawned in which order, who is told of whom, and how it ends.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -36,6 +37,10 @@ class node {
   /// Stops accepting, answers what is in flight, commits, closes. False when that took longer than
   /// server.drain_s, or the store could not be closed.
   [[nodiscard]] bool stop();
+  /// Asks every loop, the journal, the hub and, where nodes share a log, what follows it, whether
+  /// they still take messages. The name of one that has not answered `within` that time; empty: all
+  /// have. Blocks for that long at most; on the thread that started the node, until stop().
+  [[nodiscard]] std::string silent_part(std::chrono::milliseconds within);
 
   [[nodiscard]] std::string rpc_address() const;
   [[nodiscard]] std::string http_address() const;

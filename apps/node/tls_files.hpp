@@ -1,5 +1,6 @@
 // What a configuration says of TLS, as the room that makes it takes it.
 #pragma once
+#include "apps/cli/secret_file.hpp"
 #include "core/config/config.hpp"
 #include "net/tls/context.hpp"
 
@@ -19,7 +20,8 @@ namespace portcullis::apps {
   options.crl_file = from.crl_file;
   options.client_certificates = from.client_certificates;
   options.min_version = from.min_version;
-  options.private_key_file = config.server.environment == core::environment::production;
+  options.private_key_file =
+      config.server.environment == core::environment::production && !is_credential(from.key_file);
   return options;
 }
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <filesystem>
 
 namespace portcullis::apps {
@@ -67,6 +68,31 @@ TEST_F(node_keys, in_the_data_folder_are_refused_in_production_through_whatever_
   auto by_link = with(data / "k", core::environment::production);
   by_link.server.data_dir = (folder / "linked").string() + "/";
   EXPECT_FALSE(load_keys(by_link, why));
+}
+
+TEST_F(node_keys, that_systemd_hands_over_may_show_rights_of_a_group_and_are_never_replaced) {
+  const auto credentials = folder / "credentials", file = credentials / "k";
+  fs::create_directory(credentials);
+  const auto config = with(file, core::environment::production);
+  ASSERT_TRUE(load_keys(with(file, core::environment::development), why)) << why;
+  ASSERT_EQ(::chmod(file.c_str(), 0440), 0);
+  const auto refused = load_keys(config, why);
+  ASSERT_FALSE(refused) << "not a credential: whoever is in the group reads it";
+  EXPECT_EQ(refused.error().rule, "mode_0600");
+
+  ASSERT_EQ(::setenv("CREDENTIALS_DIRECTORY", credentials.c_str(), 1), 0);
+  const auto keys = load_keys(config, why);
+  EXPECT_TRUE(keys) << why;
+  const auto saved = save_keys(config, keys.value_or(core::keyring{}));
+  // Another service's folder is no reason to believe a file in it.
+  ASSERT_EQ(::setenv("CREDENTIALS_DIRECTORY", (folder / "elsewhere").c_str(), 1), 0);
+  EXPECT_FALSE(load_keys(config, why));
+  ASSERT_EQ(::unsetenv("CREDENTIALS_DIRECTORY"), 0);
+  ASSERT_FALSE(saved);
+  EXPECT_EQ(saved.error().code, core::error_code::CONFIG_INVALID);
+  EXPECT_EQ(saved.error().field, "crypto.keys_file");
+  EXPECT_EQ(saved.error().rule, "not_a_credential");
+  EXPECT_EQ(mode_of(file), 0440U) << "untouched";
 }
 
 }  // namespace
