@@ -4,6 +4,7 @@ each page that has commands. usage: links_test.py [CASES]   CASES: the pages tha
 import pathlib
 import sys
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import pages  # noqa: E402
 
@@ -29,7 +30,8 @@ def main():
     if len(sys.argv) > 1:
         cases = set(sys.argv[1].split(","))
         for page, text in texts.items():
-            runs = any(block.language == "sh" or block.text.startswith("> ") for block in pages.blocks(text))
+            # The commands of runbooks are run where their alert fires (tests/monitoring).
+            runs = not page.startswith("monitoring/runbooks/") and any(block.language == "sh" or block.text.startswith("> ") for block in pages.blocks(text))
             if runs and page not in cases:
                 wrong.append(f"{page}: has commands and no case in tests/docs/CMakeLists.txt")
         wrong += [f"{page}: is in tests/docs/CMakeLists.txt and is none" for page in cases - texts.keys()]

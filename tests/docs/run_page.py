@@ -23,6 +23,7 @@ import sys
 import tempfile
 import time
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import pages  # noqa: E402
 import shown  # noqa: E402
@@ -190,14 +191,13 @@ def run(page):
     return 1 if failed else 0
 
 
-def sandbox(page, binary):
+def sandbox(page, binary, base):
     """In namespaces of its own already: builds the sandbox, enters it, runs the page."""
     def sh(*command):
         subprocess.run(command, check=True)
 
     sh("ip", "link", "set", "lo", "up")
     sh("mount", "--make-rprivate", "/")
-    base = tempfile.mkdtemp(prefix="portcullis-docs-")
     sh("mount", "-t", "tmpfs", "-o", "mode=755", "none", base)
     upper, work, root = (f"{base}/{name}" for name in ("upper", "work", "root"))
     for folder in (upper, work, root):
@@ -233,13 +233,14 @@ def main():
     if sys.argv[1:2] == ["--inside"]:
         sys.exit(run(sys.argv[2]))
     if sys.argv[1:2] == ["--sandbox"]:
-        sandbox(*sys.argv[2:4])
+        sandbox(*sys.argv[2:5])
     if len(sys.argv) != 3:
         sys.exit(__doc__)
     page = sys.argv[1]
     binary = os.path.realpath(os.environ.get("PORTCULLIS_TEST_BINARY") or sys.argv[2])
     unshared = ["unshare", "--mount", "--net", "--ipc", "--pid", "--fork", "--kill-child", sys.executable, __file__]
-    ended = subprocess.run([*unshared, "--sandbox", page, binary], stdin=subprocess.DEVNULL)
+    with tempfile.TemporaryDirectory(prefix="portcullis-docs-") as base:
+        ended = subprocess.run([*unshared, "--sandbox", page, binary, base], stdin=subprocess.DEVNULL)
     if ended.returncode != 0:
         print("(It needs root and the right to mount and to make namespaces: unshare, overlay, tmpfs; packages: scripts/install-deps.)")
     sys.exit(ended.returncode)

@@ -45,10 +45,11 @@ def _same(shown, printed, bound):
             return False
     if not same:
         return False
-    pairs = list(zip(_ids(shown), _ids(printed)))
-    if any(bound.get(one, other) != other for one, other in pairs):
-        return False
-    bound.update(pairs)
+    met = dict(bound)
+    for one, other in zip(_ids(shown), _ids(printed)):
+        if met.setdefault(one, other) != other or sum(other == known for known in met.values()) > 1:
+            return False  # one of the page is one of the run, and another another
+    bound.update(met)
     return True
 
 
