@@ -8,7 +8,7 @@ that is thrown away, no network but an own loopback, an own /tmp, an end of all 
 
 Above a block may stand, as a comment:
   <!-- not run: REASON -->      it is listed and left out
-  <!-- by hand: COMMANDS -->    what a reader does with an editor before it, as commands
+  <!-- by hand: COMMANDS -->    what a reader does with an editor before it, as commands; $BLOCKS/LANGUAGE is the last block of another language
 A block without a language or of `json` that follows a block of `sh` at once is what that prints (shown.py). One of lines `> ` and
 `< ` is a conversation with the node on 127.0.0.1:7420: what was sent, what came; ids that came are sent as they came this time.
 """
@@ -110,6 +110,7 @@ def run(page):
     """Inside the sandbox: the exit status."""
     text = (pages.ROOT / page).read_text()
     scratch = tempfile.mkdtemp()
+    os.environ["BLOCKS"] = scratch
     shell = Shell(scratch)
     failed, ran, blocks, left_out, bound = 0, 0, 0, [], {}
 
@@ -170,6 +171,7 @@ def run(page):
             continue
         after_command = block.language == "sh" and not block.note.startswith("not run:")
         if block.language != "sh":
+            (pathlib.Path(scratch) / block.language).write_text(block.text)  # for what comes by hand after it
             continue
         if block.note.startswith("not run:"):
             left_out.append((block.line, block.note.removeprefix("not run:").strip()))
