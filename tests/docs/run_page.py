@@ -4,7 +4,7 @@ usage: run_page.py PAGE BINARY
 
 All of a page is one shell, at the root of a copy of the repository, as root, in a sandbox: the machine's files under an overlay
 that is thrown away, no network but an own loopback, an own /tmp, an end of all processes with the page. `scripts/build` and
-`scripts/install-deps` do nothing there: what they do has been done. `systemctl` is tests/docs/systemctl.
+`scripts/install-deps` do nothing there: what they do has been done. `systemctl` and `journalctl` are those of this folder.
 
 Above a block may stand, as a comment:
   <!-- not run: REASON -->      it is listed and left out
@@ -35,7 +35,7 @@ TREE = f"{HOME}/portcullis"
 RUNS_ON = [(re.compile(r"^(scripts/run|(build/release/)?portcullis serve)\b"), "The node is ready."),
            (re.compile(r"^scripts/(cluster|monitoring)\b"), "Ctrl-C stops"),
            (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch|top)\b"), None),
-           (re.compile(r"^curl -N"), None)]
+           (re.compile(r"^(curl -N|journalctl .*-f)"), None)]
 
 
 def commands(text):
@@ -101,7 +101,7 @@ class Shell:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
             status = process.wait(PATIENCE_S)
-            if status != 0 and "curl" not in command and "|" not in command:
+            if status != 0 and not command.startswith(("curl", "journalctl")) and "|" not in command:
                 wrong.append(f"{command}: ended with {status}:\n{out.read_text(errors='replace')[-2000:]}")
         return "\n".join(wrong) or None
 
@@ -222,7 +222,7 @@ def sandbox(page, binary, base):
     local = pathlib.Path(f"{root}/usr/local/bin")
     # Before whatever the page installs as /usr/bin/portcullis: the same binary.
     (local / "portcullis").symlink_to(f"{TREE}/build/release/portcullis")
-    for stand_in in ("systemctl", "ctest"):
+    for stand_in in ("systemctl", "journalctl", "ctest"):
         shutil.copy(pages.ROOT / "tests/docs" / stand_in, local / stand_in)
     os.chroot(root)
     os.chdir(TREE)
