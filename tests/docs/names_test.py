@@ -16,8 +16,9 @@ import pages  # noqa: E402
 ROOT = pages.ROOT
 # A specification of what is meant, by its own text; names in it are patterns of names.
 NOT_LOOKED_AT = {"docs/style.md"}
-# By the form of an order or a key, and something else: what is signed (docs/journal.md), a field of an answer (docs/protocol.md).
-OTHERS = {"portcullis checkpoint 1", "portcullis snapshot 1", "store.kind", "events.ended", "events.event"}
+# By the form of an order, a key or a test, and something else: what is signed, a column (docs/journal.md), fields and notifications
+# (docs/protocol.md).
+OTHERS = {"portcullis checkpoint 1", "portcullis snapshot 1", "sessions.last_seen_at_ms", "store.kind", "events.ended", "events.event"}
 SUFFIXES = r"\.(md|pem|hpp|cpp|py|toml|json|yml|yaml|cfg|lua|conf|acl|service|js|mjs|gz|keys|txt|supp)"
 
 
@@ -143,10 +144,11 @@ def check(page, span):
         if re.search(SUFFIXES + "$", name):
             return "file", None if is_there(name, page) or name in written_elsewhere() else "no such file"
         sections = {key.split(".")[0] for key in keys()} | {method.split(".")[0] for method in methods()}
-        if name.split(".")[0] in sections:
+        if name.split(".")[0] in sections:  # a test may begin like one
             known = name in keys() or name in methods() or any(key.startswith(name + ".") for key in keys()) or name.rpartition(".")[0] + ".NAME" in keys() or name in tests()
             return "name", None if known else "neither a method nor a configuration key"
-        return None, None
+    if re.fullmatch(r"[\w/]+\.\w+_\w+_\w+", span):
+        return "test", None if span in tests() else "no such test"
     if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", span) and span in words_of_sources():
         return "error", None
     if re.fullmatch(r"[A-Z]+(_[A-Z]+)+", span):

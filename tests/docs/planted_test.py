@@ -14,10 +14,12 @@ import pages  # noqa: E402
 
 NAMES = """# Planted
 `portcullis verify --nothing F`, `portcullis nodesx`, `call session.vanish`, `session.idle_tll_s`, `portcullis_sessions_lost`,
-`STORE_EMPTY`, `core/session/decided.cpp`, `scripts/runs`, `events query --typo x`.
+`STORE_EMPTY`, `core/session/decided.cpp`, `scripts/runs`, `events query --typo x`,
+`durability.a_folder_of_nobody_is_taken`.
 """
 NAMES_TOLD = ["has no option --nothing", "`portcullis nodesx`", "no method session.vanish", "`session.idle_tll_s`", "`portcullis_sessions_lost`",
-              "`STORE_EMPTY`", "`core/session/decided.cpp`", "`scripts/runs`", "has no option --typo"]
+              "`STORE_EMPTY`", "`core/session/decided.cpp`", "`scripts/runs`", "has no option --typo",
+              "`durability.a_folder_of_nobody_is_taken`"]
 
 LINKS = """# Planted
 [gone](gone.md) [no heading](operations.md#no-such-heading)
