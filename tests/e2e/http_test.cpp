@@ -41,6 +41,22 @@ TEST(http, what_is_not_there_or_no_get_is_answered_with_the_error_object) {
   EXPECT_EQ(answer.find("result"), std::string::npos);
 }
 
+TEST(http, a_method_that_a_path_has_not_is_refused_and_trace_is_none_of_any) {
+  server node;
+  const std::map<std::string, std::string> allowed = {
+      {"/metrics", "GET, HEAD"}, {"/livez", "GET, HEAD"}, {"/rpc", "POST"}};
+  for (const auto& [path, methods] : allowed)
+    for (const std::string method : {"TRACE", "OPTIONS", "PUT", "DELETE", "PATCH", "CONNECT"}) {
+      line_client raw(node.http_port);
+      raw.send(method + " " + path +
+               " HTTP/1.1\r\nHost: localhost\r\nX-Secret: s3cret\r\nConnection: close\r\n\r\n");
+      const auto refused = raw.rest();
+      EXPECT_THAT(refused, testing::StartsWith("HTTP/1.1 405 ")) << method << " " << path;
+      EXPECT_THAT(refused, HasSubstr("\r\nAllow: " + methods + "\r\n"));
+      EXPECT_THAT(refused, testing::Not(HasSubstr("s3cret"))) << "nothing is told back";
+    }
+}
+
 TEST(http, metrics_pass_promtool_and_count_what_happened) {
   server node({.set = {"lockout.threshold=2", "metrics.labels.region=eu"}});
   auto client = node.connect();
