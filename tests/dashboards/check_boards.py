@@ -198,6 +198,9 @@ def variables(repository):
     for where, board, _, selector in each_selector(repository):
         defined = {variable["name"] for variable in board["templating"]["list"]}
         wanted = labels_of(selector.metric)
+        # Alerts of a job, and those of no job.
+        if selector.metric == "ALERTS" and selector.matchers.get("job") != ("=~", "$job|"):
+            yield f"{where}: ALERTS without job=~\"$job|\""
         if selector.metric.startswith("circuit_breaker_"):
             wanted |= {"service", "breaker"}
         for label in wanted & defined:

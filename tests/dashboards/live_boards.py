@@ -8,6 +8,7 @@ import contextlib
 import json
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -266,6 +267,9 @@ def planted(address, begun):
 
 
 def main():
+    for tool, package in (("prometheus", "prometheus"), ("redis-server", "redis-server"), ("redis-cli", "redis-tools")):
+        if not shutil.which(tool):
+            sys.exit(f"{tool} is not there: package {package} (scripts/install-deps test)")
     with tempfile.TemporaryDirectory(prefix="portcullis-test-") as name:
         folder = pathlib.Path(name)
         with nodes(folder) as (alone, fleet, certificates):

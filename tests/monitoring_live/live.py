@@ -3,6 +3,7 @@ import contextlib
 import os
 import pathlib
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -290,13 +291,15 @@ CASES = {case.__name__: case for case in (
 def main():
     if len(sys.argv) != 2 or sys.argv[1] not in CASES:
         sys.exit(f"usage: live.py {'|'.join(CASES)}")
+    # Before scripts/monitoring would install it.
+    for tool, package in (("prometheus", "prometheus"), ("prometheus-alertmanager", "prometheus-alertmanager"), ("curl", "curl")):
+        if not shutil.which(tool):
+            sys.exit(f"{tool} is not there: package {package} (scripts/install-deps)")
     with tempfile.TemporaryDirectory(prefix="portcullis-test-") as name:
         try:
             CASES[sys.argv[1]](pathlib.Path(name))
         except AssertionError as wrong:
             sys.exit(str(wrong) or f"{sys.argv[1]} does not hold")
-        except FileNotFoundError as lacking:
-            sys.exit(f"{lacking.filename} is not there (programs: scripts/install-deps test)")
 
 
 if __name__ == "__main__":
