@@ -104,6 +104,11 @@ def rows(address, expr, instant, begun):
 def faults(address, begun, all_boards):
     """A line for each query without data, or whose legend names a label that a line has not."""
     for name, board in all_boards.items():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                metric, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
+                if not [each for each in rows(address, f"group by ({label}) ({metric})", True, begun) if each]:
+                    yield f"{name}: the variable {variable['name']} has no values"
         for where, expr, target in b.queries(board):
             if target is None:
                 continue
@@ -259,9 +264,11 @@ def planted(address, begun):
     first, second, *_ = (panel["targets"][0] for panel in b.panels(all_boards["sessions.json"]) if panel["type"] == "timeseries")
     first["expr"] = first["expr"].replace("$job", "another")
     second["legendFormat"] = "{{color}}"
+    variable = all_boards["breakers.json"]["templating"]["list"][3]
+    variable["query"]["query"] = variable["query"]["query"].replace(", service)", ", servise)")
     seen = list(faults(address, begun, all_boards))
-    if len(seen) != 2 or "no data" not in seen[0] + seen[1] or "color" not in seen[0] + seen[1]:
-        yield f"two faults were planted; seen: {seen}"
+    if len(seen) != 3 or not all(any(sign in each for each in seen) for sign in ("no data", "color", "no values")):
+        yield f"three faults were planted; seen: {seen}"
     if not list(missing([])):
         yield "an empty page has all metrics"
 
