@@ -77,6 +77,7 @@ def ended(monitoring, told, clock, alert, within_s):
 
     eventually(over, f"{alert} is over", within_s)
     clock.see(alert, "over")
+    print(f"{alert}: over after {clock.seen[alert, 'over']:.1f} s", flush=True)
 
 
 def alerts_fire_arrive_and_end(folder):

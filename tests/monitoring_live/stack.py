@@ -81,7 +81,9 @@ def start_script(folder, *arguments):
     # A process group of its own: Ctrl-C goes to all of it, as from a terminal.
     with open(out, "wb") as sink:
         process = subprocess.Popen([str(ROOT / "scripts/monitoring"), "--dir", str(folder / "monitoring"), *arguments],
-                                   stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True)
+                                   stdout=sink, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, start_new_session=True,
+                                   # Who runs tests in the background has it ignored, and a shell cannot trap that.
+                                   preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     return process, out
 
 
