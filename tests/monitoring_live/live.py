@@ -106,6 +106,7 @@ def alerts_within_five_minutes(folder):
         late = {what: took for what, took in clock.seen.items() if what[1] == "firing" and took >= 300}
         assert not late, f"not within five minutes: {late}"
         s.recovery(running)
+        clock.begin("CircuitBreakerOpen")
         for alert, within_s in (("CircuitBreakerOpen", 180), ("LockoutSurge", 600), ("CircuitBreakerFlapping", 1200)):
             ended(monitoring, told, clock, alert, within_s)
         assert monitoring.stop() == 0
