@@ -1,4 +1,4 @@
-"""A real Prometheus on a free port, with the product's rules, that scrapes every second."""
+"""A real Prometheus on a free port, with the product's rules, that scrapes every second or few."""
 import contextlib
 import pathlib
 import shutil
@@ -12,7 +12,7 @@ from node import ROOT, eventually  # noqa: E402
 
 
 @contextlib.contextmanager
-def prometheus(folder, targets, thresholds=True):
+def prometheus(folder, targets, thresholds=True, interval_s=1):
     """Its URL."""
     if not shutil.which("prometheus"):
         raise AssertionError("prometheus is missing: install the package prometheus")
@@ -25,7 +25,7 @@ def prometheus(folder, targets, thresholds=True):
         jobs = ("scrape_configs:\n  - job_name: portcullis\n    static_configs:\n      - targets: ["
                 + ", ".join(f'"127.0.0.1:{port}"' for port in targets) + "]\n")
     config = folder / "prometheus.yml"
-    config.write_text("global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nrule_files:\n"
+    config.write_text(f"global: {{scrape_interval: {interval_s}s, scrape_timeout: {interval_s}s, evaluation_interval: 1s}}\nrule_files:\n"
                       + "".join(f"  - {file}\n" for file in rules) + jobs)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -17,10 +17,11 @@ from scenes import ROOT, SCENES, binary  # noqa: E402
 WITHIN_S = 40
 
 
-def run(head, command, variables):
+def run(head, command, variables, again):
     """(passed, exit status, output): tried again until it shows what it should, as samples take their time to be scraped."""
     until = time.monotonic() + WITHIN_S
     while True:
+        again()
         done = subprocess.run(["sh", "-c", head + command.text + "\n"], env=variables, stdin=subprocess.DEVNULL, text=True,
                               capture_output=True, timeout=120)
         output = done.stdout + done.stderr
@@ -37,13 +38,12 @@ def check(alert):
         path = pathlib.Path(folder) / "bin"
         path.mkdir()
         (path / "portcullis").symlink_to(binary())
-        with SCENES[alert](folder) as scene, prometheus(folder, scene.targets, scene.thresholds) as url:
+        with SCENES[alert](folder) as scene, prometheus(
+                folder, scene.targets, scene.thresholds, scene.interval_s) as url:
             variables = {**os.environ, **scene.variables, "PROMETHEUS": url, "PATH": f"{path}:{os.environ['PATH']}", "LC_ALL": "C"}
             variables.pop("TOKEN_FILE", None)
             for command in book.commands:
-                if hasattr(scene, "again"):
-                    scene.again()
-                passed, status, output = run(book.head, command, variables)
+                passed, status, output = run(book.head, command, variables, scene.again)
                 print(f"{'ok    ' if passed else 'FAILED'} {command.section}: {command.text}")
                 if not passed:
                     failures.append(f"{command.text}\n  exit {status}, not {command.status}, or it does not show: {command.shows}\n"
