@@ -272,7 +272,7 @@ def a_slow_disk(folder):
 
 
 @contextlib.contextmanager
-def a_fleet(folder, count=2):
+def a_fleet(folder, *settings, count=2):
     """(nodes, the Redis process, its URL)"""
     for program, package in (("redis-server", "redis-server"), ("redis-cli", "redis-tools")):
         if not shutil.which(program):
@@ -291,7 +291,7 @@ def a_fleet(folder, count=2):
             nodes = []
             for number in range(1, count + 1):
                 nodes.append(stack.enter_context(Node(f"server.node_id=node-{number}", f"crypto.keys_file={keys}", "store.mode=redis",
-                                                      f"store.redis.url={url}")))
+                                                      f"store.redis.url={url}", *settings)))
             eventually(lambda: all(value(node, "portcullis_fleet_nodes") == count for node in nodes), "the nodes hear each other")
             yield nodes, redis, url
     finally:
@@ -314,7 +314,8 @@ def a_redis_that_is_down(folder):
 
 @scene("FleetStale")
 def a_redis_that_hangs(folder):
-    with a_fleet(folder) as (nodes, redis, url):
+    # With so much patience the node takes a Redis that hangs for a slow one.
+    with a_fleet(folder, "store.redis.timeout_ms=60000") as (nodes, redis, url):
         redis.send_signal(signal.SIGSTOP)
         eventually(lambda: value(nodes[0], "portcullis_fleet_staleness_seconds") > 1, "the node is stale")
         scene_ = Scene(folder).of(nodes[0])
@@ -397,8 +398,10 @@ def a_full_listener(folder):
 @scene("DescriptorsNearLimit")
 def a_node_with_few_descriptors(folder):
     with Node() as node:
-        used = int(value(node, "process_open_fds"))
-        limit = used + 6
+        kept = [node.connect() for _ in range(60)]
+        for client in kept:
+            client.call("server.ping")
+        limit = int(value(node, "process_open_fds")) + 6  # for those who ask
         resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (limit, 4096))
         yield Scene(folder).of(node)
 
