@@ -270,6 +270,8 @@ bool server::start() {
   ::close(log_pipe[1]);
   if (reader_.joinable()) reader_.join();
   reader_ = std::jthread([this, fd = log_pipe[0]] { read_log(fd); });
+  if (options_.more_log)
+    elsewhere_ = std::jthread([this](const std::stop_token& over) { read_elsewhere(over); });
   std::unique_lock lock{mutex_};
   std::string ready;
   const bool told = changed_.wait_for(lock, patience, [&] {
@@ -308,6 +310,17 @@ void server::read_log(int fd) {
   ::close(fd);
 }
 
+void server::read_elsewhere(const std::stop_token& over) {
+  for (bool last = false; !last;) {
+    last = over.stop_requested();  // once more after the end of the process
+    const auto lines = options_.more_log();
+    if (lines.empty() && !last) poll(nullptr, 0, 2);  // files tell nobody
+    std::lock_guard guard{mutex_};
+    log_ += lines;
+    changed_.notify_all();
+  }
+}
+
 void server::signal(int number) const {
   if (pid_ > 0) ::kill(pid_, number);
 }
@@ -321,6 +334,10 @@ std::optional<int> server::wait(std::chrono::milliseconds within) {
   int status = 0;
   waitpid(std::exchange(pid_, -1), &status, 0);
   if (reader_.joinable()) reader_.join();
+  if (elsewhere_.joinable()) {
+    elsewhere_.request_stop();
+    elsewhere_.join();
+  }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
