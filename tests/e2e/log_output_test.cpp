@@ -253,14 +253,14 @@ TEST(log_output, a_broken_or_read_only_disk_changes_no_answer_and_is_written_aga
     w.say("before");
     ASSERT_TRUE(w.has(w.path, "before"));
     w.node->disk(state);
-    for (int i = 0; i < 5; ++i) w.say("lost");
+    for (int i = 0; i < 5; ++i) w.say("lost " + std::to_string(i));
     EXPECT_TRUE(
         eventually([&] { return w.node->metric("portcullis_log_write_errors_total") >= 5; }));
     EXPECT_EQ(http_get(w.node->http_port, "/readyz").status, 200);
     w.node->disk("");
     w.say("after");
     EXPECT_TRUE(w.has(w.path, "after"));
-    EXPECT_THAT(content(w.path), Not(HasSubstr("\"lost\"")));
+    EXPECT_THAT(content(w.path), Not(HasSubstr("\"lost ")));
   }
 }
 
@@ -358,7 +358,7 @@ TEST(log_output, a_journald_that_was_started_again_gets_what_comes_then) {
   w.say("at once");
   EXPECT_TRUE(w.node->logged("at once"));
   w.leave();
-  for (int i = 0; i < 5; ++i) w.say("into the void");
+  for (int i = 0; i < 5; ++i) w.say("into the void " + std::to_string(i));
   EXPECT_TRUE(eventually([&] { return w.metric("portcullis_log_write_errors_total") >= 5; }));
   EXPECT_EQ(http_get(w.node->http_port, "/readyz").status, 200);
   w.come_back();
