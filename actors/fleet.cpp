@@ -123,9 +123,10 @@ void fleet_link::publish(std::uint64_t seq, std::uint64_t part) {
                 end();
                 if (!done) return;
                 published_seq_ = seq;
-                monitoring::log::write(core::log_level::info, monitoring::component::store,
-                                       "A snapshot stands for what was cut off the shared log.",
-                                       {{"seq", static_cast<std::int64_t>(seq)}});
+                monitoring::log::write(
+                    core::log_level::info, monitoring::component::store,
+                    "A snapshot stands for what was cut off the shared log.",
+                    {{"event.action", "snapshot_taken"}, {"seq", static_cast<std::int64_t>(seq)}});
               });
             log_->add_snapshot_part(seq, part, read.part, [this, seq, part, end](bool there) {
               if (!there) return end();

@@ -46,11 +46,13 @@ void fleet_link::met(const std::vector<store::fleet::member>& members) {
     if (each.node_id == options_.node_id && each.started_at_ms > options_.started_at_ms &&
         each.writer != log_->writer() && !std::exchange(namesake_, true))
       monitoring::log::write(core::log_level::warn, monitoring::component::store,
-                             "Another node has the same server.node_id.", {});
+                             "Another node has the same server.node_id.",
+                             {{"event.action", "node_id_taken"}});
   if (members.size() != members_.size())
-    monitoring::log::write(core::log_level::info, monitoring::component::store,
-                           "The number of nodes that are heard has changed.",
-                           {{"nodes", static_cast<std::int64_t>(members.size())}});
+    monitoring::log::write(
+        core::log_level::info, monitoring::component::store,
+        "The number of nodes that are heard has changed.",
+        {{"event.action", "nodes_changed"}, {"nodes", static_cast<std::int64_t>(members.size())}});
   const auto same = [](const store::fleet::member& a, const store::fleet::member& b) {
     return a.writer == b.writer;
   };

@@ -333,7 +333,8 @@ void journal_worker::refuse(batch_ptr batch, const core::error& why) {
   if (!batch->durable)  // what it tells has happened: the log lacks it
     monitoring::log::write(core::log_level::error, monitoring::component::store,
                            "Events were refused by the store and are lost.",
-                           {{"events", static_cast<std::int64_t>(batch->events.size())},
+                           {{"event.action", "events_lost"},
+                            {"events", static_cast<std::int64_t>(batch->events.size())},
                             {"rule", std::string(why.rule)}});
   if (batch == checkpoint_) checkpoint_.reset();
   tell_owner(batch, {batch, true, why});

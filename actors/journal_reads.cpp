@@ -262,7 +262,7 @@ void journal_worker::log_is_cut() {
       core::log_level::info, monitoring::component::store,
       "Events past store.event_retention_h were cut off; checkpoints kept from before "
       "cannot be compared any more.",
-      {{"seq", static_cast<std::int64_t>(cut)}});
+      {{"event.action", "events_cut"}, {"seq", static_cast<std::int64_t>(cut)}});
   if (peers_.fleet) self_->send(peers_.fleet, log_was_cut{cut});
 }
 
@@ -279,9 +279,10 @@ void journal_worker::retention_failed(const core::error& why) {
   retention_done();
   if (why.code != core::error_code::LOG_CORRUPT) return;
   log_is_corrupt_ = true;
-  monitoring::log::write(core::log_level::error, monitoring::component::store,
-                         "The log was damaged or changed: nothing more is cut off. Run verify.",
-                         {{"rule", std::string(why.rule)}, {"seq", why.limit}});
+  monitoring::log::write(
+      core::log_level::error, monitoring::component::store,
+      "The log was damaged or changed: nothing more is cut off. Run verify.",
+      {{"event.action", "log_damaged"}, {"rule", std::string(why.rule)}, {"seq", why.limit}});
 }
 
 /// What fails, a full disk above all, is tried again the next time.

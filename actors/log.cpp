@@ -17,10 +17,12 @@ log_actor::behavior_type log_behaviour(log_actor::pointer self) {
         if (change.degraded)
           monitoring::log::write(core::log_level::error, monitoring::component::store,
                                  "The store takes no durable writes.",
-                                 {{"error.code", core::describe(change.why.code).name}});
+                                 {{"event.action", "store_refuses"},
+                                  {"error.code", core::describe(change.why.code).name}});
         else
           monitoring::log::write(core::log_level::info, monitoring::component::store,
-                                 "The store takes durable writes again.");
+                                 "The store takes durable writes again.",
+                                 {{"event.action", "store_takes"}});
       },
   };
 }

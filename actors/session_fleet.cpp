@@ -220,7 +220,8 @@ void session_shard::on(decision_refused& refused) {
     if (batch.whose.user != core::no_slot)
       monitoring::log::write(core::log_level::debug, monitoring::component::actors,
                              "A decision was refused that nobody waits for.",
-                             {{"batch", static_cast<std::int64_t>(batch.number)}});
+                             {{"event.action", "decision_refused"},
+                              {"batch", static_cast<std::int64_t>(batch.number)}});
     proposal_done(batch);
   }
   flush();

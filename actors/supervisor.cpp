@@ -195,7 +195,8 @@ void supervisor_state::restart_stateless(const caf::actor_addr& which) {
   }
   monitoring::log::write(core::log_level::error, monitoring::component::actors,
                          "An actor has failed and was started again.",
-                         {{"actor", log       ? "log"
+                         {{"event.action", "actor_restarted"},
+                          {"actor", log       ? "log"
                                     : sources ? "sources"
                                               : "metrics"}});
   wire_all(all_);
@@ -226,7 +227,7 @@ bool supervisor_state::end_others(std::uint32_t shard) {
   restarting_[shard] = true;
   monitoring::log::write(core::log_level::error, monitoring::component::actors,
                          "A shard's actor has failed; the shard is started again.",
-                         {{"shard", std::int64_t{shard}}});
+                         {{"event.action", "shard_restarted"}, {"shard", std::int64_t{shard}}});
   for (const auto& gateway : all_.gateways) self_->send(gateway, shard_down{shard});
   if (all_.fleet) self_->send(all_.fleet, shard_down{shard});
   const auto& old = all_.shards[shard];
@@ -273,7 +274,7 @@ void supervisor_state::breakers_ended(std::uint32_t shard) {
   if (too_often()) return;
   monitoring::log::write(core::log_level::error, monitoring::component::actors,
                          "A shard's breaker actor has failed and is started again.",
-                         {{"shard", std::int64_t{shard}}});
+                         {{"event.action", "breakers_restarted"}, {"shard", std::int64_t{shard}}});
   for (const auto& gateway : all_.gateways) self_->send(gateway, breakers_down{shard});
   if (all_.fleet) self_->send(all_.fleet, breakers_down{shard});
   self_->request(all_.hub, rebuild_timeout, load_breakers{shard})
@@ -317,7 +318,7 @@ void supervisor_state::open_shard(std::uint32_t shard, std::uint64_t incarnation
   if (!still(shard, incarnation)) return;
   for (const auto& gateway : all_.gateways) self_->send(gateway, all_.shards[shard]);
   monitoring::log::write(core::log_level::info, monitoring::component::actors, "The shard is back.",
-                         {{"shard", std::int64_t{shard}}});
+                         {{"event.action", "shard_back"}, {"shard", std::int64_t{shard}}});
 }
 
 void supervisor_state::restart_subscriptions(std::uint32_t loop) {
@@ -378,7 +379,8 @@ admin_answer supervisor_state::reload(const admin_request& order) {
   auto outcome = options_.reload();
   if (!outcome) {
     monitoring::log::write(core::log_level::error, monitoring::component::config,
-                           "The configuration was not taken; nothing has changed.");
+                           "The configuration was not taken; nothing has changed.",
+                           {{"event.action", "config_refused"}});
     return {outcome.error(), {}, 0, 0};
   }
   if (outcome->changed.empty()) return {};

@@ -50,7 +50,8 @@ core::result<std::size_t> rpc_connections_for(const core::config& config, std::s
     monitoring::log::write(core::log_level::warn, monitoring::component::server,
                            "The limit of open descriptors allows fewer connections than "
                            "listen.rpc.max_connections.",
-                           {{"descriptors", std::uint64_t{limit}},
+                           {{"event.action", "descriptors_limited"},
+                            {"descriptors", std::uint64_t{limit}},
                             {"descriptors_needed", std::uint64_t{needs.all()}},
                             {"connections", std::uint64_t{allowed}}});
   return allowed;

@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <chrono>
+#include <cstring>
 
 #include "apps/commands.hpp"
 #include "apps/node/node.hpp"
@@ -57,7 +58,47 @@ void show_life(node& running, std::chrono::microseconds within) {
   if (silent.empty()) return tell_systemd("WATCHDOG=1");
   monitoring::log::write(core::log_level::error, component::server,
                          "A part of the node does not answer; the watchdog is not told.",
-                         {{"part", silent}});
+                         {{"event.action", "part_silent"}, {"part", silent}});
+}
+
+/// The log's output. On failure the log is still standard error, and has said why.
+bool open_log(const core::config& config) {
+  const auto& log = config.log;
+  if (log.output == core::log_output::standard_error) return true;
+  const bool journald = log.output == core::log_output::journald;
+  // What is said before the node has its configuration has its form already.
+  monitoring::log_settings settings;
+  settings.format = log.format;
+  (void)monitoring::process_log().configure(settings);
+  if (journald && access(log.journald_socket.c_str(), W_OK) != 0)
+    monitoring::log::write(core::log_level::warn, component::log,
+                           "journald cannot be reached; entries are dropped until it can.",
+                           {{"event.action", "log_unreachable"},
+                            {"log.file.path", log.journald_socket},
+                            {"error.message", std::string_view(std::strerror(errno))}});
+  std::string why;
+  const auto opened =
+      monitoring::process_log().open({log.output, journald ? log.journald_socket : log.file}, why);
+  if (opened) return true;
+  monitoring::log::write(core::log_level::error, component::log, "The node could not start.",
+                         {{"event.action", "start_failed"},
+                          {"error.code", core::describe(opened.error().code).name},
+                          {"reason", why}});
+  monitoring::process_log().flush();
+  return false;
+}
+
+/// To the log; and, where that is not standard error, there too: it is where one looks first.
+void tell_start_failure(const core::config& config, std::string_view code, std::string_view why) {
+  const auto tell = [&](monitoring::logger& to) {
+    to.write(core::log_level::error, component::server, "The node could not start.",
+             {{"event.action", "start_failed"}, {"error.code", code}, {"reason", why}});
+    to.flush();
+  };
+  tell(monitoring::process_log());
+  if (config.log.output == core::log_output::standard_error) return;
+  monitoring::logger standard_error;
+  tell(standard_error);
 }
 
 }  // namespace
@@ -69,14 +110,12 @@ int serve(const core::parsed_config& loaded, const config_sources& sources) {
   for (const int each : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, each);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
+  if (!open_log(loaded.value)) return exit_failed;
   node running(loaded.value, sources, [] { kill(getpid(), SIGTERM); });
   std::string why;
   if (const auto started = running.start(why); !started) {
     const auto& row = core::describe(started.error().code);
-    monitoring::log::write(
-        core::log_level::error, component::server, "The node could not start.",
-        {{"error.code", row.name}, {"reason", why.empty() ? row.message : std::string_view(why)}});
-    monitoring::process_log().flush();
+    tell_start_failure(loaded.value, row.name, why.empty() ? row.message : std::string_view(why));
     return exit_failed;
   }
   tell_systemd("READY=1");

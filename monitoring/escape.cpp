@@ -62,6 +62,11 @@ void append_code(core::byte_buffer& out, char32_t code) {
 
 void append_escaped(core::byte_buffer& out, std::string_view text, std::size_t bytes_max) {
   out.append('"');
+  append_escaped_bare(out, text, bytes_max);
+  out.append('"');
+}
+
+void append_escaped_bare(core::byte_buffer& out, std::string_view text, std::size_t bytes_max) {
   for (std::size_t at = 0; at < text.size();) {
     const auto [code, bytes] = next(text.substr(at));
     const std::size_t taken = bytes == 0 ? 1 : bytes;
@@ -81,7 +86,6 @@ void append_escaped(core::byte_buffer& out, std::string_view text, std::size_t b
     }
     at += taken;
   }
-  out.append('"');
 }
 
 }  // namespace portcullis::monitoring

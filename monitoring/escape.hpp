@@ -13,4 +13,7 @@ namespace portcullis::monitoring {
 /// thread.
 void append_escaped(core::byte_buffer& out, std::string_view text, std::size_t bytes_max);
 
+/// The same without the quotes around it.
+void append_escaped_bare(core::byte_buffer& out, std::string_view text, std::size_t bytes_max);
+
 }  // namespace portcullis::monitoring

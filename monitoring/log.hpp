@@ -1,5 +1,6 @@
-// The structured log of the process: one line an event or operational message, on standard error.
-// Usable at any time, from any thread: before configuration is loaded, and until the process ends.
+// The structured log of the process: one line an event or operational message, on standard error,
+// in a file or in systemd's journal. Usable at any time, from any thread: before configuration is
+// loaded, and until the process ends.
 #pragma once
 #include <chrono>
 #include <initializer_list>
@@ -12,6 +13,7 @@
 #include "core/crypto/hmac.hpp"
 #include "core/event/event.hpp"
 #include "core/limits.hpp"
+#include "core/result.hpp"
 #include "monitoring/render.hpp"
 #include "monitoring/tallies.hpp"
 
@@ -27,6 +29,12 @@ struct log_settings {
   std::optional<core::hmac_key> user_key = std::nullopt;
   std::string node_id;
   std::string version;
+};
+
+/// Where lines go. `path` is the file, or journald's socket.
+struct log_target {
+  core::log_output output = core::log_output::standard_error;
+  std::string path;
 };
 
 /// A bounded, asynchronous log. No call waits for the reader of the file: when the queue is full
@@ -45,6 +53,17 @@ class logger {
   ~logger();
   logger(const logger&) = delete;
   logger& operator=(const logger&) = delete;
+
+  /// Sends what is logged from now on to `target`; what waits is written to where it was meant for,
+  /// or dropped after limits::log_flush_ms_max. A journald that is not there is no failure: entries
+  /// are dropped until it is. Fails, with nothing changed and the reason in `why`: CONFIG_INVALID,
+  /// the file cannot be opened. To be called at the start, while no other thread logs.
+  core::result<core::nothing> open(const log_target& target, std::string& why);
+
+  /// A log in a file: the file is opened anew by its path, soon, by the log's thread (logrotate
+  /// tells it by SIGHUP). One that cannot be opened leaves everything as it was, and the log says
+  /// so.
+  void reopen() noexcept;
 
   /// Takes effect for the next line. Returns the names in `levels` that are no component
   /// (component_names); they change nothing.

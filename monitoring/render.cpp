@@ -37,6 +37,35 @@ void append_value(core::byte_buffer& out, const field& of) {
   std::visit(append, of.value);
 }
 
+// systemd, JOURNAL_NATIVE_PROTOCOL and systemd.journal-fields(7): capitals, digits and _, and not
+// first a _, which is the journal's own.
+void append_journal_name(core::byte_buffer& out, std::string_view name) {
+  for (const char c : name) {
+    if (c >= 'a' && c <= 'z')
+      out.append(static_cast<char>(c - 'a' + 'A'));
+    else
+      out.append((c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ? c : '_');
+  }
+  out.append('=');
+}
+
+// Of syslog.
+char priority(core::log_level level) {
+  switch (level) {
+    case core::log_level::trace:
+    case core::log_level::debug:
+      return '7';
+    case core::log_level::info:
+      return '6';
+    case core::log_level::warn:
+      return '4';
+    case core::log_level::error:
+    case core::log_level::off:
+      return '3';
+  }
+  __builtin_unreachable();
+}
+
 /// `text` needs no escape.
 void append_member(core::byte_buffer& out, std::string_view name, std::string_view text) {
   out.append(",\"");
@@ -101,6 +130,37 @@ void render_json(core::byte_buffer& out, const log_line& line, const log_identit
   append_fields(about);
   append_fields(line.fields);
   out.append("}\n");
+}
+
+void render_journal(core::byte_buffer& out, const log_line& line, const log_identity& who) {
+  out.append("MESSAGE=");
+  out.append(line.message.view());
+  out.append("\nPRIORITY=");
+  out.append(priority(line.level));
+  out.append("\nSYSLOG_IDENTIFIER=portcullis\nTIMESTAMP=");
+  append_time(out, line.at_ms);
+  out.append("\nLOG_LEVEL=");
+  out.append(log_levels[index(line.level)]);
+  out.append("\nLOG_LOGGER=");
+  out.append(component_names[static_cast<std::size_t>(line.component)]);
+  out.append("\nECS_VERSION=");
+  out.append(ecs_version);
+  out.append("\nSERVICE_NAME=portcullis\n");
+  const std::array<field, 2> about = {field("service.node.name", who.node_id),
+                                      field("service.version", who.version)};
+  const auto append_fields = [&](std::span<const field> fields) {
+    for (const auto& each : fields) {
+      if (absent(each)) continue;
+      append_journal_name(out, each.name.view());
+      if (const auto* text = std::get_if<std::string_view>(&each.value))
+        append_escaped_bare(out, *text, core::limits::log_value_bytes_max);
+      else
+        append_value(out, each);
+      out.append('\n');
+    }
+  };
+  append_fields(about);
+  append_fields(line.fields);
 }
 
 void render_text(core::byte_buffer& out, const log_line& line) {

@@ -1,4 +1,5 @@
-// What a log line is made of, and its two forms: JSON with ECS names, and text for a terminal.
+// What a log line is made of, and its three forms: JSON with ECS names, text for a terminal, and an
+// entry of systemd's journal.
 #pragma once
 #include <concepts>
 #include <cstdint>
@@ -81,6 +82,12 @@ struct log_identity {
 /// Appends the line, its LF included. A field whose text is empty is left out. Pure.
 void render_json(core::byte_buffer& out, const log_line& line, const log_identity& who);
 void render_text(core::byte_buffer& out, const log_line& line);
+
+/// Appends the line as one entry in the native protocol of systemd's journal (systemd,
+/// JOURNAL_NATIVE_PROTOCOL): NAME=value lines. The names are those of the JSON line in capitals,
+/// with _ for each other character, and MESSAGE, PRIORITY, SYSLOG_IDENTIFIER; texts are escaped as
+/// there, without the quotes around them, so that no value needs the protocol's binary form. Pure.
+void render_journal(core::byte_buffer& out, const log_line& line, const log_identity& who);
 
 /// RFC 3339 in UTC with milliseconds: 2026-01-31T23:59:59.999Z. Years 0 to 9999; times outside are
 /// put to its ends.

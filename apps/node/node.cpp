@@ -98,7 +98,7 @@ core::result<core::nothing> node::open_store(std::string& why) {
     monitoring::log::write(
         core::log_level::warn, component::server,
         "The system's clock was stepped since this machine's start; the node keeps its own time.",
-        {{"ahead_ms", *ahead}});
+        {{"event.action", "clock_stepped"}, {"ahead_ms", *ahead}});
   if (const auto joined = join_fleet(why); !joined) return joined.error();
   std::vector<std::uint32_t> shards;
   for (std::uint32_t shard = 0; shard < config_.loop_count(std::thread::hardware_concurrency());
@@ -166,7 +166,8 @@ core::result<core::nothing> node::start(std::string& why) {
   log_node_event(core::node_started{PORTCULLIS_VERSION, core::to_json(*current_policies())});
   monitoring::log::write(
       core::log_level::info, component::server, "The node is ready.",
-      {{"rpc", rpc_address()},
+      {{"event.action", "node_ready"},
+       {"rpc", rpc_address()},
        {"rpc_tls", rpc_tls_address()},
        {"http", http_address()},
        {"https", https_address()},
@@ -213,6 +214,7 @@ void node::log_node_event(core::event_body body) {
 }
 
 core::result<actors::reload_outcome> node::read_again() {
+  monitoring::process_log().reopen();  // whatever becomes of the rest: logrotate asks by SIGHUP
   auto loaded = load_config(sources_);
   const auto before = current_config();
   auto problems = std::move(loaded.problems);
@@ -221,8 +223,9 @@ core::result<actors::reload_outcome> node::read_again() {
       problems.push_back(std::move(each));
   if (!problems.empty()) {
     for (const auto& each : problems)
-      monitoring::log::write(core::log_level::error, component::config,
-                             "A problem in the configuration.", {{"problem", core::to_text(each)}});
+      monitoring::log::write(
+          core::log_level::error, component::config, "A problem in the configuration.",
+          {{"event.action", "config_invalid"}, {"problem", core::to_text(each)}});
     return core::fail(core::error_code::CONFIG_INVALID);
   }
   std::string why;
@@ -231,14 +234,16 @@ core::result<actors::reload_outcome> node::read_again() {
   auto files = authz ? load_tls(loaded.value, why) : files_changed(authz.error());
   if (!files) {
     monitoring::log::write(core::log_level::error, component::config,
-                           "A problem in the configuration.", {{"problem", why}});
+                           "A problem in the configuration.",
+                           {{"event.action", "config_invalid"}, {"problem", why}});
     return files.error();
   }
   if (all_.fleet) {
     auto login = redis_login_of(loaded.value, why);
     if (!login) {
       monitoring::log::write(core::log_level::error, monitoring::component::config,
-                             "A problem in the configuration.", {{"problem", why}});
+                             "A problem in the configuration.",
+                             {{"event.action", "config_invalid"}, {"problem", why}});
       return login.error();
     }
     caf::anon_send(all_.fleet, actors::login_changed{(*login).user, (*login).password});
@@ -250,7 +255,8 @@ core::result<actors::reload_outcome> node::read_again() {
   // Who revokes a certificate changes no key: the file has the same name.
   for (auto& each : *files) {
     monitoring::log::write(core::log_level::info, component::config,
-                           "A file of TLS holds something else now.", {{"key", each}});
+                           "A file of TLS holds something else now.",
+                           {{"event.action", "tls_file_changed"}, {"key", each}});
     if (std::find(outcome.changed.begin(), outcome.changed.end(), each) == outcome.changed.end())
       outcome.changed.push_back(std::move(each));
   }
@@ -273,7 +279,8 @@ void node::reload() {
 
 bool node::stop() {
   running_ = false;
-  monitoring::log::write(core::log_level::info, component::server, "The node is draining.");
+  monitoring::log::write(core::log_level::info, component::server, "The node is draining.",
+                         {{"event.action", "node_draining"}});
   for (const auto& gateway : all_.gateways) caf::anon_send(gateway, actors::stop_atom::value);
   const auto deadline_ns = clock_.mono_ns() + current_config()->server.drain_s * 1'000'000'000;
   const auto drained = [this] {
@@ -306,7 +313,8 @@ bool node::stop() {
   monitoring::log::write(orderly ? core::log_level::info : core::log_level::error,
                          component::server,
                          orderly ? monitoring::fixed_text("The node has stopped.")
-                                 : monitoring::fixed_text("The node has stopped, not in order."));
+                                 : monitoring::fixed_text("The node has stopped, not in order."),
+                         {{"event.action", "node_ended"}});
   monitoring::process_log().flush();
   return orderly;
 }

@@ -23,7 +23,8 @@ constexpr core::millis hour_ms = 3'600'000;
 
 [[noreturn]] void die(std::string_view why) {
   monitoring::log::write(core::log_level::error, monitoring::component::server,
-                         "The node stops at once.", {{"reason", why}});
+                         "The node stops at once.",
+                         {{"event.action", "node_died"}, {"reason", why}});
   monitoring::process_log().flush();
   std::_Exit(1);
 }

@@ -104,8 +104,9 @@ core::result<std::vector<std::string>> node::load_tls(const core::config& config
     if (at_s == 0 || left_s > soon_s) continue;
     const auto text = left_s <= 0 ? monitoring::fixed_text("A file of TLS is out of date.")
                                   : monitoring::fixed_text("A file of TLS is out of date soon.");
-    monitoring::log::write(core::log_level::warn, monitoring::component::config, text,
-                           {{"key", key}, {"ends_at_ms", at_s * 1'000}});
+    monitoring::log::write(
+        core::log_level::warn, monitoring::component::config, text,
+        {{"event.action", "certificate_ends"}, {"key", key}, {"ends_at_ms", at_s * 1'000}});
   }
   const auto before = tls_.current();
   for (const auto& [key, digest] : (*made)->files()) {
@@ -174,10 +175,11 @@ core::result<core::nothing> node::listen_http(std::string& why) {
   http_port_ = *http;
   const auto at = core::parse_endpoint(listen.http.address)->address;
   if ((at == core::ip_address{} || at == core::parse_ip("0.0.0.0")) && listen.http.hosts.empty())
-    monitoring::log::write(core::log_level::warn, monitoring::component::config,
-                           "listen.http.hosts is empty and HTTP listens on all addresses: requests "
-                           "of /rpc and /events that name this host are refused.",
-                           {{"address", listen.http.address}});
+    monitoring::log::write(
+        core::log_level::warn, monitoring::component::config,
+        "listen.http.hosts is empty and HTTP listens on all addresses: requests "
+        "of /rpc and /events that name this host are refused.",
+        {{"event.action", "http_hosts_missing"}, {"address", listen.http.address}});
   const auto where = core::parse_endpoint(listen.https.address);
   if (!where) return core::nothing{};
   auto rules = rules_of(true, listen.https.proxy_protocol, listen.https.max_connections);

@@ -45,7 +45,8 @@ core::result<core::nothing> node::join_fleet(std::string& why) {
   fleet_mark_ = *mark;
   monitoring::log::write(core::log_level::info, monitoring::component::store,
                          "The node's own store is up to the log that nodes share.",
-                         {{"from", static_cast<std::int64_t>(before)},
+                         {{"event.action", "store_caught_up"},
+                          {"from", static_cast<std::int64_t>(before)},
                           {"to", static_cast<std::int64_t>(log_->last_seq())}});
   if (const auto ok = wrap_users_anew(); !ok) {
     why = fmt::format("{}: users' keys cannot be wrapped anew", config_.server.data_dir);

@@ -32,7 +32,8 @@ void refusal_log::refused(const net::refusal& what) noexcept {
   if (count == 0) return;
   monitoring::log::write(
       core::log_level::info, component::net, "Connections were refused.",
-      {{"listener", core::listener_names[static_cast<std::size_t>(what.at)]},
+      {{"event.action", "connections_refused"},
+       {"listener", core::listener_names[static_cast<std::size_t>(what.at)]},
        {"reason", core::rejection_names[why]},
        {"tls_failure", what.how ? core::tls_failure_names[how] : std::string_view("none")},
        {"count", count},
@@ -45,7 +46,9 @@ void refusal_log::forwarded_unread(const core::ip_address& proxy) noexcept {
   monitoring::log::write(core::log_level::warn, component::http,
                          "X-Forwarded-For is not read: authz.trusted_proxies does not have who "
                          "sends it, so each user has that address.",
-                         {{"count", count}, {"last_source", name_of(keys_->source(proxy))}});
+                         {{"event.action", "forwarded_for_unread"},
+                          {"count", count},
+                          {"last_source", name_of(keys_->source(proxy))}});
 }
 
 }  // namespace portcullis::apps

@@ -32,6 +32,7 @@ class checker {
     certificates();
     store();
     keys();
+    log();
   }
 
  private:
@@ -267,6 +268,24 @@ class checker {
       report("crypto.keys_file",
              "must not be inside server.data_dir in production: a copy of the data would carry its "
              "keys");
+  }
+
+  void log() {
+    const auto& own = value().log;
+    const bool to_file = own.output == log_output::file;
+    const bool to_journald = own.output == log_output::journald;
+    if (to_file && own.file.empty()) report("log.output", "\"file\" needs log.file: which one");
+    if (!to_file && !own.file.empty())
+      report("log.file", "does nothing without log.output = \"file\"");
+    if (own.file.find('\0') != std::string::npos || own.file.ends_with('/'))
+      report("log.file", "must be the path of a file");
+    if (to_journald && own.format == log_format::text)
+      report("log.format",
+             "\"text\" is not possible with log.output = \"journald\": its entries are fields");
+    if (!to_journald && own.journald_socket != journald_socket_path)
+      report("log.journald_socket", "does nothing without log.output = \"journald\"");
+    if (!own.journald_socket.starts_with('/'))
+      report("log.journald_socket", "must be an absolute path");
   }
 
   parsed_config& parsed_;

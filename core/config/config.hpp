@@ -30,6 +30,7 @@ enum class tls_version : std::uint8_t { v1_2, v1_3 };
 enum class client_certificates : std::uint8_t { none, optional, required };
 enum class log_level : std::uint8_t { trace, debug, info, warn, error, off };
 enum class log_format : std::uint8_t { automatic, json, text };
+enum class log_output : std::uint8_t { standard_error, journald, file };
 
 /// The texts of each enumeration, in its order.
 inline constexpr std::array<std::string_view, 2> environment_names = {"production", "development"};
@@ -46,6 +47,8 @@ inline constexpr std::array<std::string_view, 3> client_certificates_names = {"n
 inline constexpr std::array<std::string_view, 6> log_level_names = {"trace", "debug", "info",
                                                                     "warn",  "error", "off"};
 inline constexpr std::array<std::string_view, 3> log_format_names = {"auto", "json", "text"};
+inline constexpr std::array<std::string_view, 3> log_output_names = {"stderr", "journald", "file"};
+inline constexpr std::string_view journald_socket_path = "/run/systemd/journal/socket";
 
 /// An address and a port, as `host:port` or `[v6]:port`; `localhost` is 127.0.0.1. Port 0: the
 /// system chooses.
@@ -190,6 +193,9 @@ struct config {
     std::map<std::string, log_level, std::less<>> levels;  // by component
     bool hash_user_ids = true;
     log_format format = log_format::automatic;
+    log_output output = log_output::standard_error;
+    std::string file;  // of output file; empty with the others
+    std::string journald_socket{journald_socket_path};
   } log;
 
   struct {

@@ -218,6 +218,15 @@ constexpr config_key node_table[] = {
                 "Whether logs show a hash in place of a user's id."),
     KEY_CHOICE("log.format", server, log_format_names, false, whole->log.format,
                "`auto` is text on a terminal and one JSON object a line elsewhere."),
+    KEY_CHOICE("log.output", server, log_output_names, false, whole->log.output,
+               "Where the log of the process goes: standard error, the journal of systemd as "
+               "entries with fields, or `log.file`."),
+    KEY_TEXT("log.file", server, 0, 4096, nullptr, {}, false, whole->log.file,
+             "The file of `log.output = \"file\"`, appended to; its folder must be there. Opened "
+             "anew at a reload, and when it was moved or deleted."),
+    KEY_TEXT("log.journald_socket", server, 1, 107, nullptr, {}, false, whole->log.journald_socket,
+             "Where journald listens, with `log.output = \"journald\"`; for containers that have "
+             "the socket elsewhere."),
 
     {"metrics.labels",
      key_scope::named,

@@ -1,12 +1,14 @@
 // A disk that a test can fill, slow down or break: loaded before libc (LD_PRELOAD) into the server.
 // What the file that PORTCULLIS_E2E_DISK names says goes for every write and sync of the store:
-// nothing, "full", "broken" or "held".
+// nothing, "full", "broken" or "held"; and for every write of the log to a file: "log_eio",
+// "log_read_only".
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 namespace {
@@ -47,6 +49,17 @@ ssize_t pwrite64(int fd, const void* from, size_t size, off64_t at) {
   }
   static auto* const next = real<ssize_t(int, const void*, size_t, off64_t)>("pwrite64");
   return next(fd, from, size, at);
+}
+
+ssize_t write(int fd, const void* from, size_t size) {
+  struct stat at {};
+  const bool file = fd > STDERR_FILENO && fstat(fd, &at) == 0 && S_ISREG(at.st_mode);
+  if (file && says("log_")) {
+    errno = says("log_eio") ? EIO : EROFS;
+    return -1;
+  }
+  static auto* const next = real<ssize_t(int, const void*, size_t)>("write");
+  return next(fd, from, size);
 }
 
 int fsync(int fd) { return synced(fd, "fsync"); }

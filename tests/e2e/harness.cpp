@@ -270,6 +270,8 @@ bool server::start() {
   ::close(log_pipe[1]);
   if (reader_.joinable()) reader_.join();
   reader_ = std::jthread([this, fd = log_pipe[0]] { read_log(fd); });
+  if (options_.more_log)
+    elsewhere_ = std::jthread([this](const std::stop_token& over) { read_elsewhere(over); });
   std::unique_lock lock{mutex_};
   std::string ready;
   const bool told = changed_.wait_for(lock, patience, [&] {
@@ -293,21 +295,6 @@ bool server::start() {
   return true;
 }
 
-void server::read_log(int fd) {
-  std::array<char, 65536> block;
-  for (;;) {
-    const auto got = read(fd, block.data(), block.size());
-    std::lock_guard guard{mutex_};
-    if (got > 0)
-      log_.append(block.data(), static_cast<std::size_t>(got));
-    else
-      log_ended_ = true;
-    changed_.notify_all();
-    if (got <= 0) break;
-  }
-  ::close(fd);
-}
-
 void server::signal(int number) const {
   if (pid_ > 0) ::kill(pid_, number);
 }
@@ -321,6 +308,10 @@ std::optional<int> server::wait(std::chrono::milliseconds within) {
   int status = 0;
   waitpid(std::exchange(pid_, -1), &status, 0);
   if (reader_.joinable()) reader_.join();
+  if (elsewhere_.joinable()) {
+    elsewhere_.request_stop();
+    elsewhere_.join();
+  }
   return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
@@ -333,11 +324,6 @@ void server::kill_at_once() {
   if (pid_ <= 0) return;
   signal(SIGKILL);
   (void)wait();
-}
-
-std::string server::log() const {
-  std::lock_guard guard{mutex_};
-  return log_;
 }
 
 void server::configure(const std::string& text) const {
@@ -372,13 +358,6 @@ double server::metric(const std::string& series) const {
   const auto body = "\n" + http_get(http_port, "/metrics").body;
   const auto at = body.find("\n" + series + " ");
   return at == std::string::npos ? 0 : std::stod(body.substr(at + series.size() + 2));
-}
-
-bool server::logged(std::string_view text, std::chrono::milliseconds within) {
-  std::unique_lock lock{mutex_};
-  return changed_.wait_for(lock, within, [&] {
-    return log_.find(text) != std::string::npos || log_ended_;
-  }) && log_.find(text) != std::string::npos;
 }
 
 ran run(const std::string& command) {

@@ -127,6 +127,9 @@ struct server_options {
   bool own_clock = false;  // its system clock is off by what step_clock() was told last
   std::string listen = "127.0.0.1:0";
   std::size_t descriptors_max = 0;  // the process's hard limit; 0: as it is
+  /// Where the log is not standard error: the whole lines, as JSON, that have come since the last
+  /// call. Called by a thread of the server's, again and again.
+  std::function<std::string()> more_log = nullptr;
 };
 
 /// A running server. Killed with the object.
@@ -181,12 +184,14 @@ class server {
  private:
   [[nodiscard]] std::vector<std::string> command() const;
   void read_log(int fd);
+  void read_elsewhere(const std::stop_token& over);
 
   temp_folder folder_;
   server_options options_;
   std::string data_dir_;
   pid_t pid_ = -1;
   std::jthread reader_;
+  std::jthread elsewhere_;  // reads more_log
   mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::string log_;           // guarded by mutex_

@@ -94,6 +94,34 @@ TEST(config_checks, keys_inside_the_data_folder_are_refused_in_production) {
               testing::SizeIs(1));
 }
 
+TEST(config_checks, where_the_log_goes_is_said_once_and_whole) {
+  EXPECT_THAT(texts(parse({given("log.output", "file")}).problems),
+              ElementsAre("a.toml:1: log.output: \"file\" needs log.file: which one"));
+  EXPECT_THAT(texts(parse({given("log.file", "/var/log/p.log")}).problems),
+              ElementsAre("a.toml:1: log.file: does nothing without log.output = \"file\""));
+  EXPECT_THAT(
+      texts(parse({given("log.output", "journald"), given("log.file", "/var/log/p.log")}).problems),
+      ElementsAre(HasSubstr("log.file: does nothing without log.output = \"file\"")));
+  EXPECT_THAT(texts(parse({given("log.output", "file"), given("log.file", "/var/log/")}).problems),
+              ElementsAre(HasSubstr("log.file: must be the path of a file")));
+  EXPECT_THAT(texts(parse({given("log.output", "journald"), given("log.format", "text")}).problems),
+              ElementsAre(HasSubstr("log.format: \"text\" is not possible with log.output = "
+                                    "\"journald\"")));
+  EXPECT_THAT(texts(parse({given("log.journald_socket", "/host/journal")}).problems),
+              ElementsAre(HasSubstr("log.journald_socket: does nothing without log.output = ")));
+  EXPECT_THAT(
+      texts(parse({given("log.output", "journald"), given("log.journald_socket", "j")}).problems),
+      ElementsAre(HasSubstr("log.journald_socket: must be an absolute path")));
+  EXPECT_THAT(texts(parse({given("log.output", "syslog")}).problems),
+              ElementsAre(HasSubstr("log.output: must be one of \"stderr\", \"journald\", ")));
+  EXPECT_THAT(texts(parse({given("log.output", "journald"), given("log.format", "json")}).problems),
+              IsEmpty());
+  EXPECT_THAT(texts(parse({given("log.output", "file"), given("log.file", "p.log"),
+                           given("log.format", "text")})
+                        .problems),
+              IsEmpty());
+}
+
 TEST(config_checks, a_store_that_nodes_share_is_told_all_that_it_needs) {
   EXPECT_THAT(texts(parse({given("store.mode", "redis")}).problems),
               ElementsAre(HasSubstr("store.redis.url"), HasSubstr("crypto.keys_file")));

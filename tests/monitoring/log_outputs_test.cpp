@@ -1,0 +1,238 @@
+// The log with its outputs: in a file and in the journal, what is lost there and what is said of
+// it.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <poll.h>
+
+#include <functional>
+
+#include "log_places.hpp"
+#include "monitoring/log.hpp"
+
+namespace portcullis::monitoring {
+namespace {
+
+using core::log_level;
+using core::log_output;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::Not;
+using testing::SizeIs;
+
+core::millis fixed_now() { return 1'709'210'096'789; }
+
+std::size_t count(std::string_view text, std::string_view of) {
+  std::size_t found = 0;
+  for (auto at = text.find(of); at != text.npos; at = text.find(of, at + 1)) ++found;
+  return found;
+}
+
+bool eventually(const std::function<bool()>& holds) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > until) return false;
+    poll(nullptr, 0, 2);  // the other side is a thread that tells nobody
+  }
+  return true;
+}
+
+TEST(a_log, in_a_file_writes_json_and_follows_the_path_also_while_nothing_is_logged) {
+  const folder in;
+  logger under_test({-1, 64, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why)) << why;
+  under_test.write(log_level::info, component::net, "One.");
+  ASSERT_TRUE(under_test.flush());
+  fs::rename(in.at("log"), in.at("log.1"));
+  EXPECT_TRUE(eventually([&] { return fs::exists(in.at("log")); }));
+  EXPECT_EQ(content(in.at("log")), "");
+  fs::remove(in.at("log"));
+  under_test.write(log_level::info, component::net, "Two.");
+  ASSERT_TRUE(under_test.flush());
+  EXPECT_THAT(content(in.at("log.1")), HasSubstr(R"("message":"One.")"));
+  EXPECT_THAT(content(in.at("log")), HasSubstr(R"("message":"Two.")"));
+  EXPECT_EQ(under_test.tallies().dropped, 0U);
+}
+
+TEST(a_log, that_cannot_be_opened_stays_where_it_was) {
+  const folder in;
+  logger under_test({-1, 64, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why));
+  EXPECT_FALSE(under_test.open({log_output::file, in.at("no/log")}, why));
+  EXPECT_THAT(why, HasSubstr("No such file or directory"));
+  under_test.write(log_level::info, component::net, "Here.");
+  ASSERT_TRUE(under_test.flush());
+  EXPECT_THAT(content(in.at("log")), HasSubstr("Here."));
+}
+
+TEST(a_log, whose_file_cannot_be_opened_anew_says_so_once_in_the_file_that_there_is) {
+  const folder in;
+  fs::create_directory(in.at("logs"));
+  logger under_test({-1, 64, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::file, in.at("logs/log")}, why));
+  fs::rename(in.at("logs"), in.at("away"));
+  const auto said = [&] { return count(content(in.at("away/log")), "cannot be opened anew"); };
+  EXPECT_TRUE(eventually([&] {
+    under_test.write(log_level::info, component::net, "On.");
+    return under_test.flush() && said() > 0;
+  }));
+  for (int i = 0; i < 10; ++i) under_test.write(log_level::info, component::net, "On.");
+  ASSERT_TRUE(under_test.flush());
+  EXPECT_EQ(said(), 1U);
+  EXPECT_THAT(content(in.at("away/log")), HasSubstr("No such file or directory"));
+  fs::rename(in.at("away"), in.at("logs"));
+  under_test.reopen();
+  under_test.write(log_level::info, component::net, "Back.");
+  ASSERT_TRUE(under_test.flush());
+  EXPECT_THAT(content(in.at("logs/log")), HasSubstr("Back."));
+  EXPECT_EQ(under_test.tallies().dropped, 0U);
+}
+
+TEST(a_log, asked_to_reopen_does_so_before_the_next_line) {
+  const folder in;
+  logger under_test({-1, 64, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why));
+  under_test.write(log_level::info, component::net, "One.");
+  ASSERT_TRUE(under_test.flush());
+  fs::rename(in.at("log"), in.at("log.1"));
+  under_test.reopen();
+  EXPECT_TRUE(eventually([&] { return fs::exists(in.at("log")); }));
+}
+
+TEST(a_log, on_a_full_disk_counts_what_it_lost_and_says_how_much_when_there_is_space) {
+  const folder in;
+  logger under_test({-1, 1'000, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why));
+  under_test.write(log_level::info, component::net, "Before.");
+  ASSERT_TRUE(under_test.flush());
+  {
+    const room_for no_more(fs::file_size(in.at("log")));
+    for (int i = 0; i < 100; ++i) {
+      under_test.write(log_level::info, component::net, "Lost.");
+      ASSERT_TRUE(under_test.flush());
+    }
+  }
+  EXPECT_EQ(under_test.tallies().dropped, 100U) << "and no line about it among them";
+  EXPECT_EQ(under_test.tallies().write_errors, 100U);
+  under_test.write(log_level::info, component::net, "After.");
+  ASSERT_TRUE(under_test.flush());
+  under_test.write(log_level::info, component::net, "Later.");
+  ASSERT_TRUE(under_test.flush());
+  const auto text = content(in.at("log"));
+  EXPECT_THAT(text, Not(HasSubstr("Lost.")));
+  EXPECT_THAT(text, HasSubstr("After."));
+  EXPECT_THAT(text, HasSubstr(R"("log.dropped":100,"log.dropped_total":100)"));
+}
+
+TEST(a_log, in_the_journal_sends_fields_and_a_stalled_journald_delays_no_writer) {
+  const folder in;
+  journald there(in.at("socket"));
+  logger under_test({-1, 100, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why));
+  under_test.write(log_level::warn, component::auth, "A line.",
+                   {{"event.action", "tried"}, {"text", "a\nb\"c"}, {"count", 3}});
+  ASSERT_TRUE(under_test.flush());
+  EXPECT_THAT(there.entries(),
+              ElementsAre("MESSAGE=A line.\nPRIORITY=4\nSYSLOG_IDENTIFIER=portcullis\n"
+                          "TIMESTAMP=2024-02-29T12:34:56.789Z\nLOG_LEVEL=warn\nLOG_LOGGER=auth\n"
+                          "ECS_VERSION=8.11.0\nSERVICE_NAME=portcullis\nEVENT_ACTION=tried\n"
+                          "TEXT=a\\nb\\\"c\nCOUNT=3\n"));
+
+  constexpr std::uint64_t lines = 10'000;
+  for (std::uint64_t i = 0; i < lines; ++i)
+    under_test.write(log_level::info, component::net, "Flood.", {{"i", i}});
+  // That we are here is the point.
+  EXPECT_FALSE(under_test.flush(std::chrono::milliseconds(1)));
+  const auto dropped = under_test.tallies().dropped;
+  EXPECT_GT(dropped, 0U);
+  EXPECT_EQ(under_test.tallies().write_errors, 0U) << "it is slow, and refuses nothing";
+  std::vector<std::string> got;
+  const auto read_on = [&] {
+    for (auto& each : there.entries()) got.push_back(std::move(each));
+  };
+  while (!under_test.flush(std::chrono::milliseconds(1))) read_on();
+  under_test.write(log_level::info, component::net, "After.");
+  while (!under_test.flush(std::chrono::milliseconds(1))) read_on();
+  read_on();
+  EXPECT_EQ(got.size(), lines - dropped + 2);
+  EXPECT_THAT(got[got.size() - 3], HasSubstr("\nI=9999\n")) << "the newest are kept";
+  EXPECT_THAT(got[got.size() - 2], HasSubstr("\nLOG_DROPPED=" + std::to_string(dropped) + "\n"));
+}
+
+TEST(a_log, in_the_journal_sends_the_largest_entry_that_a_line_can_be) {
+  const folder in;
+  journald there(in.at("socket"));
+  logger under_test({-1, 100, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why));
+  const std::string text(2'000, '\x01');  // six bytes each, escaped
+  const std::vector<field> fields(24, field("a", text));
+  under_test.write_fields(log_level::info, component::net, "Large.", fields);
+  ASSERT_TRUE(under_test.flush());
+  EXPECT_EQ(under_test.tallies().dropped, 0U);
+  const auto got = there.entries();
+  ASSERT_THAT(got, SizeIs(1));
+  EXPECT_GT(got[0].size(), 24U * 6 * 1'024);
+}
+
+TEST(a_log, without_journald_counts_what_is_lost_and_goes_on_when_it_comes) {
+  const folder in;
+  logger under_test({-1, 100, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why))
+      << "no failure: it may come later";
+  for (int i = 0; i < 5; ++i) {
+    under_test.write(log_level::info, component::net, "Lost.");
+    ASSERT_TRUE(under_test.flush());
+  }
+  EXPECT_EQ(under_test.tallies().dropped, 5U);
+  EXPECT_EQ(under_test.tallies().write_errors, 5U);
+  journald there(in.at("socket"));
+  under_test.write(log_level::info, component::net, "Taken.");
+  ASSERT_TRUE(under_test.flush());
+  under_test.write(log_level::info, component::net, "Next.");
+  ASSERT_TRUE(under_test.flush());
+  const auto got = there.entries();
+  ASSERT_THAT(got, SizeIs(3));
+  EXPECT_THAT(got[0], HasSubstr("Taken."));
+  EXPECT_THAT(got[1], HasSubstr("\nLOG_DROPPED=5\n"));
+}
+
+TEST(a_log, whose_journald_stays_stalled_ends_all_the_same) {
+  const folder in;
+  journald there(in.at("socket"));
+  logger under_test({-1, 100, fixed_now});
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why));
+  for (int i = 0; i < 2'000; ++i) under_test.write(log_level::info, component::net, "Flood.");
+  // The end of this test is what is tested.
+}
+
+TEST(a_log, that_is_opened_elsewhere_keeps_what_it_had_and_its_counts) {
+  const folder in;
+  const int before = open(in.at("before").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  logger under_test({before, 64, fixed_now});
+  log_settings settings;
+  settings.level = log_level::debug;
+  settings.node_id = "node-9";
+  under_test.configure(settings);
+  under_test.write(log_level::debug, component::net, "One.");
+  std::string why;
+  ASSERT_TRUE(under_test.open({log_output::file, in.at("after")}, why));
+  under_test.write(log_level::debug, component::net, "Two.");
+  ASSERT_TRUE(under_test.flush());
+  EXPECT_THAT(content(in.at("before")), HasSubstr("One."));
+  EXPECT_THAT(content(in.at("before")), Not(HasSubstr("Two.")));
+  EXPECT_THAT(content(in.at("after")), HasSubstr(R"("message":"Two.")"));
+  EXPECT_THAT(content(in.at("after")), HasSubstr("node-9")) << "the settings go with it";
+  EXPECT_EQ(under_test.tallies().messages[1], 2U);
+  close(before);
+}
+
+}  // namespace
+}  // namespace portcullis::monitoring
