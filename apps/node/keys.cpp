@@ -128,7 +128,7 @@ core::result<core::nothing> save_keys(const core::config& config, const core::ke
         core::log_level::warn, monitoring::component::server,
         "The keys were not rotated: the key file is a credential, which only systemd replaces. "
         "docs/operations.md, Rotating the keys of a service.",
-        {{"field", "crypto.keys_file"}});
+        {{"event.action", "rotation_refused"}, {"field", "crypto.keys_file"}});
     return core::fail(core::error_code::CONFIG_INVALID, "crypto.keys_file", "not_a_credential");
   }
   std::string why;

@@ -56,7 +56,7 @@ remote_end to_remote(socket_address& from) {
   return {core::to_text(address), core::endpoint{address, 0}.loopback()};
 }
 
-core::error refusal(int reason) {
+core::error failure(int reason) {
   const char* text = ::strerrordesc_np(reason);  // a literal of the C library
   return core::fail(core::error_code::CONFIG_INVALID, "address",
                     text != nullptr ? text : "cannot be bound");
@@ -75,7 +75,7 @@ core::result<std::unique_ptr<acceptor>> acceptor::open(loop& on, const core::end
   auto address = from_endpoint(where);
   descriptor socket(
       ::socket(address.storage.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket) return refusal(errno);
+  if (!socket) return failure(errno);
   // Accepted sockets inherit TCP_NODELAY, which saves a system call for each.
   const bool ready = set(socket.get(), SOL_SOCKET, SO_REUSEADDR) &&
                      set(socket.get(), IPPROTO_TCP, TCP_NODELAY) &&
@@ -84,7 +84,7 @@ core::result<std::unique_ptr<acceptor>> acceptor::open(loop& on, const core::end
                      ::bind(socket.get(), address.get(), address.size) == 0 &&
                      ::listen(socket.get(), SOMAXCONN) == 0 &&
                      ::getsockname(socket.get(), address.get(), &address.size) == 0;
-  if (!ready) return refusal(errno);
+  if (!ready) return failure(errno);
   const auto port = ntohs(where.address.is_v4() ? address.v4().sin_port : address.v6().sin6_port);
   try {
     return std::unique_ptr<acceptor>(
@@ -98,19 +98,19 @@ core::result<std::unique_ptr<acceptor>> acceptor::open_unix(loop& on, const std:
                                                             accepted take, exhausted none_left) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
-  if (path.empty() || path.size() >= sizeof address.sun_path) return refusal(ENAMETOOLONG);
+  if (path.empty() || path.size() >= sizeof address.sun_path) return failure(ENAMETOOLONG);
   std::memcpy(address.sun_path, path.data(), path.size());
   auto* const at = reinterpret_cast<sockaddr*>(&address);
   descriptor socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!socket || !probe) return refusal(errno);
+  if (!socket || !probe) return failure(errno);
   // The file of a process that was killed stays; one that somebody listens on is not ours to take.
   struct stat info {};
   if (::lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode) &&
       ::connect(probe.get(), at, sizeof address) != 0 && errno == ECONNREFUSED)
     ::unlink(path.c_str());
   if (::bind(socket.get(), at, sizeof address) != 0 || ::listen(socket.get(), SOMAXCONN) != 0)
-    return refusal(errno);
+    return failure(errno);
   try {
     std::unique_ptr<acceptor> made(
         new acceptor(on, std::move(socket), 0, std::move(take), std::move(none_left)));
