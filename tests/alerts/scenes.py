@@ -259,15 +259,21 @@ def a_slow_disk(folder):
     disk = Disk(folder)
     with Node(environment=disk.environment) as node:
         client = node.connect()
-        disk.is_("held")
-        begun = time.monotonic()
-        waiting = send(node, "session.create", {"tenant_id": "acme", "user_id": "bob", "context": {"ip": "203.0.113.7"}})
-        eventually(lambda: time.monotonic() > begun + 0.6, "the commit has taken longer than half a second")
-        disk.is_("")
-        waiting.lines.readline()
+
+        def slow_commit():
+            disk.is_("held")
+            waiting = send(node, "session.create", {"tenant_id": "acme", "user_id": "bob", "context": {"ip": "203.0.113.7"}})
+            begun = time.monotonic()
+            eventually(lambda: time.monotonic() > begun + 0.6, "more than half a second has gone")
+            disk.is_("")
+            waiting.lines.readline()
+            waiting.close()
+            # On a busy machine the commit may have begun late: then once more.
+            return value(node, 'portcullis_event_log_commit_seconds_bucket{le="0.5"}') < value(
+                node, 'portcullis_event_log_commit_seconds_bucket{le="+Inf"}')
+
         session(client, "ada")
-        assert value(node, 'portcullis_event_log_commit_seconds_bucket{le="0.5"}') < value(
-            node, 'portcullis_event_log_commit_seconds_bucket{le="+Inf"}')
+        eventually(slow_commit, "a commit took more than half a second")
         yield Scene(folder).of(node)
 
 
