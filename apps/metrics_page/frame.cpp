@@ -140,7 +140,7 @@ void add_sessions(sheet& to, const overview& of) {
   for (auto& each : items_of(of.ended, ink::plain, "")) items.push_back(std::move(each));
   to.flow("sessions", items);
   items = {
-      {number_text(of.users_locked) + " users locked", if_any(of.users_locked, ink::bad)},
+      {"users locked " + number_text(of.users_locked), if_any(of.users_locked, ink::bad)},
       {"lockouts " + rate_text(of.lockouts), if_any(of.lockouts, ink::bad)},
       {"failed attempts " + rate_text(of.failed_attempts), if_any(of.failed_attempts, ink::warn)}};
   if (of.reuse) items.push_back({"id reuse " + rate_text(of.reuse), if_any(of.reuse, ink::bad)});

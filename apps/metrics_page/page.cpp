@@ -47,8 +47,9 @@ std::optional<double> number_of(std::string_view word) {
   if (word == "NaN") return std::numeric_limits<double>::quiet_NaN();
   if (word == "+Inf" || word == "Inf") return infinity;
   if (word == "-Inf") return -infinity;
-  if (word.starts_with('+')) word.remove_prefix(1);
-  const auto digits = word.starts_with('-') ? word.substr(1) : word;
+  const bool plus = word.starts_with('+');
+  if (plus) word.remove_prefix(1);
+  const auto digits = word.starts_with('-') && !plus ? word.substr(1) : word;
   if (digits.empty() || !(is_digit(digits.front()) || digits.front() == '.')) return std::nullopt;
   double value = 0;
   const auto [end, failed] = std::from_chars(word.data(), word.data() + word.size(), value);

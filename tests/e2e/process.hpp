@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <chrono>
 #include <string>
 #include <utility>
 #include <vector>
@@ -71,7 +72,8 @@ class running {
   /// Reads until `text` has come; what came up to its end is read and no more known. False: it did
   /// not come.
   bool shows(const std::string& text) {
-    for (;;) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+    while (std::chrono::steady_clock::now() < until) {
       if (const auto at = text_.find(text); at != std::string::npos) {
         seen_ = text_.substr(0, at + text.size());
         text_.erase(0, at + text.size());
@@ -79,6 +81,7 @@ class running {
       }
       if (!fill()) return false;
     }
+    return false;  // it goes on for ever about other things
   }
   /// What the last shows() has read.
   [[nodiscard]] const std::string& seen() const { return seen_; }
