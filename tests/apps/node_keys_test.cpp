@@ -83,7 +83,7 @@ TEST_F(node_keys, that_systemd_hands_over_may_show_rights_of_a_group_and_are_nev
   ASSERT_EQ(::setenv("CREDENTIALS_DIRECTORY", credentials.c_str(), 1), 0);
   const auto keys = load_keys(config, why);
   EXPECT_TRUE(keys) << why;
-  const auto saved = save_keys(config, keys.value_or(core::keyring{}));
+  const auto saved = save_keys(config, keys ? *keys : core::keyring{});
   // Another service's folder is no reason to believe a file in it.
   ASSERT_EQ(::setenv("CREDENTIALS_DIRECTORY", (folder / "elsewhere").c_str(), 1), 0);
   EXPECT_FALSE(load_keys(config, why));
