@@ -39,6 +39,7 @@ metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<m
 struct metrics_state::round {
   std::size_t missing = 0;
   depths mailboxes{};
+  bool journal_answered = false;
   caf::typed_response_promise<scraped> promise;
 };
 
@@ -46,6 +47,7 @@ caf::result<scraped> metrics_state::collect() {
   using monitoring::actor_kind;
   auto open = std::make_shared<round>();
   open->promise = self->make_response_promise<scraped>();
+  if (journal_heard_at_ms_ == 0) journal_heard_at_ms_ = options.clock->now_ms();
   open->missing = 3 + (options.fleet ? 1 : 0) + 3 * options.sessions.size() +
                   options.breakers.size() + 2 * options.gateways.size();
   last_.breakers.resize(options.breakers.size());
@@ -57,6 +59,9 @@ caf::result<scraped> metrics_state::collect() {
     last_.mailbox_depth = open->mailboxes;
     last_.log = monitoring::process_log().tallies();
     last_.reloads = options.reloads();
+    // Of a journal that hangs in the disk nothing else can be told: its numbers are of before.
+    if (open->journal_answered) journal_heard_at_ms_ = options.clock->now_ms();
+    last_.journal_silent_ms = options.clock->now_ms() - journal_heard_at_ms_;
     options.registry->update(last_);
     last_.last_scrape_at_ms = options.clock->now_ms();
     open->promise.deliver(scraped{options.registry->render()});
@@ -125,6 +130,7 @@ caf::result<scraped> metrics_state::collect() {
       .then(
           [this, open, answered](const journal_collected& from) {
             last_.journal = from.tallies;
+            open->journal_answered = true;
             depth(open->mailboxes, actor_kind::journal) += from.mailbox_depth;
             answered();
           },

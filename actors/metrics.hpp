@@ -35,7 +35,8 @@ class metrics_state {
 
  private:
   struct round;
-  monitoring::snapshot last_;  // who cannot answer is shown as last seen
+  core::millis journal_heard_at_ms_ = 0;  // 0: not asked yet
+  monitoring::snapshot last_;             // who cannot answer is shown as last seen
 };
 
 metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<metrics_state> self,

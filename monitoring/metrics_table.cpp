@@ -338,8 +338,17 @@ std::vector<metric_row> make_table() {
        "portcullis_event_log_queue",
        gauge,
        {},
-       "Events that wait to be committed. When the queue is full, validation fails closed.",
+       "Events that wait to be committed. When the queue is full, validation fails closed. As it "
+       "was "
+       "last told: portcullis_event_log_silent_seconds.",
        journal},
+      {event_log_silent,
+       "portcullis_event_log_silent_seconds",
+       gauge,
+       {},
+       "How long the journal has not answered the scrapes: its disk hangs. 0: it has just "
+       "answered.",
+       "metrics"},
       {event_log_bytes,
        "portcullis_event_log_bytes",
        gauge,

@@ -50,6 +50,7 @@ enum class metric : std::uint8_t {
   event_log_appends,
   event_log_commit,
   event_log_queue,
+  event_log_silent,
   event_log_bytes,
   event_log_replay,
   store_operation,

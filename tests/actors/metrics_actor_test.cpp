@@ -63,7 +63,8 @@ class metrics_world : public virtual_loop {
       out.mailbox_depth = waiting(actor_kind::journal);
       return out;
     }}));
-    options.journal = caf::actor_cast<journal_actor>(others.back());
+    journal = others.back();
+    options.journal = caf::actor_cast<journal_actor>(journal);
     options.hub = only_mail<hub_actor>(actor_kind::hub);
     options.log = only_mail<log_actor>(actor_kind::log);
     for (int shard = 0; shard < 2; ++shard)
@@ -102,6 +103,7 @@ class metrics_world : public virtual_loop {
   }
 
   std::vector<caf::actor> sessions, others;
+  caf::actor journal;
   std::uint64_t created[2] = {5, 7};
   metrics_actor metrics;
   std::string text;
@@ -153,6 +155,18 @@ TEST(a_scrape, shows_an_owner_that_is_gone_as_last_seen) {
   w.created[0] = 9;
   w.ask();
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 16")) << w.text;
+}
+
+TEST(a_scrape, says_how_long_the_journal_has_not_answered) {
+  metrics_world w;
+  w.clock.at_ms = 50'000;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_event_log_silent_seconds 0")) << w.text;
+  caf::anon_send_exit(w.journal, caf::exit_reason::kill);
+  w.settle();
+  w.clock.at_ms = 61'500;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_event_log_silent_seconds 11.5")) << w.text;
 }
 
 TEST(a_scrape, does_not_wait_for_ever_for_an_owner_that_is_silent) {
