@@ -96,7 +96,7 @@ RULE_FAULTS = [
     ("nine within five minutes", RULES + "thresholds.yaml", "lockouts_per_minute', expr: 2", "lockouts_per_minute', expr: 1"),
     ("one that a node had before", RULES + "sessions.yaml", "time() - process_start_time_seconds < 900", "time() - process_start_time_seconds < 0"),
     ("a few that wait while", ALERTS + "store.yaml", "or (portcullis_event_log_queue > 0 and", "or (portcullis_event_log_queue > 9 and"),
-    ("a disk that hangs", ALERTS + "store.yaml", "REQUEST_TIMEOUT|STORE_TIMEOUT", "STORE_TIMEOUT"),
+    ("a disk that hangs", ALERTS + "store.yaml", "portcullis_event_log_silent_seconds > 0", "portcullis_event_log_silent_seconds > 900"),
     ("a shared log that is away for half", ALERTS + "store.yaml", "unless on (job, instance) breaker_shared_store_degraded == 1\n        for: 30s", "\n        for: 30s"),
     ("a node that two others do not hear", RULES + "nodes.yaml", "count by (job) (up == 1", "count by (job) (up == 2"),
     ("no target at all", ALERTS + "nodes.yaml", 'absent(up{job=~"portcullis(-.+)?"})', 'up{job=~"portcullis(-.+)?"} == 2'),
