@@ -1,5 +1,5 @@
 # What the shipped binary is compiled and linked with beside optimisation, and what makes two builds of a commit the same bytes.
-# tests/packaging looks for each of it in the binary; docs/performance.md says what it was seen to cost.
+# tests/packaging looks for each of it in the binary; docs/decisions/0025 says what it was seen to cost.
 
 # Archives without the time and the owner of what is in them, whatever binutils was configured with.
 foreach(language C CXX)
