@@ -36,8 +36,9 @@ bool write_all(std::string_view text) noexcept {
 void give_back() noexcept {
   if (is_taken == 0) return;
   is_taken = 0;
-  static_cast<void>(write_all(give_text));
+  // Before the text: writing may wait, and whoever sees it finds the terminal as it was.
   if (has_modes != 0) tcsetattr(STDIN_FILENO, TCSANOW, &modes_before);
+  static_cast<void>(write_all(give_text));
 }
 
 void on_bug(int number) {
