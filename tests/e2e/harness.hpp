@@ -169,6 +169,7 @@ class server {
   void disk(const std::string& state) const;
   /// With own_clock: how far the system's clock is from now on off the machine's.
   void step_clock(std::chrono::seconds off) const;
+  [[nodiscard]] pid_t pid() const { return pid_; }
   /// What /proc shows of the process in this file.
   [[nodiscard]] std::string shown_by_proc(const std::string& file) const;
   /// Resident memory of the process, in bytes.

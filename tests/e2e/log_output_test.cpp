@@ -147,6 +147,31 @@ TEST(log_output, a_file_is_opened_anew_at_sighup_and_reload_also_with_a_broken_c
   EXPECT_THAT(content(w.path + ".3"), Not(HasSubstr("fourth")));
 }
 
+TEST(log_output, the_file_is_another_descriptor_after_each_demand_though_its_path_is_the_same) {
+  // Before each line the path is looked at, which would hide that nobody was asked.
+  with_file w({}, "[limits]\nbatch = 50\n");
+  auto client = w.node->connect();
+  const auto descriptor = [&] {
+    std::string found;
+    for (const auto& each :
+         fs::directory_iterator("/proc/" + std::to_string(w.node->pid()) + "/fd")) {
+      std::error_code gone;
+      if (fs::read_symlink(each.path(), gone) == w.path) found += each.path().filename().string();
+    }
+    return found;
+  };
+  const auto changes = [&](const std::function<void()>& ask) {
+    const auto before = descriptor();
+    ask();
+    return eventually([&] { return !descriptor().empty() && descriptor() != before; });
+  };
+  EXPECT_TRUE(changes([&] { w.node->signal(SIGHUP); }));
+  EXPECT_TRUE(changes([&] { EXPECT_EQ(client.error("admin.reload"), ""); }));
+  w.node->configure("[limits]\nbatch = \"many\"\n");
+  EXPECT_TRUE(changes([&] { w.node->signal(SIGHUP); }));
+  EXPECT_TRUE(changes([&] { EXPECT_EQ(client.error("admin.reload"), "CONFIG_INVALID"); }));
+}
+
 TEST(log_output, no_line_is_lost_or_there_twice_while_files_are_moved) {
   with_file w({"log.levels.session=debug"});
   std::atomic<bool> over{false};
