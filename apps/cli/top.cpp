@@ -128,7 +128,7 @@ class background_scraper {
   }
   std::optional<scraped> take() {
     std::uint64_t count = 0;
-    static_cast<void>(read(done_, &count, sizeof count));
+    [[maybe_unused]] const auto got = read(done_, &count, sizeof count);
     const std::lock_guard guard(mutex_);
     return std::exchange(result_, std::nullopt);
   }
@@ -145,7 +145,7 @@ class background_scraper {
       result_ = std::move(result);
       busy_ = false;
       const std::uint64_t one = 1;
-      static_cast<void>(write(done_, &one, sizeof one));
+      [[maybe_unused]] const auto wrote = write(done_, &one, sizeof one);
     }
   }
 
