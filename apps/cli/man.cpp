@@ -229,7 +229,7 @@ void add_surroundings(roff& page) {
   page.item(roff::bold("COLUMNS"), "For `top` into a pipe: how long its lines may be.");
   page.item(roff::bold("SOURCE_DATE_EPOCH"), "For `docs man`: the date of this page.");
   page.section("FILES");
-  page.item(roff::italic("/etc/portcullis/production.toml"),
+  page.item(roff::italic("/etc/portcullis/portcullis.toml"),
             "The configuration that the systemd unit starts with; see portcullis.toml(5).");
   page.item(roff::italic("/etc/portcullis/portcullis.keys"),
             "The key file, mode 0600. Without it the data is lost: keep a copy where the data is "

@@ -106,6 +106,14 @@ std::optional<measured> measure(std::string_view name, const heard& of,
                 "the store works");
   if (name == "event_log_queue")
     return count(of, "portcullis_event_log_queue", "events that wait for the disk");
+  if (name == "event_log_silent_s") {
+    const auto silent = of.page->value("portcullis_event_log_silent_seconds");
+    if (!silent) return std::nullopt;
+    return *silent > 0 ? measured{*silent,
+                                  fmt::format("the journal has not answered for {}; its disk hangs",
+                                              duration_text(*silent))}
+                       : measured{0, "the journal answers"};
+  }
   if (name == "breakers_open") return open_breakers(of);
   if (name == "lockouts_active") return count(of, "portcullis_lockouts_active", "locked users");
   if (name == "certificate_days")

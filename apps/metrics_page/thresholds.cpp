@@ -12,14 +12,15 @@ namespace {
 constexpr std::nullopt_t never = std::nullopt;
 constexpr auto above = alarm_when::above, below = alarm_when::below;
 
-constexpr std::array<threshold_row, 17> table = {{
+constexpr std::array<threshold_row, 18> table = {{
     {"ping_ms", above, 500, 2'000, "ms", "server.ping with its connection"},
     {"store_degraded", above, never, 0, "", "durable commands are refused"},
     {"event_log_queue", above, 20'000, 100'000, "", "events that wait for the disk"},
+    {"event_log_silent_s", above, 0, 10, "s", "since the journal last answered a scrape"},
     {"breakers_open", above, 0, never, "", "breakers open or forced open"},
     {"lockouts_active", above, never, never, "", "users with a lock now"},
-    {"certificate_days", below, 21, 3, "", "until the server's certificate ends"},
-    {"crl_days", below, 3, 1, "", "until a revocation list ends"},
+    {"certificate_days", below, 14, 2, "", "until the server's certificate ends"},
+    {"crl_days", below, 7, 2, "", "until a revocation list ends"},
     {"descriptors_percent", above, 80, 95, "%", "file descriptors in use"},
     {"log_dropped", above, 0, never, "c", "log lines dropped since the start"},
     {"log_write_errors", above, 0, never, "c", "log lines not written since the start"},

@@ -44,6 +44,9 @@ TEST(check, judges_each_metric_by_its_limits) {
            {"event_log_queue", "portcullis_event_log_queue 20000\n", verdict::ok},
            {"event_log_queue", "portcullis_event_log_queue 20001\n", verdict::warning},
            {"event_log_queue", "portcullis_event_log_queue 150000\n", verdict::critical},
+           {"event_log_silent_s", "portcullis_event_log_silent_seconds 0\n", verdict::ok},
+           {"event_log_silent_s", "portcullis_event_log_silent_seconds 2.5\n", verdict::warning},
+           {"event_log_silent_s", "portcullis_event_log_silent_seconds 11\n", verdict::critical},
            {"log_dropped", "portcullis_log_dropped_total 1\n", verdict::warning},
            {"log_write_errors", "portcullis_log_write_errors_total 1\n", verdict::warning},
            {"log_write_errors", "portcullis_log_write_errors_total 0\n", verdict::ok},
@@ -65,7 +68,7 @@ TEST(check, judges_each_metric_by_its_limits) {
             verdict::warning},
            {"certificate_days", "portcullis_tls_certificate_expiry_timestamp_seconds 999999\n",
             verdict::critical},
-           {"crl_days", "portcullis_tls_revocation_list_expiry_timestamp_seconds 1100000\n",
+           {"crl_days", "portcullis_tls_revocation_list_expiry_timestamp_seconds 1300000\n",
             verdict::warning},
            {"crl_days", "portcullis_tls_revocation_list_expiry_timestamp_seconds 1\n",
             verdict::critical}})
