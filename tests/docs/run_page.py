@@ -34,7 +34,8 @@ TREE = f"{HOME}/portcullis"
 # What runs until Ctrl-C: what it says when others may go on (nothing: at once). The second of a kind ends the first, as a reader does.
 RUNS_ON = [(re.compile(r"^(scripts/run|(build/release/)?portcullis serve)\b"), "The node is ready."),
            (re.compile(r"^scripts/(cluster|monitoring)\b"), "Ctrl-C stops"),
-           (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch|top)\b"), None),
+           (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch)\b"), None),
+           (re.compile(r"^(build/release/)?portcullis top\b(?!.* --once)"), "sessions "),
            (re.compile(r"^(curl -N|journalctl .*-f)"), None)]
 
 
