@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -407,7 +408,8 @@ def a_node_with_few_descriptors(folder):
         for client in kept:
             client.call("server.ping")
         limit = int(value(node, "process_open_fds")) + 6  # for those who ask
-        resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (limit, 4096))
+        units = int(re.search(r"^LimitNOFILE=(\d+)$", (ROOT / "configs/portcullis.service").read_text(), re.M)[1])
+        resource.prlimit(node.process.pid, resource.RLIMIT_NOFILE, (limit, units))
         yield Scene(folder).of(node)
 
 
