@@ -128,7 +128,7 @@ def every_door(system):
     """A configuration with all listeners, and the drop-in that hands over what the unit's comments offer for it."""
     system.run("portcullis", "certs", "dev", "--out", "/root/certs", "--host", "localhost")
     for name, source in (("server.pem", "server.pem"), ("server-key.pem", "server-key.pem"), ("clients-ca.pem", "ca.pem")):
-        system.run("install", "-m", "600" if "key" in name else "644", f"/root/certs/{source}", f"/etc/portcullis/{name}")
+        system.run("install", "-D", "-m", "600" if "key" in name else "644", f"/root/certs/{source}", f"/etc/portcullis/certs/{name}")
     system.write("/etc/portcullis/cookie.secrets", "0123456789abcdef0123456789abcdef\n", 0o600)
     text = system.read(CONFIG)
     system.write(CONFIG, text + """
@@ -139,8 +139,8 @@ address = "127.0.0.1:7481"
 [listen.rpc_unix]
 path = "/run/portcullis/rpc.sock"
 [tls]
-certificate_file = "/etc/portcullis/server.pem"
-client_ca_file = "/etc/portcullis/clients-ca.pem"
+certificate_file = "/etc/portcullis/certs/server.pem"
+client_ca_file = "/etc/portcullis/certs/clients-ca.pem"
 client_certificates = "optional"
 [store]
 event_retention_h = 1

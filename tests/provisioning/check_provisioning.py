@@ -232,6 +232,17 @@ def what_follows_from_another_alert_is_silenced():
     assert not wrong, "\n".join(wrong)
 
 
+def a_second_node_that_is_down_is_a_page_of_its_own():
+    """What is grouped is told once, and of a second one after group_interval at the earliest."""
+    config = yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))
+    pages = [route for route in config["route"]["routes"] if route["receiver"] == "pagerduty"]
+    labels = {label for each in alerts()["InstanceDown"] for label in re.findall(r"\$labels\.(\w+)", each["annotations"]["summary"])}
+    for route in pages:
+        by = route.get("group_by", config["route"]["group_by"])
+        assert labels and labels <= set(by), f"pages are grouped by {by}"
+    assert pages, "nobody is paged"
+
+
 def inhibitions_name_alerts_that_are_there():
     names = set()
     for rule in yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))["inhibit_rules"]:
@@ -258,7 +269,7 @@ def grafana_finds_datasource_and_dashboards():
 CASES = {case.__name__: case for case in (
     prometheus_takes_it, prometheus_takes_the_examples_in_comments, prometheus_has_what_alerts_ask_for, alertmanager_takes_it,
     no_secret_stands_in_a_file, each_severity_reaches_whom_it_should, a_notification_names_its_runbook, a_notification_says_when_it_is_over,
-    what_follows_from_another_alert_is_silenced, inhibitions_name_alerts_that_are_there, grafana_finds_datasource_and_dashboards)}
+    what_follows_from_another_alert_is_silenced, a_second_node_that_is_down_is_a_page_of_its_own, inhibitions_name_alerts_that_are_there, grafana_finds_datasource_and_dashboards)}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in CASES:
