@@ -148,8 +148,8 @@ event_retention_h = 1
     lines = [line[1:] for line in system.read("/usr/lib/systemd/system/portcullis.service").splitlines()
              if re.match(r"#(LoadCredential=(tls|cookie)|Environment=PORTCULLIS_(TLS|AUTHZ))", line)]
     check(len(lines) == 4, f"the unit offers: {lines}")
-    system.write("/etc/systemd/system/portcullis.service.d/secrets.conf", "[Service]\n" + "\n".join(lines) + "\n")
-    return system.path("/etc/systemd/system/portcullis.service.d/secrets.conf")
+    system.write("/etc/systemd/system/portcullis.service.d/override.conf", "[Service]\n" + "\n".join(lines) + "\n")
+    return system.path("/etc/systemd/system/portcullis.service.d/override.conf")
 
 
 @case
@@ -228,7 +228,7 @@ def the_drop_in_lets_the_node_rotate_its_keys():
             if not step.startswith("systemctl"):
                 system.run("sh", "-ec", step)
         check(len(steps) == 4, f"the drop-in says: {steps}")
-        # Beside what others hand over, in the order in which systemd reads them.
+        # Beside what others hand over (by systemctl edit), in the order in which systemd reads them.
         others = every_door(system)
         placed = sorted(others.parent.glob("*.conf"))
         check(len(placed) == 2, f"drop-ins: {placed}")
