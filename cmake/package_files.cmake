@@ -34,7 +34,8 @@ configure_file(${SOURCE}/configs/production.toml ${OUT}/portcullis.toml COPYONLY
 file(READ ${SOURCE}/configs/portcullis.service unit)
 string(REPLACE "/usr/bin/" "${BINDIR}/" unit "${unit}")
 file(WRITE ${OUT}/portcullis.service "${unit}")
-file(WRITE ${OUT}/conffiles "/etc/portcullis/portcullis.toml\n/etc/logrotate.d/portcullis\n")
+file(WRITE ${OUT}/conffiles 
+  "/etc/portcullis/portcullis.toml\n/etc/portcullis/monitoring/thresholds.yaml\n/etc/logrotate.d/portcullis\n")
 
 string(TIMESTAMP date "%a, %d %b %Y %H:%M:%S +0000" UTC)
 file(WRITE ${OUT}/changelog "portcullis (${VERSION}) unstable; urgency=medium\n\n"

@@ -60,6 +60,10 @@ install(DIRECTORY docs/ DESTINATION ${doc} FILES_MATCHING PATTERN "*.md" PATTERN
 install(DIRECTORY configs/examples/ DESTINATION ${doc}/examples/proxies)
 install(DIRECTORY configs/cluster/ DESTINATION ${doc}/examples/cluster)
 install(FILES configs/debian/rotate-keys.conf DESTINATION ${doc}/examples)
+# The numbers of alerts are an administrator's to change: a conffile, of which /usr/share has no other copy.
+list(REMOVE_ITEM monitoring_pack monitoring/rules/thresholds.yaml)
+list(FILTER monitoring_pack EXCLUDE REGEX "README\\.md$")  # of the repository's rooms
+install(FILES monitoring/rules/thresholds.yaml DESTINATION /etc/portcullis/monitoring)
 foreach(file ${monitoring_pack})
   cmake_path(GET file PARENT_PATH folder)
   install(FILES ${file} DESTINATION ${CMAKE_INSTALL_DATADIR}/portcullis/${folder})

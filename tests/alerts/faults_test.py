@@ -29,6 +29,8 @@ FAULTS = {
         (ALERTS + "sessions.yaml", "{{ $value | humanize }} lockouts", "{{ $value }} lockouts"),
         (ALERTS + "store.yaml", "?viewPanel=1", ""),
         (ALERTS + "store.yaml", "panel: Store errors", "panel: ''"),
+        (ALERTS + "store.yaml", "&var-instance={{ $labels.instance | urlquery }}", ""),
+        (ALERTS + "breakers.yaml", "{{ $labels.breaker | urlquery }}", "{{ $labels.breaker }}"),
     ],
     "runbooks": [
         (BOOKS + "LockoutSurge.md", "## Escalation", "## Afterwards"),
@@ -36,6 +38,7 @@ FAULTS = {
         (BOOKS + "LockoutSurge.md", '  # shows: "failed_attempts":10', ""),
         (BOOKS + "StoreErrors.md", "(StoreDegraded.md)", "(Degraded.md)"),
         (BOOKS + "StoreErrors.md", "severity: warning", "severity: low"),
+        (BOOKS + "StoreErrors.md", "(StoreDegraded.md)", "(../runbooks/StoreDegraded.md)"),
         (ALERTS + "sessions.yaml", "alert: LockoutSurge", "alert: LockoutFlood"),
     ],
     "cases": [
@@ -48,6 +51,7 @@ FAULTS = {
         (ALERTS + "sessions.yaml", "portcullis:threshold:lockouts_per_minute", "2"),
         (RULES + "thresholds.yaml", "portcullis:threshold:session_reuse'", "portcullis:threshold:session_reused'"),
         (ALERTS + "nodes.yaml", "vector(0)) < 26", "vector(0)) < 25"),
+        (ALERTS + "nodes.yaml", "max(portcullis:threshold:restarts)", "portcullis:threshold:restarts"),
         (ALERTS + "breakers.yaml", "for: 1m", "for: 3m"),
         (RULES + "thresholds.yaml", "#   EventLogSlow ", "#   EventLog "),
     ],
@@ -92,6 +96,9 @@ RULE_FAULTS = [
     ("a Prometheus that has just begun takes", RULES + "breakers.yaml", "and on (job, instance) (up offset 15m == 1 or", "and on (job, instance) (up == 1 or"),
     ("a downstream that stays down", RULES + "breakers.yaml", 'increase(circuit_breaker_transitions_total{from="closed", to="open", ',
      'increase(circuit_breaker_transitions_total{to="open", '),
+    ("an override is one ticket, though", ALERTS + "breakers.yaml", "(last_over_time(circuit_breaker_override_info[5m]))", "(circuit_breaker_override_info)"),
+    ("a threshold that is there twice", ALERTS + "sessions.yaml", "max(portcullis:threshold:lockouts_per_minute)", "portcullis:threshold:lockouts_per_minute"),
+    ("thirteen thresholds", ALERTS + "nodes.yaml", "count(count by (__name__) (", "count(max by (__name__, replica) ("),
     ("calls that are turned away burn", RULES + "breakers.yaml", "failure|timeout|slow_failure|rejected", "failure|timeout|slow_failure"),
     ("nine within five minutes", RULES + "thresholds.yaml", "lockouts_per_minute', expr: 2", "lockouts_per_minute', expr: 1"),
     ("one that a node had before", RULES + "sessions.yaml", "time() - process_start_time_seconds < 900", "time() - process_start_time_seconds < 0"),
@@ -178,7 +185,7 @@ class Faults(unittest.TestCase):
                 with Planted(self.root, file, before, after):
                     done = promtool(alone)
                 self.assertNotEqual(done.returncode, 0)
-                self.assertRegex(done.stdout + done.stderr, "alertname: .*time: ")
+                self.assertRegex(done.stdout + done.stderr, "alertname: .*time: |rule: .*found duplicate series")
 
 
 class Runbooks(unittest.TestCase):

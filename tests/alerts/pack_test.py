@@ -76,8 +76,12 @@ def annotations(pack):
         base = '{{ or $externalLabels.runbook_base "/usr/share/portcullis/monitoring/runbooks" }}'
         if said.get("runbook_url") != f"{base}/{name}.md":
             yield f"{name}: runbook_url is {said.get('runbook_url')}"
-        if not re.fullmatch(r"\{\{ \$externalLabels\.grafana_base \}\}/d/[a-z-]+\?viewPanel=\d+(&var-service=\{\{ \$labels\.service \}\})?",
-                            said.get("dashboard_url", "")):
+        # The board opens at what the alert is about.
+        labels = [label for label in ("job", "instance", "service", "breaker") if f"$labels.{label}" in said.get("summary", "")]
+        wanted = sorted({*labels, "job"} if name not in ("InstancesAbsent", "PortcullisThresholdsMissing") else [])
+        link = re.fullmatch(r"\{\{ \$externalLabels\.grafana_base \}\}/d/[a-z-]+\?viewPanel=\d+((?:&var-\w+=\{\{ \$labels\.\w+ \| urlquery \}\})*)",
+                            said.get("dashboard_url", ""))
+        if not link or sorted(re.findall(r"&var-(\w+)=\{\{ \$labels\.\1 ", link[1])) != wanted:
             yield f"{name}: dashboard_url is {said.get('dashboard_url')}"
         if not said.get("panel"):
             yield f"{name}: no panel"
@@ -96,6 +100,8 @@ def runbooks(pack):
         for target in re.findall(r"\]\(([^)#]+)", text):
             if not (folder / target).exists():
                 yield f"{name}.md: there is no {target}"
+            if "/" in target and "://" not in target:
+                yield f"{name}.md: {target} is not beside it where runbooks are published or installed"
         severities = {rule["labels"]["severity"] for rule in pack.alerts if rule["alert"] == name}
         for severity in severities:
             if f"`{severity}`" not in text and f"severity: {severity}" not in text:
@@ -149,6 +155,9 @@ def thresholds(pack):
         yield f"{name}: is compared with and is not in thresholds.yaml"
     for name in sorted(set(pack.thresholds) - used):
         yield f"{name}: nothing compares with it"
+    for rule in pack.alerts:
+        for lone in re.findall(r"(?<!max\()portcullis:threshold:\w+", rule["expr"]):
+            yield f"{rule['alert']}: {lone} without max(): a second series of that name would end the alert"
     for rule in pack.alerts:
         numbers = [number for number in promql.comparisons(rule["expr"]) if number not in ("0", "1")]
         if rule["alert"] == "PortcullisThresholdsMissing":

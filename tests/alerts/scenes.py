@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
@@ -127,7 +126,7 @@ def a_flapping_breaker(folder):
             client.call("breaker.report", {"service": "mail", "outcome": "success", "duration_ms": 9, "permit": permit})
             assert breaker_state(client) == "closed"
         scene_ = Scene(folder).of(node)
-        scene_.variables["COPY"] = tempfile.mkdtemp(dir=folder)
+        scene_.variables.update(BACKUP=f"{folder}/backup.db", COPY=f"{folder}/copy")
         yield scene_
 
 
@@ -194,7 +193,7 @@ def a_surge_of_lockouts(folder):
                 assert validate(client, one, "198.51.100.9")["reason"] == "ip_mismatch"
             assert validate(client, one)["reason"] == "locked_out"
         scene_ = Scene(folder).of(node)
-        scene_.variables["COPY"] = tempfile.mkdtemp(dir=folder)
+        scene_.variables.update(BACKUP=f"{folder}/backup.db", COPY=f"{folder}/copy")
         yield scene_
 
 
@@ -364,7 +363,7 @@ def a_prometheus_without_thresholds(folder):
     with Node() as node:
         scene_ = Scene(folder).of(node)
         scene_.thresholds = False
-        scene_.variables["RULES"] = str(ROOT / "monitoring")
+        scene_.variables["THRESHOLDS"] = str(ROOT / "monitoring/rules/thresholds.yaml")
         yield scene_
 
 

@@ -40,6 +40,10 @@ def tests():
             found |= {f"{prefix}/{name}" for name in list(found) if name.split(".")[0] == suite}
     for file in (ROOT / "tests").rglob("CMakeLists.txt"):
         found |= set(re.findall(r"add_test\(NAME ([\w.-]+)", file.read_text()))
+    # A case is a function that is registered there by its name.
+    registered = set(re.findall(r"\w+", (ROOT / "tests/packaging/CMakeLists.txt").read_text()))
+    for file in (ROOT / "tests/packaging").glob("*_test.py"):
+        found |= {f"packaging.{name}" for name in re.findall(r"^@case\ndef (\w+)", file.read_text(), re.M) if name in registered}
     return found
 
 

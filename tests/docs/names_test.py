@@ -17,8 +17,9 @@ ROOT = pages.ROOT
 # A specification of what is meant, by its own text; names in it are patterns of names.
 NOT_LOOKED_AT = {"docs/style.md"}
 # By the form of an order, a key or a test, and something else: what is signed, a column (docs/journal.md), fields and notifications
-# (docs/protocol.md).
-OTHERS = {"portcullis checkpoint 1", "portcullis snapshot 1", "sessions.last_seen_at_ms", "store.kind", "events.ended", "events.event"}
+# (docs/protocol.md), fields of the process log (docs/operations.md).
+OTHERS = {"portcullis checkpoint 1", "portcullis snapshot 1", "sessions.last_seen_at_ms", "store.kind", "events.ended", "events.event",
+          "log.logger", "log.dropped", "session.handle"}
 SUFFIXES = r"\.(md|pem|hpp|cpp|py|toml|json|yml|yaml|cfg|lua|conf|acl|service|js|mjs|gz|keys|txt|supp)"
 
 
@@ -164,7 +165,7 @@ def check(page, span):
 @functools.cache
 def written_elsewhere():
     """Files that a page tells of and a reader has: what a node, a command or the reader makes."""
-    return {"portcullis.db", "ada.json", "server.pem", "portcullis.keys", "node.toml", "production.toml"}
+    return {"portcullis.db", "ada.json", "server.pem", "portcullis.keys", "node.toml", "production.toml", "portcullis.cdx.json"}
 
 
 def main():

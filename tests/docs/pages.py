@@ -28,7 +28,7 @@ def _outside(text):
     """[(line number, line)] outside fences, and the fenced blocks."""
     lines, blocks, fence, comment, between = [], [], None, "", ""
     for number, line in enumerate(text.splitlines(), 1):
-        if fence is None and (opened := re.match(r"^```(\S*)\s*$", line)):
+        if fence is None and (opened := re.match(r"^```(\S*)( [\w-]+)?\s*$", line)):  # a second word: of the runbooks
             fence = Block(number + 1, opened[1], "", "", not between.strip() and bool(blocks))
             if noted := re.search(r"<!--((?:(?!-->).)*)-->\s*$", comment, re.S):
                 fence.note = noted[1].strip()

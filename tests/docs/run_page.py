@@ -34,7 +34,8 @@ TREE = f"{HOME}/portcullis"
 # What runs until Ctrl-C: what it says when others may go on (nothing: at once). The second of a kind ends the first, as a reader does.
 RUNS_ON = [(re.compile(r"^(scripts/run|(build/release/)?portcullis serve)\b"), "The node is ready."),
            (re.compile(r"^scripts/(cluster|monitoring)\b"), "Ctrl-C stops"),
-           (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch|top)\b"), None),
+           (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch)\b"), None),
+           (re.compile(r"^(build/release/)?portcullis top\b(?!.* --once)"), "sessions "),
            (re.compile(r"^(curl -N|journalctl .*-f)"), None)]
 
 
@@ -101,6 +102,8 @@ class Shell:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
             status = process.wait(PATIENCE_S)
+            if status == -signal.SIGINT and re.match(r"(build/release/)?portcullis top\b", command):
+                continue  # into a pipe it leaves Ctrl-C to the system
             if status != 0 and not command.startswith(("curl", "journalctl")) and "|" not in command:
                 wrong.append(f"{command}: ended with {status}:\n{out.read_text(errors='replace')[-2000:]}")
         return "\n".join(wrong) or None

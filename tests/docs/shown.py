@@ -6,7 +6,7 @@ import re
 IDS = [("hex64", r"\b[0-9a-f]{64}\b"), ("hex32", r"\b[0-9a-f]{32}\b"), ("hex16", r"\b[0-9a-f]{16}\b"),
        ("handle", r"\b[ps]_[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])"),
        ("base64", r"(?<![A-Za-z0-9_-])(?=[A-Z0-9_-]*[a-z])(?=[a-z0-9_-]*[A-Z])[A-Za-z0-9_-]{22}(?![A-Za-z0-9_-])")]
-OTHERS = [("time", r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), ("ms", r"(?<![\d.])\d{13}(?![\d.])"),
+OTHERS = [("time", r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| UTC)"), ("ms", r"(?<![\d.])\d{13}(?![\d.])"),
           ("wait", r'(?<=_ms":)\d+\b|(?<=retry after )\d+(?= ms)'), ("bytes", r'(?<="bytes":)\d+'), ("process", r"(?<=process )\d+"),
           ("real", r"(?<![\d.])\d+\.\d+(?![\d.])")]
 VOLATILE = re.compile("|".join(f"(?P<{name}>{pattern})" for name, pattern in IDS + OTHERS))

@@ -87,18 +87,33 @@ def start_script(folder, *arguments):
     return process, out
 
 
+def is_of(pid, folder):
+    """Whether the process is there and was started with files of `folder`: a number may be another's by now."""
+    with contextlib.suppress(OSError):
+        return os.fsencode(str(folder)) in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    return False
+
+
 class Monitoring:
     """Prometheus and Alertmanager by scripts/monitoring, ready when made."""
 
     def __init__(self, folder, *arguments):
-        self.script, out = start_script(folder, "--free-ports", *arguments)
+        self.folder = folder
 
         def ready():
             said = out.read_text()
-            assert self.script.poll() is None, f"scripts/monitoring ended: {said}"
+            if self.script.poll() is not None:
+                return said
             return said if "Ctrl-C stops" in said else None
 
-        self.said = eventually(ready, "scripts/monitoring is ready")
+        # A port that was free may be another's a moment later: then once more, with others.
+        for _ in range(5):
+            self.script, out = start_script(folder, "--free-ports", *arguments)
+            self.said = eventually(ready, "scripts/monitoring is ready or has ended")
+            logs = "".join(log.read_text(errors="replace") for log in (folder / "monitoring").glob("*.log"))
+            if self.script.poll() is None or "address already in use" not in logs:
+                break
+        assert self.script.poll() is None, f"scripts/monitoring ended: {self.said}"
         (self.prometheus, self.prometheus_pid), (self.alertmanager, self.alertmanager_pid) = (
             (address, int(pid)) for address, pid in re.findall(r"^(?:Prometheus|Alertmanager) (http://\S+) \(process (\d+)\)", self.said, re.M))
 
@@ -123,16 +138,18 @@ class Monitoring:
         os.killpg(self.script.pid, signal.SIGINT)
         status = self.script.wait(timeout=60)
         for pid in (self.prometheus_pid, self.alertmanager_pid):
-            eventually(lambda pid=pid: not pathlib.Path(f"/proc/{pid}").exists(), f"process {pid} has ended")
+            eventually(lambda pid=pid: not is_of(pid, self.folder), f"process {pid} has ended")
         return status
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        for pid in (self.script.pid, self.prometheus_pid, self.alertmanager_pid):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        for pid in (self.prometheus_pid, self.alertmanager_pid):
+            if is_of(pid, self.folder):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        self.script.kill()  # ours until it is waited for
         self.script.wait()
 
 

@@ -19,7 +19,7 @@ UNIT = ROOT / "configs/portcullis.service"
 PACKAGES = {
     "lintian": "lintian", "debootstrap": "debootstrap", "systemd-analyze": "systemd", "systemd-sysusers": "systemd", "cpack": "cmake",
     "dpkg-shlibdeps": "dpkg-dev", "readelf": "binutils", "unshare": "util-linux", "ip": "iproute2", "node": "nodejs", "ninja": "ninja-build",
-    "logrotate": "logrotate", "man": "man-db",
+    "logrotate": "logrotate", "promtool": "prometheus", "man": "man-db",
 }
 
 

@@ -2,6 +2,7 @@
 gets a layer over it (overlayfs) in a mount, process and network namespace of its own: nothing is left behind, no port is taken.
 """
 import contextlib
+import fcntl
 import os
 import pathlib
 import re
@@ -33,10 +34,16 @@ def mirror():
 def make_base():
     """Also with what the package depends on in the machine's apt lists, so that each installation is quick."""
     need("debootstrap", "unshare", "ip")
-    if (BASE / "made").exists():
-        return
-    shutil.rmtree(BASE, ignore_errors=True)
     ARCHIVES.mkdir(parents=True, exist_ok=True)
+    # One at a time: other builds and presets of this tree share the folder.
+    with open(KEPT / "lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (BASE / "made").exists():
+            make_base_anew()
+
+
+def make_base_anew():
+    shutil.rmtree(BASE, ignore_errors=True)
     run("debootstrap", "--variant=minbase", f"--cache-dir={ARCHIVES}", SUITE, BASE, mirror())
     (BASE / "etc/apt/sources.list").write_text(f"deb {mirror()} {SUITE} main\n", encoding="utf-8")
     # How this machine's apt reaches the mirror.
@@ -76,7 +83,7 @@ class System:
 
     def write(self, name, text, mode=0o644):
         self.path(name).parent.mkdir(parents=True, exist_ok=True)
-        self.path(name).write_text(text, encoding="utf-8")
+        self.path(name).write_bytes(text if isinstance(text, bytes) else text.encode())
         self.path(name).chmod(mode)
 
     def read(self, name):

@@ -11,13 +11,15 @@ import sys
 import urllib.request
 
 import inside
-from cases import ROOT, WORK, case, check, main, next_package, package, run
+from cases import BINARY as BINARY_OF_NOW, ROOT, WORK, case, check, main, next_package, package, run
 from service import CREDENTIALS, Service
 
 INSTALLED = WORK / "installed"
 CONFIG = "/etc/portcullis/portcullis.toml"
 KEYS = "/etc/portcullis/portcullis.keys"
 DATA = "/var/lib/portcullis/portcullis.db"
+THRESHOLDS = "/etc/portcullis/monitoring/thresholds.yaml"
+MASK = "/etc/systemd/system/portcullis.service"
 
 
 def call(system, token, method, parameters="{}"):
@@ -66,6 +68,8 @@ def installing():
         system.path("/var/cache/apt/archives/partial").mkdir(parents=True, exist_ok=True)
         run("mount", "--bind", inside.ARCHIVES, system.path("/var/cache/apt/archives"))
         (inside.ARCHIVES / "partial").mkdir(exist_ok=True)
+        # What the lists of a kept Debian name may be gone from the mirror by now.
+        system.run("apt-get", "-qq", "update")
         said = system.run("sh", "-c", "apt-get -y --no-install-recommends -o Debug::NoLocking=1 install /tmp/package.deb 2>&1")
         run("umount", system.path("/var/cache/apt/archives"))
         system.path("/tmp/package.deb").unlink()
@@ -77,13 +81,18 @@ def what_an_installation_made():
     with inside.layered(INSTALLED) as system:
         user = system.run("getent", "passwd", "portcullis").strip().split(":")
         check(user[5:] == ["/var/lib/portcullis", "/usr/sbin/nologin"], f"the user is {user}")
-        for name, wanted in (("/etc/portcullis", "root:portcullis 750"), (CONFIG, "root:portcullis 640"), (KEYS, "root:root 600"),
+        for name, wanted in (("/etc/portcullis", "root:root 755"), (CONFIG, "root:portcullis 640"), (KEYS, "root:root 600"),
+                             ("/etc/portcullis/monitoring", "root:root 755"), (THRESHOLDS, "root:root 644"),
                              ("/var/lib/portcullis", "portcullis:portcullis 700"), ("/var/log/portcullis", "portcullis:portcullis 750"),
                              ("/var/backups/portcullis", "portcullis:portcullis 700"), ("/usr/bin/portcullis", "root:root 755")):
             check(system.owner_and_mode(name) == wanted, f"{name} is {system.owner_and_mode(name)}, not {wanted}")
         check("ring key" in system.run("portcullis", "keys", "list", "--config", CONFIG), "the key file is none")
         enabled = system.path("/etc/systemd/system/multi-user.target.wants/portcullis.service")
         check(enabled.is_symlink(), "the service is not enabled")
+        # What is in the folder that everybody may enter is for everybody to read where it is no secret, and else for nobody.
+        run("chroot", system.root, "useradd", "--system", "stranger")
+        readable = system.run("setpriv", "--reuid=stranger", "--clear-groups", "find", "/etc/portcullis", "-type", "f", "-readable").split()
+        check(readable == [THRESHOLDS], f"everybody reads {readable}")
         check(system.run("portcullis", "check-config", CONFIG).strip() == f"{CONFIG}: ok", "the configuration is not valid as installed")
         check(system.run("dpkg", "--verify", "portcullis") == "", "dpkg misses something")
 
@@ -119,7 +128,7 @@ def every_door(system):
     """A configuration with all listeners, and the drop-in that hands over what the unit's comments offer for it."""
     system.run("portcullis", "certs", "dev", "--out", "/root/certs", "--host", "localhost")
     for name, source in (("server.pem", "server.pem"), ("server-key.pem", "server-key.pem"), ("clients-ca.pem", "ca.pem")):
-        system.run("install", "-m", "600" if "key" in name else "644", f"/root/certs/{source}", f"/etc/portcullis/{name}")
+        system.run("install", "-D", "-m", "600" if "key" in name else "644", f"/root/certs/{source}", f"/etc/portcullis/certs/{name}")
     system.write("/etc/portcullis/cookie.secrets", "0123456789abcdef0123456789abcdef\n", 0o600)
     text = system.read(CONFIG)
     system.write(CONFIG, text + """
@@ -130,8 +139,8 @@ address = "127.0.0.1:7481"
 [listen.rpc_unix]
 path = "/run/portcullis/rpc.sock"
 [tls]
-certificate_file = "/etc/portcullis/server.pem"
-client_ca_file = "/etc/portcullis/clients-ca.pem"
+certificate_file = "/etc/portcullis/certs/server.pem"
+client_ca_file = "/etc/portcullis/certs/clients-ca.pem"
 client_certificates = "optional"
 [store]
 event_retention_h = 1
@@ -139,8 +148,8 @@ event_retention_h = 1
     lines = [line[1:] for line in system.read("/usr/lib/systemd/system/portcullis.service").splitlines()
              if re.match(r"#(LoadCredential=(tls|cookie)|Environment=PORTCULLIS_(TLS|AUTHZ))", line)]
     check(len(lines) == 4, f"the unit offers: {lines}")
-    system.write("/etc/systemd/system/portcullis.service.d/secrets.conf", "[Service]\n" + "\n".join(lines) + "\n")
-    return system.path("/etc/systemd/system/portcullis.service.d/secrets.conf")
+    system.write("/etc/systemd/system/portcullis.service.d/override.conf", "[Service]\n" + "\n".join(lines) + "\n")
+    return system.path("/etc/systemd/system/portcullis.service.d/override.conf")
 
 
 @case
@@ -172,6 +181,25 @@ def under_load_on_every_door_the_node_makes_no_call_that_its_unit_forbids():
 
 
 @case
+def a_drop_in_lets_its_group_use_the_socket_and_nobody_else():
+    """That of operations.md. Files in the data folder stay the service's own."""
+    with inside.layered(INSTALLED) as system:
+        give_tokens(system)
+        system.write(CONFIG, system.read(CONFIG) + '[listen.rpc_unix]\npath = "/run/portcullis/rpc.sock"\n', 0o640)
+        text = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
+        drop_in = re.search(r"^```ini\n(\[Service\]\nUMask=.*?)^```$", text, re.M | re.S).group(1)
+        system.write("/etc/systemd/system/portcullis.service.d/socket.conf", drop_in)
+        system.run("sh", "-ec", "useradd --system --groups portcullis shop; useradd --system stranger; chmod 644 /root/web.token; chmod 711 /root")
+        ask = ["portcullis", "call", "--address", "unix:/run/portcullis/rpc.sock", "--token-file", "/root/web.token", "server.ping"]
+        for drop_ins, shop in (([], 2), ([system.path("/etc/systemd/system/portcullis.service.d/socket.conf")], 0)):
+            service = Service(system.root, drop_ins=drop_ins).begin()
+            system.run("setpriv", "--reuid=shop", "--init-groups", *ask, ok=(shop,))
+            system.run("setpriv", "--reuid=stranger", "--init-groups", *ask, ok=(2,))
+            check(system.owner_and_mode("/var/lib/portcullis") == "portcullis:portcullis 700", "the data folder is open")
+            check(service.stop() == 0, f"not stopped in order: {service.log()[-2000:]}")
+
+
+@case
 def keys_handed_over_as_a_credential_are_not_rotated_and_why_is_told():
     with inside.layered(INSTALLED) as system:
         give_tokens(system)
@@ -200,9 +228,13 @@ def the_drop_in_lets_the_node_rotate_its_keys():
             if not step.startswith("systemctl"):
                 system.run("sh", "-ec", step)
         check(len(steps) == 4, f"the drop-in says: {steps}")
-        placed = system.path("/etc/systemd/system/portcullis.service.d/rotate-keys.conf")
-        service = Service(system.root, drop_ins=[placed]).begin()
-        check(not system.path(CREDENTIALS).joinpath("portcullis.keys").exists(), "there is a credential")
+        # Beside what others hand over (by systemctl edit), in the order in which systemd reads them.
+        others = every_door(system)
+        placed = sorted(others.parent.glob("*.conf"))
+        check(len(placed) == 2, f"drop-ins: {placed}")
+        service = Service(system.root, drop_ins=placed).begin()
+        there = {each.name for each in system.path(CREDENTIALS).iterdir()}
+        check(there == {"tls.key", "cookie.secrets"}, f"credentials: {there}")
         session = sign_in(system)
         check(call(system, "/root/ops.token", "admin.rotate_keys")["keys"] == 2, "not rotated")
         check(is_valid(system, session), "the session is not valid")
@@ -219,11 +251,17 @@ def an_upgrade_keeps_sessions_keys_and_what_was_configured():
         session = sign_in(system)
         check(service.stop() == 0, "not stopped in order")
         kept = {name: system.path(name).read_bytes() for name in (CONFIG, KEYS)}
+        system.run("sh", "-ec", "chown root:adm /var/log/portcullis; chmod 2755 /var/log/portcullis")
+        system.write(THRESHOLDS, system.read(THRESHOLDS).replace("threshold:restarts', expr: 2}", "threshold:restarts', expr: 5}"))
         pretend_systemd(system)
         system.dpkg("-i", next_package())
         calls = system.read("/calls")
         check("deb-systemd-invoke try-restart portcullis.service" in calls, f"calls: {calls}")
         check("stop" not in calls, f"stopped while unpacking: {calls}")
+        check(system.owner_and_mode("/var/log/portcullis") == "root:adm 2755", f"the folder's mode is not what it was set to: "
+              f"{system.owner_and_mode('/var/log/portcullis')}")
+        run("chroot", system.root, "chown", "portcullis:portcullis", "/var/log/portcullis")
+        check("threshold:restarts', expr: 5}" in system.read(THRESHOLDS), "the administrator's threshold is gone")
         check("999" in system.run("dpkg-query", "-W", "-f", "${Version}", "portcullis"), "not the next version")
         for name, content in kept.items():
             check(system.path(name).read_bytes() == content, f"{name} has changed")
@@ -232,6 +270,18 @@ def an_upgrade_keeps_sessions_keys_and_what_was_configured():
         effective = system.run("portcullis", "check-config", "--effective", CONFIG)
         check(re.search(r"threshold = 7\b", effective), "the edit is gone")
         check(service.stop() == 0, "not stopped in order")
+
+
+@case
+def an_upgrade_whose_program_refuses_the_configuration_leaves_the_old_one_running():
+    with inside.layered(INSTALLED) as system:
+        give_tokens(system)
+        system.write(CONFIG, system.read(CONFIG) + "[a_section_that_is_gone]\nkey = 1\n", 0o640)
+        pretend_systemd(system)
+        said = system.dpkg("-i", next_package())
+        check("restart" not in system.read("/calls"), f"calls: {system.read('/calls')}")
+        check("NOT restarted" in said and "a_section_that_is_gone" in said and "systemctl restart portcullis" in said, said)
+        check(system.run("dpkg-query", "-W", "-f", "${Status}", "portcullis") == "install ok installed", "not installed")
 
 
 @case
@@ -253,6 +303,7 @@ def a_removal_stops_the_service_and_keeps_everything_else():
         pretend_systemd(system)
         kept = {name: system.path(name).read_bytes() for name in (CONFIG, KEYS)}
         system.dpkg("-r", "portcullis")
+        check(os.path.islink(system.path(MASK)), "the unit is not masked while it is gone")
         check("deb-systemd-invoke stop portcullis.service" in system.read("/calls"), f"calls: {system.read('/calls')}")
         check(not system.path("/usr/bin/portcullis").exists(), "the binary is left")
         for name, content in kept.items():
@@ -261,8 +312,10 @@ def a_removal_stops_the_service_and_keeps_everything_else():
         # Installed again, it goes on where it was; somebody has a token, so it is started.
         system.write("/calls", "")
         system.dpkg("-i", package())
-        check("deb-systemd-invoke start portcullis.service" in system.read("/calls") or
-              "deb-systemd-invoke try-restart portcullis.service" in system.read("/calls"), f"calls: {system.read('/calls')}")
+        check(not os.path.lexists(system.path(MASK)), f"{MASK} is left: the service cannot be started")
+        check(system.path("/etc/systemd/system/multi-user.target.wants/portcullis.service").is_symlink(), "the service is not enabled")
+        calls = system.read("/calls")
+        check("deb-systemd-invoke start portcullis.service" in calls and "try-restart" not in calls, f"calls: {calls}")
         for name, content in kept.items():
             check(system.path(name).read_bytes() == content, f"{name} has changed")
         service = Service(system.root).begin()
@@ -289,11 +342,21 @@ def a_purge_takes_all_but_backups():
         sign_in(system)
         call(system, "/root/ops.token", "admin.backup", '{"path":"/var/backups/portcullis/1.db"}')
         check(service.stop() == 0, "not stopped in order")
-        system.dpkg("-P", "portcullis")
+        key = system.path(KEYS).read_bytes()
+        system.write("/var/backups/portcullis/portcullis.keys", "of an earlier one", 0o600)
+        said = system.dpkg("-P", "portcullis")
         for name in ("/etc/portcullis", "/var/lib/portcullis", "/var/log/portcullis", "/etc/logrotate.d/portcullis", "/usr/share/portcullis",
                      "/usr/share/doc/portcullis", "/etc/systemd/system/multi-user.target.wants/portcullis.service"):
             check(not os.path.lexists(system.path(name)), f"{name} is left")
         check(system.path("/var/backups/portcullis/1.db").exists(), "the backup is gone")
+        # And what opens it; what was there is not replaced.
+        check(system.read("/var/backups/portcullis/portcullis.keys") == "of an earlier one", "a key file was replaced")
+        moved = "/var/backups/portcullis/portcullis.keys.2"
+        check(moved in said and system.path(moved).read_bytes() == key, f"the key file is lost: {said}")
+        check(system.owner_and_mode(moved) == "root:root 600", system.owner_and_mode(moved))
+        system.write("/root/portcullis", BINARY_OF_NOW.read_bytes(), 0o755)
+        system.run("sh", "-ec", "mkdir /root/whole; cp /var/backups/portcullis/1.db /root/whole/portcullis.db")
+        check("whole" in system.run("/root/portcullis", "verify", "--data-dir", "/root/whole", "--keys-file", moved), "not opened by it")
         check(system.run("dpkg-query", "-W", "portcullis", ok=(1,)) == "", "dpkg still knows it")
 
 
@@ -325,6 +388,8 @@ if os.environ.get("INSIDE"):
     if "installing" not in sys.argv:
         inside.raise_loopback()
     main(globals())
+elif sys.argv[1:] == ["a_debian_to_install_into"]:
+    inside.make_base()
 else:
     inside.make_base()
     sys.exit(max(inside.isolated(pathlib.Path(__file__), name, network=name == "installing") for name in sys.argv[1:]))

@@ -13,7 +13,7 @@ from cases import BINARY, BUILD, ROOT, UNIT, VERSION, case, check, main, need, p
 
 # Every file of the package; folders with a slash at the end may hold whatever the repository has there.
 FILES = {
-    "etc/portcullis/portcullis.toml": "-rw-r--r--", "etc/logrotate.d/portcullis": "-rw-r--r--",
+    "etc/portcullis/portcullis.toml": "-rw-r--r--", "etc/portcullis/monitoring/thresholds.yaml": "-rw-r--r--", "etc/logrotate.d/portcullis": "-rw-r--r--",
     "usr/bin/portcullis": "-rwxr-xr-x", "usr/lib/systemd/system/portcullis.service": "-rw-r--r--",
     "usr/lib/sysusers.d/portcullis.conf": "-rw-r--r--", "usr/lib/tmpfiles.d/portcullis.conf": "-rw-r--r--",
     "usr/share/bash-completion/completions/portcullis": "-rw-r--r--", "usr/share/zsh/vendor-completions/_portcullis": "-rw-r--r--",
@@ -64,9 +64,43 @@ def the_monitoring_pack_is_in_it():
     rows = listing()
     for folder in ("alerts", "rules", "runbooks", "dashboards", "provisioning"):
         for file in (ROOT / "monitoring" / folder).rglob("*"):
-            if file.is_file():
+            if file.is_file() and file.name not in ("thresholds.yaml", "README.md"):
                 path = f"usr/share/portcullis/{file.relative_to(ROOT)}"
                 check(path in rows, f"{path} is missing")
+    check(unpacked("etc/portcullis/monitoring/thresholds.yaml") == (ROOT / "monitoring/rules/thresholds.yaml").read_bytes(), "other thresholds")
+    check("usr/share/portcullis/monitoring/rules/thresholds.yaml" not in rows, "there are two files of thresholds")
+
+
+@case
+def its_prometheus_configuration_finds_every_rule_wherever_it_is_copied():
+    """promtool says SUCCESS of a pattern that finds no file: the rules are counted."""
+    need("promtool")
+    wanted = sum(len(group["rules"]) for part in ("rules", "alerts") for file in (ROOT / "monitoring" / part).glob("*.yaml")
+                 for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"])
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as elsewhere:
+        run("dpkg-deb", "-x", package(), folder)
+        text = (pathlib.Path(folder) / "usr/share/portcullis/monitoring/provisioning/prometheus/prometheus.yml").read_text(encoding="utf-8")
+        copy = pathlib.Path(elsewhere) / "prometheus.yml"
+        copy.write_text(re.sub(r"- (/(?:usr|etc)/\S*portcullis/)", rf"- {folder}\1", text), encoding="utf-8")
+        found = sum(int(number) for number in re.findall(r"(\d+) rules found", run("promtool", "check", "config", copy)))
+    check(found == wanted > 0, f"it finds {found} of {wanted} rules")
+
+
+@case
+def runbooks_name_places_that_an_installation_has():
+    """The paths that stand for a variable nobody has set, or are written out: of the package, or made by it, or by operations.md."""
+    rows = {"/" + path.rstrip("/") for path in listing()}
+    maintainer = (ROOT / "configs/debian/postinst").read_text(encoding="utf-8")
+    made = set(re.findall(r"(?<![\w.])/(?:etc|var)/[\w/.-]*\w", maintainer))
+    certificates = re.findall(r"/etc/portcullis/certs/[\w.-]+", (ROOT / "docs/operations.md").read_text(encoding="utf-8"))
+    others = {"/var/log", "/etc/prometheus/prometheus.yml"}
+    count = 0
+    for file in sorted((ROOT / "monitoring/runbooks").glob("*.md")):
+        for path in re.findall(r"(?<![\w./:$}\"])/(?:etc|var|usr)/[\w/.*-]*\w", file.read_text(encoding="utf-8")):
+            count += 1
+            known = path in rows | made | others | set(certificates) or path.startswith("/var/backups/portcullis/")
+            check(known, f"{file.name}: {path} is not there after an installation")
+    check(count > 20, f"{count} paths")
 
 
 @case

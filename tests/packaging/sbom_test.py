@@ -130,6 +130,9 @@ def its_graph_reaches_every_component_from_the_binary():
     refs = {component["bom-ref"] for component in bill()["components"]}
     check(reached - {root} == refs, f"not reached: {refs - reached}; not listed: {reached - refs - {root}}")
     check(set(graph) == refs | {root}, "rows of strangers")
+    # It does not claim what libraries open by name while running.
+    told = {each["aggregate"]: set(each) - {"aggregate"} for each in bill()["compositions"]}
+    check(told == {"complete": {"assemblies"}, "incomplete": {"dependencies"}}, f"it says: {told}")
 
 
 @case

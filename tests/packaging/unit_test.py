@@ -30,7 +30,7 @@ def systemd_finds_nothing_wrong_with_it():
         unit = root / "etc/systemd/system/portcullis.service"
         unit.parent.mkdir(parents=True)
         unit.write_bytes(UNIT.read_bytes())
-        for target in ("sysinit", "basic", "shutdown", "multi-user", "network"):
+        for target in ("sysinit", "basic", "shutdown", "multi-user", "network-online"):
             (unit.parent / f"{target}.target").write_text(f"[Unit]\nDescription={target}\n", encoding="utf-8")
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", f"--root={root}", "portcullis.service"], capture_output=True, text=True,
                               check=False)

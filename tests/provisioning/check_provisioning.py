@@ -3,6 +3,7 @@ import contextlib
 import json
 import pathlib
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -39,7 +40,17 @@ def alerts():
 
 
 def prometheus_takes_it():
-    status, text = run("promtool", "check", "config", str(PROMETHEUS))
+    """Copied to another folder, with the tree's files in the places of an installation: promtool says SUCCESS also where it finds none."""
+    with tempfile.TemporaryDirectory(prefix="portcullis-test-") as folder:
+        place = pathlib.Path(folder)
+        for part in ("rules", "alerts"):
+            shutil.copytree(ROOT / "monitoring" / part, place / "usr/share/portcullis/monitoring" / part)
+        (place / "etc/portcullis/monitoring").mkdir(parents=True)
+        (place / "usr/share/portcullis/monitoring/rules/thresholds.yaml").rename(place / "etc/portcullis/monitoring/thresholds.yaml")
+        copy = place / "somewhere/prometheus.yml"
+        copy.parent.mkdir()
+        copy.write_text(re.sub(r"^  - /", f"  - {folder}/", PROMETHEUS.read_text(encoding="utf-8"), flags=re.M), encoding="utf-8")
+        status, text = run("promtool", "check", "config", str(copy))
     assert status == 0, text
     rules = sum(int(number) for number in re.findall(r"(\d+) rules found", text))
     kept = sum(len(group["rules"]) for part in ("rules", "alerts") for path in (ROOT / "monitoring" / part).glob("*.yaml")
@@ -190,7 +201,9 @@ def what_follows_from_another_alert_is_silenced():
         (alert("StoreDegraded", "critical", **other), False), (alert("StoreErrors", op="commit", error="STORE_FULL", **other), True),
         (alert("EventLogStalled", "critical", **other), True), (alert("EventLogSlow", instance="c:7480"), False),
         (alert("SharedStoreDegraded", "critical", instance="c:7480"), False), (alert("FleetNodeMissing"), True),
-        (alert("FleetStale", "critical", instance="d:7480"), True), ({**alert("FleetNodeMissing"), "job": "portcullis-other"}, False),
+        (alert("FleetStale", "critical", instance="c:7480"), True), (alert("StoreErrors", op="append", error="STORE_UNAVAILABLE", instance="c:7480"), True),
+        (alert("FleetStale", "critical", instance="d:7480"), False), (alert("StoreErrors", op="backup", error="STORE_FULL", instance="d:7480"), False),
+        ({**alert("FleetNodeMissing"), "job": "portcullis-other"}, False),
         (alert("CircuitBreakerOpen", "critical", source="hosted", **cards), False),
         (alert("CircuitBreakerRejectionRatio", **cards), True),
         (alert("CircuitBreakerErrorBudgetBurn", "critical", **cards), True), (alert("CircuitBreakerRejectionRatio", **mail), False),
@@ -219,6 +232,17 @@ def what_follows_from_another_alert_is_silenced():
     assert not wrong, "\n".join(wrong)
 
 
+def a_second_node_that_is_down_is_a_page_of_its_own():
+    """What is grouped is told once, and of a second one after group_interval at the earliest."""
+    config = yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))
+    pages = [route for route in config["route"]["routes"] if route["receiver"] == "pagerduty"]
+    labels = {label for each in alerts()["InstanceDown"] for label in re.findall(r"\$labels\.(\w+)", each["annotations"]["summary"])}
+    for route in pages:
+        by = route.get("group_by", config["route"]["group_by"])
+        assert labels and labels <= set(by), f"pages are grouped by {by}"
+    assert pages, "nobody is paged"
+
+
 def inhibitions_name_alerts_that_are_there():
     names = set()
     for rule in yaml.safe_load(ALERTMANAGER.read_text(encoding="utf-8"))["inhibit_rules"]:
@@ -245,7 +269,7 @@ def grafana_finds_datasource_and_dashboards():
 CASES = {case.__name__: case for case in (
     prometheus_takes_it, prometheus_takes_the_examples_in_comments, prometheus_has_what_alerts_ask_for, alertmanager_takes_it,
     no_secret_stands_in_a_file, each_severity_reaches_whom_it_should, a_notification_names_its_runbook, a_notification_says_when_it_is_over,
-    what_follows_from_another_alert_is_silenced, inhibitions_name_alerts_that_are_there, grafana_finds_datasource_and_dashboards)}
+    what_follows_from_another_alert_is_silenced, a_second_node_that_is_down_is_a_page_of_its_own, inhibitions_name_alerts_that_are_there, grafana_finds_datasource_and_dashboards)}
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1] not in CASES:
