@@ -158,14 +158,16 @@ TEST(check_command, is_unknown_when_nobody_reads_its_line) {
 }
 
 TEST(check_command, lets_no_answer_move_a_terminals_cursor) {
-  const std::string hostile = R"({"message":"\u001b[2J\u009b2J\r\nPORTCULLIS OK","data":{"error":)"
-                              R"("\u001b]0;owned\u0007\u202e"},"error":{"code":1}})";
-  const http_script node([&](const std::string&) { return http_answer(500, hostile); });
-  for (const auto* words : {"top --once --interval 0.1 --http ", "check --http "}) {
-    const auto told = run(words + node.address());
-    EXPECT_THAT(told.status, testing::AnyOf(1, 2)) << words;
-    EXPECT_THAT(told.out, HasSubstr("owned")) << words;
-    EXPECT_TRUE(is_printable(told.out)) << words << told.out;
+  const std::string error = R"({"message":"\u001b[2J\u009b2J\r\nPORTCULLIS OK",)"
+                            R"("data":{"error":"\u001b]0;owned\u0007\u202e"}})";
+  for (const auto& body : {error, R"({"jsonrpc":"2.0","id":1,"error":)" + error + "}"}) {
+    const http_script node([&](const std::string&) { return http_answer(500, body); });
+    for (const auto* words : {"top --once --interval 0.1 --http ", "check --http "}) {
+      const auto told = run(words + node.address());
+      EXPECT_THAT(told.status, testing::AnyOf(1, 2)) << words;
+      EXPECT_THAT(told.out, HasSubstr("owned")) << words;
+      EXPECT_TRUE(is_printable(told.out)) << words << told.out;
+    }
   }
   const tls_server rpc({}, [&](const std::string&, SSL*) {
     return R"({"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"\u001b[2J","data":{"error":)"

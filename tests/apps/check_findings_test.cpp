@@ -160,7 +160,7 @@ TEST(check, prints_one_line_with_perfdata_and_then_the_findings) {
 TEST(check, writes_a_lower_limit_as_a_range_of_the_guidelines) {
   const auto all =
       judge(node("portcullis_tls_certificate_expiry_timestamp_seconds 9640000\n"), {}, {});
-  EXPECT_EQ(all[0].perfdata, "certificate_days=100;21:;3:");
+  EXPECT_EQ(all[0].perfdata, "certificate_days=100;14:;2:");
   EXPECT_EQ(all[0].text, "the certificate ends in 100d 0h");
 }
 
