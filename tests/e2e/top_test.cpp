@@ -157,6 +157,12 @@ struct top_in_a_shell : top {
     ASSERT_TRUE(shell.shows(given_back));
     ASSERT_TRUE(shell.shows("Stopped"));
   }
+  /// Only what the shell says then has the sum in it. wait alone may end with the stop before.
+  void end_by(const std::string& signal) {
+    shell.type("p=$(jobs -p); kill -" + signal +
+               " $p; kill -CONT $p; while kill -0 $p 2>&-; do :; done; wait $p; "
+               "echo ended-$((40 + $?))\n");
+  }
 };
 
 /// Found in review: the shell has the terminal again, so giving it back stopped the view once more,
@@ -165,9 +171,7 @@ TEST_F(top_in_a_shell, ends_by_a_signal_while_it_is_stopped) {
   for (const auto* number : {"TERM", "HUP", "INT", "QUIT"}) {
     start();
     stop();
-    // Only the shell's answer has the sum in it. Without -f wait would end with a stop, too.
-    shell.type("p=$(jobs -p); kill -" + std::string(number) +
-               " $p; kill -CONT $p; wait -f $p; echo ended-$((40 + $?))\n");
+    end_by(number);
     EXPECT_TRUE(shell.shows("ended-40")) << number;
     EXPECT_THAT(shell.seen(), Not(HasSubstr(taken))) << number;
   }
@@ -197,7 +201,7 @@ TEST_F(top_in_a_shell, ends_by_a_signal_that_was_started_in_the_background) {
   shell.type("until jobs | grep -q Stopped; do :; done; echo stopped-$((40 + 2))\n");
   EXPECT_TRUE(shell.shows("stopped-42"));
   EXPECT_THAT(shell.seen(), Not(HasSubstr(taken)));
-  shell.type("p=$(jobs -p); kill $p; kill -CONT $p; wait -f $p; echo ended-$((40 + $?))\n");
+  end_by("TERM");
   EXPECT_TRUE(shell.shows("ended-40"));
   EXPECT_THAT(shell.seen(), Not(HasSubstr(taken)));
 }
