@@ -157,6 +157,19 @@ TEST(check_command, is_unknown_when_nobody_reads_its_line) {
   EXPECT_EQ(check(node, ">/dev/full").status, 3);
 }
 
+/// std::bad_alloc comes from anywhere: here from an answer for which there is no memory.
+TEST(check_command, is_unknown_when_an_exception_ends_it) {
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+  GTEST_SKIP() << "the sanitizer needs more memory than the limit leaves";
+#endif
+  const auto all = http_answer(200, std::string(60 * 1024 * 1024, 'x'));
+  const http_script node([&](const std::string&) { return all; });
+  const auto told =
+      shell("ulimit -v 60000; exec " PORTCULLIS_BINARY " check --http " + node.address());
+  EXPECT_EQ(told.status, 3);
+  EXPECT_THAT(told.out, StartsWith("PORTCULLIS UNKNOWN - std::bad_alloc\n"));
+}
+
 TEST(check_command, lets_no_answer_move_a_terminals_cursor) {
   const std::string error = R"({"message":"\u001b[2J\u009b2J\r\nPORTCULLIS OK",)"
                             R"("data":{"error":"\u001b]0;owned\u0007\u202e"}})";
