@@ -6,8 +6,14 @@
 #include <algorithm>
 #include <cctype>
 #include <charconv>
+#include <chrono>
+#include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
+
+#include "apps/metrics_page/shown.hpp"
+#include "core/error/catalogue.hpp"
 
 namespace portcullis::apps {
 namespace {
@@ -66,6 +72,23 @@ std::optional<answer_head> head_of(std::string_view text) {
   return head;
 }
 
+nlohmann::json member(const nlohmann::json& of, const char* name) {
+  const auto at = of.is_object() ? of.find(name) : of.end();
+  return at == of.end() ? nlohmann::json() : *at;
+}
+
+std::string text_of(const nlohmann::json& value) {
+  return value.is_string() ? value.get<std::string>() : std::string();
+}
+
+/// The error object of a body, which is one or has one (JSON-RPC 2.0, 5.1); null: there is none.
+nlohmann::json error_of(const http_reply& reply) {
+  auto body = nlohmann::json::parse(reply.body, nullptr, false);
+  auto error = member(body, "error");
+  if (error.is_object()) return error;
+  return member(body, "data").is_object() ? body : nlohmann::json();
+}
+
 /// What of an answer has come; the reply when it is whole.
 class answer_reader {
  public:
@@ -114,18 +137,24 @@ void add_http_options(CLI::App& command, server_options& given) {
 }
 
 std::string refusal_text(const http_reply& reply) {
-  const auto error = nlohmann::json::parse(reply.body, nullptr, false);
-  const auto text_at = [&](const char* where) {
-    const nlohmann::json::json_pointer at(where);
-    const auto found = error.is_object() && error.contains(at) ? error[at] : nlohmann::json();
-    return found.is_string() ? found.get<std::string>() : std::string();
-  };
-  const auto name = text_at("/data/error");
+  const auto error = error_of(reply);
+  const auto data = member(error, "data");
+  const auto name = text_of(member(data, "error"));
   auto text = name.empty() ? fmt::format("HTTP status {}", reply.status)
-                           : fmt::format("{} ({})", text_at("/message"), name);
-  if (reply.status == 401) text += "; give --token-file";
-  if (reply.status == 404) text += "; is that a node's listen.http?";
-  return text;
+                           : fmt::format("{} ({})", text_of(member(error, "message")), name);
+  if (refusal_status(reply) == 401) text += "; give --token-file";
+  if (reply.status == 404 && name.empty()) text += "; is that a node's listen.http?";
+  return plain_text(text);
+}
+
+int refusal_status(const http_reply& reply) {
+  if (reply.status != 200) return reply.status;
+  const auto error = error_of(reply);
+  if (!error.is_object()) return 200;
+  const auto code = member(error, "code");
+  const auto known =
+      code.is_number_integer() ? core::error_from_wire(code.get<int>()) : std::nullopt;
+  return known ? core::describe(*known).status : 500;
 }
 
 std::optional<http_client> http_client::make(const server_options& given, std::string& why) {
@@ -135,18 +164,38 @@ std::optional<http_client> http_client::make(const server_options& given, std::s
     made.token_ = read_token(given.token_file, why);
     if (!made.token_) return std::nullopt;
   }
-  if (!connector::make(made.given_, why)) return std::nullopt;
+  why = wrong_address(made.given_.address);
+  if (!why.empty()) {
+    why = fmt::format("{}: {}", given.address, why);
+    return std::nullopt;
+  }
+  if (!made.prepare(why)) return std::nullopt;
   return made;
+}
+
+std::optional<connector> http_client::prepare(std::string& why) const {
+  return connector::make(given_, why);
 }
 
 std::optional<http_reply> http_client::ask(std::string_view path, std::string_view body,
                                            std::string& why) const {
-  const auto timeout =
+  const auto deadline =
+      stream::clock::now() +
       std::chrono::milliseconds(static_cast<std::int64_t>(given_.timeout_s * 1000));
-  const auto deadline = stream::clock::now() + timeout;
-  const auto way = connector::make(given_, why);  // anew: certificates are renewed
-  if (!way) return std::nullopt;
-  auto peer = way->connect(timeout, why);
+  const auto way = prepare(why);  // anew: certificates are renewed
+  return way ? ask(*way, deadline, path, body, why) : std::nullopt;
+}
+
+std::optional<http_reply> http_client::ask(const connector& way, stream::clock::time_point deadline,
+                                           std::string_view path, std::string_view body,
+                                           std::string& why) const {
+  const auto time_left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - stream::clock::now());
+  if (time_left.count() <= 0) {
+    why = "no answer in time";
+    return std::nullopt;
+  }
+  auto peer = way.connect(time_left, why);
   if (!peer) return std::nullopt;
   // HTTP/1.0: the answer ends with the connection at the latest, and comes in one piece.
   auto request = fmt::format("{} {} HTTP/1.0\r\nHost: {}\r\n", body.empty() ? "GET" : "POST", path,

@@ -10,6 +10,7 @@
 
 #include "apps/commands.hpp"
 #include "apps/malloc_settings.hpp"
+#include "apps/metrics_page/findings.hpp"
 #include "apps/standard_streams.hpp"
 
 namespace {
@@ -59,10 +60,24 @@ std::string option_without_value(int argc, char** argv) {
 /// A monitoring system reads standard output, and takes 64 for nothing that it knows.
 bool is_check(int argc, char** argv) { return argc > 1 && argv[1] == std::string_view("check"); }
 
+/// The line of a check that could not judge.
+int check_failed(const std::string& why) {
+  using namespace portcullis::apps;
+  std::fputs(plugin_output({{verdict::unknown, "check", why, ""}}).c_str(), stdout);
+  return exit_check_unknown;
+}
+
+/// Last of a check: its status, unless the line did not arrive. Nobody having read it (EPIPE) is no
+/// excuse here: what follows from the status alone would follow from nothing.
+int finish_check(int status) noexcept {
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  std::fprintf(stderr, "portcullis: standard output could not be written to\n");
+  return portcullis::apps::exit_check_unknown;
+}
+
 int wrong_usage(int argc, char** argv, const std::string& why) {
   if (is_check(argc, argv)) {
-    std::printf("PORTCULLIS UNKNOWN - %s\n", why.c_str());
-    return portcullis::apps::exit_check_unknown;
+    return check_failed(why);
   }
   std::fprintf(stderr, "portcullis: %s\n", why.c_str());
   return portcullis::apps::exit_usage;
@@ -112,6 +127,17 @@ int run(int argc, char** argv) {
   return status;
 }
 
+/// A check ends with a line and a status from 0 to 3 whatever happens in it.
+int run_check(int argc, char** argv) {
+  try {
+    return finish_check(run(argc, argv));
+  } catch (const std::exception& failed) {
+    // What fmt::print throws when the line cannot be written leaves nothing to be said there.
+    if (std::ferror(stdout) == 0) check_failed(failed.what());
+    return finish_check(portcullis::apps::exit_check_unknown);
+  }
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -119,18 +145,15 @@ int main(int argc, char** argv) {
   occupy_standard_descriptors();
   if (argc > 1 && std::string_view(argv[1]) == "serve") restart_with_malloc_settings(argv);
   std::signal(SIGPIPE, SIG_IGN);
-  // A line that did not arrive, or an exception, is no warning of the node's.
-  const int failed_status = is_check(argc, argv) ? exit_check_unknown : exit_failed;
+  if (is_check(argc, argv)) return run_check(argc, argv);
   try {
-    const int status = run(argc, argv);
-    return finish_output(status) == status ? status : failed_status;
+    return finish_output(run(argc, argv));
   } catch (const std::system_error& failed) {
     // What fmt::print throws when the buffer is full and cannot be written out.
-    if (std::ferror(stdout) != 0)
-      return output_failed(exit_ok, failed.code().value()) == exit_ok ? exit_ok : failed_status;
+    if (std::ferror(stdout) != 0) return output_failed(exit_ok, failed.code().value());
     std::fprintf(stderr, "portcullis: %s\n", failed.what());
   } catch (const std::exception& failed) {
     std::fprintf(stderr, "portcullis: %s\n", failed.what());
   }
-  return failed_status;
+  return exit_failed;
 }

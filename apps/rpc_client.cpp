@@ -5,9 +5,14 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <chrono>
+#include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
 
 #include "apps/commands.hpp"
+#include "apps/metrics_page/shown.hpp"
 #include "core/bytes.hpp"
 #include "core/error/catalogue.hpp"
 
@@ -85,11 +90,14 @@ void print_error(const std::string& json, error_form form) {
   if (form == error_form::json || !error.is_object()) return print_json(json);
   const auto data = error.value("data", nlohmann::json::object());
   const auto name = data.value("error", "");
-  auto text = fmt::format("{} ({})", error.value("message", ""), name);
+  auto text = plain_text(fmt::format("{} ({})", error.value("message", ""), name));
   const auto details = data.value("details", nlohmann::json::object());
-  for (const auto& [key, value] : details.items())
-    text +=
-        fmt::format(", {}: {}", key, value.is_string() ? value.get<std::string>() : value.dump());
+  for (const auto& [key, value] : details.items()) {
+    // An id of the user's is still known with the escapes of JSON, and moves no cursor.
+    auto shown = plain_text(value.dump(-1, ' ', true));
+    if (value.is_string()) shown = shown.substr(1, shown.size() - 2);
+    text += fmt::format(", {}: {}", plain_text(key), shown);
+  }
   if (const auto code = core::error_from_wire(error.value("code", 0)))
     text += *code == core::error_code::AUTH_REQUIRED
                 ? "\nGive --token-file with a file that holds a token of the server's."

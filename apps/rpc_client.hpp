@@ -11,6 +11,7 @@ class App;
 
 namespace portcullis::apps {
 
+/// `timeout_s`: for connecting and for each answer, but where a command says otherwise.
 struct server_options : connect_options {
   std::string token_file;
   double timeout_s = 10;
@@ -31,13 +32,16 @@ void print_json(std::string_view json);
 /// How an error reply is told: the JSON object on standard output, or a sentence with what can be
 /// done about it on standard error.
 enum class error_form { json, sentence };
+/// Tells `json`, the error object of a reply. As a sentence it is printable ASCII.
 void print_error(const std::string& json, error_form form);
 
 /// Each call answers -1 when it went well; otherwise it has told why (an error reply in the
 /// form asked for, what else went wrong on standard error) and answers the exit status.
 class rpc_client {
  public:
+  /// `given` must outlive it.
   explicit rpc_client(const server_options& given, error_form errors = error_form::json);
+  /// Connects, and logs in where there is a token file.
   [[nodiscard]] int open();
   /// `params`: a JSON object. `result`: the reply's, byte for byte.
   [[nodiscard]] int call(std::string_view method, std::string_view params, std::string& result);

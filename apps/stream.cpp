@@ -268,6 +268,11 @@ bool stream::wait(std::optional<clock::time_point> deadline, std::string& why) c
   return failed == 0;
 }
 
+std::string wrong_address(std::string_view address) {
+  std::string why;
+  return parse_place(address, why) ? std::string() : why;
+}
+
 std::optional<connector> connector::make(const connect_options& given, std::string& why) {
   connector out;
   out.address_ = given.address;

@@ -58,6 +58,9 @@ class stream {
   std::optional<tls_session> session_;
 };
 
+/// Why connect_options::address is no address; empty: it is one, which may still lead nowhere.
+[[nodiscard]] std::string wrong_address(std::string_view address);
+
 /// What it takes to connect to one server, once or often.
 class connector {
  public:

@@ -2,12 +2,18 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
+#include <string_view>
+#include <utility>
 #include <vector>
 
+#include "apps/cli/last_word.hpp"
 #include "apps/commands.hpp"
 #include "apps/http_client.hpp"
 #include "apps/metrics_page/findings.hpp"
@@ -17,6 +23,8 @@ namespace {
 
 using steady = std::chrono::steady_clock;
 constexpr std::string_view ready_name = "ready", ping_name = "ping_ms";
+constexpr std::size_t ping_answer_bytes_max = 64 * 1024;
+constexpr std::chrono::milliseconds hang_grace{1'000};  // past the deadline: something hangs
 
 struct check_options {
   server_options http;
@@ -26,25 +34,69 @@ struct check_options {
   bool critical_only = false;
 };
 
+std::chrono::milliseconds timeout_of(const check_options& given) {
+  return std::chrono::milliseconds(static_cast<std::int64_t>(given.http.timeout_s * 1000));
+}
+
+/// One line to a server and the first one of its answer. Nothing, and `why`, when that has not come
+/// before the deadline.
+std::optional<std::string> line_of(const connector& way, steady::time_point deadline,
+                                   std::string_view line, std::string& why) {
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - steady::now());
+  auto peer = way.connect(std::max(left, std::chrono::milliseconds(0)), why);
+  while (peer && !line.empty()) {
+    const auto sent = peer->send_some(line, why);
+    if (!sent) return std::nullopt;
+    line.remove_prefix(*sent);
+    if (!line.empty() && !peer->wait(deadline, why)) return std::nullopt;
+  }
+  for (std::string text; peer;) {
+    const auto got = peer->receive_some(text, why);
+    if (const auto end = text.find('\n'); end != std::string::npos) return text.substr(0, end);
+    if (text.size() > ping_answer_bytes_max) why = "the answer is not one to server.ping";
+    if (!got || text.size() > ping_answer_bytes_max) return std::nullopt;
+    if (*got == 0 && !peer->wait(deadline, why)) return std::nullopt;
+  }
+  return std::nullopt;
+}
+
 /// Looks at a node once; what it finds is in the order in which it is printed.
 class look {
  public:
   explicit look(const check_options& given)
-      : given_(given), only_(given.only.begin(), given.only.end()) {}
+      : given_(given),
+        only_(given.only.begin(), given.only.end()),
+        deadline_(steady::now() + timeout_of(given)) {}
 
   std::vector<finding> run() {
-    std::string why = set_limits();
-    const auto server = why.empty() ? http_client::make(given_.http, why) : std::nullopt;
-    if (!server) {
-      add(verdict::unknown, "check", why);
-    } else if (ready(*server) && ping(*server)) {
-      metrics(*server);
+    if (const auto wrong = prepare(); !wrong.empty()) {
+      add(verdict::unknown, "check", wrong);
+    } else if (ready() && ping()) {
+      metrics();
       for (auto& each : judge(heard_, limits_, only_)) found_.push_back(std::move(each));
     }
     return std::move(found_);
   }
 
  private:
+  /// All that is given is looked at before anything is asked, and what TLS needs is read before a
+  /// clock runs. Empty, or what is wrong.
+  std::string prepare() {
+    std::string why = set_limits();
+    if (!why.empty()) return why;
+    server_ = http_client::make(given_.http, why);
+    if (server_) http_way_ = server_->prepare(why);
+    if (!http_way_ || given_.address.empty()) return why;
+    if (const auto wrong = wrong_address(given_.address); !wrong.empty())
+      return fmt::format("{}: {}", given_.address, wrong);
+    auto to = given_.http;
+    to.address = given_.address;
+    rpc_way_ = connector::make(to, why);
+    return why;
+  }
+  std::optional<http_reply> ask(std::string_view path, std::string_view body, std::string& why) {
+    return server_->ask(*http_way_, deadline_, path, body, why);
+  }
   [[nodiscard]] bool wants(std::string_view name) const {
     return only_.empty() || only_.contains(name);
   }
@@ -66,10 +118,10 @@ class look {
     return limits_.set_warn(fmt::format("scrape_age_s={}", *given_.scraped_within_s));
   }
 
-  bool ready(const http_client& server) {
+  bool ready() {
     if (!wants(ready_name)) return true;
     std::string why;
-    const auto reply = server.ask("/readyz?verbose", {}, why);
+    const auto reply = ask("/readyz?verbose", {}, why);
     if (!reply) return unreachable(ready_name, given_.http.address, why);
     if (reply->status == 200)
       add(verdict::ok, ready_name, "ready");
@@ -80,50 +132,36 @@ class look {
     return true;
   }
 
-  bool ping(const http_client& server) {
+  bool ping() {
     if (!wants(ping_name)) return true;
+    const auto& where = rpc_way_ ? given_.address : given_.http.address;
+    constexpr std::string_view request = R"({"jsonrpc":"2.0","id":1,"method":"server.ping"})";
+    std::string why;
+    std::optional<http_reply> reply;
     const auto begun = steady::now();
-    if (!given_.address.empty()) {
-      if (!ping_rpc()) return false;
-    } else {
-      std::string why;
-      const auto reply =
-          server.ask("/rpc", R"({"jsonrpc":"2.0","id":1,"method":"server.ping"})", why);
-      if (!reply) return unreachable(ping_name, given_.http.address, why);
-      if (reply->status != 200 || reply->body.find("\"result\"") == std::string::npos) {
-        const bool refused = reply->status >= 400 && reply->status < 500;
-        add(refused ? verdict::unknown : verdict::critical, ping_name,
-            "server.ping: " + refusal_text(*reply));
-        return true;
-      }
-    }
-    heard_.ping_ms = std::chrono::duration<double, std::milli>(steady::now() - begun).count();
+    if (!rpc_way_)
+      reply = ask("/rpc", request, why);
+    else if (auto line = line_of(*rpc_way_, deadline_, std::string(request) + "\n", why))
+      reply = http_reply{200, std::move(*line)};
+    if (!reply) return unreachable(ping_name, where, why);
+    const auto took = steady::now() - begun;
+    if (const int status = refusal_status(*reply); status != 200)
+      add(status >= 400 && status < 500 ? verdict::unknown : verdict::critical, ping_name,
+          "server.ping: " + refusal_text(*reply));
+    else if (reply->body.find("\"result\"") == std::string::npos)
+      return unreachable(ping_name, where, "the answer is not one to server.ping");
+    else
+      heard_.ping_ms = std::chrono::duration<double, std::milli>(took).count();
     return true;
   }
 
-  bool ping_rpc() {
-    auto to = given_.http;
-    to.address = given_.address;
-    std::string why;
-    const auto way = connector::make(to, why);
-    line_client server{std::chrono::milliseconds(static_cast<std::int64_t>(to.timeout_s * 1000))};
-    if (!way) return unreachable(ping_name, to.address, why);
-    std::optional<std::string> reply;
-    const bool sent = server.connect(*way) &&
-                      server.send("{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"server.ping\"}\n");
-    if (sent) reply = server.receive();
-    if (!reply) return unreachable(ping_name, to.address, server.why());
-    if (reply->find("\"result\"") != std::string::npos) return true;
-    return unreachable(ping_name, to.address, "the answer is not one to server.ping");
-  }
-
-  void metrics(const http_client& server) {
+  void metrics() {
     const bool any = only_.empty() || std::any_of(only_.begin(), only_.end(), [](const auto& name) {
                        return name != ready_name && name != ping_name;
                      });
     if (!any) return;
     std::string why;
-    const auto reply = server.ask("/metrics", {}, why);
+    const auto reply = ask("/metrics", {}, why);
     heard_.unix_s =
         std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
     if (!reply) {
@@ -141,16 +179,26 @@ class look {
 
   const check_options& given_;
   std::set<std::string, std::less<>> only_;
+  steady::time_point deadline_;  // of all requests together
+  std::optional<http_client> server_;
+  std::optional<connector> http_way_, rpc_way_;
   thresholds limits_;
   heard heard_;
   std::vector<finding> found_;
 };
 
 int run_check(const check_options& given) {
-  const auto found = look(given).run();
-  fmt::print("{}", plugin_output(found));
-  const auto worst = worst_of(found);
-  return given.critical_only && worst == verdict::warning ? exit_ok : static_cast<int>(worst);
+  const auto found = [&] {
+    // Resolving a name and opening a file end when they end.
+    const last_word hang(
+        timeout_of(given) + hang_grace,
+        fmt::format("PORTCULLIS CRITICAL - no answer within {} s\n", given.http.timeout_s),
+        static_cast<int>(verdict::critical), exit_check_unknown);
+    return look(given).run();
+  }();
+  const auto are = given.critical_only ? warnings::told : warnings::counted;
+  fmt::print("{}", plugin_output(found, are));
+  return static_cast<int>(worst_of(found, are));
 }
 
 std::string names_help() {
@@ -183,6 +231,7 @@ void add_check(CLI::App& root, int& status) {
       "check",
       "Judge a node for a monitoring system: one line, figures, an exit status from 0 to 3");
   add_http_options(*command, given->http);
+  command->get_option("--timeout")->description("Seconds that all of the check may take");
   command
       ->add_option(
           "--address", given->address,
@@ -207,8 +256,9 @@ void add_check(CLI::App& root, int& status) {
           "as --warn scrape_age_s=S")
       ->type_name("S")
       ->check(CLI::Range(1.0, 604'800.0));
-  command->add_flag("--critical-only", given->critical_only,
-                    "Exit with 0 on a warning, too: for health checks that know only good and bad");
+  command->add_flag(
+      "--critical-only", given->critical_only,
+      "A warning is told, but does not count: for health checks that know only good and bad");
   command->footer(names_help());
   command->callback([given, &status] { status = run_check(*given); });
 }

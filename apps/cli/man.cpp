@@ -224,6 +224,12 @@ void add_surroundings(roff& page) {
   page.item(roff::bold("GLIBC_TUNABLES"),
             "Set by `serve`, which then executes itself once, unless it is set already.");
   page.item(roff::bold("NOTIFY_SOCKET"), "Where `serve` tells systemd that it is ready.");
+  page.item(roff::bold("WATCHDOG_USEC") + ", " + roff::bold("WATCHDOG_PID"),
+            "Set by systemd where the unit has WatchdogSec: within how many microseconds `serve` "
+            "tells again that it lives, and to which process that holds.");
+  page.item(roff::bold("CREDENTIALS_DIRECTORY"),
+            "Set by systemd where the unit has LoadCredential: of a secret's file in this folder "
+            "it is not asked that nobody else may read it.");
   page.item(roff::bold("TERM") + ", " + roff::bold("COLORTERM") + ", " + roff::bold("NO_COLOR"),
             "For `top`: what the terminal can do, and that no colours are wanted.");
   page.item(roff::bold("COLUMNS"), "For `top` into a pipe: how long its lines may be.");

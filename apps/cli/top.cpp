@@ -1,11 +1,7 @@
 // `portcullis top`: a node's metrics as they change, on a terminal or as text and JSON lines.
-#include "apps/metrics_page/overview.hpp"
-
 #include <fmt/format.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,18 +9,22 @@
 #include <array>
 #include <charconv>
 #include <chrono>
-#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
-#include <thread>
+#include <string_view>
+#include <utility>
 
+#include "apps/cli/scraper.hpp"
+#include "apps/cli/signal_queue.hpp"
 #include "apps/commands.hpp"
 #include "apps/http_client.hpp"
 #include "apps/metrics_page/frame.hpp"
+#include "apps/metrics_page/overview.hpp"
 #include "apps/terminal.hpp"
 
 namespace portcullis::apps {
@@ -38,36 +38,6 @@ struct top_options {
   double interval_s = 1;
   bool once = false, json = false;
 };
-
-/// A scrape, or why there is none and with which exit status that ends a command.
-struct scraped {
-  std::optional<scrape> page;
-  std::string why;
-  int status = exit_ok;
-};
-
-double seconds_of(auto since_epoch) { return std::chrono::duration<double>(since_epoch).count(); }
-
-scraped scrape_node(const http_client& server) {
-  scraped out;
-  const auto asked = steady::now().time_since_epoch();
-  const auto reply = server.ask("/metrics", {}, out.why);
-  if (!reply) {
-    out.status = exit_unreachable;
-    return out;
-  }
-  out.status = exit_failed;
-  if (reply->status != 200) {
-    out.why = refusal_text(*reply);
-    return out;
-  }
-  auto page = metrics_page::parse(reply->body, out.why);
-  if (!page) return out;
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
-  out.page = scrape{std::move(*page), seconds_of(asked), seconds_of(now)};
-  out.status = exit_ok;
-  return out;
-}
 
 /// What is known of the node: two pages at most, and whether it can be reached.
 class watched_node {
@@ -84,108 +54,15 @@ class watched_node {
   }
   [[nodiscard]] const std::optional<overview>& shown() const noexcept { return shown_; }
   [[nodiscard]] const std::string& trouble() const noexcept { return trouble_; }
-  [[nodiscard]] double trouble_s() const { return seconds_of(steady::now() - trouble_since_); }
+  [[nodiscard]] double trouble_s() const {
+    return std::chrono::duration<double>(steady::now() - trouble_since_).count();
+  }
 
  private:
   std::optional<scrape> last_;
   std::optional<overview> shown_;
   std::string trouble_;  // empty: the last scrape was good
   steady::time_point trouble_since_;
-};
-
-/// Scrapes beside the thread that has the terminal: a name server or a stalled node takes its time,
-/// a key is answered at once.
-class background_scraper {
- public:
-  explicit background_scraper(const http_client& server)
-      : server_(server),
-        done_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-        thread_([this] { run(); }) {}
-  ~background_scraper() {
-    {
-      const std::lock_guard guard(mutex_);
-      ended_ = true;
-    }
-    wanted_.notify_one();
-    thread_.join();
-    close(done_);
-  }
-  background_scraper(const background_scraper&) = delete;
-  background_scraper& operator=(const background_scraper&) = delete;
-
-  /// For poll(): readable when take() has something.
-  [[nodiscard]] int descriptor() const noexcept { return done_; }
-  [[nodiscard]] bool busy() const {
-    const std::lock_guard guard(mutex_);
-    return busy_;
-  }
-  void begin() {
-    {
-      const std::lock_guard guard(mutex_);
-      busy_ = true;
-    }
-    wanted_.notify_one();
-  }
-  std::optional<scraped> take() {
-    std::uint64_t count = 0;
-    [[maybe_unused]] const auto got = read(done_, &count, sizeof count);
-    const std::lock_guard guard(mutex_);
-    return std::exchange(result_, std::nullopt);
-  }
-
- private:
-  void run() {
-    std::unique_lock lock(mutex_);
-    for (;;) {
-      wanted_.wait(lock, [this] { return busy_ || ended_; });
-      if (ended_) return;
-      lock.unlock();
-      auto result = scrape_node(server_);
-      lock.lock();
-      result_ = std::move(result);
-      busy_ = false;
-      const std::uint64_t one = 1;
-      [[maybe_unused]] const auto wrote = write(done_, &one, sizeof one);
-    }
-  }
-
-  const http_client& server_;
-  int done_;
-  mutable std::mutex mutex_;
-  std::condition_variable wanted_;
-  bool busy_ = false, ended_ = false;  // guarded by mutex_
-  std::optional<scraped> result_;      // guarded by mutex_
-  std::thread thread_;
-};
-
-/// Signals as reads of a descriptor, in all threads that begin while it lives.
-class signal_queue {
- public:
-  signal_queue() {
-    sigemptyset(&all_);
-    for (const int each : {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT})
-      sigaddset(&all_, each);
-    sigprocmask(SIG_BLOCK, &all_, &before_);
-    descriptor_ = signalfd(-1, &all_, SFD_CLOEXEC | SFD_NONBLOCK);
-  }
-  ~signal_queue() {
-    close(descriptor_);
-    sigprocmask(SIG_SETMASK, &before_, nullptr);
-  }
-  signal_queue(const signal_queue&) = delete;
-  signal_queue& operator=(const signal_queue&) = delete;
-  [[nodiscard]] int descriptor() const noexcept { return descriptor_; }
-  /// 0: none is waiting.
-  [[nodiscard]] int next() const {
-    signalfd_siginfo info;
-    return read(descriptor_, &info, sizeof info) == static_cast<ssize_t>(sizeof info)
-               ? static_cast<int>(info.ssi_signo)
-               : 0;
-  }
-
- private:
-  sigset_t all_{}, before_{};
-  int descriptor_ = -1;
 };
 
 class live_view {
@@ -238,6 +115,7 @@ class live_view {
   }
 
   void take_signal(int number, terminal_screen& screen) {
+    if (ended_) return;  // what comes with it, as SIGCONT, must not take the terminal again
     if (number == SIGTSTP) return screen.stop_here();
     if (number == SIGCONT) return screen.take_again();
     if (number != SIGWINCH) ended_ = true;  // drawn anew with the new size in any case

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <utility>
 
 #include "apps/metrics_page/shown.hpp"
@@ -14,7 +15,7 @@ namespace {
 
 constexpr double day_s = 86'400;
 constexpr std::size_t breakers_named = 10;
-constexpr double never_scraped_s = 1e9;  // an age, where there was no scrape before
+constexpr double never_scraped_s = 1e9;  // where there was no scrape before
 
 struct measured {
   double value = 0;
@@ -70,12 +71,11 @@ std::optional<measured> descriptors(const heard& of) {
                   fmt::format("{:.0f} of {:.0f} descriptors are in use", *open, *most)};
 }
 
-std::optional<measured> scrape_age(const heard& of) {
-  const auto at = of.page->value("portcullis_last_scrape_timestamp_seconds");
-  if (!at) return std::nullopt;
-  if (!(*at > 0)) return measured{never_scraped_s, "/metrics was never asked for before"};
-  const double age = std::max(0.0, std::round(of.unix_s - *at));
-  return measured{age, fmt::format("/metrics was asked for {} ago", duration_text(age))};
+std::optional<measured> scrape_gap(const heard& of) {
+  const auto gap_s = of.page->value("portcullis_scrape_gap_seconds");
+  if (!gap_s) return std::nullopt;
+  if (!(*gap_s > 0)) return measured{never_scraped_s, "/metrics was never asked for before"};
+  return measured{*gap_s, fmt::format("/metrics was asked for {} before", duration_text(*gap_s))};
 }
 
 std::optional<measured> staleness(const heard& of) {
@@ -132,7 +132,7 @@ std::optional<measured> measure(std::string_view name, const heard& of,
     return *good > 0 ? measured{0, "no reload failed last"}
                      : measured{1, "the last reload of the configuration failed"};
   }
-  if (name == "scrape_age_s") return scrape_age(of);
+  if (name == "scrape_age_s") return scrape_gap(of);
   if (name == "nodes") return nodes(of, by);
   if (name == "staleness_ms") return staleness(of);
   if (name == "shared_store_degraded") {
@@ -212,14 +212,15 @@ std::vector<finding> judge(const heard& of, const thresholds& by,
   return out;
 }
 
-verdict worst_of(const std::vector<finding>& all) noexcept {
+verdict worst_of(const std::vector<finding>& all, warnings are) noexcept {
   auto worst = verdict::ok;
-  for (const auto& each : all) worst = worse(worst, each.is);
+  for (const auto& each : all)
+    if (each.is != verdict::warning || are == warnings::counted) worst = worse(worst, each.is);
   return worst;
 }
 
-std::string plugin_output(const std::vector<finding>& all) {
-  const auto worst = worst_of(all);
+std::string plugin_output(const std::vector<finding>& all, warnings are) {
+  const auto worst = worst_of(all, are);
   std::string wrong, perfdata, lines;
   for (const auto which : {verdict::critical, verdict::warning, verdict::unknown})
     for (const auto& each : all)

@@ -15,6 +15,7 @@ namespace portcullis::apps {
 
 /// In the order of their exit statuses.
 enum class verdict : std::uint8_t { ok, warning, critical, unknown };
+/// As monitoring systems write it: OK, WARNING, CRITICAL, UNKNOWN.
 [[nodiscard]] std::string_view to_string(verdict of) noexcept;
 /// The worse of two: critical, warning, unknown, ok.
 [[nodiscard]] verdict worse(verdict a, verdict b) noexcept;
@@ -40,9 +41,15 @@ struct heard {
 [[nodiscard]] std::vector<finding> judge(const heard& of, const thresholds& by,
                                          const std::set<std::string, std::less<>>& only);
 
-[[nodiscard]] verdict worst_of(const std::vector<finding>& all) noexcept;
-/// The first line with what is wrong and the perfdata, then a line a finding. What a server said is
-/// without line breaks, controls and vertical bars.
-[[nodiscard]] std::string plugin_output(const std::vector<finding>& all);
+/// Whether a warning makes the whole one: `told` ones stand in the text alone.
+enum class warnings : std::uint8_t { counted, told };
+
+/// The worst by worse(); ok where nothing was found.
+[[nodiscard]] verdict worst_of(const std::vector<finding>& all,
+                               warnings are = warnings::counted) noexcept;
+/// The first line with worst_of(), what is wrong and the perfdata, then a line a finding. What a
+/// server said is without line breaks, controls and vertical bars.
+[[nodiscard]] std::string plugin_output(const std::vector<finding>& all,
+                                        warnings are = warnings::counted);
 
 }  // namespace portcullis::apps

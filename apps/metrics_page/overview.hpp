@@ -64,7 +64,7 @@ struct overview {
 /// What lies between two scrapes, and what the later one says of now.
 [[nodiscard]] overview make_overview(const scrape& before, const scrape& after);
 
-/// It as one JSON object without a line break; numbers that are not there are null.
+/// It as one JSON object in ASCII without a line break; numbers that are not there are null.
 [[nodiscard]] std::string overview_json(const overview& of);
 
 }  // namespace portcullis::apps

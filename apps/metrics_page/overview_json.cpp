@@ -1,3 +1,4 @@
+#include <cstdint>
 #include <nlohmann/json.hpp>
 
 #include "apps/metrics_page/overview.hpp"
@@ -92,8 +93,9 @@ std::string overview_json(const overview& of) {
         {"memory_bytes", value_of(of.memory_bytes)},
         {"open_fds", value_of(of.descriptors)},
         {"max_fds", value_of(of.descriptors_max)}}}};
-  // A label of a page that is not UTF-8 must not end the command.
-  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+  // ASCII alone: a label may have controls (U+009B) or turn the line around (U+202E), and it may be
+  // read on a terminal. One that is not UTF-8 must not end the command.
+  return out.dump(-1, ' ', true, json::error_handler_t::replace);
 }
 
 }  // namespace portcullis::apps

@@ -49,6 +49,7 @@ class metrics_page {
                                           std::span<const metric_label> labels = {}) const;
   /// The series that is written so.
   [[nodiscard]] const metric_sample* find(std::string_view series) const;
+  /// How many series it has.
   [[nodiscard]] std::size_t size() const noexcept { return samples_.size(); }
 
  private:

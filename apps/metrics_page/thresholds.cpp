@@ -5,6 +5,7 @@
 #include <array>
 #include <charconv>
 #include <cmath>
+#include <optional>
 
 namespace portcullis::apps {
 namespace {
@@ -25,7 +26,7 @@ constexpr std::array<threshold_row, 18> table = {{
     {"log_dropped", above, 0, never, "c", "log lines dropped since the start"},
     {"log_write_errors", above, 0, never, "c", "log lines not written since the start"},
     {"reload_failed", above, 0, never, "", "the last reload failed"},
-    {"scrape_age_s", above, never, never, "s", "since /metrics was asked for before"},
+    {"scrape_age_s", above, never, never, "s", "between this scrape and the one before"},
     {"nodes", below, never, never, "", "that share the log; 0: it is alone"},
     {"staleness_ms", above, 500, 1'000, "ms", "behind the shared log"},
     {"shared_store_degraded", above, 0, never, "", "the shared log is not reached"},

@@ -28,6 +28,7 @@ class thresholds {
   struct limits {
     std::optional<double> warn, crit;
   };
+  /// Those in force for a row of the table.
   [[nodiscard]] limits of(const threshold_row& row) const;
   /// `text`: NAME=VALUE, where VALUE is a number or "none". Empty, or why it is none.
   [[nodiscard]] std::string set_warn(std::string_view text);

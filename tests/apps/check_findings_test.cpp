@@ -120,17 +120,17 @@ TEST(check, takes_limits_of_the_user_and_none) {
 }
 
 TEST(check, knows_how_long_nobody_asked_for_metrics_only_when_it_is_asked) {
-  const auto old = node("portcullis_last_scrape_timestamp_seconds 999000\n");
+  const auto old = node("portcullis_scrape_gap_seconds 1000.5\n");
   EXPECT_EQ(verdict_on("scrape_age_s", old), verdict::ok) << "without a limit";
   thresholds by;
   EXPECT_EQ(by.set_warn("scrape_age_s=300"), "");
   EXPECT_EQ(verdict_on("scrape_age_s", old, by), verdict::warning);
-  EXPECT_EQ(verdict_on("scrape_age_s", node("portcullis_last_scrape_timestamp_seconds 0\n"), by),
+  EXPECT_EQ(judge(old, by, {}).front().text, "/metrics was asked for 16min 40s before");
+  EXPECT_EQ(verdict_on("scrape_age_s", node("portcullis_scrape_gap_seconds 0\n"), by),
             verdict::warning)
       << "never";
-  EXPECT_EQ(
-      verdict_on("scrape_age_s", node("portcullis_last_scrape_timestamp_seconds 999900\n"), by),
-      verdict::ok);
+  EXPECT_EQ(verdict_on("scrape_age_s", node("portcullis_scrape_gap_seconds 0.001\n"), by),
+            verdict::ok);
 }
 
 TEST(check, judges_only_what_it_is_told_to) {
@@ -176,6 +176,27 @@ TEST(check, lets_critical_win_over_warning_over_unknown_over_ok) {
   EXPECT_EQ(worse(verdict::unknown, verdict::warning), verdict::warning);
   EXPECT_EQ(worse(verdict::unknown, verdict::ok), verdict::unknown);
   EXPECT_EQ(worst_of({}), verdict::ok);
+  EXPECT_EQ(worst_of({}, warnings::told), verdict::ok);
+}
+
+/// Nothing that is found besides makes it better (found in review: UNKNOWN with WARNING was OK).
+TEST(check, gets_no_better_by_what_is_found_besides) {
+  const std::vector<verdict> all = {verdict::ok, verdict::unknown, verdict::warning,
+                                    verdict::critical};
+  const auto with = [](std::vector<verdict> of, warnings are) {
+    std::vector<finding> found;
+    for (const auto each : of) found.push_back({each, "x", "x", ""});
+    return worst_of(found, are);
+  };
+  for (const auto are : {warnings::counted, warnings::told})
+    for (const auto one : all)
+      for (const auto more : all) {
+        const auto alone = with({one}, are);
+        EXPECT_EQ(worse(with({one, more}, are), alone), with({one, more}, are))
+            << to_string(one) << ' ' << to_string(more);
+      }
+  EXPECT_EQ(with({verdict::unknown, verdict::warning}, warnings::told), verdict::unknown);
+  EXPECT_EQ(with({verdict::warning}, warnings::told), verdict::ok);
 }
 
 }  // namespace

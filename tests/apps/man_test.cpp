@@ -4,6 +4,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
+#include <string>
 
 #include "shell.hpp"
 
@@ -92,6 +94,41 @@ TEST_P(man, names_every_command_and_option_or_every_key) {
   for (const auto* section : {"NAME", "SYNOPSIS", "DESCRIPTION", "COMMANDS", "EXIT STATUS",
                               "ENVIRONMENT", "FILES", "EXAMPLES", "SEE ALSO"})
     EXPECT_THAT(page, HasSubstr(std::string("\n") + section + "\n")) << section;
+}
+
+/// Where the unit has its files: the page may not name others.
+TEST(man_files, are_those_of_the_systemd_unit) {
+  std::set<std::string> used;
+  std::ifstream unit(PORTCULLIS_UNIT);
+  ASSERT_TRUE(unit);
+  for (std::string line; std::getline(unit, line);) {
+    if (line.starts_with('#')) continue;
+    if (const std::string key = "StateDirectory="; line.starts_with(key))
+      used.insert("/var/lib/" + line.substr(key.size()));
+    const std::string folder = "/etc/portcullis/";
+    for (auto at = line.find(folder); at != std::string::npos; at = line.find(folder, at + 1))
+      used.insert(line.substr(at, line.find_first_of(" :", at) - at));
+  }
+  EXPECT_GE(used.size(), 3U) << "the unit was not read";
+  const auto page = run("docs man").out;
+  const auto from = page.find("\n.SH \"FILES\"\n") + 1, to = page.find("\n.SH ", from);
+  ASSERT_NE(from, 0U);
+  std::set<std::string> named;
+  const std::string path = "\\fI/";
+  for (auto at = page.find(path, from); at < to; at = page.find(path, at + 1)) {
+    auto one = page.substr(at + 3, page.find("\\fR", at) - at - 3);
+    for (auto escape = one.find('\\'); escape != std::string::npos; escape = one.find('\\'))
+      one.erase(escape, one[escape + 1] == '&' ? 2 : 1);
+    named.insert(one);
+  }
+  EXPECT_EQ(named, used);
+}
+
+TEST(man_environment, names_all_that_the_program_reads) {
+  const auto page = run("docs man").out;
+  for (const auto* each : {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",
+                           "CREDENTIALS_DIRECTORY", "GLIBC_TUNABLES", "NO_COLOR", "COLUMNS"})
+    EXPECT_THAT(page, HasSubstr(each));
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <random>
 
@@ -222,6 +223,15 @@ TEST(top, gives_the_same_as_one_line_of_json_with_null_for_what_is_absent) {
 
 TEST(a_frame_on_the_screen, clears_what_was_there_and_does_not_scroll) {
   EXPECT_EQ(screen_text({"a", "b"}), "\x1b[H\x1b[2Ka\r\n\x1b[Jb");
+}
+
+/// U+009B begins a control sequence, U+202E turns the rest of a line around.
+TEST(an_overview_as_json, has_nothing_that_a_terminal_would_obey) {
+  const auto text =
+      overview_json(shown("", breaker("m\xc2\x9b\xe2\x80\xae", "open", 1990, "0.5")));
+  EXPECT_TRUE(std::all_of(text.begin(), text.end(), [](char c) { return c >= 0x20 && c < 0x7f; }))
+      << text;
+  EXPECT_THAT(text, HasSubstr("m\\u009b\\u202e"));
 }
 
 TEST(a_terminal, is_known_by_its_environment) {

@@ -141,6 +141,71 @@ TEST_F(top, stops_with_control_z_and_goes_on_where_it_was) {
   EXPECT_EQ(view.end(), 0);
 }
 
+/// A shell with jobs on a terminal, in which the view was started.
+struct top_in_a_shell : top {
+  running shell{{"env", "PS1=$ ", "HISTFILE=", "bash", "--noprofile", "--norc", "-i"},
+                running::to::terminal};
+  void start() {
+    std::string line;
+    for (const auto& each : words(node.http_port)) line += each + " ";
+    shell.type(line + "\n");
+    ASSERT_TRUE(shell.shows(taken));
+    ASSERT_TRUE(shell.shows("sessions"));
+  }
+  void stop() {
+    shell.type("\x1a");
+    ASSERT_TRUE(shell.shows(given_back));
+    ASSERT_TRUE(shell.shows("Stopped"));
+  }
+  /// Only what the shell says then has the sum in it. wait alone may end with the stop before.
+  void end_by(const std::string& signal) {
+    shell.type("p=$(jobs -p); kill -" + signal +
+               " $p; kill -CONT $p; while kill -0 $p 2>&-; do :; done; wait $p; "
+               "echo ended-$((40 + $?))\n");
+  }
+};
+
+/// Found in review: the shell has the terminal again, so giving it back stopped the view once more,
+/// whenever it was continued; only SIGKILL ended it.
+TEST_F(top_in_a_shell, ends_by_a_signal_while_it_is_stopped) {
+  for (const auto* number : {"TERM", "HUP", "INT", "QUIT"}) {
+    start();
+    stop();
+    end_by(number);
+    EXPECT_TRUE(shell.shows("ended-40")) << number;
+    EXPECT_THAT(shell.seen(), Not(HasSubstr(taken))) << number;
+  }
+}
+
+TEST_F(top_in_a_shell, takes_no_terminal_in_the_background_and_takes_it_in_the_foreground) {
+  start();
+  stop();
+  shell.type("bg\n");
+  // It stops again, which jobs tells; until then it runs.
+  shell.type("until jobs | grep -q Stopped; do :; done; echo again-$((40 + 2))\n");
+  EXPECT_TRUE(shell.shows("again-42"));
+  EXPECT_THAT(shell.seen(), Not(HasSubstr(taken)));
+  shell.type("fg\n");
+  EXPECT_TRUE(shell.shows(taken));
+  EXPECT_TRUE(shell.shows("sessions"));
+  shell.type("q");
+  EXPECT_TRUE(shell.shows(given_back));
+  shell.type("echo ended-$((40 + $?))\n");
+  EXPECT_TRUE(shell.shows("ended-40"));
+}
+
+TEST_F(top_in_a_shell, ends_by_a_signal_that_was_started_in_the_background) {
+  std::string line;
+  for (const auto& each : words(node.http_port)) line += each + " ";
+  shell.type(line + "&\n");
+  shell.type("until jobs | grep -q Stopped; do :; done; echo stopped-$((40 + 2))\n");
+  EXPECT_TRUE(shell.shows("stopped-42"));
+  EXPECT_THAT(shell.seen(), Not(HasSubstr(taken)));
+  end_by("TERM");
+  EXPECT_TRUE(shell.shows("ended-40"));
+  EXPECT_THAT(shell.seen(), Not(HasSubstr(taken)));
+}
+
 TEST_F(top, follows_the_size_of_its_terminal) {
   running view(words(node.http_port), running::to::terminal);
   ASSERT_TRUE(view.shows("q quit"));
