@@ -7,6 +7,7 @@ namespace portcullis::actors {
 namespace {
 
 constexpr auto owner_timeout = std::chrono::seconds(2);
+constexpr std::int64_t ns_per_ms = 1'000'000;
 
 using depths = decltype(monitoring::snapshot::mailbox_depth);
 std::uint64_t& depth(depths& of, monitoring::actor_kind kind) {
@@ -40,6 +41,7 @@ struct metrics_state::round {
   std::size_t missing = 0;
   depths mailboxes{};
   bool journal_answered = false;
+  std::int64_t gap_ns = 0;
   caf::typed_response_promise<scraped> promise;
 };
 
@@ -47,7 +49,10 @@ caf::result<scraped> metrics_state::collect() {
   using monitoring::actor_kind;
   auto open = std::make_shared<round>();
   open->promise = self->make_response_promise<scraped>();
-  if (journal_heard_at_ms_ == 0) journal_heard_at_ms_ = options.clock->now_ms();
+  const auto now_ns = options.clock->mono_ns();
+  open->gap_ns = scraped_at_ns_ ? now_ns - *scraped_at_ns_ : 0;
+  scraped_at_ns_ = now_ns;
+  if (!unanswered_since_ns_) unanswered_since_ns_ = now_ns;
   open->missing = 3 + (options.fleet ? 1 : 0) + 3 * options.sessions.size() +
                   options.breakers.size() + 2 * options.gateways.size();
   last_.breakers.resize(options.breakers.size());
@@ -60,10 +65,11 @@ caf::result<scraped> metrics_state::collect() {
     last_.log = monitoring::process_log().tallies();
     last_.reloads = options.reloads();
     // Of a journal that hangs in the disk nothing else can be told: its numbers are of before.
-    if (open->journal_answered) journal_heard_at_ms_ = options.clock->now_ms();
-    last_.journal_silent_ms = options.clock->now_ms() - journal_heard_at_ms_;
+    last_.journal_silent_ms = open->journal_answered || !unanswered_since_ns_
+                                  ? 0
+                                  : (options.clock->mono_ns() - *unanswered_since_ns_) / ns_per_ms;
+    last_.scrape_gap_ns = open->gap_ns;
     options.registry->update(last_);
-    last_.last_scrape_at_ms = options.clock->now_ms();
     open->promise.deliver(scraped{options.registry->render()});
   };
   const auto lost = [answered](const caf::error&) { answered(); };
@@ -131,6 +137,7 @@ caf::result<scraped> metrics_state::collect() {
           [this, open, answered](const journal_collected& from) {
             last_.journal = from.tallies;
             open->journal_answered = true;
+            unanswered_since_ns_.reset();
             depth(open->mailboxes, actor_kind::journal) += from.mailbox_depth;
             answered();
           },

@@ -2,6 +2,7 @@
 // On CAF's scheduler: a render takes milliseconds.
 #pragma once
 #include <functional>
+#include <optional>
 
 #include "actors/interfaces.hpp"
 #include "core/clock.hpp"
@@ -35,8 +36,10 @@ class metrics_state {
 
  private:
   struct round;
-  core::millis journal_heard_at_ms_ = 0;  // 0: not asked yet
-  monitoring::snapshot last_;             // who cannot answer is shown as last seen
+  // By the monotonic clock. Absent: the journal has answered whatever it was asked.
+  std::optional<std::int64_t> unanswered_since_ns_;
+  std::optional<std::int64_t> scraped_at_ns_;
+  monitoring::snapshot last_;  // who cannot answer is shown as last seen
 };
 
 metrics_actor::behavior_type metrics_behaviour(metrics_actor::stateful_pointer<metrics_state> self,

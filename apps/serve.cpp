@@ -5,9 +5,11 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <optional>
 
 #include "apps/commands.hpp"
 #include "apps/node/node.hpp"
@@ -38,13 +40,20 @@ std::chrono::microseconds watchdog_time() {
   return {};
 }
 
-/// Waits for one of `signals`; 0 when none came for `at_most` (0: for ever).
-int next_signal(const sigset_t& signals, std::chrono::microseconds at_most) {
-  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(at_most);
-  const timespec pause{seconds.count(), std::chrono::nanoseconds(at_most - seconds).count()};
+using clock = std::chrono::steady_clock;
+
+/// Waits for one of `signals`; 0 when none came until then (absent: for ever).
+int next_signal(const sigset_t& signals, std::optional<clock::time_point> until) {
   for (;;) {
-    const int which = at_most.count() == 0 ? sigwaitinfo(&signals, nullptr)
-                                           : sigtimedwait(&signals, nullptr, &pause);
+    int which = 0;
+    if (until) {
+      const auto left = std::max(clock::duration::zero(), *until - clock::now());
+      const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(left);
+      const timespec pause{seconds.count(), std::chrono::nanoseconds(left - seconds).count()};
+      which = sigtimedwait(&signals, nullptr, &pause);
+    } else {
+      which = sigwaitinfo(&signals, nullptr);
+    }
     if (which > 0) return which;
     if (errno == EAGAIN) return 0;
   }
@@ -98,6 +107,9 @@ void tell_start_failure(const core::config& config, std::string_view code, std::
   tell(monitoring::process_log());
   if (config.log.output == core::log_output::standard_error) return;
   monitoring::logger standard_error;
+  monitoring::log_settings settings;
+  settings.format = config.log.format;
+  (void)standard_error.configure(settings);
   tell(standard_error);
 }
 
@@ -121,12 +133,16 @@ int serve(const core::parsed_config& loaded, const config_sources& sources) {
   tell_systemd("READY=1");
   // A quarter to wait and a quarter for the answers: one that comes late does not end the node yet.
   const auto step = watchdog_time() / 4;
+  std::optional<clock::time_point> due;
+  if (step.count() > 0) due = clock::now() + step;
   for (;;) {
-    const int which = next_signal(signals, step);
-    if (which == 0) {
+    // Also between signals: reloads, however many, must not put it off.
+    if (due && clock::now() >= *due) {
       show_life(running, step);
-      continue;
+      due = clock::now() + step;
     }
+    const int which = next_signal(signals, due);
+    if (which == 0) continue;
     if (which != SIGHUP) break;
     tell_systemd("RELOADING=1");
     running.reload();

@@ -1,23 +1,17 @@
 #include "monitoring/log.hpp"
 
-#include <signal.h>
-#include <spdlog/async_logger.h>
-#include <spdlog/details/periodic_worker.h>
-#include <spdlog/details/thread_pool.h>
-#include <spdlog/sinks/sink.h>
 #include <sys/random.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <condition_variable>
 #include <mutex>
 #include <system_error>
 #include <vector>
 
 #include "monitoring/event_rows.hpp"
-#include "monitoring/log_sinks.hpp"
+#include "monitoring/log_pipeline.hpp"
 
 namespace portcullis::monitoring {
 namespace {
@@ -38,133 +32,6 @@ core::hmac_key random_key() {
   return core::hmac_key(bytes);
 }
 
-/// What the log's thread and the callers share.
-struct progress {
-  std::atomic<std::uint64_t> submitted{0};
-  std::atomic<std::uint64_t> finished{0};  // written, or given up by the sink
-  std::atomic<std::uint64_t> lost{0};      // not taken by the sink, or never queued
-  std::atomic<std::uint64_t> refused{0};   // of these: by the system
-  std::atomic<bool> refusing{false};       // the last line was
-  std::atomic<bool> reopen{false};         // asked for
-  std::mutex mutex;
-  std::condition_variable moved;
-};
-
-/// All signals are blocked while it lives, for the threads that are made meanwhile: signals are the
-/// main thread's, and a reader that went away is EPIPE, not the end of the process.
-class no_signals {
- public:
-  no_signals() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, &before_);
-  }
-  ~no_signals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  no_signals(const no_signals&) = delete;
-  no_signals& operator=(const no_signals&) = delete;
-
- private:
-  sigset_t before_{};
-};
-
-/// What spdlog's thread calls: hands each line to the sink and counts what became of it.
-class counted_sink final : public spdlog::sinks::sink {
- public:
-  counted_sink(log_sink& to, progress& shared, const log_deadline& deadline)
-      : to_(to), shared_(shared), deadline_(deadline) {}
-
-  void log(const spdlog::details::log_msg& message) override {
-    if (shared_.reopen.exchange(false)) to_.look_after(true);
-    const auto how = to_.put({message.payload.data(), message.payload.size()}, deadline_);
-    if (how != log_sink::outcome::taken) shared_.lost.fetch_add(1, std::memory_order_relaxed);
-    if (how == log_sink::outcome::refused) shared_.refused.fetch_add(1, std::memory_order_relaxed);
-    shared_.refusing.store(how == log_sink::outcome::refused, std::memory_order_relaxed);
-    shared_.finished.fetch_add(1, std::memory_order_release);
-    const std::lock_guard lock(shared_.mutex);
-    shared_.moved.notify_all();
-  }
-  /// Sinks hold nothing back: this comes now and then, and when the file is to be opened anew.
-  void flush() override { to_.look_after(shared_.reopen.exchange(false)); }
-  void set_pattern(const std::string&) override {}
-  void set_formatter(std::unique_ptr<spdlog::formatter>) override {}
-
- private:
-  log_sink& to_;
-  progress& shared_;
-  const log_deadline& deadline_;
-};
-
-/// The queue, the thread behind it, and what that writes to.
-class pipeline {
- public:
-  enum class watch { no, yes };  // whether the sink is looked after while nothing is logged
-
-  pipeline(std::unique_ptr<log_sink> sink, std::size_t queue_lines, progress& shared, watch watched)
-      : sink_(std::move(sink)), queue_lines_(queue_lines) {
-    const no_signals blocked;
-    pool_ = std::make_shared<spdlog::details::thread_pool>(queue_lines, 1);
-    out_ = std::make_shared<spdlog::async_logger>(
-        "portcullis", std::make_shared<counted_sink>(*sink_, shared, deadline_), pool_,
-        spdlog::async_overflow_policy::overrun_oldest);
-    out_->set_level(spdlog::level::trace);
-    // spdlog's own handler prints to standard error, which holds our lines only.
-    out_->set_error_handler([&shared](const std::string&) {
-      shared.lost.fetch_add(1);
-      shared.finished.fetch_add(1);
-    });
-    if (watched == watch::yes)
-      ticks_ = std::make_unique<spdlog::details::periodic_worker>([this] { look_after(); },
-                                                                  std::chrono::seconds(1));
-  }
-  /// What waits is dropped.
-  ~pipeline() {
-    ticks_.reset();
-    deadline_.pass();
-    out_.reset();
-    pool_.reset();  // joins its thread
-  }
-  pipeline(const pipeline&) = delete;
-  pipeline& operator=(const pipeline&) = delete;
-
-  void send(spdlog::level::level_enum level, const core::byte_buffer& text) {
-    out_->log(level, spdlog::string_view_t(text.data(), text.size()));
-  }
-  /// Has the log's thread look after its sink. With lines waiting it does so anyway, and a full
-  /// queue would drop one for it.
-  void look_after() {
-    if (pool_->queue_size() <= queue_lines_ / 2) out_->flush();
-  }
-  [[nodiscard]] std::uint64_t overrun() const { return pool_->overrun_counter(); }
-  [[nodiscard]] bool has_room() const { return pool_->queue_size() <= queue_lines_ / 2; }
-  [[nodiscard]] const log_sink& sink() const { return *sink_; }
-
- private:
-  std::unique_ptr<log_sink> sink_;
-  std::size_t queue_lines_;
-  log_deadline deadline_;
-  std::shared_ptr<spdlog::details::thread_pool> pool_;
-  std::shared_ptr<spdlog::async_logger> out_;
-  std::unique_ptr<spdlog::details::periodic_worker> ticks_;
-};
-
-spdlog::level::level_enum to_spdlog(core::log_level level) {
-  switch (level) {
-    case core::log_level::trace:
-      return spdlog::level::trace;
-    case core::log_level::debug:
-      return spdlog::level::debug;
-    case core::log_level::info:
-      return spdlog::level::info;
-    case core::log_level::warn:
-      return spdlog::level::warn;
-    case core::log_level::error:
-      return spdlog::level::err;
-    case core::log_level::off:
-      return spdlog::level::off;
-  }
-  __builtin_unreachable();
-}
-
 enum class line_form : std::uint8_t { json, text, journal };
 
 /// What a configuration means for each line. Replaced whole by configure().
@@ -182,7 +49,7 @@ struct logger::state {
   std::size_t queue_lines;
   core::millis (*now)();
   core::hmac_key made_up_key = random_key();
-  progress shared;
+  log_progress shared;
   std::array<std::atomic<std::uint64_t>, log_levels.size()> messages{};
 
   std::mutex configuring;
@@ -194,14 +61,14 @@ struct logger::state {
 
   std::atomic<std::uint64_t> reported_drops{0};
   std::atomic<int> reported_failure{0};  // of opening the file again
-  std::unique_ptr<pipeline> lines;
+  std::unique_ptr<log_pipeline> lines;
 
   explicit state(const options& from)
       : fd(from.fd),
         queue_lines(from.queue_lines),
         now(from.now != nullptr ? from.now : system_now),
-        lines(std::make_unique<pipeline>(make_descriptor_sink(fd), queue_lines, shared,
-                                         pipeline::watch::no)) {}
+        lines(std::make_unique<log_pipeline>(make_descriptor_sink(fd), queue_lines, shared,
+                                             log_pipeline::watch::no)) {}
 
   [[nodiscard]] std::uint64_t dropped() const {
     return lines->overrun() + shared.lost.load(std::memory_order_relaxed);
@@ -221,7 +88,7 @@ struct logger::state {
         break;
     }
     shared.submitted.fetch_add(1, std::memory_order_acq_rel);
-    lines->send(to_spdlog(line.level), text);
+    lines->send(line.level, {text.data(), text.size()});
   }
 
   void count(core::log_level level) noexcept {
@@ -292,9 +159,9 @@ core::result<core::nothing> logger::open(const log_target& target, std::string& 
       break;
     }
   }
-  auto next = std::make_unique<pipeline>(
+  auto next = std::make_unique<log_pipeline>(
       std::move(sink), state_->queue_lines, state_->shared,
-      target.output == core::log_output::file ? pipeline::watch::yes : pipeline::watch::no);
+      target.output == core::log_output::file ? log_pipeline::watch::yes : log_pipeline::watch::no);
   flush();
   const std::lock_guard lock(state_->configuring);
   std::swap(state_->lines, next);
@@ -307,13 +174,7 @@ core::result<core::nothing> logger::open(const log_target& target, std::string& 
   return core::nothing{};
 }
 
-void logger::reopen() noexcept {
-  state_->shared.reopen.store(true);
-  try {
-    state_->lines->look_after();
-  } catch (...) {  // no memory: with the next line, then
-  }
-}
+void logger::reopen() noexcept { state_->lines->reopen(); }
 
 std::vector<std::string> logger::configure(const log_settings& settings) {
   const std::lock_guard lock(state_->configuring);

@@ -60,9 +60,10 @@ class logger {
   /// the file cannot be opened. To be called at the start, while no other thread logs.
   core::result<core::nothing> open(const log_target& target, std::string& why);
 
-  /// A log in a file: the file is opened anew by its path, soon, by the log's thread (logrotate
-  /// tells it by SIGHUP). One that cannot be opened leaves everything as it was, and the log says
-  /// so.
+  /// A log in a file: the file is opened anew by its path, soon, by a thread of the log's
+  /// (logrotate tells it by SIGHUP), also while a line waits for a reader that does not read. One
+  /// that cannot be opened leaves everything as it was, and the log says so. In the journal: it is
+  /// connected anew, before the next entry. On standard error nothing happens.
   void reopen() noexcept;
 
   /// Takes effect for the next line. Returns the names in `levels` that are no component

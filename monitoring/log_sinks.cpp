@@ -10,14 +10,23 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <climits>
 #include <cstring>
+#include <optional>
 #include <utility>
 
 namespace portcullis::monitoring {
 namespace {
 
-constexpr auto reopen_every = std::chrono::seconds(1);
+using clock = std::chrono::steady_clock;
+
+constexpr auto reopen_every = std::chrono::seconds(1);  // a file that cannot be opened
+// How long a reader is waited for until demands are looked at.
+constexpr int wait_step_ms = 20;
+// Asked of the system for a datagram; it gives at most net.core.wmem_max. The largest line that the
+// log makes is about a sixth of it.
+constexpr int datagram_bytes = 1 << 20;
 
 /// A descriptor that is closed with the object.
 class descriptor {
@@ -40,13 +49,10 @@ class descriptor {
   int fd_ = -1;
 };
 
-/// False: the deadline has passed. Returns now and then without cause, so that the deadline is
-/// looked at.
-bool await_writable(int fd, const log_deadline& deadline) noexcept {
-  if (deadline.passed()) return false;
+/// Waits a moment for room at `fd`; what poll() gave.
+int await_room(int fd) noexcept {
   pollfd ready{fd, POLLOUT, 0};
-  (void)poll(&ready, 1, 20);
-  return true;
+  return poll(&ready, 1, wait_step_ms);
 }
 
 /// Writes lines to a descriptor as they come; nothing is buffered.
@@ -54,37 +60,39 @@ class line_writer {
  public:
   using outcome = log_sink::outcome;
 
-  outcome put(int fd, std::string_view line, const log_deadline& deadline) noexcept {
+  /// Writes `rest`, the end of `line`, and cuts off what was taken. Nothing: a demand comes first.
+  std::optional<outcome> put(int fd, std::string_view line, std::string_view& rest,
+                             const log_demands& wanted) noexcept {
     if (torn_) {
       // What is left of a line that did not fit must not run into this one.
-      const auto ended = write_all(fd, "\n", deadline);
+      std::string_view end = "\n";
+      const auto ended = write_all(fd, end, wanted);
       if (ended != outcome::taken) return ended;
       torn_ = false;
     }
-    return write_all(fd, line, deadline);
+    const auto how = write_all(fd, rest, wanted);
+    // Without an outcome the rest comes yet, or the file is another one.
+    if (how) torn_ = !rest.empty() && rest.size() != line.size();
+    return how;
   }
-  /// Another file: nothing of ours stands before the next line.
-  void begin_anew() noexcept { torn_ = false; }
+  /// Another file: what stands before the next line is a line's beginning, or is not.
+  void begin_anew(bool torn) noexcept { torn_ = torn; }
 
  private:
-  outcome write_all(int fd, std::string_view text, const log_deadline& deadline) noexcept {
-    const auto whole = text.size();
-    const auto stopped = [&](outcome how) {
-      torn_ = torn_ || text.size() != whole;
-      return how;
-    };
+  static std::optional<outcome> write_all(int fd, std::string_view& text,
+                                          const log_demands& wanted) noexcept {
     while (!text.empty()) {
+      if (wanted.given_up()) return outcome::given_up;
+      if (wanted.reopen_wanted()) return std::nullopt;
       // A pipe that polls writable takes PIPE_BUF bytes without blocking, and no more for sure.
-      pollfd ready{fd, POLLOUT, 0};
-      if (deadline.passed()) return stopped(outcome::given_up);
-      const int polled = poll(&ready, 1, 20);
+      const int polled = await_room(fd);
       if (polled == 0 || (polled < 0 && errno == EINTR)) continue;
-      if (polled < 0) return stopped(outcome::refused);
+      if (polled < 0) return outcome::refused;
       const auto wrote = write(fd, text.data(), std::min<std::size_t>(text.size(), PIPE_BUF));
       if (wrote > 0)
         text.remove_prefix(static_cast<std::size_t>(wrote));
       else if (wrote == 0 || (errno != EINTR && errno != EAGAIN))
-        return stopped(outcome::refused);  // nobody reads it any more, or the disk is full
+        return outcome::refused;  // nobody reads it any more, or the disk is full
     }
     return outcome::taken;
   }
@@ -95,8 +103,11 @@ class line_writer {
 class descriptor_sink final : public log_sink {
  public:
   explicit descriptor_sink(int fd) : fd_(fd) {}
-  outcome put(std::string_view line, const log_deadline& deadline) noexcept override {
-    return writer_.put(fd_, line, deadline);
+  outcome put(std::string_view line, log_demands& wanted) noexcept override {
+    for (auto rest = line;;) {
+      (void)wanted.take_reopen();  // it is the caller's, and has no path
+      if (const auto how = writer_.put(fd_, line, rest, wanted)) return *how;
+    }
   }
 
  private:
@@ -109,7 +120,24 @@ struct opened_file {
   descriptor fd;
   dev_t device = 0;
   ino_t inode = 0;
+  bool torn = false;  // its last line has no end
+
+  [[nodiscard]] bool is(const struct stat& other) const noexcept {
+    return device == other.st_dev && inode == other.st_ino;
+  }
 };
+
+/// Whether the file `at`, which has the name `path`, ends within a line. One that may not be read
+/// is taken as whole.
+bool ends_torn(const std::string& path, const struct stat& at) noexcept {
+  if (!S_ISREG(at.st_mode) || at.st_size == 0) return false;
+  const descriptor read_from(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  struct stat opened {};
+  char last = '\n';
+  return read_from.get() >= 0 && fstat(read_from.get(), &opened) == 0 &&
+         opened.st_dev == at.st_dev && opened.st_ino == at.st_ino &&
+         pread(read_from.get(), &last, 1, at.st_size - 1) == 1 && last != '\n';
+}
 
 /// errno in place of a file. O_NONBLOCK: a FIFO that nobody reads must not hold up the log.
 int open_for_lines(const std::string& path, opened_file& made) noexcept {
@@ -121,33 +149,42 @@ int open_for_lines(const std::string& path, opened_file& made) noexcept {
   if (S_ISBLK(at.st_mode)) return EINVAL;
   made.device = at.st_dev;
   made.inode = at.st_ino;
+  made.torn = ends_torn(path, at);
   made.fd = std::move(fd);
   return 0;
 }
 
 class file_sink final : public log_sink {
  public:
-  file_sink(std::string path, opened_file file) : path_(std::move(path)), file_(std::move(file)) {}
+  file_sink(std::string path, opened_file file) : path_(std::move(path)), file_(std::move(file)) {
+    writer_.begin_anew(file_.torn);
+  }
 
-  outcome put(std::string_view line, const log_deadline& deadline) noexcept override {
-    look_after(false);
-    if (failed_.load(std::memory_order_relaxed) != 0 && nameless()) return outcome::refused;
-    return writer_.put(file_.fd.get(), line, deadline);
+  outcome put(std::string_view line, log_demands& wanted) noexcept override {
+    for (auto rest = line;;) {
+      const auto files = files_;
+      look_after(wanted.take_reopen());
+      if (files_ != files) rest = line;
+      if (failed_.load(std::memory_order_relaxed) != 0 && nameless()) return outcome::refused;
+      if (const auto how = writer_.put(file_.fd.get(), line, rest, wanted)) return *how;
+    }
   }
 
   void look_after(bool anew) noexcept override {
     struct stat at {};
-    const bool there =
-        stat(path_.c_str(), &at) == 0 && at.st_dev == file_.device && at.st_ino == file_.inode;
+    const bool there = stat(path_.c_str(), &at) == 0 && file_.is(at);
     if (there && !anew) return failed_.store(0, std::memory_order_relaxed);
-    const auto now = log_deadline::clock::now();
+    const auto now = clock::now();
     if (!anew && failed_.load(std::memory_order_relaxed) != 0 && now < again_at_) return;
     again_at_ = now + reopen_every;
     opened_file next;
     const int error = open_for_lines(path_, next);
     failed_.store(error, std::memory_order_relaxed);
     if (error != 0) return;  // lines go on to where they went
-    if (next.device != file_.device || next.inode != file_.inode) writer_.begin_anew();
+    if (next.device != file_.device || next.inode != file_.inode) {
+      writer_.begin_anew(next.torn);
+      ++files_;
+    }
     file_ = std::move(next);
   }
 
@@ -165,8 +202,9 @@ class file_sink final : public log_sink {
   std::string path_;
   opened_file file_;
   line_writer writer_;
+  std::uint64_t files_ = 0;  // how many others there were
   std::atomic<int> failed_{0};
-  log_deadline::clock::time_point again_at_{};
+  clock::time_point again_at_{};
 };
 
 class journal_sink final : public log_sink {
@@ -177,38 +215,52 @@ class journal_sink final : public log_sink {
     path.copy(address_.sun_path, sizeof address_.sun_path - 1);
   }
 
-  outcome put(std::string_view entry, const log_deadline& deadline) noexcept override {
-    for (bool again = false;; again = true) {
+  outcome put(std::string_view entry, log_demands& wanted) noexcept override {
+    for (bool again = false;;) {
+      if (wanted.take_reopen()) socket_.reset();
       const bool fresh = socket_.get() < 0;
       if (fresh && !connect_anew()) return outcome::refused;
-      const auto sent = send(entry, deadline);
-      if (sent != outcome::refused) return sent;
-      socket_.reset();
-      // journald was started again since: its new socket has the same name.
-      if (fresh || again) return outcome::refused;
+      switch (send(entry, wanted)) {
+        case sent::taken:
+          return outcome::taken;
+        case sent::too_large:
+          return outcome::refused;
+        case sent::given_up:
+          return outcome::given_up;
+        case sent::interrupted:
+          break;
+        case sent::broken:
+          socket_.reset();
+          // journald was started again since: its new socket has the same name.
+          if (fresh || again) return outcome::refused;
+          again = true;
+          break;
+      }
     }
   }
 
  private:
+  enum class sent { taken, too_large, given_up, interrupted, broken };
+
   bool connect_anew() noexcept {
     descriptor made(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (made.get() < 0 ||
-        connect(made.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_) != 0)
+    if (made.get() < 0) return false;
+    (void)setsockopt(made.get(), SOL_SOCKET, SO_SNDBUF, &datagram_bytes, sizeof datagram_bytes);
+    if (connect(made.get(), reinterpret_cast<const sockaddr*>(&address_), sizeof address_) != 0)
       return false;
     socket_ = std::move(made);
     return true;
   }
 
-  outcome send(std::string_view entry, const log_deadline& deadline) noexcept {
+  sent send(std::string_view entry, const log_demands& wanted) noexcept {
     for (;;) {
-      // Entries are bounded by the fields that a line may have, far below what a socket takes.
-      if (::send(socket_.get(), entry.data(), entry.size(), MSG_NOSIGNAL) >= 0)
-        return outcome::taken;
-      if (errno == EAGAIN) {
-        if (!await_writable(socket_.get(), deadline)) return outcome::given_up;
-      } else if (errno != EINTR) {
-        return outcome::refused;
-      }
+      if (::send(socket_.get(), entry.data(), entry.size(), MSG_NOSIGNAL) >= 0) return sent::taken;
+      if (errno == EMSGSIZE) return sent::too_large;  // as it would be for another socket
+      if (errno == EINTR) continue;
+      if (errno != EAGAIN) return sent::broken;
+      if (wanted.given_up()) return sent::given_up;
+      if (wanted.reopen_wanted()) return sent::interrupted;
+      (void)await_room(socket_.get());
     }
   }
 

@@ -2,7 +2,6 @@
 // What is queued before them, and counted, is the log's business (log.hpp).
 #pragma once
 #include <atomic>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -11,34 +10,45 @@
 
 namespace portcullis::monitoring {
 
-/// The moment after which nobody waits for a reader any more: a process that ends brings it
-/// forward. Any thread.
-class log_deadline {
+/// What others want of the thread that writes, which looks at it also while it waits for a reader.
+/// Any thread.
+class log_demands {
  public:
-  using clock = std::chrono::steady_clock;
-  [[nodiscard]] bool passed() const noexcept {
-    return clock::now().time_since_epoch().count() >= at_.load(std::memory_order_relaxed);
+  /// Nobody waits for a reader any more: a process that ends. Never taken back.
+  void give_up() noexcept { over_.store(true, std::memory_order_relaxed); }
+  /// Whether give_up() was called: what is not written yet is to be dropped.
+  [[nodiscard]] bool given_up() const noexcept { return over_.load(std::memory_order_relaxed); }
+
+  /// The place that lines go to is to be opened anew.
+  void reopen() noexcept { reopen_.store(true, std::memory_order_release); }
+  /// Whether reopen() was called since take_reopen() last said so.
+  [[nodiscard]] bool reopen_wanted() const noexcept {
+    return reopen_.load(std::memory_order_relaxed);
   }
-  void pass() noexcept { at_.store(clock::now().time_since_epoch().count()); }
+  /// The same, once for each time that it was wanted: who is told does it.
+  [[nodiscard]] bool take_reopen() noexcept {
+    return reopen_wanted() && reopen_.exchange(false, std::memory_order_acquire);
+  }
 
  private:
-  std::atomic<clock::rep> at_{clock::time_point::max().time_since_epoch().count()};
+  std::atomic<bool> over_{false};
+  std::atomic<bool> reopen_{false};
 };
 
-/// Takes finished lines. All members but reopening_failed() are the log's thread's.
+/// Takes finished lines. All members but reopening_failed() are for one thread at a time.
 class log_sink {
  public:
   enum class outcome {
     taken,
     refused,   // the system does not take it: no space, no reader, no journald
-    given_up,  // the deadline passed while its reader did not read
+    given_up,  // its reader did not read, and nobody waits for it any more
   };
   virtual ~log_sink() = default;
 
-  /// One whole line or entry. Waits while its reader is slow, until `deadline`. What was not taken
-  /// is gone; a later line may be taken again.
-  [[nodiscard]] virtual outcome put(std::string_view line,
-                                    const log_deadline& deadline) noexcept = 0;
+  /// One whole line or entry. Waits while its reader is slow, until `wanted` says to give up; a
+  /// demand to reopen is met before the line, and while it waits: then the line goes to the place
+  /// that is there now, whole. What was not taken is gone; a later line may be taken again.
+  [[nodiscard]] virtual outcome put(std::string_view line, log_demands& wanted) noexcept = 0;
 
   /// Something may have happened to the place that lines go to. `anew`: to be opened again, whether
   /// or not.
@@ -56,13 +66,15 @@ class log_sink {
 /// Regular files, character devices and FIFOs that somebody reads are taken. Before each line, and
 /// in look_after(), the path is looked at: when another file or none has its place, it is opened
 /// anew; what cannot be opened is tried again each second, and lines go to the file that there was
-/// as long as that has a name. Fails with CONFIG_INVALID and says in `why` what the system said.
+/// as long as that has a name. Where a file ends within a line (of a process that died), the first
+/// line begins a new one. Fails with CONFIG_INVALID and says in `why` what the system said.
 [[nodiscard]] core::result<std::unique_ptr<log_sink>> make_file_sink(const std::string& path,
                                                                      std::string& why);
 
 /// Sends each entry (render_journal) as a datagram to the socket of journald, by its native
 /// protocol. Where nobody listens, the entry is refused and the next one tries anew: journald may
-/// come later, go and come back. Waits while journald does not read.
+/// come later, go and come back. One larger than a datagram may be (net.core.wmem_max) is refused.
+/// Waits while journald does not read.
 [[nodiscard]] std::unique_ptr<log_sink> make_journal_sink(const std::string& path);
 
 }  // namespace portcullis::monitoring

@@ -76,7 +76,7 @@ enum class metric : std::uint8_t {
   log_write_errors,
   config_reloads,
   config_last_reload,
-  last_scrape,
+  scrape_gap,
   label_overflow,
   build_info,
   process_cpu,

@@ -176,8 +176,8 @@ struct snapshot {
   std::array<std::uint64_t, actor_kinds.size()> mailbox_depth{};  // all actors of a kind together
   log_tallies log;
   reload_tallies reloads;
-  core::millis journal_silent_ms = 0;  // since the journal last answered, where it did not now
-  core::millis last_scrape_at_ms = 0;  // of the scrape before this one; 0: there was none
+  core::millis journal_silent_ms = 0;  // since it was asked first of what it did not answer
+  std::int64_t scrape_gap_ns = 0;      // since the scrape before this one; 0: there was none
 };
 
 }  // namespace portcullis::monitoring

@@ -37,9 +37,10 @@ class node {
   /// Stops accepting, answers what is in flight, commits, closes. False when that took longer than
   /// server.drain_s, or the store could not be closed.
   [[nodiscard]] bool stop();
-  /// Asks every loop, the journal, the hub and, where nodes share a log, what follows it, whether
-  /// they still take messages. The name of one that has not answered `within` that time; empty: all
-  /// have. Blocks for that long at most; on the thread that started the node, until stop().
+  /// Asks every loop, the hub and, where nodes share a log, what follows it, all at once, whether
+  /// they still take messages. Not the journal: a disk that hangs is no reason to end the process.
+  /// The name of one that has not answered `within` that time; empty: all have. Blocks for that
+  /// long at most; on the thread that started the node, until stop().
   [[nodiscard]] std::string silent_part(std::chrono::milliseconds within);
 
   [[nodiscard]] std::string rpc_address() const;

@@ -57,14 +57,16 @@ class metrics_world : public virtual_loop {
       }}));
       options.breakers.push_back(caf::actor_cast<breaker_actor>(others.back()));
     }
-    others.push_back(scripted({[](collect_journal&) {
-      journal_collected out;
-      out.tallies.incarnation = 1;
-      out.mailbox_depth = waiting(actor_kind::journal);
-      return out;
-    }}));
-    journal = others.back();
-    options.journal = caf::actor_cast<journal_actor>(journal);
+    others.push_back(system.spawn([this](caf::event_based_actor* self) {
+      return caf::behavior{[this, self](collect_journal&) -> caf::result<journal_collected> {
+        if (journal_hangs) return self->make_response_promise<journal_collected>();
+        journal_collected out;
+        out.tallies.incarnation = 1;
+        out.mailbox_depth = waiting(actor_kind::journal);
+        return out;
+      }};
+    }));
+    options.journal = caf::actor_cast<journal_actor>(others.back());
     options.hub = only_mail<hub_actor>(actor_kind::hub);
     options.log = only_mail<log_actor>(actor_kind::log);
     for (int shard = 0; shard < 2; ++shard)
@@ -103,7 +105,7 @@ class metrics_world : public virtual_loop {
   }
 
   std::vector<caf::actor> sessions, others;
-  caf::actor journal;
+  bool journal_hangs = false;
   std::uint64_t created[2] = {5, 7};
   metrics_actor metrics;
   std::string text;
@@ -123,14 +125,16 @@ TEST(a_scrape, adds_up_what_every_owner_tells) {
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 13"));
 }
 
-TEST(a_scrape, says_when_the_one_before_it_was) {
+TEST(a_scrape, says_how_long_before_it_the_one_before_was) {
   metrics_world w;
-  w.clock.at_ms = 1'000'500;
   w.ask();
-  EXPECT_TRUE(w.shows("portcullis_last_scrape_timestamp_seconds 0")) << "there was none";
-  w.clock.at_ms = 1'015'500;
+  EXPECT_TRUE(w.shows("portcullis_scrape_gap_seconds 0")) << "there was none";
+  w.clock.at_ms += 15'500;
   w.ask();
-  EXPECT_TRUE(w.shows("portcullis_last_scrape_timestamp_seconds 1000.5")) << w.text;
+  EXPECT_TRUE(w.shows("portcullis_scrape_gap_seconds 15.5")) << w.text;
+  w.clock.at_ms += 1'000;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_scrape_gap_seconds 1")) << w.text;
 }
 
 TEST(a_scrape, tells_the_mail_of_every_kind_of_actor_in_the_table) {
@@ -157,16 +161,32 @@ TEST(a_scrape, shows_an_owner_that_is_gone_as_last_seen) {
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 16")) << w.text;
 }
 
-TEST(a_scrape, says_how_long_the_journal_has_not_answered) {
+TEST(a_scrape, says_how_long_the_journal_has_not_answered_and_counts_no_time_that_nobody_asked_in) {
   metrics_world w;
-  w.clock.at_ms = 50'000;
   w.ask();
   EXPECT_TRUE(w.shows("portcullis_event_log_silent_seconds 0")) << w.text;
-  caf::anon_send_exit(w.journal, caf::exit_reason::kill);
-  w.settle();
-  w.clock.at_ms = 61'500;
+  // Nobody asks for an hour; then the disk hangs.
+  w.clock.at_ms += 3'600'000;
+  w.journal_hangs = true;
   w.ask();
-  EXPECT_TRUE(w.shows("portcullis_event_log_silent_seconds 11.5")) << w.text;
+  EXPECT_EQ(w.text, "");
+  const auto asked_at = w.clock.at_ms;
+  w.pass(2'500);
+  const auto told = [&] {
+    std::string name = "\nportcullis_event_log_silent_seconds ";
+    const auto at = w.text.find(name);
+    return at == w.text.npos ? -1 : std::stod(w.text.substr(at + name.size()));
+  };
+  EXPECT_GE(told(), 2);
+  EXPECT_LE(told(), 2.5) << "since it was asked, not since it was heard";
+  w.clock.at_ms = asked_at + 15'000;
+  w.ask();
+  w.pass(2'500);
+  EXPECT_GE(told(), 17) << "since the first question";
+  EXPECT_LE(told(), 17.5);
+  w.journal_hangs = false;
+  w.ask();
+  EXPECT_TRUE(w.shows("portcullis_event_log_silent_seconds 0")) << w.text;
 }
 
 TEST(a_scrape, does_not_wait_for_ever_for_an_owner_that_is_silent) {

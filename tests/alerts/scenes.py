@@ -461,7 +461,7 @@ def a_node_that_was_not_scraped(folder):
     with Node() as node:
         session(node.connect(), "ada")
         fail(node.connect())
-        eventually(lambda: value(node, "portcullis_last_scrape_timestamp_seconds") > 0, "it was scraped before")
+        eventually(lambda: value(node, "portcullis_scrape_gap_seconds") > 0, "it was scraped before")
         yield Scene(folder).of(node)
 
 

@@ -102,6 +102,19 @@ TEST(log_output, another_failed_start_is_told_in_the_file_and_on_standard_error)
   }
 }
 
+TEST(log_output, a_failed_start_is_told_in_the_form_that_is_configured) {
+  const temp_folder in;
+  server node({.set = {"log.output=file", "log.file=" + in.file("log"), "log.format=text"},
+               .data_dir = in.write("no_folder", "") + "/data",
+               .start = false});
+  EXPECT_FALSE(node.start());
+  EXPECT_EQ(node.wait(), 1);
+  for (const auto& text : {node.log(), content(in.file("log"))}) {
+    EXPECT_THAT(text, HasSubstr(" ERROR server: The node could not start."));
+    EXPECT_THAT(text, Not(HasSubstr("@timestamp")));
+  }
+}
+
 TEST(log_output, a_file_has_the_lines_and_standard_error_none) {
   with_file w;
   w.say("first");
@@ -177,7 +190,7 @@ TEST(log_output, no_line_is_lost_or_there_twice_while_files_are_moved) {
       std::error_code not_there_yet;
       fs::rename(w.path, w.path + "." + std::to_string(i), not_there_yet);
       if (i % 3 == 0) w.node->signal(SIGHUP);
-      poll(nullptr, 0, 1);
+      EXPECT_TRUE(eventually([&] { return over || fs::exists(w.path); }));
     }
   });
   constexpr std::size_t sessions = 2'000;

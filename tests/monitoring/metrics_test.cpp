@@ -187,7 +187,7 @@ TEST(metrics, each_kind_of_owner_reaches_its_metrics) {
   now.reloads.ended(true);
   now.reloads.ended(true);
   now.reloads.ended(false);
-  now.last_scrape_at_ms = 2'500;
+  now.scrape_gap_ns = 2'500'000'000;
   auto& shard = now.shards.emplace_back();
   shard.failed_attempts = 11;
   shard.lockouts_started = 12;
@@ -220,7 +220,7 @@ TEST(metrics, each_kind_of_owner_reaches_its_metrics) {
       {R"(portcullis_config_reloads_total{result="success"})", 2},
       {R"(portcullis_config_reloads_total{result="failure"})", 1},
       {"portcullis_config_last_reload_success", 0},
-      {"portcullis_last_scrape_timestamp_seconds", 2.5},
+      {"portcullis_scrape_gap_seconds", 2.5},
       {"portcullis_session_reuse_detected_total", 15},
       {"portcullis_failed_attempts_total", 11},
       {"portcullis_lockouts_total", 12},

@@ -181,7 +181,7 @@ def the_server_answers_whatever_monitoring_does(folder):
         with s.Monitoring(folder, *arguments) as monitoring:
             eventually(lambda: monitoring.ask("up == 1"), "the node is scraped again")
             assert monitoring.ask(f"up @ {killed - 1:.3f}"), "a second start has lost what the first had"
-            eventually(lambda: monitoring.ask("max_over_time(instance:portcullis_scrape_gap:seconds[1m]) >= 4"), "the gap shows")
+            eventually(lambda: monitoring.ask("max_over_time(portcullis_scrape_gap_seconds[1m]) >= 4"), "the gap shows")
             load.more()
 
             before = running.metrics()['portcullis_http_requests_total{route="metrics",status="2xx"}']
