@@ -110,8 +110,12 @@ bool redis_server::try_to_start() {
   words.insert(words.end(), more_.begin(), more_.end());
   process_ = ::fork();
   if (process_ == 0) become(words);
+  // It listens on the one before it listens on the other.
+  std::uint16_t tls_port = port_;
+  for (std::size_t i = 0; i + 1 < more_.size(); ++i)
+    if (more_[i] == "--tls-port") tls_port = static_cast<std::uint16_t>(std::stoi(more_[i + 1]));
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!accepts(port_)) {
+  while (!accepts(port_) || !accepts(tls_port)) {
     const bool late = std::chrono::steady_clock::now() > give_up;
     if (late) ::kill(process_, SIGKILL);
     if (::waitpid(process_, nullptr, late ? 0 : WNOHANG) != 0) {
