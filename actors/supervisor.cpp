@@ -383,7 +383,12 @@ admin_answer supervisor_state::reload(const admin_request& order) {
                            {{"event.action", "config_refused"}});
     return {outcome.error(), {}, 0, 0};
   }
-  if (outcome->changed.empty()) return {};
+  if (outcome->changed.empty()) {
+    monitoring::log::write(core::log_level::info, monitoring::component::config,
+                           "The configuration was read again; nothing has changed.",
+                           {{"event.action", "config_read"}});
+    return {};
+  }
   for (const auto& shard : all_.shards) {
     self_->send(shard.session, policies_changed{outcome->policies});
     self_->send(shard.lockout, policies_changed{outcome->policies});

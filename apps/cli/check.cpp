@@ -188,7 +188,7 @@ class look {
 };
 
 int run_check(const check_options& given) {
-  const auto found = [&] {
+  auto found = [&] {
     // Resolving a name and opening a file end when they end.
     const last_word hang(
         timeout_of(given) + hang_grace,
@@ -196,6 +196,9 @@ int run_check(const check_options& given) {
         static_cast<int>(verdict::critical), exit_check_unknown);
     return look(given).run();
   }();
+  // What checks nothing would stay green for ever.
+  if (found.empty())
+    found.push_back({verdict::unknown, "only", "nothing of --only concerns this node", ""});
   const auto are = given.critical_only ? warnings::told : warnings::counted;
   fmt::print("{}", plugin_output(found, are));
   return static_cast<int>(worst_of(found, are));

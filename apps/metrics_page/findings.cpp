@@ -202,11 +202,13 @@ std::vector<finding> judge(const heard& of, const thresholds& by,
     made.is = is_past(row, found->value, limits.crit)   ? verdict::critical
               : is_past(row, found->value, limits.warn) ? verdict::warning
                                                         : verdict::ok;
-    // A number of more digits than a monitoring system would draw says nothing.
-    made.perfdata =
-        fmt::format("{}={}{};{};{}{}", row.name, std::round(found->value * 1'000) / 1'000, row.unit,
-                    range_text(row, limits.warn), range_text(row, limits.crit),
-                    row.unit == "%" ? ";0;100" : "");
+    // A number of more digits than a monitoring system would draw says nothing, nor does one that
+    // stands for none.
+    if (found->value < never_scraped_s)
+      made.perfdata =
+          fmt::format("{}={}{};{};{}{}", row.name, std::round(found->value * 1'000) / 1'000,
+                      row.unit, range_text(row, limits.warn), range_text(row, limits.crit),
+                      row.unit == "%" ? ";0;100" : "");
     out.push_back(std::move(made));
   }
   return out;

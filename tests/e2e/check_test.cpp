@@ -141,7 +141,15 @@ TEST(check, tells_when_nobody_asked_for_metrics_before_it) {
   const auto never = check(node.http_port, "--scraped-within 3600");
   EXPECT_EQ(never.status, 1);
   EXPECT_THAT(never.out, HasSubstr("[WARNING] scrape_age_s: /metrics was never asked for before"));
+  EXPECT_THAT(first_line(never), Not(HasSubstr("scrape_age_s="))) << "a figure that is none";
   EXPECT_EQ(check(node.http_port, "--scraped-within 3600").status, 0) << "the check before asked";
+}
+
+TEST(check, is_unknown_when_nothing_of_what_it_is_asked_for_is_there) {
+  server node;
+  const auto told = check(node.http_port, "--only certificate_days");
+  EXPECT_EQ(told.status, 3) << "green for ever at the wrong door";
+  EXPECT_THAT(first_line(told), StartsWith("PORTCULLIS UNKNOWN - "));
 }
 
 TEST(check, sends_its_ping_where_it_is_told_to) {

@@ -130,7 +130,9 @@ void each_with_one_text_replaced(json& part, const json& whole,
                                  const std::function<void(const json&)>& use) {
   if (part.is_string()) {
     const auto before = part;
-    part = placeholder;
+    // A path of its own would be a file in the server's working folder.
+    const auto text = before.get<std::string>();
+    part = text.starts_with('/') ? text + "/" + placeholder : std::string(placeholder);
     use(whole);
     part = before;
   } else if (part.is_object() || part.is_array()) {

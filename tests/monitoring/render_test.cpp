@@ -90,8 +90,8 @@ TEST_F(render, a_journal_entry_has_the_priority_that_syslog_has_for_each_level) 
 }
 
 TEST_F(render, no_value_can_make_a_field_of_its_own_in_a_journal_entry) {
-  const std::string bytes(
-      "\n_PID=1\nMESSAGE\n\x08\0\0\0\0\0\0\0forged!!\n\r\x1b[31m\x7f\xc2\x85\xff", 51);
+  using namespace std::string_literals;
+  const auto bytes = "\n_PID=1\nMESSAGE\n\x08\0\0\0\0\0\0\0forged!!\n\r\x1b[31m\x7f\xc2\x85\xff"s;
   const std::vector<field> only = {{"tenant.id", bytes}};
   core::byte_buffer out;
   render_journal(out, {0, core::log_level::info, component::net, "Hello.", only}, {});
