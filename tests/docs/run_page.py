@@ -31,7 +31,8 @@ import shown  # noqa: E402
 PATIENCE_S = 60
 HOME = "/home/reader"
 TREE = f"{HOME}/portcullis"
-# What runs until Ctrl-C: what it says when others may go on (nothing: at once). The second of a kind ends the first, as a reader does.
+CONNECTED = object()
+# What runs until Ctrl-C: what it says when others may go on (nothing: at once; CONNECTED: when it is). The second of a kind ends the first, as a reader does.
 RUNS_ON = [(re.compile(r"^(scripts/run|(build/release/)?portcullis serve)\b"), "The node is ready."),
            (re.compile(r"^scripts/(cluster|monitoring)\b"), "Ctrl-C stops"),
            (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch)\b"), None),
@@ -54,6 +55,11 @@ def commands(text):
     if gathered:
         raise SystemExit(f"the shell does not understand: {gathered}")
     return found
+
+
+def connections():
+    """How many TCP connections there are, each end counted."""
+    return sum(line.split()[3] == "01" for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:])
 
 
 class Shell:
@@ -81,12 +87,16 @@ class Shell:
         """What is wrong, or None."""
         wrong = [problem for problem in (self.end(kind),) if problem]
         out = self.folder / f"background-{len(self.background)}"
+        before = connections()
         with open(out, "wb") as file:
             process = subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                                        start_new_session=True)
         self.background.append((kind, command, process, out))
         until = time.monotonic() + PATIENCE_S
-        while ready and ready not in out.read_text(errors="replace"):
+        def is_ready():
+            return connections() > before if ready is CONNECTED else not ready or ready in out.read_text(errors="replace")
+
+        while not is_ready():
             if process.poll() is not None or time.monotonic() > until:
                 wrong.append(f"it is not ready:\n{out.read_text(errors='replace')}")
                 break
