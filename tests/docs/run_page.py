@@ -32,10 +32,11 @@ PATIENCE_S = 60
 HOME = "/home/reader"
 TREE = f"{HOME}/portcullis"
 CONNECTED = object()
-# What runs until Ctrl-C: what it says when others may go on (nothing: at once; CONNECTED: when it is). The second of a kind ends the first, as a reader does.
+# What runs until Ctrl-C: what it says when others may go on (None: at once; CONNECTED: when it is). The second of a kind ends the first,
+# as a reader does.
 RUNS_ON = [(re.compile(r"^(scripts/run|(build/release/)?portcullis serve)\b"), "The node is ready."),
            (re.compile(r"^scripts/(cluster|monitoring)\b"), "Ctrl-C stops"),
-           (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch)\b"), None),
+           (re.compile(r"^(build/release/)?portcullis (events tail|breakers watch)\b"), CONNECTED),
            (re.compile(r"^(build/release/)?portcullis top\b(?!.* --once)"), "sessions "),
            (re.compile(r"^(curl -N|journalctl .*-f)"), None)]
 
@@ -57,9 +58,17 @@ def commands(text):
     return found
 
 
-def connections():
-    """How many TCP connections there are, each end counted."""
-    return sum(line.split()[3] == "01" for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:])
+def is_connected(session):
+    """Whether a process of this session has a TCP connection."""
+    rows = [line.split() for line in pathlib.Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    sockets = {f"socket:[{row[9]}]" for row in rows if row[3] == "01"}
+    for process in pathlib.Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(process.name)) == session and sockets & {os.readlink(fd) for fd in (process / "fd").iterdir()}:
+                return True
+        except OSError:  # it has ended meanwhile
+            continue
+    return False
 
 
 class Shell:
@@ -87,14 +96,13 @@ class Shell:
         """What is wrong, or None."""
         wrong = [problem for problem in (self.end(kind),) if problem]
         out = self.folder / f"background-{len(self.background)}"
-        before = connections()
         with open(out, "wb") as file:
             process = subprocess.Popen(["bash", "-c", command], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
                                        start_new_session=True)
         self.background.append((kind, command, process, out))
         until = time.monotonic() + PATIENCE_S
         def is_ready():
-            return connections() > before if ready is CONNECTED else not ready or ready in out.read_text(errors="replace")
+            return is_connected(process.pid) if ready is CONNECTED else not ready or ready in out.read_text(errors="replace")
 
         while not is_ready():
             if process.poll() is not None or time.monotonic() > until:
