@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tools"))
 import promql  # noqa: E402
 import runbook  # noqa: E402
-from node import ROOT, Node, eventually  # noqa: E402
+from node import ROOT, Node, binary, eventually  # noqa: E402
 
 SEVERITIES = {"critical", "warning"}
 OF_PROMETHEUS = {"up", "scrape_duration_seconds", "ALERTS"}
@@ -248,6 +248,23 @@ def promtool(pack):
         yield done.stdout + done.stderr
 
 
+# What both judge: threshold, name in `portcullis check`, which of its two limits, how many of ours are one of its.
+JUDGED_TWICE = [("event_log_queue", "event_log_queue", 0, 1), ("certificate_seconds", "certificate_days", 0, 86400),
+                ("certificate_urgent_seconds", "certificate_days", 1, 86400), ("revocation_list_seconds", "crl_days", 1, 86400),
+                ("descriptors_ratio", "descriptors_percent", 0, 0.01), ("fleet_staleness_seconds", "staleness_ms", 1, 0.001),
+                ("log_lines_lost", "log_dropped", 0, 1)]
+
+
+def check_limits(pack):
+    """`portcullis check` judges by the same numbers, as its help says them."""
+    said = subprocess.run([binary(), "check", "--help"], capture_output=True, text=True, check=True).stdout
+    for threshold, name, which, unit in JUDGED_TWICE:
+        limits = re.search(rf"^ *{name} +(\S+) +(\S+)", said, flags=re.MULTILINE)
+        limit = limits and limits[1 + which].lstrip("<>")
+        if not limit or limit == "-" or abs(float(limit) * unit - float(pack.thresholds[threshold])) > 1e-9:
+            yield f"{threshold} is {pack.thresholds[threshold]}, check has {limit} of {unit} for {name}"
+
+
 def registered(pack):
     """Each runbook and each promtool file has a test of its own."""
     text = (pack.root / "tests/alerts/CMakeLists.txt").read_text()
@@ -259,7 +276,8 @@ def registered(pack):
             yield f"{path.name}: is not in tests/alerts/CMakeLists.txt"
 
 
-CHECKS = {check.__name__: check for check in (annotations, runbooks, panels, cases, thresholds, docs, metrics, promtool, registered)}
+CHECKS = {check.__name__: check for check in (annotations, runbooks, panels, cases, thresholds, docs, metrics, promtool, check_limits,
+                                             registered)}
 
 
 def main(arguments):
