@@ -1,0 +1,275 @@
+// One socket to one server: framing, ids, login, and what is in flight on it. It is used once: when it is lost, another one is made.
+import net from 'node:net';
+import tls from 'node:tls';
+
+import {isPrivate, type Address} from './address.js';
+import {errorOfWire, PortcullisError, type WireError} from './errors.js';
+
+/** Trust and identity for TLS listeners: the names of node:tls. */
+export interface TlsOptions {
+  ca?: string | Buffer | (string | Buffer)[];
+  cert?: string | Buffer;
+  key?: string | Buffer;
+  passphrase?: string;
+  /** The name that the certificate must have, where it is not the host of the address. */
+  servername?: string;
+  /** `false` accepts any certificate: for experiments on one machine only. */
+  rejectUnauthorized?: boolean;
+}
+
+/** What a connection needs to become usable. */
+export interface ConnectionOptions {
+  readonly tls: TlsOptions;
+  /** Gives the token at each connection, so that it can be replaced while the process lives. */
+  readonly token: (() => string | undefined | Promise<string | undefined>) | undefined;
+  readonly connectTimeoutMs: number;
+}
+
+/** A request as a connection sees it. */
+export interface Request {
+  readonly id: number;
+  /** `"method":"...","params":{...}` */
+  readonly body: string;
+  /** The answer came: exactly one of the two. */
+  replied(result: unknown, error: WireError | undefined): void;
+  /** The connection ended before. */
+  lost(reason: PortcullisError): void;
+}
+
+/** A notification of the server. */
+export type Push = (method: string, params: Record<string, unknown>) => void;
+
+interface Message {
+  id?: number | null;
+  result?: unknown;
+  error?: WireError;
+  method?: string;
+  params?: Record<string, unknown>;
+}
+
+/** The longest reply that is read; the server's own bound for what it keeps unread is 8 MiB. */
+const replyBytesMax = 16 * 1024 * 1024;
+const newline = 0x0a;
+/** Ids below 0 are the connection's own. */
+const loginId = -1;
+const versionId = -2;
+
+/** A connection that is logged in, or over. */
+export class Connection {
+  readonly address: Address;
+  /** Requests that wait for their answer, by id, oldest first. */
+  readonly inFlight = new Map<number, Request>();
+  /** Called once, when it is over; `undefined` where this side closed it. */
+  onClose: ((reason: PortcullisError | undefined) => void) | undefined;
+  onPush: Push | undefined;
+  /** When the last byte came, by performance.now(). */
+  heardAt = performance.now();
+  /** The server's own version text, once ready. */
+  serverVersion = '';
+  /** The server said that it is about to stop: nothing new is sent here. */
+  draining = false;
+  over = false;
+
+  private readonly socket: net.Socket;
+  private readonly own = new Map<number, {resolve(result: unknown): void; reject(reason: PortcullisError): void}>();
+  private rest: Buffer[] = [];
+  private restBytes = 0;
+  private out = '';
+  private flushing = false;
+  private failure: PortcullisError | undefined;
+  private readonly flush: () => void;
+
+  private constructor(address: Address, options: ConnectionOptions) {
+    this.address = address;
+    this.socket = open(address, options.tls);
+    this.socket.setNoDelay(true);
+    this.socket.setKeepAlive(true, 30_000);
+    this.socket.on('data', (chunk: Buffer) => this.received(chunk));
+    this.socket.on('error', (cause) => {
+      this.failure ??= new PortcullisError('CONNECTION_LOST', {message: `${address.text}: ${describe(cause)}`, cause});
+    });
+    this.socket.on('close', () => this.ended());
+    this.socket.on('drain', () => this.flush());
+    this.flush = () => {
+      this.flushing = false;
+      if (this.out === '' || this.over || this.socket.writableNeedDrain) return;
+      const text = this.out;
+      this.out = '';
+      this.socket.write(text);
+    };
+  }
+
+  /**
+   * Connects, shakes hands, checks the version of the protocol and logs in.
+   * @throws PortcullisError what went wrong, with the system's own error as `cause`.
+   */
+  static async open(address: Address, options: ConnectionOptions): Promise<Connection> {
+    const token = await options.token?.();
+    if (token !== undefined && !isPrivate(address)) throw new PortcullisError('TOKEN_IN_CLEAR', {sent: false});
+    const connection = new Connection(address, options);
+    const patience = setTimeout(() => {
+      connection.fail(new PortcullisError('TIMEOUT', {message: `${address.text}: not connected within ${options.connectTimeoutMs} ms.`}));
+    }, options.connectTimeoutMs);
+    try {
+      await connection.greet(token);
+    } catch (reason) {
+      connection.socket.destroy();
+      throw reason;
+    } finally {
+      clearTimeout(patience);
+    }
+    return connection;
+  }
+
+  /** Sends a request; its answer, or its loss, is told to it. To be called while the connection is not over. */
+  send(request: Request): void {
+    this.inFlight.set(request.id, request);
+    this.write(request.id, request.body);
+  }
+
+  /** Forgets a request whose caller no longer waits; its answer is dropped. */
+  forget(id: number): void {
+    this.inFlight.delete(id);
+  }
+
+  /** Ends it for a reason; what is in flight is lost with it. */
+  fail(reason: PortcullisError): void {
+    this.failure ??= reason;
+    this.socket.destroy();
+  }
+
+  /** Ends it in order: FIN after what was sent. */
+  close(): void {
+    this.flush();
+    this.socket.end();
+    // The other side may never close its half.
+    const patience = setTimeout(() => this.socket.destroy(), 1000);
+    this.socket.once('close', () => clearTimeout(patience));
+  }
+
+  /** Stops and goes on reading: for a consumer of events that is slower than its source. */
+  pause(): void { this.socket.pause(); }
+  resume(): void { this.socket.resume(); }
+
+  /** Whether this connection alone keeps the process alive. */
+  ref(): void { this.socket.ref(); }
+  unref(): void { this.socket.unref(); }
+
+  private write(id: number, body: string): void {
+    this.out += `{"jsonrpc":"2.0","id":${id},${body}}\n`;
+    if (this.flushing) return;
+    // What is asked within one turn of the event loop, by however many callers, is one write.
+    this.flushing = true;
+    setImmediate(this.flush);
+  }
+
+  private async greet(token: string | undefined): Promise<void> {
+    const version = this.ask(versionId, '"method":"server.version"') as Promise<{name?: string; version?: string; protocol?: number}>;
+    const login = token === undefined ? undefined : this.ask(loginId, `"method":"auth.login","params":${JSON.stringify({token})}`);
+    login?.catch(() => {});  // told below, after the version's
+    const {name, version: text, protocol} = await version;
+    if (protocol !== 1) {
+      throw new PortcullisError('PROTOCOL', {message: `${this.address.text}: protocol 1 is spoken here, ${name ?? 'the other side'} says ${protocol}.`});
+    }
+    this.serverVersion = text ?? '';
+    await login;
+  }
+
+  private ask(id: number, body: string): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      this.own.set(id, {resolve, reject});
+      this.write(id, body);
+    });
+  }
+
+  private received(chunk: Buffer): void {
+    this.heardAt = performance.now();
+    const last = chunk.lastIndexOf(newline);
+    if (last < 0) {
+      this.keep(chunk);
+      return;
+    }
+    let text: string;
+    if (this.rest.length === 0) {
+      text = chunk.toString('utf8', 0, last);
+    } else {
+      this.rest.push(chunk.subarray(0, last));
+      text = Buffer.concat(this.rest).toString('utf8');
+      this.rest = [];
+      this.restBytes = 0;
+    }
+    if (last + 1 < chunk.length) this.keep(chunk.subarray(last + 1));
+
+    // A line holds no newline but its last byte (compact JSON): many lines are parsed at once.
+    let messages: Message[];
+    try {
+      messages = text.includes('\n') ? JSON.parse(`[${text.replaceAll('\n', ',')}]`) as Message[] : [JSON.parse(text) as Message];
+    } catch (cause) {
+      this.fail(new PortcullisError('PROTOCOL', {message: `${this.address.text}: what came is not JSON.`, cause}));
+      return;
+    }
+    for (const message of messages) this.take(message);
+  }
+
+  private keep(part: Buffer): void {
+    this.rest.push(part);
+    this.restBytes += part.length;
+    if (this.restBytes > replyBytesMax) {
+      this.fail(new PortcullisError('PROTOCOL', {message: `${this.address.text}: a reply of more than ${replyBytesMax} bytes.`}));
+    }
+  }
+
+  private take(message: Message): void {
+    const id = message?.id;
+    if (typeof id === 'number') {
+      const request = this.inFlight.get(id);
+      if (request !== undefined) {
+        this.inFlight.delete(id);
+        request.replied(message.result, message.error);
+        return;
+      }
+      const asked = this.own.get(id);
+      if (asked !== undefined) {
+        this.own.delete(id);
+        if (message.error) asked.reject(errorOfWire(message.error));
+        else asked.resolve(message.result);
+      }
+      return;  // else: nobody waits for it any more
+    }
+    if (typeof message?.method === 'string') {
+      this.onPush?.(message.method, message.params ?? {});
+    } else if (message?.error) {
+      // About the connection, not about a request: the server says why it closes.
+      this.failure ??= errorOfWire(message.error);
+    } else {
+      this.fail(new PortcullisError('PROTOCOL', {message: `${this.address.text}: what came is no JSON-RPC 2.0.`}));
+    }
+  }
+
+  private ended(): void {
+    this.over = true;
+    const reason = this.failure;
+    const lost = reason ?? new PortcullisError('CONNECTION_LOST', {message: `${this.address.text}: the server closed the connection.`});
+    for (const asked of this.own.values()) asked.reject(lost);
+    this.own.clear();
+    const requests = [...this.inFlight.values()];
+    this.inFlight.clear();
+    this.onClose?.(reason);
+    for (const request of requests) request.lost(lost);
+  }
+}
+
+function open(address: Address, options: TlsOptions): net.Socket {
+  if (address.path !== undefined) return net.connect({path: address.path});
+  const host = address.host ?? '127.0.0.1';
+  const port = address.port ?? 0;
+  if (!address.tls) return net.connect({host, port});
+  const servername = options.servername ?? (net.isIP(host) === 0 ? host : undefined);
+  return tls.connect({...options, host, port, minVersion: 'TLSv1.2', ALPNProtocols: ['portcullis-rpc'],
+    ...(servername !== undefined && {servername})});
+}
+
+/** An AggregateError of several addresses has no message of its own. */
+function describe(cause: Error & {code?: string; errors?: Error[]}): string {
+  return cause.message || cause.errors?.[0]?.message || cause.code || cause.name;
+}

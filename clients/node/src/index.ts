@@ -1,0 +1,13 @@
+/**
+ * Client of Portcullis for Node.
+ * @packageDocumentation
+ */
+export {PortcullisClient, Sessions, Lockouts, Breakers, Events, Server} from './portcullis.js';
+export type {CallOptions, ClientEvents, ClientOptions, ClientStats} from './engine.js';
+export type {TlsOptions} from './connection.js';
+export {EventStream, type CursorAndEvent, type SubscribeOptions} from './events.js';
+export {PortcullisError, isPortcullisError, clientErrors} from './errors.js';
+export type {ClientErrorName, ErrorDetails, ErrorFields, ErrorName, Severity} from './errors.js';
+export {serverErrors, type ServerErrorName} from './generated/errors.js';
+export {contextReader, type ContextField, type ContextOf, type ContextOptions} from './http/context.js';
+export type * from './types.js';

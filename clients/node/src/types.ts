@@ -1,0 +1,242 @@
+// What goes into the typed methods and comes out of them. Names are the protocol's in camelCase; times are Unix ms (`*AtMs`).
+
+/** The request of a user, as the application saw it. Empty fields count as absent; each is at most 1024 bytes. */
+export interface Context {
+  /** IPv4 or IPv6 text: of the user, not of a proxy. */
+  ip: string;
+  userAgent?: string | undefined;
+  accept?: string | undefined;
+  acceptLanguage?: string | undefined;
+  acceptEncoding?: string | undefined;
+  ja3?: string | undefined;
+  ja4?: string | undefined;
+}
+
+/** A session by its secret id, or by the alias that a framework chose. */
+export type SessionKey = {sessionId: string} | {alias: string; tenantId: string};
+
+/** What an application keeps with a session: an object of JSON. */
+export type SessionData = Record<string, unknown>;
+
+export interface CreateSession {
+  /** 1..128 bytes. */
+  tenantId: string;
+  /** 1..256 bytes. */
+  userId: string;
+  context: Context;
+  data?: SessionData | undefined;
+  /** Seconds without activity; may only shorten the server's policy. */
+  idleTtlS?: number | undefined;
+  /** Seconds from creation; may only shorten the server's policy. */
+  absoluteTtlS?: number | undefined;
+  /** An id of the caller's own choice, 16..256 bytes, secret, unique in the tenant. */
+  alias?: string | undefined;
+}
+
+/** A session that was created or rotated. `sessionId` is a secret and comes only here. */
+export interface CreatedSession {
+  sessionId: string;
+  /** The session's public name: safe in logs, survives rotation. */
+  handle: string;
+  version: number;
+  createdAtMs: number;
+  /** The earlier of the two that follow. */
+  expiresAtMs: number;
+  idleExpiresAtMs: number;
+  absoluteExpiresAtMs: number;
+}
+
+/** Why a session is not valid. */
+export type DenialReason = 'not_found' | 'expired' | 'revoked' | 'ip_mismatch' | 'fingerprint_mismatch' | 'locked_out';
+
+/** A finding of a field that is observed, not enforced; `challenge` asks for a step-up. */
+export interface Signal {
+  field: string;
+  action: 'observe' | 'challenge';
+}
+
+export interface ValidSession<Data = SessionData> {
+  valid: true;
+  tenantId: string;
+  userId: string;
+  handle: string;
+  data: Data | undefined;
+  version: number;
+  createdAtMs: number;
+  expiresAtMs: number;
+  /** The id was rotated and is in its grace. */
+  rotated: boolean;
+  signals: Signal[];
+}
+
+export interface DeniedSession {
+  valid: false;
+  reason: DenialReason;
+  /** For `locked_out`: what is left of the lock. */
+  retryAfterMs: number | undefined;
+}
+
+export interface ListedSession {
+  handle: string;
+  /** Only of `find`. */
+  userId?: string;
+  createdAtMs: number;
+  lastSeenAtMs: number;
+  expiresAtMs: number;
+  ip: string;
+  userAgent?: string;
+}
+
+/** Where a list goes on: pass `cursor` as it came; a page may be short, only a missing `cursor` ends the list. */
+export interface Page {
+  /** 1..1000, default 100. */
+  limit?: number;
+  cursor?: string;
+}
+
+export interface SessionStats {
+  live: number;
+  created: number;
+  revoked: number;
+  expired: number;
+  evicted: number;
+}
+
+export interface LockoutStatus {
+  locked: boolean;
+  failedAttempts: number;
+  threshold: number;
+  windowEndsAtMs?: number;
+  lockedUntilMs?: number;
+}
+
+export interface ListedLockout {
+  tenantId: string;
+  userId: string;
+  failedAttempts: number;
+  lockedUntilMs: number;
+}
+
+/** A breaker's name; each part is 1..64 of `[A-Za-z0-9_.-]`. */
+export interface BreakerName {
+  service: string;
+  /** Default `default`. */
+  breaker?: string | undefined;
+}
+
+export type BreakerState = 'closed' | 'open' | 'half_open' | 'forced_open' | 'disabled' | 'metrics_only';
+export type BreakerOutcome = 'success' | 'failure' | 'timeout' | 'ignored';
+export type ErrorKind = 'connect' | 'tls' | 'dns' | 'reset' | 'protocol' | 'status_5xx' | 'status_4xx' | 'other';
+
+/** Calls, each in exactly one count but for the slow ones, which are of the same calls. What is missing is 0. */
+export interface BreakerCounts {
+  success?: number;
+  failure?: number;
+  timeout?: number;
+  ignored?: number;
+  rejected?: number;
+  slow_success?: number;
+  slow_failure?: number;
+}
+
+export interface Acquired {
+  allowed: boolean;
+  state: BreakerState;
+  epoch: number;
+  /** Of a half-open breaker: to be given back with the report. */
+  permit?: string;
+  /** When it is not allowed. */
+  retryAfterMs?: number;
+}
+
+export interface StateAndEpoch {
+  state: BreakerState;
+  epoch: number;
+}
+
+export interface BreakerReport extends BreakerName {
+  outcome: BreakerOutcome;
+  durationMs: number;
+  epoch?: number | undefined;
+  permit?: string | undefined;
+  errorKind?: ErrorKind | undefined;
+}
+
+export interface BreakerBatch extends BreakerName {
+  /** One life of a process: another one after a restart. */
+  source: string;
+  /** Ascending from 1 a source; a repeated one counts nothing. */
+  seq: number;
+  epoch: number;
+  counts: BreakerCounts;
+  /** 12 counts for the bounds 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10 s and +Inf. */
+  durationBuckets?: readonly number[] | undefined;
+}
+
+export interface BreakerObservation extends BreakerName {
+  source: string;
+  /** Counts are totals since it began. */
+  sourceEpoch: number;
+  seq: number;
+  state: BreakerState;
+  counts: BreakerCounts;
+  durationBuckets?: readonly number[] | undefined;
+  transition?: {from: BreakerState; to: BreakerState; at_ms: number} | undefined;
+}
+
+export interface BreakerStatus {
+  service: string;
+  breaker: string;
+  kind: 'hosted' | 'observed';
+  state: BreakerState;
+  baseState: BreakerState;
+  epoch: number;
+  sinceMs: number;
+  cause: string;
+  override?: {mode: BreakerState; scope: string; actor: string; reason: string; expiresAtMs?: number};
+  counts: BreakerCounts;
+  failureRatio: number | null;
+  slowRatio: number | null;
+  retryAfterMs?: number;
+  sources?: {source: string; state: BreakerState; lastReportAtMs: number}[];
+}
+
+/** An event of the server's log, with the names of the wire (docs/events.md of the server). */
+export interface PortcullisEvent {
+  seq: number;
+  at_ms: number;
+  node: string;
+  type: string;
+  correlation_id?: string;
+  tenant_id?: string;
+  user_id?: string;
+  handle?: string;
+  actor?: string;
+  [field: string]: unknown;
+}
+
+export interface EventQuery {
+  after?: string;
+  limit?: number;
+  types?: readonly string[];
+  tenantId?: string;
+  userId?: string;
+  handle?: string;
+  service?: string;
+  fromMs?: number;
+  toMs?: number;
+}
+
+export interface ServerInfo {
+  nodeId: string;
+  mode: string;
+  version: string;
+  uptimeMs: number;
+  store: {kind: string; degraded: boolean};
+  loops: number;
+  sessions: number;
+  connections: number;
+  seq: number;
+  digest?: string;
+  [field: string]: unknown;
+}
