@@ -17,7 +17,7 @@ export interface ClientOptions {
   token?: string | (() => string | undefined | Promise<string | undefined>);
   /** `true` or options: addresses without a scheme are TLS ones. */
   tls?: boolean | TlsOptions;
-  /** Connections, 1..64, default 2: each is served by one of the server's loops. */
+  /** Connections, 1..64, default 2: each is served by one of the server's loops. Another one is used when 64 calls are in flight on one. */
   connections?: number;
   /** Deadline of a call in ms, default 2000; waiting for a connection and retries included. */
   timeoutMs?: number;
@@ -76,9 +76,12 @@ const defaults = {
 const retriesPerSecond = 10;
 const retryBurst = 100;
 
+/** Calls in flight from which on another connection is taken. */
+const busy = 64;
+
 /** One call from its caller to its answer; it may be sent more than once. */
 class Call implements Request {
-  readonly id: number;
+  id = 0;
   readonly method: string;
   readonly body: string;
   attempts = 0;
@@ -91,9 +94,8 @@ class Call implements Request {
   sent = false;
   deadline: number;
 
-  constructor(private readonly engine: Engine, id: number, method: string, body: string, deadline: number,
+  constructor(private readonly engine: Engine, method: string, body: string, deadline: number, readonly convert: ((result: unknown) => unknown) | undefined,
     readonly resolve: (result: unknown) => void, readonly reject: (reason: unknown) => void) {
-    this.id = id;
     this.method = method;
     this.body = body;
     this.deadline = deadline;
@@ -162,11 +164,10 @@ function shuffle<T>(all: T[]): void {
 export class Engine extends EventEmitter<ClientEvents> {
   readonly settings: Settings;
   private ready: Connection[] = [];
-  private next = 0;
-  private lastId = 0;
   private waiting: Call[] = [];
   private waitingFrom = 0;
-  private readonly open = new Set<Call>();
+  /** Calls that are not settled. */
+  private open = 0;
   private started = false;
   private closing = false;
   private referenced = true;
@@ -199,17 +200,18 @@ export class Engine extends EventEmitter<ClientEvents> {
    * @throws PortcullisError
    */
   call<Result = Record<string, unknown>>(method: string, params?: object, options?: CallOptions): Promise<Result> {
-    return this.ask(method, bodyOf(method, params, options), options) as Promise<Result>;
+    return this.ask<Result>(method, bodyOf(method, params, options), options);
   }
 
-  /** As `call`, for a body that is text already. */
-  ask(method: string, body: string, options?: CallOptions): Promise<unknown> {
+  /** As `call`, for a body that is text already; `convert` makes of the result what the call resolves to. @internal */
+  ask<Result>(method: string, body: string, options?: CallOptions, convert?: (result: unknown) => Result): Promise<Result> {
     if (!this.started) this.start();
     ++this.counts.calls;
     this.budget.deposit();
-    return new Promise((resolve, reject) => {
+    return new Promise<Result>((resolve, reject) => {
       const timeoutMs = options?.timeoutMs ?? this.settings.timeoutMs;
-      const call = new Call(this, ++this.lastId, method, body, performance.now() + timeoutMs, resolve, reject);
+      const call = new Call(this, method, body, performance.now() + timeoutMs, convert,
+        resolve as (result: unknown) => void, reject);
       if (this.closing) {
         reject(new PortcullisError('CLOSED', {method, sent: false}));
         return;
@@ -225,7 +227,7 @@ export class Engine extends EventEmitter<ClientEvents> {
         signal.addEventListener('abort', call.onAbort, {once: true});
       }
       call.timer = setTimeout(expired, timeoutMs, this, call);
-      this.open.add(call);
+      ++this.open;
       this.dispatch(call);
     });
   }
@@ -247,14 +249,11 @@ export class Engine extends EventEmitter<ClientEvents> {
     throw reason;
   }
 
-  /** A number for a request on a connection that the caller has for itself. */
-  newId(): number { return ++this.lastId; }
-
   get closed(): boolean { return this.closing; }
 
   stats(): ClientStats {
     let inFlight = 0;
-    for (const each of this.ready) inFlight += each.inFlight.size;
+    for (const each of this.ready) inFlight += each.inFlight;
     return {
       connected: this.ready.length, inFlight, queued: this.waiting.length - this.waitingFrom, ...this.counts,
       address: this.ready[0]?.address.text, serverVersion: this.ready[0]?.serverVersion,
@@ -265,7 +264,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   async close(): Promise<void> {
     if (this.closing) return;
     this.closing = true;
-    if (this.open.size > 0) await new Promise<void>((done) => { this.idle = done; });
+    if (this.open > 0) await new Promise<void>((done) => { this.idle = done; });
     for (const timer of this.reconnects) clearTimeout(timer);
     this.reconnects.clear();
     for (const each of this.ready) each.close();
@@ -349,15 +348,15 @@ export class Engine extends EventEmitter<ClientEvents> {
     connection.send(call);
   }
 
-  /** The next connection in turn that has room. */
+  /** The first connection that is not busy, else the least busy one that has room: few connections mean large writes. */
   private pick(): Connection | undefined {
-    const {length} = this.ready;
-    for (let i = 0; i < length; ++i) {
-      this.next = this.next + 1 >= length ? 0 : this.next + 1;
-      const connection = this.ready[this.next] as Connection;
-      if (!connection.over && connection.inFlight.size < this.settings.maxInFlight) return connection;
+    let best: Connection | undefined;
+    for (const connection of this.ready) {
+      if (connection.over) continue;
+      if (connection.inFlight < Math.min(busy, this.settings.maxInFlight)) return connection;
+      if (connection.inFlight < this.settings.maxInFlight && connection.inFlight < (best?.inFlight ?? Infinity)) best = connection;
     }
-    return undefined;
+    return best;
   }
 
   /** Sends what waits, as far as there is room. */
@@ -383,10 +382,10 @@ export class Engine extends EventEmitter<ClientEvents> {
     clearTimeout(call.timer);
     call.signal?.removeEventListener('abort', call.onAbort as () => void);
     call.connection?.forget(call.id);
-    this.open.delete(call);
+    --this.open;
     if (failure !== undefined) call.reject(failure);
-    else call.resolve(result);
-    if (this.open.size === 0) this.idle?.();
+    else call.resolve(call.convert === undefined ? result : call.convert(result));
+    if (this.open === 0) this.idle?.();
   }
 
   private mayRetry(call: Call): boolean {
@@ -416,7 +415,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   }
 
   private async dial(attempt: number): Promise<void> {
-    if (this.closing && this.open.size === 0) return;
+    if (this.closing && this.open === 0) return;
     const at = this.preferred;
     const address = this.settings.addresses[at] as Address;
     let connection: Connection;
@@ -429,7 +428,7 @@ export class Engine extends EventEmitter<ClientEvents> {
       this.again(address, failure, attempt + 1);
       return;
     }
-    if (this.closing && this.open.size === 0) {
+    if (this.closing && this.open === 0) {
       connection.close();
       return;
     }
@@ -453,7 +452,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   }
 
   private again(address: Address, error: PortcullisError | undefined, attempt: number): void {
-    if (this.closing && this.open.size === 0) return;
+    if (this.closing && this.open === 0) return;
     // Every address is tried once before the waits grow.
     const round = Math.floor(attempt / this.settings.addresses.length);
     const waitMs = backoffMs(round, this.settings.baseMs, this.settings.capMs, Math.random());
@@ -485,7 +484,8 @@ export function bodyOf(method: string, params: object | undefined, options: Call
   return `"method":"${method}","params":${JSON.stringify(meta === undefined ? params : {...params, _meta: meta})}`;
 }
 
-function metaOf(options: CallOptions | undefined): object | undefined {
+/** `_meta` of a request, where there is any. */
+export function metaOf(options: CallOptions | undefined): object | undefined {
   if (options?.correlationId === undefined && options?.traceparent === undefined) return undefined;
   return {correlation_id: options.correlationId, traceparent: options.traceparent};
 }
