@@ -59,6 +59,7 @@ export const slotsMax = 1024;
 /** Ids below 0 are the connection's own. */
 const loginId = -1;
 const versionId = -2;
+const probeId = -3;
 
 /** A connection that is logged in, or over. */
 export class Connection {
@@ -75,6 +76,8 @@ export class Connection {
   /** The server said that it is about to stop: nothing new is sent here. */
   draining = false;
   over = false;
+  /** It is asked whether it still lives; nothing new is sent meanwhile. */
+  suspect = false;
 
   private readonly socket: net.Socket;
   private readonly own = new Map<number, {resolve(result: unknown): void; reject(reason: PortcullisError): void}>();
@@ -149,6 +152,19 @@ export class Connection {
   fail(reason: PortcullisError): void {
     this.failure ??= reason;
     this.socket.destroy();
+  }
+
+  /** Asks whether the other side is still there, and ends the connection when no answer comes in time. Resolves when that is known. */
+  async probe(patienceMs: number): Promise<void> {
+    if (this.suspect || this.over) return;
+    this.suspect = true;
+    const patience = setTimeout(() => {
+      this.fail(new PortcullisError('CONNECTION_LOST', {
+        message: `${this.address.text}: nothing was heard for ${Math.round(performance.now() - this.heardAt)} ms.`}));
+    }, patienceMs);
+    await this.ask(probeId, '"method":"server.ping"').catch(() => {});
+    clearTimeout(patience);
+    this.suspect = false;
   }
 
   /** Ends it in order: FIN after what was sent. */

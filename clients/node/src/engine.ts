@@ -90,8 +90,9 @@ class Call implements Request {
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
   settled = false;
-  /** It was written to a connection at least once. */
+  /** It was written to a connection at least once, the last time then (performance.now()). */
   sent = false;
+  sentAt = 0;
   deadline: number;
 
   constructor(private readonly engine: Engine, method: string, body: string, deadline: number, readonly convert: ((result: unknown) => unknown) | undefined,
@@ -316,11 +317,8 @@ export class Engine extends EventEmitter<ClientEvents> {
     const connection = call.connection;
     const sent = call.sent;
     this.settle(call, new PortcullisError('TIMEOUT', {method: call.method, sent, cause: sent ? undefined : this.unreachable}));
-    // Nothing at all came since it was sent: the other side is gone without a word, as when a machine loses power.
-    const silence = performance.now() - (connection?.heardAt ?? 0);
-    if (connection && !connection.over && silence >= this.settings.timeoutMs) {
-      connection.fail(new PortcullisError('CONNECTION_LOST', {message: `${connection.address.text}: no answer for ${Math.round(silence)} ms.`}));
-    }
+    // Nothing at all came since it was sent: the other side may be gone without a word, as when a machine loses power.
+    if (connection && connection.heardAt < call.sentAt) void connection.probe(this.settings.timeoutMs).then(() => this.pump());
   }
 
   private dispatch(call: Call): void {
@@ -345,6 +343,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     ++call.attempts;
     call.connection = connection;
     call.sent = true;
+    call.sentAt = performance.now();
     connection.send(call);
   }
 
@@ -352,7 +351,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   private pick(): Connection | undefined {
     let best: Connection | undefined;
     for (const connection of this.ready) {
-      if (connection.over) continue;
+      if (connection.over || connection.suspect) continue;
       if (connection.inFlight < Math.min(busy, this.settings.maxInFlight)) return connection;
       if (connection.inFlight < this.settings.maxInFlight && connection.inFlight < (best?.inFlight ?? Infinity)) best = connection;
     }
