@@ -34,20 +34,35 @@ test('answers find their calls, in whatever order and pieces they come', async (
   const portcullis = client(t, {address: peer.address, connections: 1});
   const answers = await Promise.all(Array.from({length: 300}, (_, n) => portcullis.call('test.echo', {n})));
   answers.forEach((each, n) => assert.deepEqual(each, {echo: n, text: 'ä€😀'}));
+
+  const whole = await scripted(t, (request, write) => write(reply(request, {text: 'ä€😀'})));
+  assert.deepEqual(await client(t, {address: whole.address}).call('test.echo'), {text: 'ä€😀'});
 });
 
 test('a call that is not answered ends at its deadline, and its late answer reaches nobody', async (t) => {
   let late;
   const peer = await scripted(t, (request, write) => {
-    if (request.params?.slow) late = () => write(reply(request, {for: 'the first'}));
-    else write(reply(request, {for: request.params?.n}));
+    if (request.method === 'test.slow') {
+      late = reply(request, {for: 'the first'});
+      return;
+    }
+    if (request.params?.n === 0) write(late);  // while another call has its place
+    write(reply(request, {for: request.params?.n}));
   });
-  const portcullis = client(t, {address: peer.address, connections: 1});
-  await assert.rejects(portcullis.call('test.slow', {slow: true}, {timeoutMs: 20}), coded('TIMEOUT', {sent: true, status: 504, method: 'test.slow'}));
-  late();
+  const portcullis = client(t, {address: peer.address, connections: 1, maxInFlight: 2});
+  const slow = portcullis.call('test.slow', {}, {timeoutMs: 50});
+  await portcullis.call('test.echo', {n: -1});  // something came since: the connection is above suspicion
+  await assert.rejects(slow, coded('TIMEOUT', {sent: true, status: 504, method: 'test.slow'}));
   for (let n = 0; n < 10; ++n) assert.deepEqual(await portcullis.call('test.echo', {n}), {for: n});
   assert.equal(portcullis.stats().timeouts, 1);
   assert.equal(portcullis.stats().connectionsLost, 0);
+});
+
+test('what is never answered gives its place in flight back', async (t) => {
+  const peer = await scripted(t, (request, write) => { if (request.method !== 'test.hangs') write(reply(request)); });
+  const portcullis = client(t, {address: peer.address, connections: 1, maxInFlight: 1});
+  for (let i = 0; i < 3; ++i) await assert.rejects(portcullis.call('test.hangs', {}, {timeoutMs: 10}), coded('TIMEOUT'));
+  await portcullis.call('test.quick');
 });
 
 test('a signal ends a call before, while and after it is sent', async (t) => {
