@@ -113,12 +113,16 @@ export class Connection {
 
   /**
    * Connects, shakes hands, checks the version of the protocol and logs in.
+   * @param signal gives it up while it is being made
    * @throws PortcullisError what went wrong, with the system's own error as `cause`.
    */
-  static async open(address: Address, options: ConnectionOptions): Promise<Connection> {
+  static async open(address: Address, options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
     const token = await options.token?.();
     if (token !== undefined && !isPrivate(address)) throw new PortcullisError('TOKEN_IN_CLEAR', {sent: false});
+    if (signal.aborted) throw new PortcullisError('CLOSED');
     const connection = new Connection(address, options);
+    const given = (): void => connection.fail(new PortcullisError('CLOSED'));
+    signal.addEventListener('abort', given, {once: true});
     const patience = setTimeout(() => {
       connection.fail(new PortcullisError('TIMEOUT', {message: `${address.text}: not connected within ${options.connectTimeoutMs} ms.`}));
     }, options.connectTimeoutMs);
@@ -129,6 +133,7 @@ export class Connection {
       throw reason;
     } finally {
       clearTimeout(patience);
+      signal.removeEventListener('abort', given);
     }
     return connection;
   }

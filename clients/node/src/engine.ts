@@ -90,6 +90,7 @@ class Call implements Request {
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
   settled = false;
+  queued = false;
   /** It was written to a connection at least once, the last time then (performance.now()). */
   sent = false;
   sentAt = 0;
@@ -165,12 +166,17 @@ function shuffle<T>(all: T[]): void {
 export class Engine extends EventEmitter<ClientEvents> {
   readonly settings: Settings;
   private ready: Connection[] = [];
+  /** Calls without a connection, in their order; some may be settled meanwhile. */
   private waiting: Call[] = [];
   private waitingFrom = 0;
+  /** Those of them that still wait. */
+  private queued = 0;
   /** Calls that are not settled. */
   private open = 0;
   private started = false;
   private closing = false;
+  /** Ends what is being connected when the client is closed. */
+  private readonly ending = new AbortController();
   private referenced = true;
   private preferred = 0;
   /** Since when there is no connection, by performance.now(). */
@@ -240,7 +246,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     for (let i = 0; i < addresses.length; ++i) {
       const at = (this.preferred + i) % addresses.length;
       try {
-        const connection = await Connection.open(addresses[at] as Address, this.settings);
+        const connection = await Connection.open(addresses[at] as Address, this.settings, this.ending.signal);
         connection.onPush = push;
         return connection;
       } catch (failure) {
@@ -256,7 +262,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     let inFlight = 0;
     for (const each of this.ready) inFlight += each.inFlight;
     return {
-      connected: this.ready.length, inFlight, queued: this.waiting.length - this.waitingFrom, ...this.counts,
+      connected: this.ready.length, inFlight, queued: this.queued, ...this.counts,
       address: this.ready[0]?.address.text, serverVersion: this.ready[0]?.serverVersion,
     };
   }
@@ -266,6 +272,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     if (this.closing) return;
     this.closing = true;
     if (this.open > 0) await new Promise<void>((done) => { this.idle = done; });
+    this.ending.abort();
     for (const timer of this.reconnects) clearTimeout(timer);
     this.reconnects.clear();
     for (const each of this.ready) each.close();
@@ -332,10 +339,17 @@ export class Engine extends EventEmitter<ClientEvents> {
         message: `No Portcullis server can be reached: ${this.unreachable.message}`}));
       return;
     }
-    if (this.waiting.length - this.waitingFrom >= this.settings.maxQueued) {
+    if (this.queued >= this.settings.maxQueued) {
       this.settle(call, new PortcullisError('QUEUE_FULL', {method: call.method, sent: call.sent}));
       return;
     }
+    // Nobody takes those out that gave up while there is no connection: at the latest when they are half of all.
+    if (this.waiting.length > 2 * this.queued + 1024) {
+      this.waiting = this.waiting.slice(this.waitingFrom).filter((each) => each.queued);
+      this.waitingFrom = 0;
+    }
+    call.queued = true;
+    ++this.queued;
     this.waiting.push(call);
   }
 
@@ -365,6 +379,7 @@ export class Engine extends EventEmitter<ClientEvents> {
       if (!call.settled) {
         const connection = this.pick();
         if (connection === undefined) break;
+        this.unqueue(call);
         this.sendOn(connection, call);
       }
       ++this.waitingFrom;
@@ -378,6 +393,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   private settle(call: Call, failure: PortcullisError | undefined, result?: unknown): void {
     if (call.settled) return;
     call.settled = true;
+    this.unqueue(call);
     clearTimeout(call.timer);
     call.signal?.removeEventListener('abort', call.onAbort as () => void);
     call.connection?.forget(call.id);
@@ -419,7 +435,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     const address = this.settings.addresses[at] as Address;
     let connection: Connection;
     try {
-      connection = await Connection.open(address, this.settings);
+      connection = await Connection.open(address, this.settings, this.ending.signal);
     } catch (reason) {
       const failure = reason instanceof PortcullisError ? reason : new PortcullisError('UNREACHABLE', {cause: reason, message: String(reason)});
       if (this.preferred === at) this.preferred = (at + 1) % this.settings.addresses.length;
@@ -470,7 +486,16 @@ export class Engine extends EventEmitter<ClientEvents> {
     const waiting = this.waiting.slice(this.waitingFrom);
     this.waiting = [];
     this.waitingFrom = 0;
-    for (const call of waiting) this.dispatch(call);
+    for (const call of waiting) {
+      this.unqueue(call);
+      if (!call.settled) this.dispatch(call);
+    }
+  }
+
+  private unqueue(call: Call): void {
+    if (!call.queued) return;
+    call.queued = false;
+    --this.queued;
   }
 }
 

@@ -181,6 +181,17 @@ test('calls wait for a connection that is being made, up to their deadline', asy
     (failure) => coded('TIMEOUT', {sent: false})(failure) && /not connected within 5 ms/.test(failure.cause.message));
 });
 
+test('calls that gave up waiting take nobody\'s place in the queue', async (t) => {
+  const never = net.createServer((socket) => socket.on('error', () => {}));
+  await new Promise((resolve) => never.listen(0, '127.0.0.1', resolve));
+  t.after(() => never.close());
+  const portcullis = client(t, {address: `127.0.0.1:${never.address().port}`, connectTimeoutMs: 60_000, unreachableAfterMs: 60_000, maxQueued: 10});
+  const tries = (count, timeoutMs) => Promise.all(Array.from({length: count}, () => portcullis.server.ping({timeoutMs}).catch(({code}) => code)));
+  for (let round = 0; round < 300; ++round) assert.deepEqual(await tries(10, 1), Array(10).fill('TIMEOUT'));
+  assert.deepEqual((await tries(11, 1)).sort(), ['QUEUE_FULL', ...Array(10).fill('TIMEOUT')]);
+  assert.equal(portcullis.stats().queued, 0);
+});
+
 test('a connection on which nothing comes any more is given up, and the next one serves', async (t) => {
   const server = await serve(t);
   const proxy = await Proxy.to(t, server.address);
