@@ -45,7 +45,9 @@ export class Proxy {
 
   cut() {
     for (const {socket, onward} of this.pairs) {
-      socket.resetAndDestroy();
+      // Node 20 never ends where a socket that was shut down is reset.
+      if (socket.writableEnded || socket.readableEnded) socket.destroy();
+      else socket.resetAndDestroy();
       onward.destroy();
     }
   }
