@@ -230,6 +230,8 @@ const cases = {
     const answer = await browser.go('/logout', {method: 'POST'});
     assert.equal(answer.json.valid, false);
     assert.equal(answer.json.reason, 'logged_out');
+    assert.equal(answer.headers['clear-site-data'], '"cache"');
+    assert.equal(answer.headers['cache-control'], 'no-store');
     assert.ok(cleared(answer));
     assert.equal(browser.id, undefined);
     const late = await thief.go('/private/me');

@@ -44,6 +44,9 @@ function replyOf(response: ServerResponse): ReplyPort {
     noStore() {
       if (!response.hasHeader('Cache-Control')) response.setHeader('Cache-Control', 'no-store');
     },
+    dropCache() {
+      if (!response.hasHeader('Clear-Site-Data')) response.setHeader('Clear-Site-Data', '"cache"');
+    },
   };
 }
 

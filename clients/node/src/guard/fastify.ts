@@ -49,6 +49,9 @@ function replyOf(reply: FastifyReply): ReplyPort {
     noStore() {
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
     },
+    dropCache() {
+      if (!reply.hasHeader('clear-site-data')) reply.header('clear-site-data', '"cache"');
+    },
   };
 }
 

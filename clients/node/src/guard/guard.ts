@@ -34,7 +34,10 @@ export interface GuardOptions<Request = IncomingMessage> extends ContextOptions 
    * (the name and `-at`) says when. Requests that do not count as activity do not rotate.
    */
   rotateEveryS?: number;
-  /** Default true: `Cache-Control: no-store` on what is answered with a session, so that "back" after a logout shows nothing. A handler may set another. */
+  /**
+   * Default true: `Cache-Control: no-store` on what is answered with a session, and `Clear-Site-Data: "cache"` where the cookie is taken away,
+   * so that "back" after a logout shows nothing. A handler may set others. Browsers take the latter over HTTPS and from localhost.
+   */
   noStore?: boolean;
   /** A correlation id, 1..64 of `[A-Za-z0-9._-]`. Default: the trace id of `traceparent`, else a new one. Another form is not used. */
   correlationId?: (request: Request) => string | undefined;

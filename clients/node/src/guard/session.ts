@@ -101,6 +101,8 @@ export interface ReplyPort {
   setCookie(name: string, line: string): void;
   /** The answer belongs to one user: no cache may keep it, unless the handler says otherwise later. */
   noStore(): void;
+  /** The browser forgets the pages that it keeps of this origin. */
+  dropCache(): void;
 }
 
 /** What a request's session is made of; no field of it is reachable from outside. */
@@ -176,6 +178,8 @@ export class RequestSession {
     reply.setCookie(cookie.name, clearCookie(cookie, cookie.name));
     if (sinceCookie !== undefined) reply.setCookie(sinceCookie, clearCookie(cookie, sinceCookie));
     this.#private();
+    // Chromium's back/forward cache keeps pages with no-store, too: "back" after a logout showed the user's page in the test.
+    if (this.#parts.noStore) reply.dropCache();
   }
 
   /** @internal The rotation of an id whose time has come; rejects with the engine's own error. */
