@@ -94,11 +94,16 @@ export function publicError(error: PortcullisError, correlationId: string): Port
   return publicOf('INTERNAL', id, error);
 }
 
-/** The refusal that follows from an error of `session.validate`. */
+/** What an error says as a reason, where it says something of the session or its user. */
+const reasons: Partial<Record<string, GuardReason>> = {
+  SESSION_NOT_FOUND: 'not_found', SESSION_EXPIRED: 'expired', SESSION_REVOKED: 'revoked', SESSION_REUSE_DETECTED: 'revoked',
+  SESSION_IP_MISMATCH: 'ip_mismatch', SESSION_FINGERPRINT_MISMATCH: 'fingerprint_mismatch', USER_LOCKED_OUT: 'locked_out', RATE_LIMITED: 'rate_limited',
+};
+
+/** The refusal that follows from an error of `session.validate` or `session.rotate`. */
 export function denialOfError(error: PortcullisError, correlationId: string): Denial {
   const shownAs = publicError(error, correlationId);
-  const reason: GuardReason = error.code === 'RATE_LIMITED' ? 'rate_limited' : error.code === 'USER_LOCKED_OUT' ? 'locked_out' :
-    outage.has(error.code) ? 'unavailable' : signIn.has(error.code) ? 'revoked' : 'misconfigured';
+  const reason = reasons[error.code] ?? (outage.has(error.code) ? 'unavailable' : 'misconfigured');
   return {reason, status: shownAs.status, error: shownAs, correlationId: shownAs.correlationId ?? correlationId};
 }
 

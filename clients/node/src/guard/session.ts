@@ -29,7 +29,8 @@ export interface SessionActions<Data = SessionData> {
    * Signs a user in, and sets the cookie. The id is a new one at every login (ASVS 7.2.4): a valid session of the same user is rotated
    * without grace, and keeps its handle and absolute expiry; with a TTL given, or without such a session, one is created, and the session
    * whose id the request brought, whoever's it was, is revoked. When that cannot be done nothing is changed.
-   * Other requests of the browser that are under way with the old id are refused.
+   * After a rotation without grace any use of the old id is reuse, and ends the session: a page that asks by itself should not do so while
+   * its user confirms the password. A user who is locked out is signed in, and refused with 429 until the lock is over.
    * @throws SESSION_CAP_REACHED, DATA_TOO_LARGE; TypeError for a `userId` that is no text or where the request has no tenant
    */
   login(who: Login<Data>): Promise<void>;
