@@ -19,8 +19,10 @@ if (!fs.existsSync(chromium)) throw new Error(`${chromium} is not there: install
 
 /** Starts the example on a free port: its origin, the address of its sessions, its lines. */
 async function example(env) {
-  const child = spawn(process.execPath, [start], {stdio: ['ignore', 'pipe', 'pipe'], env: {...process.env, PORT: '0', PORTCULLIS_BINARY: binary, ...env}});
-  process.on('exit', () => child.kill('SIGKILL'));
+  const child = spawn(process.execPath, [start], {stdio: ['ignore', 'pipe', 'pipe'],
+    env: {...process.env, PORT: '0', PORTCULLIS_BINARY: binary, ...env}});
+  // Not SIGKILL: it ends the server that it started.
+  process.on('exit', () => child.kill('SIGTERM'));
   const log = [];
   readline.createInterface({input: child.stderr}).on('line', (line) => { log.push(line); });
   const exited = once(child, 'exit');

@@ -32,6 +32,9 @@ const withoutId = ({code, message, data: {correlation_id, ...data}}) => {
 };
 const cleared = (answer) => answer.setCookies.some((line) => /^__Host-sid=;.*Max-Age=0/.test(line));
 const untouched = (answer) => assert.deepEqual(answer.setCookies, []);
+/** As Browser sends it, for a socket. */
+const plainRequest = (id, agent = 'Firefox/1') => ['GET /private/me HTTP/1.1', 'Host: x', `User-Agent: ${agent}`, 'Accept-Language: en',
+  `Cookie: __Host-sid=${id}`, '', ''].join('\r\n');
 /** The calls that a client was asked for meanwhile. */
 const asked = async (of, work) => {
   const {calls} = of.stats();
@@ -72,8 +75,8 @@ const cases = {
   'a value that is not a session id is refused and taken away, and the server is not asked': async (t, start) => {
     const port = await start();
     assert.equal(await asked(client, async () => {
-      for (const value of ['', 'x', unknown.slice(1), `${unknown}0`, unknown.toUpperCase(), `"${unknown}"`, `s:${unknown}.signature`, `${unknown.slice(2)}%61`, '{}', '../..',
-        `${unknown.slice(1)}\xe9`]) {
+      for (const value of ['', 'x', unknown.slice(1), `${unknown}0`, unknown.toUpperCase(), `"${unknown}"`, `s:${unknown}.signature`,
+        `${unknown.slice(2)}%61`, '{}', '../..', `${unknown.slice(1)}\xe9`]) {
         const refused = await ask(port, '/private/me', {headers: {cookie: `__Host-sid=${value}`}});
         assert.equal(refused.status, 401, value);
         assert.deepEqual(withoutId(refused.json), generic);
@@ -482,6 +485,10 @@ const cases = {
     assert.equal((await browser.go('/save?overwrite=1&data={"n":4}', {method: 'POST'})).json.version, 4);
     assert.deepEqual((await browser.go('/private/me')).json.data, {n: 4});
     assert.equal((await browser.go('/save?data=[1]', {method: 'POST'})).status, 500);
+    const large = await browser.go('/save-too-much', {method: 'POST'});
+    assert.equal(large.status, 413);
+    assert.equal(large.json.data.error, 'DATA_TOO_LARGE');
+    assert.equal((await browser.go('/private/me')).json.version, 4);
   },
 
   'rotation gives a new id at once, with grace also to requests that are under way with the old one': async (t, start) => {
@@ -592,7 +599,8 @@ const cases = {
     assert.equal(told.at(-1).correlationId, trace);
     const {events} = await client.events.query({tenantId: 'acme', userId: user, types: ['validation_failed']});
     assert.equal(events[0].correlation_id, trace);
-    for (const traceparent of ['x', `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, `ff-${trace}-00f067aa0ba902b7-01`, `00-${trace}-00f067aa0ba902b7-01\xe9`]) {
+    for (const traceparent of ['x', `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, `ff-${trace}-00f067aa0ba902b7-01`,
+      `00-${trace}-00f067aa0ba902b7-01\xe9`]) {
       const {json} = await ask(port, '/private/me', {headers: {traceparent}});
       assert.match(json.data.correlation_id, /^[0-9a-f]{16}$/, traceparent);
     }
@@ -667,7 +675,7 @@ const cases = {
     assert.equal(await asked(client, async () => {
       const socket = net.connect(port, '127.0.0.1');
       socket.on('error', () => undefined);
-      socket.write(`GET /private/me HTTP/1.1\r\nHost: x\r\nUser-Agent: Firefox/1\r\nAccept-Language: en\r\nCookie: __Host-sid=${browser.id}\r\n\r\n`, () => socket.destroy());
+      socket.write(plainRequest(browser.id), () => socket.destroy());
       await seen;
     }), 0);
     hold = false;
@@ -695,7 +703,7 @@ const cases = {
           return answer;
         };
       });
-      socket.write(`GET /private/me HTTP/1.1\r\nHost: x\r\nUser-Agent: ${agent}\r\nAccept-Language: en\r\nCookie: __Host-sid=${browser.id}\r\n\r\n`);
+      socket.write(plainRequest(browser.id, agent));
       await settled;
     }
     assert.equal((await browser.go('/private/me')).status, 200);

@@ -42,8 +42,8 @@ export function createApp({client, quote, secure = true, trustProxy = [], log = 
     client, tenant: 'demo', trustProxy, cookie: {secure}, rotateEveryS: 900,
     // What the page asks by itself does not keep the session alive.
     touch: (request) => request.path !== '/api/me',
-    log: (denial, request) => log({at: 'guard', path: request.path, reason: denial.reason, status: denial.status, correlation_id: denial.correlationId,
-      cause: denial.error.cause?.message}),
+    log: (denial, request) => log({at: 'guard', path: request.path, reason: denial.reason, status: denial.status,
+      correlation_id: denial.correlationId, cause: denial.error.cause?.message}),
     onDenied: (denial, request, response) => {
       if (!wantsPage(request)) return false;
       if (denial.status === 401) response.redirect(303, '/login');

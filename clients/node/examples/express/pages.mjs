@@ -33,7 +33,8 @@ export const accountPage = (session, sessions) => page(`Hello ${session.userId}`
 <p><a href="/quote">A quote from the downstream</a></p>
 <table id="sessions"><tr><th>Session</th><th>Signed in (UTC)</th><th>From</th><th>With</th><th></th></tr>
 ${sessions.map((each) => html`<tr><td>${each.handle}${each.current ? html` <b>(this one)</b>` : ''}</td><td>${time(each.createdAtMs)}</td>
-<td>${each.ip}</td><td>${each.userAgent}</td><td>${each.current ? '' : button(`end-${each.handle}`, '/sessions/end', 'End it', each.handle)}</td></tr>`)}
+<td>${each.ip}</td><td>${each.userAgent}</td>
+<td>${each.current ? '' : button(`end-${each.handle}`, '/sessions/end', 'End it', each.handle)}</td></tr>`)}
 </table>
 ${button('logout', '/logout', 'Log out')}
 ${button('others', '/logout-others', 'Log out everywhere else')}

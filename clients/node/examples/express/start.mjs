@@ -9,7 +9,8 @@ import {fileURLToPath} from 'node:url';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const packageRoot = path.join(here, '..', '..');
-const {PORTCULLIS_ADDRESS, PORTCULLIS_TOKEN, PORTCULLIS_DATA = path.join(here, 'data'), PORT = '3000', COOKIE_SECURE = 'yes', TRUST_PROXY = ''} = process.env;
+const {PORTCULLIS_ADDRESS, PORTCULLIS_TOKEN, PORTCULLIS_DATA = path.join(here, 'data'), PORT = '3000', COOKIE_SECURE = 'yes', TRUST_PROXY = '',
+} = process.env;
 const binary = process.env.PORTCULLIS_BINARY ?? path.join(packageRoot, '..', '..', 'build', 'release', 'portcullis');
 
 function giveUp(text) {
@@ -26,7 +27,9 @@ const {quoteOf} = await import('./downstream.mjs');
 
 /** Starts a server on free ports; its address. */
 async function startPortcullis() {
-  if (!fs.existsSync(binary)) giveUp(`${binary} is not there: run scripts/build, or set PORTCULLIS_BINARY to a server, or PORTCULLIS_ADDRESS to one that runs.`);
+  if (!fs.existsSync(binary)) {
+    giveUp(`${binary} is not there: run scripts/build, or set PORTCULLIS_BINARY to a server, or PORTCULLIS_ADDRESS to one that runs.`);
+  }
   const child = spawn(binary, ['serve', '--config', path.join(here, 'portcullis.toml'), '--data-dir', PORTCULLIS_DATA, '--listen', '127.0.0.1:0',
     '--http', '127.0.0.1:0'], {stdio: ['ignore', 'ignore', 'pipe']});
   const lines = readline.createInterface({input: child.stderr});
@@ -58,7 +61,8 @@ const client = new PortcullisClient({address, ...(PORTCULLIS_TOKEN && {token: PO
 const quotes = http.createServer((request, response) => response.end('Trust, but verify. On each request.'));
 const quotesPort = await listen(quotes, 0);
 const app = http.createServer(createApp({
-  client, quote: quoteOf(`http://127.0.0.1:${quotesPort}/`), secure: COOKIE_SECURE !== 'no', trustProxy: TRUST_PROXY === '' ? [] : TRUST_PROXY.split(','),
+  client, quote: quoteOf(`http://127.0.0.1:${quotesPort}/`), secure: COOKIE_SECURE !== 'no',
+  trustProxy: TRUST_PROXY === '' ? [] : TRUST_PROXY.split(','),
   log: (entry) => console.error(JSON.stringify(entry)),
 }));
 const port = await listen(app, PORT).catch((error) => {

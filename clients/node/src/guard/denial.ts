@@ -56,15 +56,17 @@ export interface ErrorBody {
 const outageRetryAfterMs = 1000;
 
 /** What is the same for whoever asks, and may be shown as it is. */
-const shown = new Set<string>(['SESSION_VERSION_CONFLICT', 'SESSION_CAP_REACHED', 'USER_LOCKED_OUT', 'RATE_LIMITED', 'DATA_TOO_LARGE', 'BREAKER_OPEN']);
+const shown = new Set<string>(['SESSION_VERSION_CONFLICT', 'SESSION_CAP_REACHED', 'USER_LOCKED_OUT', 'RATE_LIMITED', 'DATA_TOO_LARGE',
+  'BREAKER_OPEN']);
 /** The session is over or not this request's: one answer for all, so that it does not say which. */
 const signIn = new Set<string>(['SESSION_NOT_FOUND', 'SESSION_EXPIRED', 'SESSION_REVOKED', 'SESSION_IP_MISMATCH', 'SESSION_FINGERPRINT_MISMATCH',
   'SESSION_REUSE_DETECTED']);
 /** The session named by an id is over. */
 const ended = new Set<string>(['SESSION_NOT_FOUND', 'SESSION_EXPIRED', 'SESSION_REVOKED', 'SESSION_REUSE_DETECTED']);
 /** Nothing came back, or not in time, or the server is in trouble: another attempt may do. */
-const outage = new Set<string>(['TIMEOUT', 'CONNECTION_LOST', 'UNREACHABLE', 'QUEUE_FULL', 'CLOSED', 'ABORTED', 'INTERNAL', 'LOG_CORRUPT', 'STORE_UNAVAILABLE',
-  'STORE_TIMEOUT', 'STORE_FULL', 'STORE_INTEGRITY', 'NODE_DRAINING', 'NODE_INCOMPATIBLE', 'OVERLOADED', 'CONNECTION_LIMIT', 'REQUEST_TIMEOUT']);
+const outage = new Set<string>(['TIMEOUT', 'CONNECTION_LOST', 'UNREACHABLE', 'QUEUE_FULL', 'CLOSED', 'ABORTED', 'INTERNAL', 'LOG_CORRUPT',
+  'STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_FULL', 'STORE_INTEGRITY', 'NODE_DRAINING', 'NODE_INCOMPATIBLE', 'OVERLOADED',
+  'CONNECTION_LIMIT', 'REQUEST_TIMEOUT']);
 
 /** The errors that were made here. */
 const made = new WeakSet<PortcullisError>();
@@ -97,7 +99,8 @@ export function publicError(error: PortcullisError, correlationId: string): Port
 /** What an error says as a reason, where it says something of the session or its user. */
 const reasons: Partial<Record<string, GuardReason>> = {
   SESSION_NOT_FOUND: 'not_found', SESSION_EXPIRED: 'expired', SESSION_REVOKED: 'revoked', SESSION_REUSE_DETECTED: 'revoked',
-  SESSION_IP_MISMATCH: 'ip_mismatch', SESSION_FINGERPRINT_MISMATCH: 'fingerprint_mismatch', USER_LOCKED_OUT: 'locked_out', RATE_LIMITED: 'rate_limited',
+  SESSION_IP_MISMATCH: 'ip_mismatch', SESSION_FINGERPRINT_MISMATCH: 'fingerprint_mismatch',
+  USER_LOCKED_OUT: 'locked_out', RATE_LIMITED: 'rate_limited',
 };
 
 /** The refusal that follows from an error of `session.validate` or `session.rotate`. */
@@ -109,8 +112,8 @@ export function denialOfError(error: PortcullisError, correlationId: string): De
 
 /** The refusal that a reason means. */
 export function denialOf(reason: GuardReason, correlationId: string, retryAfterMs?: number): Denial {
-  const name: ServerErrorName = reason === 'locked_out' ? 'USER_LOCKED_OUT' : reason === 'other_tenant' || reason === 'unknown_tenant' ? 'FORBIDDEN' :
-    reason === 'client_closed' ? 'INVALID_REQUEST' : 'AUTH_REQUIRED';
+  const name: ServerErrorName = reason === 'locked_out' ? 'USER_LOCKED_OUT' :
+    reason === 'other_tenant' || reason === 'unknown_tenant' ? 'FORBIDDEN' : reason === 'client_closed' ? 'INVALID_REQUEST' : 'AUTH_REQUIRED';
   const error = publicOf(name, correlationId, undefined, retryAfterMs);
   return {reason, status: error.status, error, correlationId};
 }

@@ -4,7 +4,8 @@ import type {IncomingMessage, ServerResponse} from 'node:http';
 
 import {bodyOf, fieldsOf, shownError, type Denial} from './denial.js';
 import {Guard, type GuardOptions} from './guard.js';
-import type {GuardSession, ReplyPort} from './session.js';
+import type {ReplyPort} from './request-session.js';
+import type {GuardSession} from './session.js';
 
 export {signedIn, type GuardOptions} from './guard.js';
 export type {CookieOptions} from './cookie.js';
@@ -24,7 +25,8 @@ declare global {
 /** Goes on to the next handler, or with an error to Express's error handlers. */
 export type Next = (error?: unknown) => void;
 
-export interface ExpressGuardOptions<Req extends IncomingMessage = IncomingMessage, Res extends ServerResponse = ServerResponse> extends GuardOptions<Req> {
+export interface ExpressGuardOptions<Req extends IncomingMessage = IncomingMessage, Res extends ServerResponse = ServerResponse>
+  extends GuardOptions<Req> {
   /**
    * Answers a refusal itself, as with a redirect to the login page, and then gives `true`; otherwise the unified error body is sent.
    * An outage comes here, too: see `denial.status` (503), and do not send those users to log in.
@@ -109,7 +111,10 @@ export function guardErrors(options: {log?: (error: unknown, request: IncomingMe
   };
 }
 
-/** For Express 4, which does not see what an async handler rejects with: `app.post('/login', caught(async (req, res) => ...))`. Express 5 does by itself. */
+/**
+ * For Express 4, which does not see what an async handler rejects with, so that Node ends the process:
+ * `app.post('/login', caught(async (req, res) => ...))`. Express 5 does by itself.
+ */
 export function caught<Req, Res>(handler: (request: Req, response: Res, next: Next) => unknown): (request: Req, response: Res, next: Next) => void {
   return (request, response, next) => {
     // In a promise of its own: what is thrown before the first await counts alike.

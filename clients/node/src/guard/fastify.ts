@@ -6,7 +6,8 @@ import type {FastifyError, FastifyInstance, FastifyReply, FastifyRequest} from '
 import type {PortcullisError} from '../errors.js';
 import {bodyOf, fieldsOf, shownError, type Denial} from './denial.js';
 import {Guard, type GuardOptions} from './guard.js';
-import type {GuardSession, ReplyPort} from './session.js';
+import type {ReplyPort} from './request-session.js';
+import type {GuardSession} from './session.js';
 
 export {signedIn, type GuardOptions} from './guard.js';
 export type {CookieOptions} from './cookie.js';

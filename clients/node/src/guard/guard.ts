@@ -9,7 +9,8 @@ import type {PortcullisClient} from '../portcullis.js';
 import type {SessionData} from '../types.js';
 import {cookieSettings, findCookie, type CookieOptions, type CookieSettings} from './cookie.js';
 import {denialOf, denialOfError, isOutage, publicOf, type Denial, type GuardReason} from './denial.js';
-import {RequestSession, type GuardSession, type ReplyPort, type SignedIn} from './session.js';
+import {RequestSession, type ReplyPort} from './request-session.js';
+import type {GuardSession, SignedIn} from './session.js';
 
 /** Options of either guard. `trustProxy` and `fields` are those of `contextReader`. */
 export interface GuardOptions<Request = IncomingMessage> extends ContextOptions {
@@ -75,12 +76,15 @@ export class Guard<Request = IncomingMessage> {
   constructor(private readonly options: GuardOptions<Request>) {
     if (typeof options?.client?.sessions?.validate !== 'function') throw new TypeError('client: a PortcullisClient is needed');
     const {tenant, rotateEveryS, required = true} = options;
-    if (typeof tenant !== 'function' && (typeof tenant !== 'string' || tenant === '')) throw new TypeError('tenant: a name, or a function of the request');
+    const named = typeof tenant === 'string' && tenant !== '';
+    if (!named && typeof tenant !== 'function') throw new TypeError('tenant: a name, or a function of the request');
     if (typeof required !== 'boolean') throw new TypeError('required is true or false');
     for (const name of ['context', 'touch', 'correlationId', 'log'] as const) {
       if (options[name] !== undefined && typeof options[name] !== 'function') throw new TypeError(`${name} is a function`);
     }
-    if (rotateEveryS !== undefined && !(rotateEveryS >= 10 && rotateEveryS <= 86_400)) throw new RangeError(`rotateEveryS is 10..86400, not ${rotateEveryS}`);
+    if (rotateEveryS !== undefined && !(rotateEveryS >= 10 && rotateEveryS <= 86_400)) {
+      throw new RangeError(`rotateEveryS is 10..86400, not ${rotateEveryS}`);
+    }
     this.required = required;
     this.cookie = cookieSettings(options.cookie);
     this.sinceCookie = rotateEveryS === undefined ? undefined : `${this.cookie.name}-at`;

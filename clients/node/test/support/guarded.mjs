@@ -11,7 +11,8 @@ export const routes = {
   '/open': (session) => session,
   '/private/me': (session) => session,
   '/login': async (session, query) => {
-    await session.login({userId: query.user, ...(query.data && {data: JSON.parse(query.data)}), ...(query.ttl && {absoluteTtlS: Number(query.ttl)})});
+    const {user: userId, data, ttl} = query;
+    await session.login({userId, ...(data && {data: JSON.parse(data)}), ...(ttl && {absoluteTtlS: Number(ttl)})});
     return session;
   },
   '/login-twice': async (session, query, set) => {
@@ -21,8 +22,12 @@ export const routes = {
     return session;
   },
   '/logout': async (session) => { await session.logout(); return session; },
-  '/logout-everywhere': async (session, query) => ({revoked: await session.logoutEverywhere({exceptCurrent: query.except === '1'}), valid: session.valid}),
+  '/logout-everywhere': async (session, query) => {
+    const revoked = await session.logoutEverywhere({exceptCurrent: query.except === '1'});
+    return {revoked, valid: session.valid};
+  },
   '/save': async (session, query) => { await session.save(JSON.parse(query.data), {overwrite: query.overwrite === '1'}); return session; },
+  '/save-too-much': async (session) => { await session.save({x: 'x'.repeat(20_000)}); return session; },
   '/save-after-reload': async (session, query) => { await session.reload(); await session.save(JSON.parse(query.data)); return session; },
   '/rotate': async (session, query) => { await session.rotate({grace: query.grace === '1'}); return session; },
   '/list': async (session) => ({sessions: await session.list()}),
