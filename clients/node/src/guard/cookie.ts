@@ -5,9 +5,9 @@ export interface CookieOptions {
   /** Default `__Host-sid` where `secure` is true and neither `domain` nor another `path` is given, else `sid`. */
   name?: string;
   /**
-   * Default true: the browser sends the cookie over HTTPS only, and on `http://localhost` in Chromium and Firefox. `false` is for development
-   * over plain HTTP on another host: whoever is on the way can then read the session id. The attribute does not depend on how the request came:
-   * behind a proxy that ends TLS it is right all the same.
+   * Default true: the browser sends the cookie over HTTPS only. Chromium takes `http://localhost` for as good; a browser that does not keeps
+   * no cookie there. `false` is for trying out over plain HTTP: whoever is on the way can then read the session id. The attribute does not
+   * depend on how the request came: behind a proxy that ends TLS it is right all the same.
    */
   secure?: boolean;
   /** Default `lax`. `none` needs `secure` and lets other sites send requests with the session: check `Origin`. */
