@@ -597,7 +597,9 @@ const cases = {
     const refused = await browser.copy({'user-agent': 'curl/8'}).go('/private/me', {headers});
     assert.equal(refused.json.data.correlation_id, trace);
     assert.equal(told.at(-1).correlationId, trace);
-    const {events} = await client.events.query({tenantId: 'acme', userId: user, types: ['validation_failed']});
+    // A failed validation is answered before its event is durable, and shown when it is.
+    let events;
+    do ({events} = await client.events.query({tenantId: 'acme', userId: user, types: ['validation_failed']})); while (events.length === 0);
     assert.equal(events[0].correlation_id, trace);
     for (const traceparent of ['x', `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, `ff-${trace}-00f067aa0ba902b7-01`,
       `00-${trace}-00f067aa0ba902b7-01\xe9`]) {
