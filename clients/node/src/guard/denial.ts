@@ -1,0 +1,149 @@
+// What a user may be told when a request is refused: from the engine's errors and the server's reasons to one public error and its body.
+import {PortcullisError, isPortcullisError, type Severity} from '../errors.js';
+import {serverErrors, type ServerErrorName} from '../generated/errors.js';
+import type {DenialReason} from '../types.js';
+
+/** Why the guard refused a request, or why it goes on without a session. For the application's own eyes. */
+export type GuardReason = DenialReason |
+  /** The request has no session cookie. */
+  'no_cookie' |
+  /** Its value is not the form of a session id; the server was not asked. */
+  'malformed_cookie' |
+  /** Two cookies of the name with different values; the server was not asked. */
+  'ambiguous_cookie' |
+  /** The session is valid, but of another tenant than this request's. */
+  'other_tenant' |
+  /** `tenant` gave none for this request. */
+  'unknown_tenant' |
+  /** `logout()` was called. */
+  'logged_out' |
+  /** Too many unknown ids come from this address. */
+  'rate_limited' |
+  /** The server or its store did not answer: nothing is known about the session. */
+  'unavailable' |
+  /** The server refused the application: its token, its role, its TLS. */
+  'misconfigured' |
+  /** The client was gone before its address was read; the server was not asked. */
+  'client_closed';
+
+/** One refusal. */
+export interface Denial {
+  /** The precise reason. Not to be shown: it would tell a thief of cookies what is still missing. */
+  reason: GuardReason;
+  /** 401, 403, 429, 500 or 503. */
+  status: number;
+  /** What may be shown. `error.cause` has the engine's own error, where there was one. */
+  error: PortcullisError;
+  /** Finds the request in the server's log and events. */
+  correlationId: string;
+}
+
+/** The unified error body: the error object of docs/protocol.md, as the server's own HTTP answers have it. */
+export interface ErrorBody {
+  code: number;
+  message: string;
+  data: {
+    error: string;
+    status: number;
+    severity: Severity;
+    retryable: boolean;
+    correlation_id: string;
+    retry_after_ms?: number;
+  };
+}
+
+/** What a client is asked to wait where nobody knows better, ms. */
+const outageRetryAfterMs = 1000;
+
+/** What is the same for whoever asks, and may be shown as it is. */
+const shown = new Set<string>(['SESSION_VERSION_CONFLICT', 'SESSION_CAP_REACHED', 'USER_LOCKED_OUT', 'RATE_LIMITED', 'DATA_TOO_LARGE',
+  'BREAKER_OPEN']);
+/** The session is over or not this request's: one answer for all, so that it does not say which. */
+const signIn = new Set<string>(['SESSION_NOT_FOUND', 'SESSION_EXPIRED', 'SESSION_REVOKED', 'SESSION_IP_MISMATCH', 'SESSION_FINGERPRINT_MISMATCH',
+  'SESSION_REUSE_DETECTED']);
+/** The session named by an id is over. */
+const ended = new Set<string>(['SESSION_NOT_FOUND', 'SESSION_EXPIRED', 'SESSION_REVOKED', 'SESSION_REUSE_DETECTED']);
+/** Nothing came back, or not in time, or the server is in trouble: another attempt may do. */
+const outage = new Set<string>(['TIMEOUT', 'CONNECTION_LOST', 'UNREACHABLE', 'QUEUE_FULL', 'CLOSED', 'ABORTED', 'INTERNAL', 'LOG_CORRUPT',
+  'STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_FULL', 'STORE_INTEGRITY', 'NODE_DRAINING', 'NODE_INCOMPATIBLE', 'OVERLOADED',
+  'CONNECTION_LIMIT', 'REQUEST_TIMEOUT']);
+
+/** The errors that were made here. */
+const made = new WeakSet<PortcullisError>();
+
+/** Whether it says that a session is over, and not merely that it cannot be had. */
+export function saysEnded(error: PortcullisError): boolean { return ended.has(error.code); }
+
+/** Whether it says nothing about the session. */
+export function isOutage(error: PortcullisError): boolean { return outage.has(error.code); }
+
+/** A row of the table with its fixed text. */
+export function publicOf(name: ServerErrorName, correlationId: string, cause?: unknown, retryAfterMs?: number): PortcullisError {
+  const error = new PortcullisError(name, {correlationId, cause, retryAfterMs});
+  made.add(error);
+  return error;
+}
+
+/**
+ * The error that may be shown for one of the engine's; `cause` is that one. An outage is STORE_UNAVAILABLE (503), whatever broke. What
+ * the application did wrong (its token, its role, a parameter) is INTERNAL (500): it is not the user's fault, and says nothing to him.
+ */
+export function publicError(error: PortcullisError, correlationId: string): PortcullisError {
+  const id = error.correlationId ?? correlationId;
+  if (shown.has(error.code)) return publicOf(error.code as ServerErrorName, id, error, error.retryAfterMs);
+  if (signIn.has(error.code)) return publicOf('AUTH_REQUIRED', id, error);
+  if (outage.has(error.code)) return publicOf('STORE_UNAVAILABLE', id, error, error.retryAfterMs ?? outageRetryAfterMs);
+  return publicOf('INTERNAL', id, error);
+}
+
+/** What an error says as a reason, where it says something of the session or its user. */
+const reasons: Partial<Record<string, GuardReason>> = {
+  SESSION_NOT_FOUND: 'not_found', SESSION_EXPIRED: 'expired', SESSION_REVOKED: 'revoked', SESSION_REUSE_DETECTED: 'revoked',
+  SESSION_IP_MISMATCH: 'ip_mismatch', SESSION_FINGERPRINT_MISMATCH: 'fingerprint_mismatch',
+  USER_LOCKED_OUT: 'locked_out', RATE_LIMITED: 'rate_limited',
+};
+
+/** The refusal that follows from an error of `session.validate` or `session.rotate`. */
+export function denialOfError(error: PortcullisError, correlationId: string): Denial {
+  const shownAs = publicError(error, correlationId);
+  const reason = reasons[error.code] ?? (outage.has(error.code) ? 'unavailable' : 'misconfigured');
+  return {reason, status: shownAs.status, error: shownAs, correlationId: shownAs.correlationId ?? correlationId};
+}
+
+/** The refusal that a reason means. */
+export function denialOf(reason: GuardReason, correlationId: string, retryAfterMs?: number): Denial {
+  const name: ServerErrorName = reason === 'locked_out' ? 'USER_LOCKED_OUT' :
+    reason === 'other_tenant' || reason === 'unknown_tenant' ? 'FORBIDDEN' : reason === 'client_closed' ? 'INVALID_REQUEST' : 'AUTH_REQUIRED';
+  const error = publicOf(name, correlationId, undefined, retryAfterMs);
+  return {reason, status: error.status, error, correlationId};
+}
+
+/** The body that goes with a public error. */
+export function bodyOf(error: PortcullisError): ErrorBody {
+  const code = (serverErrors as Partial<Record<string, {code: number}>>)[error.code]?.code ?? serverErrors.INTERNAL.code;
+  return {
+    code,
+    message: error.message,
+    data: {
+      error: error.code, status: error.status, severity: error.severity, retryable: error.retryable, correlation_id: error.correlationId ?? '',
+      ...(error.retryAfterMs !== undefined && {retry_after_ms: error.retryAfterMs}),
+    },
+  };
+}
+
+/** The fields of an answer with that body. A 401 names the scheme, as RFC 9110, 15.5.2 wants it; no browser has a dialog for this one. */
+export function fieldsOf(error: PortcullisError): Record<string, string> {
+  return {
+    'Content-Type': 'application/json',
+    'Cache-Control': 'no-store',
+    'X-Content-Type-Options': 'nosniff',
+    ...(error.status === 401 && {'WWW-Authenticate': 'Cookie'}),
+    ...(error.retryAfterMs !== undefined && {'Retry-After': String(Math.ceil(error.retryAfterMs / 1000))}),
+  };
+}
+
+/** The public error of anything that a handler threw, or undefined where it is not of this package. */
+export function shownError(error: unknown, correlationId: string): PortcullisError | undefined {
+  if (!isPortcullisError(error)) return undefined;
+  return made.has(error) ? error : publicError(error, correlationId);
+}
