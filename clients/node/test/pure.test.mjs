@@ -124,16 +124,21 @@ test('the address of a request is the connection\'s unless a trusted proxy says 
   assert.equal(of('10.1.1.1', ''), '10.1.1.1');
   assert.equal(of('10.1.1.1', `198.51.100.9${', 10.0.0.1'.repeat(100)}`), '10.0.0.1');  // bounded
   assert.equal(contextReader({trustProxy: ['unix']})(request(undefined, {'x-forwarded-for': '198.51.100.9'})).ip, '198.51.100.9');
+  const gone = {socket: {remoteAddress: undefined, destroyed: true}, headers: {}};
+  for (const each of [gone, request(undefined)]) {
+    assert.throws(() => direct(each), (failure) => failure.code === 'INVALID_PARAMS' && failure.details.field === 'ip' && !failure.sent);
+  }
   for (const entry of ['10.0.0.0/33', 'example.org', '10.0.0', '10.0.0.0/8/8', '*']) {
     assert.throws(() => contextReader({trustProxy: [entry]}), (failure) => failure instanceof TypeError && failure.message.includes(entry));
   }
 });
 
 test('a context has the fields that were asked for, cut to what the server takes', () => {
-  const headers = {'user-agent': 'ä'.repeat(2000), accept: 'text/html', 'accept-language': '', 'accept-encoding': 'gzip'};
+  const headers = {'user-agent': Buffer.from('ä'.repeat(2000)).toString('latin1'), accept: 'text/html', 'accept-language': '', 'accept-encoding': 'gzip'};
   const context = contextReader()(request('::1', headers));
   assert.deepEqual(Object.keys(context), ['ip', 'userAgent']);
-  assert.equal(Buffer.byteLength(context.userAgent), 1024);
+  assert.equal(context.userAgent, 'ä'.repeat(512));
+  assert.equal(contextReader()(request('::1', {'user-agent': Buffer.from('Café').toString('latin1')})).userAgent, 'Café');
   assert.deepEqual(contextReader({fields: ['accept', 'acceptEncoding']})(request('::1', headers)), {ip: '::1', accept: 'text/html', acceptEncoding: 'gzip'});
   assert.throws(() => contextReader({fields: ['cookie']}), /cookie/);
 });

@@ -2,6 +2,7 @@
 import type {IncomingMessage} from 'node:http';
 import net from 'node:net';
 
+import {PortcullisError} from '../errors.js';
 import type {Context} from '../types.js';
 
 /** Fields of a request that a context can have. */
@@ -20,7 +21,11 @@ export interface ContextOptions {
   fields?: readonly ContextField[];
 }
 
-/** Gives the context of a request. */
+/**
+ * Gives the context of a request.
+ * @throws PortcullisError INVALID_PARAMS, field `ip`, `sent: false`: the request has no address, for its connection is gone or it came
+ * over a Unix socket without `X-Forwarded-For`. An address that is made up instead would be a mismatch, and count towards a lockout.
+ */
 export type ContextOf = (request: IncomingMessage) => Context;
 
 const groups: Record<string, readonly string[]> = {
@@ -72,6 +77,11 @@ function entryAddress(entry: string): string | undefined {
   return net.isIP(address) === 0 ? undefined : address;
 }
 
+/** Node reads fields as Latin-1; the server's forward-auth sees UTF-8 of the same bytes, and both must compare alike. */
+function utf8Of(text: string): string {
+  return /^[\x00-\x7f]*$/.test(text) ? text : Buffer.from(text, 'latin1').toString('utf8');
+}
+
 function cut(text: string): string {
   if (text.length * 3 <= fieldBytesMax || Buffer.byteLength(text) <= fieldBytesMax) return text;
   // Not in the middle of a character: what is left over of one becomes U+FFFD and goes.
@@ -106,10 +116,17 @@ export function contextReader(options: ContextOptions = {}): ContextOf {
   };
 
   return (request) => {
-    const context: Context = {ip: addressOf(request) || '0.0.0.0'};
+    const ip = addressOf(request);
+    if (ip === '') {
+      const gone = request.socket.destroyed;
+      throw new PortcullisError('INVALID_PARAMS', {details: {field: 'ip', rule: 'address'}, sent: false, message: gone ?
+        'The connection of the request is gone, and its address with it.' :
+        'The request came over a Unix socket and has no address: trust who listens there (trustProxy: ["unix"]), and let it send X-Forwarded-For.'});
+    }
+    const context: Context = {ip};
     for (const field of fields) {
       const value = request.headers[headers[field]];
-      if (typeof value === 'string' && value !== '') context[field] = cut(value);
+      if (typeof value === 'string' && value !== '') context[field] = cut(utf8Of(value));
     }
     return context;
   };
