@@ -35,6 +35,20 @@ export interface ErrorDetails {
   limit?: number;
 }
 
+/** The unified error body. Errors that only a client has are of code -32603. */
+export interface ErrorBody {
+  code: number;
+  message: string;
+  data: {
+    error: string;
+    status: number;
+    severity: Severity;
+    retryable: boolean;
+    correlation_id?: string;
+    retry_after_ms?: number;
+  };
+}
+
 /** The fields of an error that its name does not say. */
 export interface ErrorFields {
   message?: string | undefined;
@@ -86,14 +100,17 @@ export class PortcullisError extends Error {
     this.sent = fields.sent ?? true;
   }
 
-  /** What may be shown to whoever sent the request: the unified error body, without internals. */
-  toJSON(): {error: string; message: string; status: number; correlation_id?: string; retry_after_ms?: number} {
+  /** The error object of the protocol, as the server's own HTTP answers have it; without `cause`, `method` and `details`. */
+  toJSON(): ErrorBody {
+    const rows: Partial<Record<string, {code: number}>> = serverErrors;
     return {
-      error: this.code,
+      code: (rows[this.code] ?? serverErrors.INTERNAL).code,
       message: this.message,
-      status: this.status,
-      ...(this.correlationId !== undefined && {correlation_id: this.correlationId}),
-      ...(this.retryAfterMs !== undefined && {retry_after_ms: this.retryAfterMs}),
+      data: {
+        error: this.code, status: this.status, severity: this.severity, retryable: this.retryable,
+        ...(this.correlationId !== undefined && {correlation_id: this.correlationId}),
+        ...(this.retryAfterMs !== undefined && {retry_after_ms: this.retryAfterMs}),
+      },
     };
   }
 }

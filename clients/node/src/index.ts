@@ -7,7 +7,7 @@ export type {CallOptions, ClientEvents, ClientOptions, ClientStats} from './engi
 export type {TlsOptions} from './connection.js';
 export {EventStream, type CursorAndEvent, type SubscribeOptions} from './events.js';
 export {PortcullisError, isPortcullisError, clientErrors} from './errors.js';
-export type {ClientErrorName, ErrorDetails, ErrorFields, ErrorName, Severity} from './errors.js';
+export type {ClientErrorName, ErrorBody, ErrorDetails, ErrorFields, ErrorName, Severity} from './errors.js';
 export {serverErrors, type ServerErrorName} from './generated/errors.js';
 export {contextReader, type ContextField, type ContextOf, type ContextOptions} from './http/context.js';
 export type * from './types.js';

@@ -97,8 +97,9 @@ test('an option that cannot be is refused by name', () => {
 
 test('an error shows to strangers what is fixed, and is known by its shape', () => {
   const error = new PortcullisError('USER_LOCKED_OUT', {retryAfterMs: 5, correlationId: 'abc', method: 'session.update', cause: new Error('inner')});
-  assert.deepEqual(JSON.parse(JSON.stringify(error)), {error: 'USER_LOCKED_OUT', message: 'The user is locked out after failed attempts.', status: 429,
-    correlation_id: 'abc', retry_after_ms: 5});
+  assert.deepEqual(JSON.parse(JSON.stringify(error)), {code: 4001, message: 'The user is locked out after failed attempts.',
+    data: {error: 'USER_LOCKED_OUT', status: 429, severity: 'high', retryable: true, correlation_id: 'abc', retry_after_ms: 5}});
+  assert.equal(new PortcullisError('TIMEOUT').toJSON().code, -32603);
   assert.ok(error.retryable && isPortcullisError(error) && isPortcullisError(error, 'TIMEOUT', 'USER_LOCKED_OUT') && !isPortcullisError(error, 'TIMEOUT'));
   assert.ok(!isPortcullisError(new Error('x')) && !isPortcullisError(undefined));
 });

@@ -1,6 +1,6 @@
 // What a user may be told when a request is refused: from the engine's errors and the server's reasons to one public error and its body.
-import {PortcullisError, isPortcullisError, type Severity} from '../errors.js';
-import {serverErrors, type ServerErrorName} from '../generated/errors.js';
+import {PortcullisError, isPortcullisError} from '../errors.js';
+import type {ServerErrorName} from '../generated/errors.js';
 import type {DenialReason} from '../types.js';
 
 /** Why the guard refused a request, or why it goes on without a session. For the application's own eyes. */
@@ -36,20 +36,6 @@ export interface Denial {
   error: PortcullisError;
   /** Finds the request in the server's log and events. */
   correlationId: string;
-}
-
-/** The unified error body: the error object of docs/protocol.md, as the server's own HTTP answers have it. */
-export interface ErrorBody {
-  code: number;
-  message: string;
-  data: {
-    error: string;
-    status: number;
-    severity: Severity;
-    retryable: boolean;
-    correlation_id: string;
-    retry_after_ms?: number;
-  };
 }
 
 /** What a client is asked to wait where nobody knows better, ms. */
@@ -116,19 +102,6 @@ export function denialOf(reason: GuardReason, correlationId: string, retryAfterM
     reason === 'other_tenant' || reason === 'unknown_tenant' ? 'FORBIDDEN' : reason === 'client_closed' ? 'INVALID_REQUEST' : 'AUTH_REQUIRED';
   const error = publicOf(name, correlationId, undefined, retryAfterMs);
   return {reason, status: error.status, error, correlationId};
-}
-
-/** The body that goes with a public error. */
-export function bodyOf(error: PortcullisError): ErrorBody {
-  const code = (serverErrors as Partial<Record<string, {code: number}>>)[error.code]?.code ?? serverErrors.INTERNAL.code;
-  return {
-    code,
-    message: error.message,
-    data: {
-      error: error.code, status: error.status, severity: error.severity, retryable: error.retryable, correlation_id: error.correlationId ?? '',
-      ...(error.retryAfterMs !== undefined && {retry_after_ms: error.retryAfterMs}),
-    },
-  };
 }
 
 /** The fields of an answer with that body. A 401 names the scheme, as RFC 9110, 15.5.2 wants it; no browser has a dialog for this one. */

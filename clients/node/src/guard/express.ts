@@ -2,14 +2,15 @@
 import crypto from 'node:crypto';
 import type {IncomingMessage, ServerResponse} from 'node:http';
 
-import {bodyOf, fieldsOf, shownError, type Denial} from './denial.js';
+import {fieldsOf, shownError, type Denial} from './denial.js';
 import {Guard, type GuardOptions} from './guard.js';
 import type {ReplyPort} from './request-session.js';
 import type {GuardSession} from './session.js';
 
 export {signedIn, type GuardOptions} from './guard.js';
 export type {CookieOptions} from './cookie.js';
-export type {Denial, ErrorBody, GuardReason} from './denial.js';
+export type {ErrorBody} from '../errors.js';
+export type {Denial, GuardReason} from './denial.js';
 export type {Anonymous, GuardSession, Login, SessionActions, SignedIn} from './session.js';
 
 declare global {
@@ -86,7 +87,7 @@ export function expressGuard<Req extends IncomingMessage = IncomingMessage, Res 
     if (!response.headersSent) varyByCookie(response);
     (request as Req & {portcullis: GuardSession}).portcullis = session as unknown as GuardSession;
     if (denial === undefined) return true;
-    if (await onDenied?.(denial, request, response) !== true) answer(response, denial.status, fieldsOf(denial.error), bodyOf(denial.error));
+    if (await onDenied?.(denial, request, response) !== true) answer(response, denial.status, fieldsOf(denial.error), denial.error.toJSON());
     return false;
   };
   return (request, response, next) => {
@@ -107,7 +108,7 @@ export function guardErrors(options: {log?: (error: unknown, request: IncomingMe
       return;
     }
     options.log?.(error, request);
-    answer(response, shown.status, fieldsOf(shown), bodyOf(shown));
+    answer(response, shown.status, fieldsOf(shown), shown.toJSON());
   };
 }
 

@@ -4,14 +4,15 @@ import crypto from 'node:crypto';
 import type {FastifyError, FastifyInstance, FastifyReply, FastifyRequest} from 'fastify';
 
 import type {PortcullisError} from '../errors.js';
-import {bodyOf, fieldsOf, shownError, type Denial} from './denial.js';
+import {fieldsOf, shownError, type Denial} from './denial.js';
 import {Guard, type GuardOptions} from './guard.js';
 import type {ReplyPort} from './request-session.js';
 import type {GuardSession} from './session.js';
 
 export {signedIn, type GuardOptions} from './guard.js';
 export type {CookieOptions} from './cookie.js';
-export type {Denial, ErrorBody, GuardReason} from './denial.js';
+export type {ErrorBody} from '../errors.js';
+export type {Denial, GuardReason} from './denial.js';
 export type {Anonymous, GuardSession, Login, SessionActions, SignedIn} from './session.js';
 
 declare module 'fastify' {
@@ -34,7 +35,7 @@ export interface FastifyGuardOptions extends GuardOptions<FastifyRequest> {
 }
 
 // Bodies go as bytes: to the type of a text Fastify would add a charset, which JSON has none of (RFC 8259, 11).
-const bytes = (error: PortcullisError): Buffer => Buffer.from(JSON.stringify(bodyOf(error)));
+const bytes = (error: PortcullisError): Buffer => Buffer.from(JSON.stringify(error));
 
 /** What the guard writes to of a reply. */
 function replyOf(reply: FastifyReply): ReplyPort {
