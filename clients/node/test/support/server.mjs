@@ -14,10 +14,13 @@ if (!fs.existsSync(binary)) throw new Error(`${binary} is not there: run scripts
 const running = new Set();
 process.on('exit', () => { for (const server of running) server.kill9(); });
 
+const folders = [];
+process.on('exit', () => { for (const folder of folders) fs.rmSync(folder, {recursive: true, force: true}); });
+
 /** A folder that is gone when the process ends. */
 export function scratch(name = 'portcullis-client-') {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), name));
-  process.on('exit', () => fs.rmSync(folder, {recursive: true, force: true}));
+  folders.push(folder);
   return folder;
 }
 
