@@ -160,6 +160,7 @@ function shuffle<T>(all: T[]): void {
  * Calls of one client that are not awaited in between may be executed in any order: they go over several connections.
  */
 export class Engine extends EventEmitter<ClientEvents> {
+  /** @internal */
   readonly settings: Settings;
   private ready: Connection[] = [];
   private next = 0;
@@ -230,7 +231,10 @@ export class Engine extends EventEmitter<ClientEvents> {
     });
   }
 
-  /** A connection of its own to the node that this client is at, logged in: for subscriptions. The caller closes it. */
+  /**
+   * A connection of its own to the node that this client is at, logged in: for subscriptions. The caller closes it.
+   * @internal
+   */
   async dedicated(push: Push): Promise<Connection> {
     const {addresses} = this.settings;
     let reason: unknown;
@@ -247,11 +251,16 @@ export class Engine extends EventEmitter<ClientEvents> {
     throw reason;
   }
 
-  /** A number for a request on a connection that the caller has for itself. */
+  /**
+   * A number for a request on a connection that the caller has for itself.
+   * @internal
+   */
   newId(): number { return ++this.lastId; }
 
+  /** Whether close() was called. */
   get closed(): boolean { return this.closing; }
 
+  /** What this client does now and did since it was made. Asks nobody. */
   stats(): ClientStats {
     let inFlight = 0;
     for (const each of this.ready) inFlight += each.inFlight.size;
@@ -279,6 +288,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     for (const timer of this.reconnects) timer.unref();
   }
 
+  /** Keeps the process alive while this client is open: undoes `unref`. */
   ref(): void {
     this.referenced = true;
     for (const each of this.ready) each.ref();
