@@ -104,16 +104,21 @@ function run(command, args) {
 const blocks = blocksOf(page);
 
 test('types of the programs hold', () => {
+  const files = {js: [], ts: []};
   for (const [i, {kind, blocks: parts}] of programsOf(blocks).entries()) {
-    // A program in JavaScript is checked as far as types are known without being written.
-    const js = parts.every((each) => each.language === 'js');
-    const file = path.join(folder, `typed${i}.${js ? kind : kind.replace('j', 't')}`);
+    const language = parts.some((each) => each.language === 'ts') ? 'ts' : 'js';
+    const file = path.join(folder, `typed${i}.${kind.replace('js', language)}`);
     fs.writeFileSync(file, parts.map((each) => each.text).join('\n'));
-    const program = ts.createProgram([file], {strict: true, noImplicitAny: !js, allowJs: js, checkJs: js, noEmit: true, target: ts.ScriptTarget.ES2022,
+    files[language].push(file);
+  }
+  for (const [language, names] of Object.entries(files).filter(([, all]) => all.length > 0)) {
+    // A program in JavaScript is checked as far as types are known without being written.
+    const js = language === 'js';
+    const program = ts.createProgram(names, {strict: true, noImplicitAny: !js, allowJs: js, checkJs: js, noEmit: true, target: ts.ScriptTarget.ES2022,
       module: ts.ModuleKind.NodeNext, moduleResolution: ts.ModuleResolutionKind.NodeNext, types: ['node'], skipLibCheck: true,
       typeRoots: [path.join(root, 'node_modules', '@types')], maxNodeModuleJsDepth: 0});
-    const wrong = ts.getPreEmitDiagnostics(program).map((each) => ts.flattenDiagnosticMessageText(each.messageText, '\n'));
-    assert.deepEqual(wrong, [], fs.readFileSync(file, 'utf8'));
+    const wrong = ts.getPreEmitDiagnostics(program).map((each) => `${each.file?.text}\n${ts.flattenDiagnosticMessageText(each.messageText, '\n')}`);
+    assert.deepEqual(wrong, []);
   }
 });
 
