@@ -248,6 +248,8 @@ test('sessions that are not bound to an address are a warning; a policy that onl
   const loose = await doctor(off.address);
   assert.equal(loose.code, 0);
   matches(of(loose.report, 'sessions'), /^warning: valid from another address, too/);
+  const own = await serve(t, {config: '[listen.rpc]\nbind_to_connection = true\n'});
+  matches(of((await doctor(own.address)).report, 'sessions'), /^warning: valid from another address, too.*bind_to_connection/);
   const challenge = await serve(t, {config: '[session]\nip_binding = "challenge"\n'});
   matches(of((await doctor(challenge.address)).report, 'sessions'), /^ok: from another address: valid with the signal ip, challenge/);
 });
@@ -339,6 +341,23 @@ test('an answer that is lost in the middle: what failed is said, and what was ma
   matches(of(lost.report, 'sessions'), /^failed: TIMEOUT/);
   matches(of(lost.report, 'cleanup'), /^ok: revoked 1 sessions/);
   assert.equal(JSON.parse(TestServer.run('call', '--address', server.address, 'session.stats')).live, 0, 'the create had been done');
+});
+
+test('no breaker events: a warning, for sessions work without them', async (t) => {
+  const server = await serve(t);
+  const middle = net.createServer((socket) => {
+    const up = net.connect(server.port, '127.0.0.1');
+    for (const each of [socket, up]) each.on('error', () => {});
+    socket.on('data', (chunk) => { if (!chunk.includes('events.subscribe')) up.write(chunk); });
+    up.on('data', (chunk) => socket.write(chunk));
+    socket.on('close', () => up.destroy());
+    up.on('close', () => socket.destroy());
+  });
+  await new Promise((resolve) => { middle.listen(0, '127.0.0.1', resolve); });
+  t.after(() => middle.close());
+  const {code, report} = await doctor(`127.0.0.1:${middle.address().port}`, {args: ['--timeout-ms', '600']});
+  assert.equal(code, 0);
+  matches(of(report, 'events'), /^warning: no subscription within 600 ms \| Shared breakers/);
 });
 
 test('a server that ends in the middle: what may be left is named, with the order that ends it', async (t) => {

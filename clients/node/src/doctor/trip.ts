@@ -15,6 +15,8 @@ const elsewhere: Context = {...home, ip: '198.51.100.1'};
 /** If everything fails, also the clean-up, the session ends by itself. */
 const ttlS = 60;
 const skewMsMax = 2000;
+/** Answers to a create that say for certain that there is no session. */
+const refused = new Set(['FORBIDDEN', 'INVALID_PARAMS', 'AUTH_REQUIRED', 'TTL_OUT_OF_RANGE', 'SESSION_CAP_REACHED', 'STORE_UNAVAILABLE']);
 
 const finding = (check: string, status: Status, seen: string, why?: string, advice?: string): Finding =>
   ({check, status, seen, ...(why !== undefined && {why}), ...(advice !== undefined && {advice})});
@@ -77,8 +79,8 @@ export async function roundTrip(node: Reached, others: Reached[], options: Docto
       ...(ended ? [] : ['Expected was "revoked".', 'Look into the server\'s log.'])));
     return known;
   } catch (error) {
-    // What was refused was not done.
-    if (isPortcullisError(error, 'FORBIDDEN', 'INVALID_PARAMS', 'AUTH_REQUIRED', 'UNREACHABLE') && error.method === 'session.create') alive = false;
+    // What was refused, or never sent, was not done.
+    if (isPortcullisError(error) && error.method === 'session.create' && (!error.sent || refused.has(error.code))) alive = false;
     const words = signal.aborted ? {seen: 'interrupted'} : explainError(error);
     tell({check: 'sessions', status: 'failed', ...words});
     return undefined;
@@ -110,9 +112,9 @@ async function tryIt(client: PortcullisClient, session: CreatedSession, tell: Te
     tell(finding('sessions', bound ? 'ok' : 'failed', `refused from another address: ${other.value.reason}, ${other.took}`));
     return;
   }
-  const signal_ = other.value.signals.find((each) => each.field === 'ip');
-  if (signal_ !== undefined) {
-    tell(finding('sessions', 'ok', `from another address: valid with the signal ip, ${signal_.action} (session.ip_binding of the server), ${other.took}`));
+  const told = other.value.signals.find((each) => each.field === 'ip');
+  if (told !== undefined) {
+    tell(finding('sessions', 'ok', `from another address: valid with the signal ip, ${told.action} (session.ip_binding of the server), ${other.took}`));
     return;
   }
   tell(finding('sessions', 'warning', `valid from another address, too, ${other.took}`,
@@ -147,8 +149,8 @@ async function cleanUp(client: PortcullisClient, user: {tenantId: string; userId
 /** Whether this token may hear what its breakers do; without that the client's breakers are told by answers only. */
 export async function subscribes(node: Reached, options: DoctorOptions, tell: Tell, signal: AbortSignal): Promise<void> {
   const client = clientOf(node, options);
-  const stream = client.events.subscribe({types: ['breaker_opened', 'breaker_half_opened', 'breaker_closed'],
-    signal: AbortSignal.any([signal, AbortSignal.timeout(options.timeoutMs)])});
+  const stream = client.events.subscribe({types: ['breaker_opened', 'breaker_half_opened', 'breaker_closed'], signal});
+  const patience = setTimeout(() => void stream.return(), options.timeoutMs);
   try {
     await stream.ready;
     tell(finding('events', 'ok', 'breaker events can be subscribed to'));
@@ -157,6 +159,7 @@ export async function subscribes(node: Reached, options: DoctorOptions, tell: Te
     // Sessions work without it.
     tell({check: 'events', status: 'warning', ...words, why: words.why ?? 'Shared breakers are told what happens by these events.'});
   } finally {
+    clearTimeout(patience);
     await stream.return();
     await client.close();
   }
