@@ -142,15 +142,18 @@ for (const {kind, blocks: parts} of programsOf(blocks)) {
 }
 
 for (const block of blocks.filter((each) => each.language === 'sh')) {
-  test(`README.md:${block.line}: the commands run${block.reason === undefined ? '' : ` (not run: ${block.reason})`}`, {skip: block.reason}, async () => {
+  test(`README.md:${block.line}: the commands run${block.reason === undefined ? '' : ` (not run: ${block.reason})`}`,
+    {skip: block.reason}, async () => {
     const {code, out, err} = await run('bash', ['-euc', adapt(block.text)]);
     assert.equal(code, 0, `${out}${err}`);
-    if (block.shown !== undefined) assert.ok(isAsShown(adapt(block.shown.text), out), `line ${block.line}: shown is\n${block.shown.text}\ncame has\n${out}`);
+    if (block.shown !== undefined) assert.ok(isAsShown(adapt(block.shown.text), out),
+      `line ${block.line}: shown is\n${block.shown.text}\ncame has\n${out}`);
   });
 }
 
 test('what is not run has a language that this test knows of, and what is shown is compared', () => {
-  for (const {language, line} of blocks) assert.ok(['js', 'ts', 'sh', 'json', 'toml', 'diff', 'html'].includes(language), `line ${line}: "${language}"`);
+  for (const {language, line} of blocks) assert.ok(['js', 'ts', 'sh', 'json', 'toml', 'diff', 'html'].includes(language),
+    `line ${line}: "${language}"`);
   const [first] = blocksOf('<!-- not run: why -->\n```js\nx\n```\n```\nshown\n```\n');
   assert.deepEqual([first.reason, first.text, first.shown.text], ['why', 'x\n', 'shown\n']);
   assert.throws(() => blocksOf('```js\nx\n'), /not closed/);

@@ -130,7 +130,8 @@ test('TLS: who signed is unknown, the name is another, the certificate has expir
 test('TLS to the listener without TLS, and to HTTP; in clear to the TLS listener, and to HTTPS; HTTP by mistake', async (t) => {
   const pki = authority();
   const {server, env} = await guarded(t, {config: tlsConfig(pki.server)});
-  const {report, code} = await doctor([`portcullis+tls://${server.address}`, `portcullis+tls://${server.http}`, server.ready.rpc_tls, server.ready.https,
+  const {report, code} = await doctor([`portcullis+tls://${server.address}`, `portcullis+tls://${server.http}`, server.ready.rpc_tls,
+    server.ready.https,
     server.http, `portcullis+tls://${server.ready.https}`], {env, args: ['--ca', pki.ca]});
   assert.equal(code, 1);
   const told = report.sections.slice(0, 6).map((each) => each.findings.filter((one) => one.status === 'failed')
@@ -160,10 +161,12 @@ test('client certificates: missing, good, of nobody, revoked, of another authori
   assert.equal(good.code, 0, good.out);
   matches(of(good.report, 'login'), /^ok: by the client certificate$/);
   matches(await ask({}), /^failed: TLS: .*certificate required.*\| The server wants a client certificate/);
-  matches(of((await doctor(`portcullis+tls://${server.ready.rpc_tls}`, {args: ['--ca', pki.ca, '--cert', nobody.cert, '--key', nobody.key]})).report, 'protocol'),
+  matches(of((await doctor(`portcullis+tls://${server.ready.rpc_tls}`, {args: ['--ca', pki.ca, '--cert', nobody.cert, '--key', nobody.key]})).report,
+    'protocol'),
     /^failed: CERTIFICATE_REJECTED: .*no \[\[auth\.certificate\]\]/);
   const stranger = authority();
-  matches(await ask({cert: stranger.file('admin.pem'), key: stranger.file('admin-key.pem')}), /^failed: TLS: .*(unknown ca|certificate).*does not (know|accept)/);
+  matches(await ask({cert: stranger.file('admin.pem'), key: stranger.file('admin-key.pem')}),
+    /^failed: TLS: .*(unknown ca|certificate).*does not (know|accept)/);
   matches(await ask(expired), /^failed: the client certificate is valid from .* not valid now/);
 });
 
@@ -180,7 +183,8 @@ test('a revoked client certificate', async (t) => {
   matches(of(report, 'tls'), /^failed: TLS: .*certificate revoked \| The client certificate was revoked/);
 });
 
-test('others at the port: Redis, a mail server, one that says nothing, one that closes, one that sends rubbish, another JSON-RPC server', async (t) => {
+test('others at the port: Redis, a mail server, one that says nothing, one that closes, one that sends rubbish, another protocol',
+  async (t) => {
   const other = async (onConnection) => {
     const sockets = new Set();
     const server = net.createServer((socket) => {
@@ -202,7 +206,8 @@ test('others at the port: Redis, a mail server, one that says nothing, one that 
   assert.match(await seen(await other(() => {}), ['--timeout-ms', '300']), /^failed: connected, but no answer came/);
   assert.match(await seen(await other((socket) => socket.end())), /^failed: the connection was closed without a word/);
   assert.match(await seen(await other((socket) => socket.end(Buffer.from([1, 27, 91, 50, 74])))), /^failed: what came is no JSON/);
-  assert.match(await seen(await other((socket) => socket.write('{"jsonrpc":"2.0","id":1,"result":["Fulcrum 1.9","1.4"]}\n'))), /^failed: .*this client speaks protocol 1/);
+  assert.match(await seen(await other((socket) => socket.write('{"jsonrpc":"2.0","id":1,"result":["Fulcrum 1.9","1.4"]}\n'))),
+    /^failed: .*this client speaks protocol 1/);
   // Not even a finding in text may steer the terminal.
   const rubbish = await other((socket) => socket.end('220 \u001b[2Jgone\r\n'));
   assert.doesNotMatch((await run(['doctor', '--address', rubbish])).out, /\u001b/);
@@ -298,7 +303,8 @@ test('addresses from the environment; several nodes of one cluster, servers on t
   const store = await redis(t);
   const keys = path.join(scratch(), 'portcullis.keys');
   TestServer.run('keys', 'new', '--out', keys);
-  const node = (id) => serve(t, {args: ['--set', `server.node_id=${id}`, '--set', 'store.mode=redis', '--set', `store.redis.url=unix://${store.socket}`,
+  const node = (id) => serve(t, {args: ['--set', `server.node_id=${id}`, '--set', 'store.mode=redis', '--set',
+    `store.redis.url=unix://${store.socket}`,
     '--set', `crypto.keys_file=${keys}`]});
   const [one, two] = [await node('one'), await node('two')];
   const {code, out} = await run(['doctor', '--json'], {env: {PORTCULLIS_ADDRESS: `${one.address}, ${two.address}`}});
@@ -310,7 +316,8 @@ test('addresses from the environment; several nodes of one cluster, servers on t
   const alone = await serve(t);
   const strangers = await doctor([alone.address, one.address]);
   assert.equal(strangers.code, 1);
-  matches(of(strangers.report, 'cluster'), /^failed: a session of 127\.0\.0\.1:\d+ is not valid at 127\.0\.0\.1:\d+ \| They are servers on their own/);
+  matches(of(strangers.report, 'cluster'),
+    /^failed: a session of 127\.0\.0\.1:\d+ is not valid at 127\.0\.0\.1:\d+ \| They are servers on their own/);
 
   // The store goes: the node says so, and nothing else helps.
   store.stop();
@@ -378,14 +385,17 @@ test('a server that ends in the middle: what may be left is named, with the orde
   const lost = await doctor(`127.0.0.1:${middle.address().port}`, {args: ['--timeout-ms', '400']});
   assert.equal(lost.code, 1);
   matches(of(lost.report, 'sessions'), /^failed: CONNECTION_LOST/);
-  matches(of(lost.report, 'cleanup'), /^failed: a session of doctor-\S+, tenant portcullis-doctor, may be left: \w+ \| .*within 60 s\..*session\.revoke_user/);
+  matches(of(lost.report, 'cleanup'),
+    /^failed: a session of doctor-\S+, tenant portcullis-doctor, may be left: \w+ \| .*within 60 s\..*session\.revoke_user/);
 });
 
 test('what cannot be made on every machine is explained as well: silence, name servers, alerts, greetings', () => {
   const address = {text: 'h:1', tls: false, host: 'h', port: 1};
-  const failed = (code, more = {}) => explainConnect({kind: 'error', cause: Object.assign(new Error(code), {code}), connected: false}, {...address, ...more}, 100);
+  const failed = (code, more = {}) => explainConnect({kind: 'error', cause: Object.assign(new Error(code), {code}), connected: false}, {...address,
+    ...more}, 100);
   assert.match(explainConnect({kind: 'timeout', connected: false}, address, 100).why, /dropped/);
-  for (const [code, why] of [['ETIMEDOUT', /dropped/], ['EHOSTUNREACH', /no way/], ['EAI_AGAIN', /name servers/], ['ENOTFOUND', /no such name/], ['EACCES', /forbids/], ['EMFILE', /no more files/]]) {
+  for (const [code, why] of [['ETIMEDOUT', /dropped/], ['EHOSTUNREACH', /no way/], ['EAI_AGAIN', /name servers/], ['ENOTFOUND', /no such name/],
+    ['EACCES', /forbids/], ['EMFILE', /no more files/]]) {
     assert.match(failed(code).why, why);
     assert.ok(failed(code).advice);
   }

@@ -9,7 +9,8 @@ import {serverErrors} from '../dist/esm/index.js';
 import {repository, root} from './support/repository.mjs';
 import {binary} from './support/server.mjs';
 
-const generated = (source) => execFileSync(process.execPath, [path.join(root, 'scripts', 'generate-errors.mjs'), '--print', source], {encoding: 'utf8'});
+const generated = (source) => execFileSync(process.execPath, [path.join(root, 'scripts', 'generate-errors.mjs'), '--print', source],
+  {encoding: 'utf8'});
 
 test('the table of errors is that of docs/errors.md', () => {
   assert.equal(fs.readFileSync(path.join(root, 'src', 'generated', 'errors.ts'), 'utf8'), generated(path.join(repository, 'docs', 'errors.md')));

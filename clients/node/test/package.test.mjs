@@ -50,7 +50,8 @@ test('only what is needed is in it: compiled code with its types, README, CHANGE
   const unexpected = files.filter((file) => !/^dist\/(esm|cjs)\/[a-z0-9/-]+(\.d)?\.(js|ts)$/.test(file) &&
     !['dist/cjs/package.json', 'README.md', 'CHANGELOG.md', 'LICENSE', 'package.json'].includes(file));
   assert.deepEqual(unexpected, []);
-  for (const needed of ['README.md', 'CHANGELOG.md', 'LICENSE', 'dist/esm/index.js', 'dist/cjs/index.js', 'dist/cjs/package.json', 'dist/esm/doctor/main.js']) {
+  for (const needed of ['README.md', 'CHANGELOG.md', 'LICENSE', 'dist/esm/index.js', 'dist/cjs/index.js', 'dist/cjs/package.json',
+    'dist/esm/doctor/main.js']) {
     assert.ok(files.includes(needed), needed);
   }
   for (const file of files.filter((each) => each.endsWith('.js'))) assert.ok(files.includes(file.replace(/\.js$/, '.d.ts')), `${file} has no types`);
@@ -66,7 +67,8 @@ test('it depends on nothing at run time, and says what it needs', () => {
   assert.equal(manifest.optionalDependencies, undefined);
   assert.equal(manifest.bundledDependencies ?? manifest.bundleDependencies, undefined);
   for (const name of Object.keys(manifest.peerDependencies)) assert.equal(manifest.peerDependenciesMeta[name].optional, true, name);
-  for (const [name, version] of Object.entries(manifest.devDependencies)) assert.match(version, /^(npm:[a-z-]+@)?\d+\.\d+\.\d+$/, `${name} is not pinned`);
+  for (const [name, version] of Object.entries(manifest.devDependencies)) assert.match(version, /^(npm:[a-z-]+@)?\d+\.\d+\.\d+$/,
+    `${name} is not pinned`);
   assert.equal(manifest.engines.node, '>=20');
   for (const hook of ['preinstall', 'install', 'postinstall']) assert.equal(manifest.scripts[hook], undefined);
   assert.deepEqual(fs.readdirSync(path.join(consumer, 'node_modules')).filter((each) => !each.startsWith('.')), [manifest.name]);
@@ -92,8 +94,10 @@ for (const {name, specifier, kinds} of entries) {
       link(folder, 'express-session');
     }
     const show = 'console.log(JSON.stringify(Object.keys(m).filter((name) => !["default", "module.exports", "__esModule"].includes(name)).sort()))';
-    const imported = JSON.parse(run(folder, process.execPath, '--input-type=module', '-e', `import * as m from ${JSON.stringify(specifier)}; ${show}`));
-    const required = JSON.parse(run(folder, process.execPath, '--input-type=commonjs', '-e', `const m = require(${JSON.stringify(specifier)}); ${show}`));
+    const imported = JSON.parse(run(folder, process.execPath, '--input-type=module', '-e',
+      `import * as m from ${JSON.stringify(specifier)}; ${show}`));
+    const required = JSON.parse(run(folder, process.execPath, '--input-type=commonjs', '-e',
+      `const m = require(${JSON.stringify(specifier)}); ${show}`));
     assert.ok(imported.length > 0, 'it exports nothing');
     assert.deepEqual(required, imported);
   });
@@ -115,7 +119,8 @@ test('the installed package works against a server, as ES module and as CommonJS
     console.log(answer.userId);
   })();`;
   assert.equal(run(consumer, process.execPath, '--input-type=module', '-e', `import {PortcullisClient} from '${manifest.name}'; ${use}`), 'ada\n');
-  assert.equal(run(consumer, process.execPath, '--input-type=commonjs', '-e', `const {PortcullisClient} = require('${manifest.name}'); ${use}`), 'ada\n');
+  assert.equal(run(consumer, process.execPath, '--input-type=commonjs', '-e', `const {PortcullisClient} = require('${manifest.name}'); ${use}`),
+    'ada\n');
   const told = run(consumer, 'npx', '--no-install', 'portcullis-client', 'doctor', '--address', server.address);
   assert.match(told, /\d+ ok, 0 warnings, 0 failed, 0 skipped\n$/);
 });
@@ -148,7 +153,8 @@ test('the types of every export hold in strict projects, with node16 and with bu
   }
   const compile = (options, files) => {
     const config = path.join(folder, 'tsconfig.json');
-    fs.writeFileSync(config, JSON.stringify({files, compilerOptions: {strict: true, noEmit: true, target: 'ES2022', lib: ['ES2022'], exactOptionalPropertyTypes: true,
+    fs.writeFileSync(config, JSON.stringify({files, compilerOptions: {strict: true, noEmit: true, target: 'ES2022', lib: ['ES2022'],
+      exactOptionalPropertyTypes: true,
       types: ['node'], skipLibCheck: false, preserveSymlinks: false, ...options}}));
     run(folder, process.execPath, path.join(root, 'node_modules', 'typescript', 'bin', 'tsc'), '-p', config);
   };

@@ -11,7 +11,8 @@ import {scratch} from './support/server.mjs';
 
 test('every export is in the reference, and it is made without a warning', () => {
   const out = path.join(scratch(), 'reference');
-  const made = spawnSync(process.execPath, [path.join(root, 'node_modules', 'typedoc', 'bin', 'typedoc'), '--out', out], {cwd: root, encoding: 'utf8'});
+  const made = spawnSync(process.execPath, [path.join(root, 'node_modules', 'typedoc', 'bin', 'typedoc'), '--out', out], {cwd: root,
+    encoding: 'utf8'});
   assert.equal(made.status, 0, made.stdout + made.stderr);
   // An export without a source is package.test.mjs's to tell.
   assert.deepEqual(config.entryPoints, entries.map((each) => each.source).filter((each) => fs.existsSync(path.join(root, each))));

@@ -79,7 +79,8 @@ async function locate(text: string, options: DoctorOptions, tell: Tell): Promise
   }
   const idle = Object.keys(options.tls);
   if (!address.tls && idle.length > 0) {
-    tell(finding('tls', 'warning', {seen: `${idle.map((each) => `--${each}`).join(', ')} without TLS`, why: 'This address is spoken to in clear; these have no effect.',
+    tell(finding('tls', 'warning', {seen: `${idle.map((each) => `--${each}`).join(', ')} without TLS`,
+      why: 'This address is spoken to in clear; these have no effect.',
       advice: 'Add --tls, or write portcullis+tls://HOST:PORT.'}));
   }
   return address;
@@ -117,7 +118,8 @@ async function whoInClear(address: Address, options: DoctorOptions): Promise<Wor
       advice: 'Use the port of listen.rpc_tls.address; from the server\'s own machine also portcullis://HOST:PORT, without --tls.'};
   }
   if ('error' in answer) {
-    return {seen: 'the TLS handshake did not come to its end', why: 'The port is that of a TLS listener (it says so in clear); the handshake broke off.',
+    return {seen: 'the TLS handshake did not come to its end',
+      why: 'The port is that of a TLS listener (it says so in clear); the handshake broke off.',
       advice: 'Look into the server\'s log; raise --timeout-ms.'};
   }
   const words = explainPeer(identify(answer.bytes), answer.other, answer.bytes);
@@ -129,7 +131,8 @@ function identityIsGood(pem: string, tell: Tell): boolean {
   const {validFrom, validTo} = new X509Certificate(pem);
   const now = Date.now();
   if (Date.parse(validTo) >= now && Date.parse(validFrom) <= now) return true;
-  tell(finding('tls', 'failed', {seen: `the client certificate is valid from ${validFrom} to ${validTo}`, why: 'It is not valid now. If the dates look right, this machine\'s clock is wrong.',
+  tell(finding('tls', 'failed', {seen: `the client certificate is valid from ${validFrom} to ${validTo}`,
+    why: 'It is not valid now. If the dates look right, this machine\'s clock is wrong.',
     advice: 'Get another one (--cert, --key).'}));
   return false;
 }
@@ -151,7 +154,8 @@ function handshake(socket: tls.TLSSocket, address: Address, options: DoctorOptio
     return false;
   }
   const seen = `${about}; certificate for ${names}, ${left} days left`;
-  tell(left >= daysLeftMin ? finding('tls', 'ok', {seen}) : finding('tls', 'warning', {seen, why: `It ends on ${certificate.valid_to}; from then on nobody connects.`,
+  tell(left >= daysLeftMin ? finding('tls', 'ok', {seen}) : finding('tls', 'warning', {seen,
+    why: `It ends on ${certificate.valid_to}; from then on nobody connects.`,
     advice: 'Renew it; a reload of the server takes the new one, and connections go on.'}));
   return true;
 }
@@ -189,10 +193,12 @@ async function logIn(peer: Peer, address: Address, options: DoctorOptions, tell:
     tell(finding('login', 'ok', {seen: `as ${String(answer.result['name'])}`}));
     if (role === 'app') tell(finding('role', 'ok', {seen: 'app'}));
     else if (role === 'admin') {
-      tell(finding('role', 'warning', {seen: 'admin', why: 'An application with this token could do everything, also reset breakers and forget users.',
+      tell(finding('role', 'warning', {seen: 'admin',
+        why: 'An application with this token could do everything, also reset breakers and forget users.',
         advice: 'Give applications tokens of role app.'}));
     } else {
-      tell(finding('role', 'failed', {seen: role, why: 'Sessions are made and validated by role app; this one may only look.', advice: 'Use a token of role app.'}));
+      tell(finding('role', 'failed', {seen: role, why: 'Sessions are made and validated by role app; this one may only look.',
+        advice: 'Use a token of role app.'}));
     }
     return {role};
   }
@@ -203,7 +209,8 @@ async function logIn(peer: Peer, address: Address, options: DoctorOptions, tell:
 async function info(peer: Peer, address: Address, role: string | undefined, certified: boolean, tell: Tell): Promise<Reached | undefined> {
   const answer = await peer.ask('server.info');
   if (!('result' in answer)) {
-    tell(finding('login', 'failed', 'error' in answer ? explainError(answer.error) : explainPeer(identify(answer.bytes), answer.other, answer.bytes)));
+    tell(finding('login', 'failed', 'error' in answer ? explainError(answer.error) : explainPeer(identify(answer.bytes), answer.other,
+      answer.bytes)));
     return undefined;
   }
   const {node_id: nodeId, mode, store, nodes} = answer.result as {node_id?: string; mode?: string; store?: {kind?: string; degraded?: boolean};
@@ -213,7 +220,8 @@ async function info(peer: Peer, address: Address, role: string | undefined, cert
       why: 'auth.mode of the server is "none": whoever reaches it may do everything. It takes that in development and on loopback only.'}));
   }
   const kind = `node ${nodeId ?? '?'}, mode ${mode ?? '?'}, store ${store?.kind ?? '?'}`;
-  tell(store?.degraded === true ? finding('store', 'failed', {seen: `${kind}, degraded`, why: 'The server cannot reach its store: changes are refused, or nothing is decided.',
+  tell(store?.degraded === true ? finding('store', 'failed', {seen: `${kind}, degraded`,
+    why: 'The server cannot reach its store: changes are refused, or nothing is decided.',
     advice: 'Look at Redis (store.redis.url) or the disk, and at the events store_degraded.'}) : finding('store', 'ok', {seen: kind}));
   return {address, role, nodeId, mode, fleet: (nodes ?? []).map((each) => each.node_id ?? '')};
 }

@@ -29,7 +29,8 @@ export async function examine(options: DoctorOptions, signal: AbortSignal): Prom
     if (signal.aborted) return sections;
     await subscribes(node, options, tell, signal);
   }
-  if (options.addresses.length > 1) sections.push({title: 'all addresses', findings: fleet(reached.map((each) => each.node), known, options.addresses.length)});
+  if (options.addresses.length > 1) sections.push({title: 'all addresses', findings: fleet(reached.map((each) => each.node), known,
+    options.addresses.length)});
   return sections;
 }
 
@@ -51,7 +52,8 @@ export function fleet(nodes: Reached[], known: boolean[] | undefined, asked: num
         'They do not share a store, or one cannot read it: another Redis, another store.redis.prefix.',
       advice: 'Give one client the addresses of one cluster only.'});
   } else {
-    findings.push({check: 'cluster', status: 'ok', seen: `one cluster: a session of ${first.address.text} is valid at all ${nodes.length} addresses`});
+    findings.push({check: 'cluster', status: 'ok',
+      seen: `one cluster: a session of ${first.address.text} is valid at all ${nodes.length} addresses`});
   }
   for (const node of twice) {
     if (strangers.includes(node)) continue;

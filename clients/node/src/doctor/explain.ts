@@ -20,7 +20,8 @@ const textOf = (cause: Failed): string => (cause.message || cause.errors?.[0]?.m
 export function explainConnect(failure: Failure, address: Address, timeoutMs: number): Words {
   const local = address.path !== undefined;
   if (failure.kind === 'timeout') {
-    return {seen: `no connection within ${timeoutMs} ms`, why: 'Packets are dropped on the way: a firewall, a wrong address, or a machine that is down.',
+    return {seen: `no connection within ${timeoutMs} ms`,
+      why: 'Packets are dropped on the way: a firewall, a wrong address, or a machine that is down.',
       advice: `Look at the firewall for port ${address.port}, and try from the server's own machine.`};
   }
   if (failure.kind === 'closed') return {seen: 'closed at once', why: 'Nobody wants connections there.'};
@@ -39,12 +40,15 @@ export function explainConnect(failure: Failure, address: Address, timeoutMs: nu
     case 'ETIMEDOUT':
       return {seen, why: 'Packets are dropped on the way.', advice: `Look at the firewall for port ${address.port}.`};
     case 'EHOSTUNREACH': case 'ENETUNREACH': case 'EADDRNOTAVAIL':
-      return {seen, why: 'This machine has no way to that address.', advice: 'Look at the routes (ip route get ADDRESS), at VPNs, and whether IPv6 works here.'};
+      return {seen, why: 'This machine has no way to that address.',
+        advice: 'Look at the routes (ip route get ADDRESS), at VPNs, and whether IPv6 works here.'};
     case 'ENOENT':
-      return {seen, why: 'There is no such socket.', advice: 'Is the server running, and does listen.rpc_unix.path of its configuration name this file?'};
+      return {seen, why: 'There is no such socket.',
+        advice: 'Is the server running, and does listen.rpc_unix.path of its configuration name this file?'};
     case 'EACCES': case 'EPERM':
       return {seen, why: local ? 'This user may not write to the socket.' : 'This machine forbids the connection.',
-        advice: local ? 'Put the user into the group that the socket belongs to; the folders above it count, too.' : 'Look at the firewall and the sandbox of this process.'};
+        advice: local ? 'Put the user into the group that the socket belongs to; the folders above it count, too.' : 'Look at the firewall and the ' +
+          'sandbox of this process.'};
     case 'EMFILE': case 'ENFILE':
       return {seen, why: 'This process may open no more files.', advice: 'Raise the limit (ulimit -n).'};
     default:
@@ -80,15 +84,19 @@ export function explainCertificate(code: string, more: {names: string; host: str
   const clock = 'If the dates look right, this machine\'s clock is wrong.';
   switch (code) {
     case 'CERT_HAS_EXPIRED':
-      return {seen: `${code}: the server's certificate was valid until ${more.until}`, why: `It has expired. ${clock}`, advice: 'Renew it; a reload of the server takes the new one.'};
+      return {seen: `${code}: the server's certificate was valid until ${more.until}`, why: `It has expired. ${clock}`,
+        advice: 'Renew it; a reload of the server takes the new one.'};
     case 'CERT_NOT_YET_VALID':
-      return {seen: `${code}: the server's certificate is valid from ${more.from}`, why: `It is not valid yet. ${clock}`, advice: 'Look at both clocks.'};
+      return {seen: `${code}: the server's certificate is valid from ${more.from}`, why: `It is not valid yet. ${clock}`,
+        advice: 'Look at both clocks.'};
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
-      return {seen: `${code}: the certificate is for ${more.names}, not for ${more.host}`, why: 'The name that was asked for is not among the certificate\'s.',
+      return {seen: `${code}: the certificate is for ${more.names}, not for ${more.host}`,
+        why: 'The name that was asked for is not among the certificate\'s.',
         advice: 'Use one of its names in the address, or --servername with the one that is right.'};
     case 'SELF_SIGNED_CERT_IN_CHAIN': case 'DEPTH_ZERO_SELF_SIGNED_CERT': case 'UNABLE_TO_GET_ISSUER_CERT': case 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY':
     case 'UNABLE_TO_VERIFY_LEAF_SIGNATURE':
-      return {seen: `${code}: who signed the server's certificate is not known here`, why: 'Either it is the server\'s own authority, or somebody else answers.',
+      return {seen: `${code}: who signed the server's certificate is not known here`,
+        why: 'Either it is the server\'s own authority, or somebody else answers.',
         advice: 'Give the authority with --ca (in the client: tls.ca). The server must send what leads from its certificate to that.'};
     default:
       return {seen: `${code}: the server's certificate is not accepted`, advice: 'Look at it: openssl s_client -connect HOST:PORT -showcerts'};
@@ -108,16 +116,20 @@ export function explainPeer(kind: PeerKind, ending: Ending, bytes: Buffer): Word
     case 'tls':
       return {seen: 'the answer is a TLS alert', why: 'That port speaks TLS.', advice: 'Use portcullis+tls://HOST:PORT, or --tls.'};
     case 'ssh': case 'greeting':
-      return {seen: `it greets: ${beginning}`, why: 'Another server is there.', advice: 'Use the port of listen.rpc.address (7420 unless configured).'};
+      return {seen: `it greets: ${beginning}`, why: 'Another server is there.',
+        advice: 'Use the port of listen.rpc.address (7420 unless configured).'};
     case 'json':
-      return {seen: 'the answer is JSON, but not this protocol\'s', why: 'Another JSON-RPC server is there.', advice: 'Use the address of Portcullis.'};
+      return {seen: 'the answer is JSON, but not this protocol\'s', why: 'Another JSON-RPC server is there.',
+        advice: 'Use the address of Portcullis.'};
     case 'unknown':
-      if (bytes.length > 0) return {seen: `what came is no JSON: ${beginning}`, why: 'Another server is there.', advice: 'Use the address of Portcullis.'};
+      if (bytes.length > 0) return {seen: `what came is no JSON: ${beginning}`, why: 'Another server is there.',
+        advice: 'Use the address of Portcullis.'};
       if (ending.kind === 'timeout') {
         return {seen: 'connected, but no answer came', why: 'Another kind of server, or a server that hangs or is stopped.',
           advice: 'Raise --timeout-ms; look at the server: portcullis check, /livez.'};
       }
-      return {seen: 'the connection was closed without a word', why: 'The server has too many connections (listen.rpc.max_connections), wants a PROXY header ' +
+      return {seen: 'the connection was closed without a word',
+        why: 'The server has too many connections (listen.rpc.max_connections), wants a PROXY header ' +
         '(listen.rpc.proxy_protocol), or is no Portcullis.', advice: 'Look into the server\'s log and its configuration.'};
   }
 }
@@ -127,7 +139,8 @@ const situations: Partial<Record<string, {why: string; advice: string}>> = {
   AUTH_REQUIRED: {why: 'The server wants a login, and there was no token.',
     advice: 'Give --token-file or PORTCULLIS_TOKEN. A token is made by: portcullis token new'},
   AUTH_FAILED: {why: 'The server does not know this token: mistyped, removed, or of another server.',
-    advice: 'The SHA-256 of the token must stand in an [[auth.token]] of the server\'s configuration; it takes a reload to be known. Failed logins are counted.'},
+    advice: 'The SHA-256 of the token must stand in an [[auth.token]] of the server\'s configuration; it takes a reload to be known. Failed logins ' +
+      'are counted.'},
   AUTH_RATE_LIMITED: {why: 'Too many logins of this address have failed within a minute; right tokens have to wait, too.',
     advice: 'Find who still logs in with a wrong token: events auth_failed. Then wait.'},
   TLS_REQUIRED: {why: 'The server takes a token only over TLS, over a Unix socket, or from its own machine.',
@@ -136,7 +149,8 @@ const situations: Partial<Record<string, {why: string; advice: string}>> = {
     advice: 'Use the TLS listener: portcullis+tls://HOST:PORT (listen.rpc_tls of the server), or a Unix socket on the same machine.'},
   CERTIFICATE_REJECTED: {why: 'The client certificate is genuine, but no [[auth.certificate]] of the server names it.',
     advice: 'Add one whose `san` is the certificate\'s, or use another certificate.'},
-  FORBIDDEN: {why: 'The token\'s role, `tenants` or `services` do not allow it.', advice: 'Use a token of role app; where it has `tenants`, name one of them with --tenant.'},
+  FORBIDDEN: {why: 'The token\'s role, `tenants` or `services` do not allow it.',
+    advice: 'Use a token of role app; where it has `tenants`, name one of them with --tenant.'},
   STORE_UNAVAILABLE: {why: 'The server is there, but cannot reach its store: nothing is decided, and nobody is let in.',
     advice: 'Look at Redis (store.redis.url), and at the events store_degraded.'},
 };

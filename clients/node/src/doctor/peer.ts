@@ -71,7 +71,8 @@ export class Peer {
   }
 
   /** Asks; an error that the server answers is a PortcullisError. @returns what else came, with its first bytes */
-  async ask(method: string, params: object = {}): Promise<{result: Record<string, unknown>} | {error: PortcullisError} | {other: Ending; bytes: Buffer}> {
+  async ask(method: string, params: object = {}): Promise<{result: Record<string, unknown>} | {error: PortcullisError} |
+    {other: Ending; bytes: Buffer}> {
     this.received = Buffer.alloc(0);
     this.socket.write(`${JSON.stringify({jsonrpc: '2.0', id: ++this.lastId, method, params})}\n`);
     let patience: NodeJS.Timeout | undefined;

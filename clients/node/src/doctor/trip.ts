@@ -40,8 +40,10 @@ export function judgeClock(serverMs: number, sentMs: number, receivedMs: number)
   const seconds = (Math.abs(ahead) / 1000).toFixed(1);
   const within = `within ${Math.ceil(half)} ms of the round trip`;
   // What the way may have taken is not the clock's.
-  if (Math.abs(ahead) - half <= skewMsMax) return finding('clock', 'ok', `server and this machine differ by ${Math.round(Math.abs(ahead))} ms (${within})`);
-  return finding('clock', 'warning', ahead > 0 ? `the server's clock is ${seconds} s ahead of this machine's` : `this machine's clock is ${seconds} s ahead of the server's`,
+  if (Math.abs(ahead) - half <= skewMsMax) return finding('clock', 'ok',
+    `server and this machine differ by ${Math.round(Math.abs(ahead))} ms (${within})`);
+  return finding('clock', 'warning', ahead > 0 ?
+    `the server's clock is ${seconds} s ahead of this machine's` : `this machine's clock is ${seconds} s ahead of the server's`,
     'Sessions end by the server\'s clock; expiresAtMs, compared with this machine\'s, is wrong by that much, and logs do not fit together.',
     'Look at the time service of both (timedatectl).');
 }
@@ -57,7 +59,8 @@ async function timed<T>(work: Promise<T>): Promise<{value: T; took: string}> {
  * `signal` fires, it is revoked at the end.
  * @returns which nodes knew it, in the order of `others`; undefined where there was none
  */
-export async function roundTrip(node: Reached, others: Reached[], options: DoctorOptions, tell: Tell, signal: AbortSignal): Promise<boolean[] | undefined> {
+export async function roundTrip(node: Reached, others: Reached[], options: DoctorOptions, tell: Tell,
+  signal: AbortSignal): Promise<boolean[] | undefined> {
   const user = {tenantId: options.tenant, userId: `doctor-${crypto.randomUUID()}`};
   const client = clientOf(node, options);
   // It may exist from the moment that it was asked for, also where no answer came.
@@ -105,7 +108,8 @@ async function tryIt(client: PortcullisClient, session: CreatedSession, tell: Te
   const {sessionId} = session;
   const same = await timed(client.sessions.validate({sessionId, context: home}, {signal}));
   tell(same.value.valid ? finding('sessions', 'ok', `validated, ${same.took}`) :
-    finding('sessions', 'failed', `not valid where it was made: ${same.value.reason}`, 'A session that was just made should be.', 'Look into the server\'s log.'));
+    finding('sessions', 'failed', `not valid where it was made: ${same.value.reason}`, 'A session that was just made should be.',
+      'Look into the server\'s log.'));
   const other = await timed(client.sessions.validate({sessionId, context: elsewhere, touch: false}, {signal}));
   if (!other.value.valid) {
     const bound = other.value.reason === 'ip_mismatch';
@@ -114,11 +118,13 @@ async function tryIt(client: PortcullisClient, session: CreatedSession, tell: Te
   }
   const told = other.value.signals.find((each) => each.field === 'ip');
   if (told !== undefined) {
-    tell(finding('sessions', 'ok', `from another address: valid with the signal ip, ${told.action} (session.ip_binding of the server), ${other.took}`));
+    tell(finding('sessions', 'ok',
+      `from another address: valid with the signal ip, ${told.action} (session.ip_binding of the server), ${other.took}`));
     return;
   }
   tell(finding('sessions', 'warning', `valid from another address, too, ${other.took}`,
-    'Sessions are not bound to an address: session.ip_binding is "off" or its prefix is wide, or the server takes the connection\'s address (listen.rpc.bind_to_connection).',
+    'Sessions are not bound to an address: session.ip_binding is "off" or its prefix is wide, or the server takes the connection\'s address ' +
+      '(listen.rpc.bind_to_connection).',
     'If that is meant, nothing. Else: session.ip_binding = "enforce"; bind_to_connection is for callers that are the user\'s own machine.'));
 }
 
@@ -141,8 +147,10 @@ async function cleanUp(client: PortcullisClient, user: {tenantId: string; userId
     const {revoked} = await client.sessions.revokeUser(user);
     tell(finding('cleanup', 'ok', `revoked ${revoked} sessions of ${user.userId}`));
   } catch (error) {
-    tell(finding('cleanup', 'failed', `a session of ${user.userId}, tenant ${user.tenantId}, may be left: ${isPortcullisError(error) ? error.code : String(error)}`,
-      undefined, `It ends by itself within ${ttlS} s. At once: portcullis call session.revoke_user '${JSON.stringify({tenant_id: user.tenantId, user_id: user.userId})}'`));
+    tell(finding('cleanup', 'failed',
+      `a session of ${user.userId}, tenant ${user.tenantId}, may be left: ${isPortcullisError(error) ? error.code : String(error)}`,
+      undefined, `It ends by itself within ${ttlS} s. At once: portcullis call session.revoke_user ` +
+        `'${JSON.stringify({tenant_id: user.tenantId, user_id: user.userId})}'`));
   }
 }
 

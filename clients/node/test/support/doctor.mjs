@@ -11,7 +11,8 @@ const main = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../d
 /** @returns {Promise<{code: number, out: string, err: string}>} `onChild` gets the process. */
 export function run(args, {env = {}, nodeArgs = [], uid, onChild} = {}) {
   const {PORTCULLIS_TOKEN, PORTCULLIS_ADDRESS, ...rest} = process.env;
-  const child = spawn(process.execPath, [...nodeArgs, main, ...args], {env: {...rest, ...env}, stdio: ['ignore', 'pipe', 'pipe'], ...(uid !== undefined && {uid})});
+  const child = spawn(process.execPath, [...nodeArgs, main, ...args], {env: {...rest, ...env}, stdio: ['ignore', 'pipe', 'pipe'],
+    ...(uid !== undefined && {uid})});
   onChild?.(child);
   let out = '';
   let err = '';
