@@ -60,6 +60,9 @@ for (const name of wanted) {
 }
 
 const run = (command, args) => execFileSync(command, args, {cwd: target, stdio: 'inherit'});
-once('installed', digest(target, ['package.json', 'package-lock.json']), () => run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']));
+// Of package.json only what npm installs by: another script or export is no reason to fetch everything anew.
+const {devDependencies, peerDependencies} = JSON.parse(fs.readFileSync(path.join(source, 'package.json'), 'utf8'));
+const installed = digest(target, ['package-lock.json']) + JSON.stringify({devDependencies, peerDependencies});
+once('installed', installed, () => run('npm', ['ci', '--ignore-scripts', '--no-audit', '--no-fund']));
 const compiled = wanted.filter((name) => /^(src|scripts)\//.test(name) || ['tsconfig.json', 'package.json', 'package-lock.json'].includes(name));
 once('compiled', digest(target, compiled), () => run(process.execPath, ['scripts/build.mjs']));
