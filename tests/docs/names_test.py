@@ -89,6 +89,7 @@ def files():
     for folder, folders, names in os.walk(ROOT):
         if pathlib.Path(folder) == ROOT:
             folders[:] = [name for name in folders if name not in (".git", "build", "data")]
+        folders[:] = [name for name in folders if name != "node_modules"]
         found += [os.path.relpath(os.path.join(folder, name), ROOT) for name in names + folders]
     return found
 
@@ -102,7 +103,7 @@ def words_of_tests():
 
 @functools.cache
 def words_of_sources():
-    rooms = ("core/", "net/", "store/", "actors/", "apps/", "monitoring/")
+    rooms = ("core/", "net/", "store/", "actors/", "apps/", "monitoring/", "clients/node/src/")
     text = " ".join((ROOT / name).read_text(errors="replace") for name in files() if name.startswith(rooms) and (ROOT / name).is_file())
     return set(re.findall(r"\w+", text)) | words_of_tests()
 

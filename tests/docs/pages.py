@@ -8,7 +8,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 def pages():
     """Every page that somebody who uses, runs or changes Portcullis reads; paths from the root."""
-    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("configs/**/*.md"), *ROOT.glob("monitoring/**/*.md")]
+    found = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("configs/**/*.md"), *ROOT.glob("monitoring/**/*.md"), *ROOT.glob("clients/*/README.md")]
     found = [page.relative_to(ROOT).as_posix() for page in found]
     # A history, not a description: what it names may be gone.
     return sorted(page for page in found if page != "CHANGELOG.md")

@@ -231,9 +231,9 @@ def sandbox(page, binary, base):
     sh("mount", "-t", "tmpfs", "-o", "mode=1777", "none", f"{root}/tmp")
     tree = pathlib.Path(root + TREE)
     tree.parent.mkdir(parents=True)
-    top = {".git", "build", "data", "node_modules"}
+    top = {".git", "build", "data"}
     shutil.copytree(pages.ROOT, tree, symlinks=True,
-                    ignore=lambda folder, names: top.intersection(names) if pathlib.Path(folder) == pages.ROOT else [])
+                    ignore=lambda folder, names: {"node_modules"}.union(top if pathlib.Path(folder) == pages.ROOT else ()).intersection(names))
     release = tree / "build/release"
     release.mkdir(parents=True)
     (release / "portcullis").touch()

@@ -10,41 +10,41 @@ import {isSafe} from './safety.js';
 /** How a client reaches its servers. Every number is bounded by what the server allows, see docs/protocol.md. */
 export interface ClientOptions {
   /** One or several: `host:port`, `portcullis+tls://host:port`, `unix:/path`. Default `127.0.0.1:7420`. */
-  address?: string | readonly string[];
+  address?: string | readonly string[] | undefined;
   /** `random` (default) spreads processes over the nodes of a cluster; `given` tries them in their order. All connections stay with one node while it answers. */
-  order?: 'random' | 'given';
+  order?: 'random' | 'given' | undefined;
   /** The token of `auth.login`, or what gives it at each connection. */
-  token?: string | (() => string | undefined | Promise<string | undefined>);
+  token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
   /** `true` or options: addresses without a scheme are TLS ones. */
-  tls?: boolean | TlsOptions;
+  tls?: boolean | TlsOptions | undefined;
   /** Connections, 1..64, default 2: each is served by one of the server's loops. Another one is used when 64 calls are in flight on one. */
-  connections?: number;
+  connections?: number | undefined;
   /** Deadline of a call in ms, default 2000; waiting for a connection and retries included. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Deadline of connecting and logging in, ms, default 2000. */
-  connectTimeoutMs?: number;
+  connectTimeoutMs?: number | undefined;
   /** Calls in flight a connection, 1..1024, default 512. */
-  maxInFlight?: number;
+  maxInFlight?: number | undefined;
   /** Calls that wait for a connection, default 10000; one more is QUEUE_FULL. */
-  maxQueued?: number;
+  maxQueued?: number | undefined;
   /** After so many ms without any connection calls fail at once with UNREACHABLE instead of waiting, default 1000. */
-  unreachableAfterMs?: number;
+  unreachableAfterMs?: number | undefined;
   /** Wait between attempts to connect: full jitter between 0 and `baseMs * 2^n`, at most `capMs`. Default 25 and 1000. */
-  reconnect?: {baseMs?: number; capMs?: number};
+  reconnect?: {baseMs?: number; capMs?: number} | undefined;
   /** Retries of safe calls: at most `attempts` (default 2) each, and together at most `ratio` (default 0.2) of all calls plus 10 a second. */
-  retry?: {attempts?: number; ratio?: number};
+  retry?: {attempts?: number; ratio?: number} | undefined;
 }
 
 /** What one call may differ in. */
 export interface CallOptions {
   /** Deadline in ms instead of the client's. */
-  timeoutMs?: number;
+  timeoutMs?: number | undefined;
   /** Ends the wait; what was sent may still be done. */
-  signal?: AbortSignal;
+  signal?: AbortSignal | undefined;
   /** 1..64 of `[A-Za-z0-9._-]`: stands in the server's log and events. */
-  correlationId?: string;
+  correlationId?: string | undefined;
   /** W3C trace context, passed on. */
-  traceparent?: string;
+  traceparent?: string | undefined;
 }
 
 /** Counts since the client was made, and what is now. */
@@ -164,6 +164,7 @@ function shuffle<T>(all: T[]): void {
  * Calls of one client that are not awaited in between may be executed in any order: they go over several connections.
  */
 export class Engine extends EventEmitter<ClientEvents> {
+  /** @internal */
   readonly settings: Settings;
   private ready: Connection[] = [];
   /** Calls without a connection, in their order; some may be settled meanwhile. */
@@ -239,7 +240,10 @@ export class Engine extends EventEmitter<ClientEvents> {
     });
   }
 
-  /** A connection of its own to the node that this client is at, logged in: for subscriptions. The caller closes it. */
+  /**
+   * A connection of its own to the node that this client is at, logged in: for subscriptions. The caller closes it.
+   * @internal
+   */
   async dedicated(push: Push): Promise<Connection> {
     const {addresses} = this.settings;
     let reason: unknown;
@@ -256,8 +260,10 @@ export class Engine extends EventEmitter<ClientEvents> {
     throw reason;
   }
 
+  /** Whether close() was called. */
   get closed(): boolean { return this.closing; }
 
+  /** What this client does now and did since it was made. Asks nobody. */
   stats(): ClientStats {
     let inFlight = 0;
     for (const each of this.ready) inFlight += each.inFlight;
@@ -286,6 +292,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     for (const timer of this.reconnects) timer.unref();
   }
 
+  /** Keeps the process alive while this client is open: undoes `unref`. */
   ref(): void {
     this.referenced = true;
     for (const each of this.ready) each.ref();

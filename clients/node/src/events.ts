@@ -5,6 +5,7 @@ import {errorOfWire, PortcullisError, type WireError} from './errors.js';
 import type {Engine} from './engine.js';
 import type {PortcullisEvent} from './types.js';
 
+/** Which events, and from where on. */
 export interface SubscribeOptions {
   /** A cursor: everything after it, then what comes. Absent: what comes from now on. */
   after?: string;
@@ -50,6 +51,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
   private readonly onAbort = (): void => { void this.return(); };
   private timer: NodeJS.Timeout | undefined;
 
+  /** @internal */
   constructor(private readonly engine: Engine, private readonly options: SubscribeOptions) {
     this.cursor = this.resumeAt = options.after;
     this.ready = new Promise((resolve, reject) => {
@@ -65,8 +67,10 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     void this.run(0);
   }
 
+  /** Itself. */
   [Symbol.asyncIterator](): this { return this; }
 
+  /** The next event, when it comes. @throws PortcullisError once, where the iteration cannot go on; it is over then. */
   async next(): Promise<IteratorResult<CursorAndEvent, undefined>> {
     for (;;) {
       if (this.from < this.buffer.length) return {done: false, value: this.take()};
@@ -81,6 +85,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     }
   }
 
+  /** Ends the iteration: what was not taken is dropped, the connection closed. */
   return(): Promise<IteratorResult<CursorAndEvent, undefined>> {
     this.buffer.length = this.from = 0;
     this.finish(undefined);

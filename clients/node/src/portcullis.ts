@@ -73,6 +73,7 @@ export class Lockouts {
   /** @internal */
   constructor(private readonly engine: Engine) {}
 
+  /** Whether a user is locked out, and how near to it. Of a user that was never seen: not locked, no attempts. */
   async status(user: {tenantId: string; userId: string}, options?: CallOptions): Promise<t.LockoutStatus> {
     return fromWire(await this.engine.call('lockout.status', toWire(user), options));
   }
@@ -118,6 +119,7 @@ export class Breakers {
     return fromWire(await this.engine.call('breaker.status', toWire(name), options));
   }
 
+  /** One page, without the sources of each. Role observer. */
   async list(page: t.Page = {}, options?: CallOptions): Promise<{breakers: t.BreakerStatus[]; cursor?: string}> {
     return fromWire(await this.engine.call('breaker.list', toWire(page), options));
   }
@@ -153,12 +155,15 @@ export class Server {
   /** @internal */
   constructor(private readonly engine: Engine) {}
 
+  /** Resolves when a server answers. Needs no login. */
   async ping(options?: CallOptions): Promise<void> { await this.engine.call('server.ping', undefined, options); }
 
+  /** The server's name and version, and that of the protocol. Needs no login. */
   async version(options?: CallOptions): Promise<{name: string; version: string; protocol: number}> {
     return this.engine.call('server.version', undefined, options);
   }
 
+  /** The node that answers: its store, its sessions, its connections. Every role. */
   async info(options?: CallOptions): Promise<t.ServerInfo> { return fromWire(await this.engine.call('server.info', {}, options)); }
 }
 

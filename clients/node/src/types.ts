@@ -18,6 +18,7 @@ export type SessionKey = {sessionId: string} | {alias: string; tenantId: string}
 /** What an application keeps with a session: an object of JSON. */
 export type SessionData = Record<string, unknown>;
 
+/** What a session is made of. */
 export interface CreateSession {
   /** 1..128 bytes. */
   tenantId: string;
@@ -55,6 +56,7 @@ export interface Signal {
   action: 'observe' | 'challenge';
 }
 
+/** What `validate` says of a session that is valid. */
 export interface ValidSession<Data = SessionData> {
   valid: true;
   tenantId: string;
@@ -69,6 +71,7 @@ export interface ValidSession<Data = SessionData> {
   signals: Signal[];
 }
 
+/** What `validate` says of one that is not. It is an answer, not an error. */
 export interface DeniedSession {
   valid: false;
   reason: DenialReason;
@@ -76,6 +79,7 @@ export interface DeniedSession {
   retryAfterMs: number | undefined;
 }
 
+/** A session in a list: never its id. `ip` and `userAgent` are those that it was made with. */
 export interface ListedSession {
   handle: string;
   /** Only of `find`. */
@@ -94,6 +98,7 @@ export interface Page {
   cursor?: string;
 }
 
+/** Counts of the node that answers: sessions that live now, and what was since its start. */
 export interface SessionStats {
   live: number;
   created: number;
@@ -102,6 +107,7 @@ export interface SessionStats {
   evicted: number;
 }
 
+/** Where a user stands: failed attempts of the current window, and the lock where there is one. */
 export interface LockoutStatus {
   locked: boolean;
   failedAttempts: number;
@@ -110,6 +116,7 @@ export interface LockoutStatus {
   lockedUntilMs?: number;
 }
 
+/** A lock in a list. */
 export interface ListedLockout {
   tenantId: string;
   userId: string;
@@ -124,8 +131,11 @@ export interface BreakerName {
   breaker?: string | undefined;
 }
 
+/** The states of a breaker; the last three are set by an administrator. */
 export type BreakerState = 'closed' | 'open' | 'half_open' | 'forced_open' | 'disabled' | 'metrics_only';
+/** How a call ended; `ignored` counts neither for nor against the downstream. */
 export type BreakerOutcome = 'success' | 'failure' | 'timeout' | 'ignored';
+/** What kind of failure a call had, for metrics. */
 export type ErrorKind = 'connect' | 'tls' | 'dns' | 'reset' | 'protocol' | 'status_5xx' | 'status_4xx' | 'other';
 
 /** Calls, each in exactly one count but for the slow ones, which are of the same calls. What is missing is 0. */
@@ -139,6 +149,7 @@ export interface BreakerCounts {
   slow_failure?: number;
 }
 
+/** Leave to call the downstream, or none. */
 export interface Acquired {
   allowed: boolean;
   state: BreakerState;
@@ -149,11 +160,13 @@ export interface Acquired {
   retryAfterMs?: number;
 }
 
+/** A breaker's state; the epoch goes up with each transition. */
 export interface StateAndEpoch {
   state: BreakerState;
   epoch: number;
 }
 
+/** How one call ended. */
 export interface BreakerReport extends BreakerName {
   outcome: BreakerOutcome;
   durationMs: number;
@@ -162,6 +175,7 @@ export interface BreakerReport extends BreakerName {
   errorKind?: ErrorKind | undefined;
 }
 
+/** How many calls ended. */
 export interface BreakerBatch extends BreakerName {
   /** One life of a process: another one after a restart. */
   source: string;
@@ -173,6 +187,7 @@ export interface BreakerBatch extends BreakerName {
   durationBuckets?: readonly number[] | undefined;
 }
 
+/** What an application's own breaker counted and is. */
 export interface BreakerObservation extends BreakerName {
   source: string;
   /** Counts are totals since it began. */
@@ -184,6 +199,7 @@ export interface BreakerObservation extends BreakerName {
   transition?: {from: BreakerState; to: BreakerState; at_ms: number} | undefined;
 }
 
+/** All that is known of a breaker; the ratios are null while too few calls were counted. */
 export interface BreakerStatus {
   service: string;
   breaker: string;
@@ -215,6 +231,7 @@ export interface PortcullisEvent {
   [field: string]: unknown;
 }
 
+/** Which events: those for which all that is given holds. `limit` is 1..1000, default 100; `after` is a cursor. */
 export interface EventQuery {
   after?: string;
   limit?: number;
@@ -227,6 +244,7 @@ export interface EventQuery {
   toMs?: number;
 }
 
+/** Of the node that answers. `store.degraded`: it cannot reach its store. */
 export interface ServerInfo {
   nodeId: string;
   mode: string;

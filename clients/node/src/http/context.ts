@@ -8,6 +8,7 @@ import type {Context} from '../types.js';
 /** Fields of a request that a context can have. */
 export type ContextField = 'userAgent' | 'accept' | 'acceptLanguage' | 'acceptEncoding';
 
+/** Whom to believe, and what to compare. */
 export interface ContextOptions {
   /**
    * Who may say in `X-Forwarded-For` whom a request comes from: addresses, CIDRs, or the names `loopback`, `linklocal`,
