@@ -20,6 +20,10 @@ export const defaultPort = 7420;
  * @throws TypeError that names what is wrong.
  */
 export function parseAddress(text: string, tls = false): Address {
+  // Before anything else: no other message may show what stands before it.
+  if (text.includes('@') && !text.startsWith('unix:')) {
+    throw new TypeError('address: a token does not belong into an address; use the option token');
+  }
   if (text.startsWith('unix:')) {
     const path = text.slice('unix:'.length);
     if (!path.startsWith('/')) throw new TypeError(`address "${text}": unix: wants an absolute path`);
@@ -35,7 +39,6 @@ export function parseAddress(text: string, tls = false): Address {
     secure = scheme[1] === 'portcullis+tls' || tls;
     rest = text.slice(scheme[0].length).replace(/\/$/, '');
   }
-  if (rest.includes('@')) throw new TypeError('address: a token does not belong into an address; use the option token');
   const parts = /^(?:\[([0-9A-Fa-f:.%\w]+)\]|([^:/[\]\s]+))(?::(\d{1,5}))?$/.exec(rest) ?? undefined;
   const host = parts?.[1] ?? parts?.[2];
   if (host === undefined) throw new TypeError(`address "${text}": expected host:port, [ipv6]:port or unix:/path`);

@@ -27,6 +27,7 @@ test('an address that is none says what is wrong', () => {
     ['x:0', /1\.\.65535/], ['unix:relative', /absolute/], ['portcullis+tls://x', /no default port/], ['portcullis://token@x:1', /option token/]]) {
     assert.throws(() => parseAddress(text), (failure) => failure instanceof TypeError && says.test(failure.message), text);
   }
+  assert.throws(() => parseAddress('redis://u:hunter2@h'), (failure) => !failure.message.includes('hunter2'));
 });
 
 test('only TLS, Unix sockets and loopback are private', () => {
