@@ -1,0 +1,114 @@
+// What a store knows of the request that it works for: neither express-session nor @fastify/session shows a store the request, so the
+// binding context, and what this request has read, are carried beside the store in an AsyncLocalStorage.
+//
+// Two ways lead to a request's scope. The request itself, where the framework's session object has it (express-session): that is
+// sure, also where a body parser's events lost the asynchronous context. Else the AsyncLocalStorage. A scope whose response is over is
+// not taken from there: what a connection does next (keep-alive, pipelining) can still run in the asynchronous context of an earlier
+// request, and would be validated with another user's address.
+import {AsyncLocalStorage} from 'node:async_hooks';
+import type {IncomingMessage, ServerResponse} from 'node:http';
+
+import type {Context, DenialReason} from '../types.js';
+
+/** Session ids that a scope remembers; a request has one or two, a long WebSocket may have more, and then the oldest is forgotten. */
+const entriesMax = 32;
+
+/** Why a session was not given out, for the application to see. */
+export interface Denial {
+  reason: DenialReason;
+  /** Of `locked_out`: what is left of the lock. */
+  retryAfterMs: number | undefined;
+}
+
+/** What a request knows of one session id. */
+export interface Entry {
+  /** `new`: not read by this request, so nothing is known. */
+  state: 'new' | 'live' | 'ended';
+  userId: string;
+  version: number;
+  /** By performance.now(): when it last counted as activity, or was looked at where it should not. */
+  seenAt: number;
+  /** The last write that was begun: writes of one request are done in their order. */
+  tail: Promise<unknown> | undefined;
+  /** The id that took this one's place when its user changed. */
+  successor: string | undefined;
+}
+
+/** One request, or whatever else has a context: a job, a message of a WebSocket. */
+export class Scope {
+  readonly entries = new Map<string, Entry>();
+  denial: Denial | undefined;
+  over = false;
+
+  constructor(readonly context: Context, readonly touch: boolean, public request: IncomingMessage | undefined,
+    public response: ServerResponse | undefined) {}
+
+  /** Finds or makes what is known of `sid`. */
+  entry(sid: string): Entry {
+    let entry = this.entries.get(sid);
+    if (entry === undefined) {
+      if (this.entries.size >= entriesMax) this.entries.delete(this.entries.keys().next().value as string);
+      entry = {state: 'new', userId: '', version: 0, seenAt: 0, tail: undefined, successor: undefined};
+      this.entries.set(sid, entry);
+    }
+    return entry;
+  }
+
+  /** The response was sent. The request is let go: an asynchronous resource that outlives it may hold this scope. */
+  end(): void {
+    this.over = true;
+    this.request = undefined;
+    this.response = undefined;
+  }
+}
+
+/** The scopes of one store. */
+export class Scopes {
+  private readonly storage = new AsyncLocalStorage<Scope>();
+  private readonly byRequest = new WeakMap<object, Scope>();
+
+  /** @param advice what to add to the application where a request has no scope */
+  constructor(private readonly advice: string) {}
+
+  /** Makes the scope of a request; it is over with the response, where there is one (a WebSocket's upgrade has none that ends). */
+  open(context: Context, touch: boolean, request: IncomingMessage, response: ServerResponse | undefined): Scope {
+    const scope = new Scope(context, touch, request, response);
+    this.byRequest.set(request, scope);
+    if (typeof response?.once === 'function') {
+      const end = (): void => scope.end();
+      // A response that was sent says both, one that was cut off only the second; what is pipelined behind begins between the two.
+      response.once('finish', end);
+      response.once('close', end);
+    }
+    return scope;
+  }
+
+  run<T>(scope: Scope, work: () => T): T { return this.storage.run(scope, work); }
+
+  /** The scope of a request. */
+  of(request: object): Scope | undefined { return this.byRequest.get(request); }
+
+  /** Runs in the scope of a request, where it has one. */
+  runFor<T>(request: object, work: () => T): T {
+    const scope = this.of(request);
+    return scope === undefined ? work() : this.storage.run(scope, work);
+  }
+
+  /** The scope of a request, or of whatever runs. */
+  find(request?: unknown): Scope | undefined {
+    const own = typeof request === 'object' && request !== null ? this.byRequest.get(request) : undefined;
+    if (own !== undefined) return own;
+    const scope = this.storage.getStore();
+    return scope?.over === true ? undefined : scope;
+  }
+
+  /** @throws TypeError that says what to add to the application */
+  current(request?: unknown): Scope {
+    const scope = this.find(request);
+    if (scope === undefined) {
+      throw new TypeError(`The store does not know which request it works for. ${this.advice} Outside of a request, and where a callback ` +
+        'lost the asynchronous context, use store.withContext({ip, userAgent}, work).');
+    }
+    return scope;
+  }
+}
