@@ -8,7 +8,7 @@
 import {AsyncLocalStorage} from 'node:async_hooks';
 import type {IncomingMessage, ServerResponse} from 'node:http';
 
-import type {Context, DenialReason} from '../types.js';
+import type {Context, DenialReason, SessionData} from '../types.js';
 
 /** Session ids that a scope remembers; a request has one or two, a long WebSocket may have more, and then the oldest is forgotten. */
 const entriesMax = 32;
@@ -32,6 +32,8 @@ export interface Entry {
   tail: Promise<unknown> | undefined;
   /** The id that took this one's place when its user changed. */
   successor: string | undefined;
+  /** What is to be created when the response is sent, see Scope.defers. */
+  pending: SessionData | undefined;
 }
 
 /** One request, or whatever else has a context: a job, a message of a WebSocket. */
@@ -39,6 +41,11 @@ export class Scope {
   readonly entries = new Map<string, Entry>();
   denial: Denial | undefined;
   over = false;
+  /**
+   * Sessions that are new and have no user are created when the response is sent, not when they are saved: the user may still come, and
+   * is fixed at creation. Nobody can know the id before.
+   */
+  defers = false;
 
   constructor(readonly context: Context, readonly touch: boolean, public request: IncomingMessage | undefined,
     public response: ServerResponse | undefined) {}
@@ -48,7 +55,7 @@ export class Scope {
     let entry = this.entries.get(sid);
     if (entry === undefined) {
       if (this.entries.size >= entriesMax) this.entries.delete(this.entries.keys().next().value as string);
-      entry = {state: 'new', userId: '', version: 0, seenAt: 0, tail: undefined, successor: undefined};
+      entry = {state: 'new', userId: '', version: 0, seenAt: 0, tail: undefined, successor: undefined, pending: undefined};
       this.entries.set(sid, entry);
     }
     return entry;

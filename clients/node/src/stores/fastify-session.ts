@@ -3,6 +3,9 @@
 // @fastify/session never calls `touch`: its option `rolling` (default on) saves at each request. It shows a store neither the request nor,
 // as express-session does, the session's own request: the scope is entered again wherever Fastify comes back from events of the socket
 // (before validation, after the body was read; before sending, where the session is saved).
+//
+// Its `regenerate` saves the new session at once, before the application can put a user in. Sessions without a user are therefore created
+// when the response is sent.
 import {EventEmitter} from 'node:events';
 import type {IncomingMessage} from 'node:http';
 
@@ -57,10 +60,17 @@ export class PortcullisStore extends EventEmitter<StoreEvents> implements Sessio
           next(error as Error);  // of `touch` or `contextOf`
           return;
         }
+        scope.defers = true;
         this.core.scopes.run(scope, next);
       });
       fastify.addHook('preValidation', (request, _reply, next) => this.core.scopes.runFor(request.raw, next));
-      fastify.addHook('onSend', (request, _reply, _payload, next) => this.core.scopes.runFor(request.raw, next));
+      fastify.addHook('onSend', (request, _reply, _payload, next) => {
+        const scope = this.core.scopes.of(request.raw);
+        if (scope === undefined) return next();
+        const session = request.session as Session & {sessionId?: string} | null | undefined;
+        const settled = this.core.settle(scope, session?.sessionId, session ?? undefined);
+        settled.then(() => this.core.scopes.run(scope, next), (error: unknown) => next(error as Error));
+      });
       done();
     };
     // As fastify-plugin does: the hooks are of the place where the plugin is registered, not of one below it.

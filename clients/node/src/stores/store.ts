@@ -147,6 +147,7 @@ export class StoreCore {
     const entry = scope.entry(sid);
     if (entry.successor !== undefined) return this.get(entry.successor, request);
     if (entry.tail !== undefined) await entry.tail.catch(() => {});  // a reload sees what this request saved
+    if (entry.pending !== undefined) return structuredClone(entry.pending) as StoredSession;
     const found = await this.validate(sid, scope, entry, scope.touch);
     if (found !== 'not_found' || this.options.migrateFrom === undefined) return typeof found === 'string' ? null : found;
     return this.migrate(this.options.migrateFrom, sid, scope, entry);
@@ -166,14 +167,28 @@ export class StoreCore {
     const secondsToLive = secondsLeft(data.cookie, Date.now());
     if (secondsToLive !== undefined && secondsToLive <= 0) return this.destroy(sid, request);
     const entry = scope.entry(sid);
+    if (scope.defers && userId === undefined && entry.state === 'new' && entry.tail === undefined) {
+      entry.pending = data;
+      return;
+    }
+    entry.pending = undefined;
     if (userId !== undefined && entry.state === 'live' && entry.userId !== userId) {
       entry.successor = reissue?.(scope);
       if (entry.successor !== undefined) {
         await this.set(entry.successor, data, request);
-        return this.inTurn(entry, () => this.revoke(sid));
+        await this.inTurn(entry, () => this.revoke(sid));
+        return;
       }
     }
-    return this.inTurn(entry, () => this.save({sid, scope, entry, data, userId, idleTtlS: secondsToLive ?? this.options.idleTtlS}));
+    await this.inTurn(entry, () => this.save({sid, scope, entry, data, userId, idleTtlS: secondsToLive ?? this.options.idleTtlS}));
+  }
+
+  /** Creates what was put off, now that the response is sent: as the request's session is now, or as it was saved. */
+  async settle(scope: Scope, sid: string | undefined, session: object | undefined): Promise<void> {
+    scope.defers = false;
+    for (const [each, {pending}] of scope.entries) {
+      if (pending !== undefined) await this.scopes.run(scope, () => this.set(each, each === sid && session !== undefined ? session : pending));
+    }
   }
 
   /** Counts as activity, unless this request's `get` did so just now or must not. A session that is over is no error. */
@@ -195,6 +210,7 @@ export class StoreCore {
     return this.inTurn(entry, () => {
       // Also where it cannot be reached: what was to be destroyed is not saved by this request any more.
       entry.state = 'ended';
+      entry.pending = undefined;
       return this.revoke(sid);
     });
   }

@@ -18,10 +18,10 @@ export class Visitor {
     return {'x-forwarded-for': this.ip, 'user-agent': this.userAgent, ...(cookie && {cookie})};
   }
 
-  /** One request; `json` is the body of the answer where that is JSON, `cookie` what it sets. */
-  send(path, {method = 'GET', body, headers = {}, agent} = {}) {
+  /** One request on a connection of its own; `json` is the body of the answer where that is JSON, `cookie` what it sets. */
+  send(path, {method = 'GET', body, headers = {}} = {}) {
     return new Promise((resolve, reject) => {
-      const request = http.request({port: this.port, path, method, agent, headers: {...this.headers(), ...headers}}, (response) => {
+      const request = http.request({port: this.port, path, method, agent: false, headers: {...this.headers(), ...headers}}, (response) => {
         const chunks = [];
         response.on('data', (chunk) => chunks.push(chunk));
         response.on('error', reject);
