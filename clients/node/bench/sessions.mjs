@@ -36,15 +36,18 @@ async function application(kind, address) {
   } else {
     const {default: session} = await import('express-session');
     let store;
-    if (kind === 'redis') {
+    if (kind === 'memory') {
+      store = new session.MemoryStore();
+    } else if (kind === 'redis') {
       const [{createClient}, {RedisStore}] = await Promise.all([import('redis'), import('connect-redis')]);
       store = new RedisStore({client: await createClient({socket: socketOf(address)}).connect()});
     } else {
       const [{PortcullisClient}, {PortcullisStore}] = await Promise.all([import('../dist/esm/index.js'), import('../dist/esm/stores/express-session.js')]);
       store = new PortcullisStore({client: new PortcullisClient({address}), tenantId: 'bench'});
-      app.use(store.context());
     }
-    app.use(session({store, secret: 'bench', resave: false, saveUninitialized: false, cookie: {maxAge: 600_000}}));
+    const sessions = session({store, secret: 'bench', resave: false, saveUninitialized: false, cookie: {maxAge: 600_000}});
+    if (kind === 'portcullis-als') app.use(store.context());
+    app.use(kind === 'portcullis' ? store.context(sessions) : sessions);
     app.get('/login', (req, res, next) => req.session.regenerate((error) => {
       if (error) return next(error);
       Object.assign(req.session, {userId: req.query.user, n: 0}, kept);
@@ -53,6 +56,7 @@ async function application(kind, address) {
     app.get('/read', (req, res) => res.json({user: req.session.userId, n: req.session.n}));
     app.get('/write', (req, res) => res.json({user: req.session.userId, n: ++req.session.n}));
   }
+  process.on('message', () => process.send({cpu: process.cpuUsage()}));
   const server = app.listen(0, '127.0.0.1', () => process.send({port: server.address().port}));
 }
 
@@ -66,7 +70,7 @@ function socketOf(address) {
 function pin(pid, core) { execFileSync('taskset', ['-a', '-c', '-p', String(core), String(pid)], {stdio: 'ignore'}); }
 
 function start(kind, address, core, execArgv) {
-  const child = fork(self, ['--serve', kind, '--address', address], {execArgv, env: {...process.env, NODE_ENV: 'production'}});
+  const child = fork(self, ['--serve', kind, '--address', address], {execArgv, env: {...process.env, NODE_ENV: 'benchmark'}});
   return new Promise((resolve, reject) => {
     child.once('exit', (code) => reject(new Error(`the application of ${kind} ended with ${code}`)));
     child.once('message', ({port}) => {
@@ -99,16 +103,26 @@ function get(port, path, cookie) {
   });
 }
 
+/** Microseconds of processor that the application's process has used. */
+function cpuOf({child}) {
+  return new Promise((resolve) => {
+    child.once('message', ({cpu}) => resolve(cpu.user + cpu.system));
+    child.send('cpu');
+  });
+}
+
 async function load(side, path, {connections, seconds}) {
   const {default: autocannon} = await import('autocannon');
   let next = 0;
+  const before = await cpuOf(side);
   const result = await autocannon({url: `http://127.0.0.1:${side.port}${path}`, connections, duration: seconds,
     setupClient: (client) => client.setHeaders({cookie: side.cookies[next++ % side.cookies.length], 'user-agent': userAgent})});
+  const used = await cpuOf(side) - before;
   if (result.non2xx > 0 || result.errors > 0) throw new Error(`${side.kind}: ${result.non2xx} answers that are not 2xx, ${result.errors} errors`);
   // The answers are what was asked for, not somebody's new session.
   const body = await get(side.port, path, side.cookies[0]);
   if (JSON.parse(body).user !== 'user-0') throw new Error(`${side.kind}: ${body}`);
-  return result.requests.total / result.duration;
+  return {perSecond: result.requests.total / result.duration, cpu: used / result.requests.total};
 }
 
 function median(values) {
@@ -146,6 +160,8 @@ async function run({rounds, seconds, connections, profile}) {
     const flags = (kind) => profile ? ['--cpu-prof', '--cpu-prof-dir', profile, '--cpu-prof-name', `${kind}.cpuprofile`] : [];
     sides.push(await start('redis', redisServer.address, appCore, flags('redis')));
     sides.push(await start('portcullis', server.address, appCore, flags('portcullis')));
+    // No call to anybody: what Express and express-session cost by themselves, which no store can save.
+    sides.push(await start('memory', '', appCore, flags('memory')));
     if (fs.existsSync(guardFile) && fs.existsSync(new URL('./sessions-guard.mjs', import.meta.url))) {
       sides.push(await start('guard', server.address, appCore, flags('guard')));
     }
@@ -160,11 +176,13 @@ async function run({rounds, seconds, connections, profile}) {
         // Each side begins as often as it ends.
         for (const side of round % 2 ? [...sides].reverse() : sides) found.get(side.kind).push(await load(side, path, {connections, seconds}));
       }
-      const against = found.get('redis');
-      const ratios = sides.slice(1).map(({kind}) => found.get(kind).map((value, i) => value / against[i]));
-      console.log(`| ${name} | ${sides.map(({kind}) => Math.round(median(found.get(kind)))).join(' | ')} | ` +
-        `${ratios.map((each) => each.map((value) => value.toFixed(2)).join(' ')).join(' / ')} | ` +
-        `${ratios.map((each) => `${median(each).toFixed(2)}x`).join(' / ')} |`);
+      for (const [what, field, more] of [[`${name}: requests/s`, 'perSecond', 1], [`${name}: microseconds of CPU a request`, 'cpu', -1]]) {
+        const of = (kind) => found.get(kind).map((each) => each[field]);
+        const ratios = sides.slice(1).map(({kind}) => of(kind).map((value, i) => (value / of('redis')[i]) ** more));
+        console.log(`| ${what} | ${sides.map(({kind}) => Math.round(median(of(kind)))).join(' | ')} | ` +
+          `${ratios.map((each) => each.map((value) => value.toFixed(2)).join(' ')).join(' / ')} | ` +
+          `${ratios.map((each) => `${median(each).toFixed(2)}x`).join(' / ')} |`);
+      }
     }
   } finally {
     for (const {child} of sides) child.kill('SIGINT');

@@ -28,6 +28,9 @@ after(async () => {
   server.kill9();
 });
 
+/** Where the middleware of our store stands: around that of express-session, or before it. */
+const forms = {memory: [undefined], redis: [undefined], portcullis: ['around', 'before']};
+
 /** How a case gets a store of its own; `again()` is another instance on the same sessions, as in a second process. */
 const stores = {
   memory() {
@@ -50,9 +53,11 @@ const stores = {
 function application(world, store, options, {routes, before, framework = express} = {}) {
   const app = framework();
   app.set('trust proxy', 'loopback');
-  if (store.context && !world.withoutContext) app.use(store.context());
+  const sessions = session({secret: 'secret', resave: false, saveUninitialized: false, store, ...options});
+  const ours = store instanceof PortcullisStore;
+  if (ours && world.form === 'before') app.use(store.context());
   before?.(app, world);
-  app.use(session({secret: 'secret', resave: false, saveUninitialized: false, store, ...options}));
+  app.use(ours && world.form === 'around' ? store.context(sessions) : sessions);
   const show = (req) => ({id: req.sessionID, ...JSON.parse(JSON.stringify({...req.session, cookie: undefined}))});
   app.get('/show', (req, res) => res.json(show(req)));
   app.get('/set', (req, res) => {
@@ -90,8 +95,8 @@ function application(world, store, options, {routes, before, framework = express
   return app;
 }
 
-async function prepare(t, kind, each) {
-  const world = {kind, errors: [], arrived: gate(), leave: gate(), ...each.world};
+async function prepare(t, kind, form, each) {
+  const world = {kind, form, errors: [], arrived: gate(), leave: gate()};
   Object.assign(world, await (each.make?.[kind] ?? stores[kind])(each.store, t));
   world.serve = (store, options, more) => listen(t, application(world, store, {...each.session, ...options}, {...each, ...more}));
   world.port = await world.serve(world.store);
@@ -874,13 +879,13 @@ const cases = [
   },
   {
     name: 'without the middleware that reads the context the error names the line to add',
-    world: {withoutContext: true},
+    form: undefined,
     expect: {portcullis: {first: 200, status: 500, named: true}},
     run: async ({visitor}) => {
       const first = await visitor.send('/show');
       visitor.cookies['connect.sid'] = encodeURIComponent(`s:${signature.sign('x'.repeat(32), 'secret')}`);
       const {status, json} = await visitor.send('/show');
-      return {first: first.status, status, named: json.message.includes('app.use(store.context())')};
+      return {first: first.status, status, named: json.message.includes('app.use(store.context(session({store, ...})))')};
     },
   },
   {
@@ -897,12 +902,14 @@ const cases = [
 ];
 
 for (const each of cases) {
-  const perStore = typeof each.expect === 'object' && each.expect !== null && ['memory', 'redis', 'portcullis'].some((kind) => kind in each.expect);
+  const perStore = typeof each.expect === 'object' && each.expect !== null && Object.keys(stores).some((kind) => kind in each.expect);
   for (const kind of Object.keys(stores)) {
     if (perStore && !(kind in each.expect)) continue;
-    test(`${kind}: ${each.name}`, async (t) => {
-      const world = await prepare(t, kind, each);
-      assert.deepEqual(await each.run(world), perStore ? each.expect[kind] : each.expect);
-    });
+    for (const form of 'form' in each ? [each.form] : forms[kind]) {
+      test(`${form ? `${kind}, ${form}` : kind}: ${each.name}`, async (t) => {
+        const world = await prepare(t, kind, form, each);
+        assert.deepEqual(await each.run(world), perStore ? each.expect[kind] : each.expect);
+      });
+    }
   }
 }

@@ -1,10 +1,11 @@
 // What a store knows of the request that it works for: neither express-session nor @fastify/session shows a store the request, so the
-// binding context, and what this request has read, are carried beside the store in an AsyncLocalStorage.
+// binding context, and what this request has read, are carried beside the store.
 //
-// Two ways lead to a request's scope. The request itself, where the framework's session object has it (express-session): that is
-// sure, also where a body parser's events lost the asynchronous context. Else the AsyncLocalStorage. A scope whose response is over is
-// not taken from there: what a connection does next (keep-alive, pipelining) can still run in the asynchronous context of an earlier
-// request, and would be validated with another user's address.
+// Three ways lead to a request's scope. The request itself, where the framework's session object has it (express-session): that is sure,
+// also where a body parser's events lost the asynchronous context. Then what runs synchronously within the session middleware, where
+// the store wraps that: free, and it cannot leak. Last an AsyncLocalStorage: for whatever stands between, but while a process uses one,
+// each of its promises costs more. A scope whose response is over is not taken from there: what a connection does next (keep-alive,
+// pipelining) can still run in the asynchronous context of an earlier request, and would be validated with another user's address.
 import {AsyncLocalStorage} from 'node:async_hooks';
 import type {IncomingMessage, ServerResponse} from 'node:http';
 
@@ -41,6 +42,8 @@ export class Scope {
   readonly entries = new Map<string, Entry>();
   denial: Denial | undefined;
   over = false;
+  /** The response tells this scope when it is over. */
+  watched = false;
   /**
    * Sessions that are new and have no user are created when the response is sent, not when they are saved: the user may still come, and
    * is fixed at creation. Nobody can know the id before.
@@ -69,42 +72,56 @@ export class Scope {
   }
 }
 
+type Scoped = Record<symbol, Scope | undefined>;
+
 /** The scopes of one store. */
 export class Scopes {
   private readonly storage = new AsyncLocalStorage<Scope>();
-  private readonly byRequest = new WeakMap<object, Scope>();
+  /** On the request, one for each store: a WeakMap would make every garbage collection dearer. */
+  private readonly key = Symbol('portcullis scope');
+  private now: Scope | undefined;
 
   /** @param advice what to add to the application where a request has no scope */
   constructor(private readonly advice: string) {}
 
-  /** Makes the scope of a request; it is over with the response, where there is one (a WebSocket's upgrade has none that ends). */
+  /** Makes the scope of a request. */
   open(context: Context, touch: boolean, request: IncomingMessage, response: ServerResponse | undefined): Scope {
-    const scope = new Scope(context, touch, request, response);
-    this.byRequest.set(request, scope);
-    if (typeof response?.once === 'function') {
+    return (request as object as Scoped)[this.key] = new Scope(context, touch, request, response);
+  }
+
+  /** Runs what the request does from here on, also asynchronously, in its scope, until the response is over. */
+  run<T>(scope: Scope, work: () => T): T {
+    const {response} = scope;
+    // A WebSocket's upgrade has no response that ends.
+    if (!scope.watched && typeof response?.once === 'function') {
+      scope.watched = true;
       const end = (): void => scope.end();
       // A response that was sent says both, one that was cut off only the second; what is pipelined behind begins between the two.
       response.once('finish', end);
       response.once('close', end);
     }
-    return scope;
+    return this.storage.run(scope, work);
   }
 
-  run<T>(scope: Scope, work: () => T): T { return this.storage.run(scope, work); }
+  /** Runs what `work` does synchronously in the scope. */
+  runNow<T>(scope: Scope, work: () => T): T {
+    const before = this.now;
+    this.now = scope;
+    try {
+      return work();
+    } finally {
+      this.now = before;
+    }
+  }
 
   /** The scope of a request. */
-  of(request: object): Scope | undefined { return this.byRequest.get(request); }
-
-  /** Runs in the scope of a request, where it has one. */
-  runFor<T>(request: object, work: () => T): T {
-    const scope = this.of(request);
-    return scope === undefined ? work() : this.storage.run(scope, work);
-  }
+  of(request: object): Scope | undefined { return (request as Scoped)[this.key]; }
 
   /** The scope of a request, or of whatever runs. */
   find(request?: unknown): Scope | undefined {
-    const own = typeof request === 'object' && request !== null ? this.byRequest.get(request) : undefined;
+    const own = typeof request === 'object' && request !== null ? this.of(request) : undefined;
     if (own !== undefined) return own;
+    if (this.now !== undefined) return this.now;
     const scope = this.storage.getStore();
     return scope?.over === true ? undefined : scope;
   }
@@ -114,7 +131,7 @@ export class Scopes {
     const scope = this.find(request);
     if (scope === undefined) {
       throw new TypeError(`The store does not know which request it works for. ${this.advice} Outside of a request, and where a callback ` +
-        'lost the asynchronous context, use store.withContext({ip, userAgent}, work).');
+        'lost the asynchronous context: store.withContext({ip, userAgent}, work).');
     }
     return scope;
   }

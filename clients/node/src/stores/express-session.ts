@@ -25,13 +25,17 @@ export interface PortcullisStoreOptions extends StoreOptions {
   onUserChange?: 'refuse' | 'reissue';
 }
 
+type SessionMiddleware = ReturnType<typeof session>;
+type SessionRequest = Parameters<SessionMiddleware>[0];
+type SessionResponse = Parameters<SessionMiddleware>[1];
 type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
 /** express-session gives a session its request, beside what is saved. */
 type ExpressSession = session.SessionData & {req?: IncomingMessage & {sessionID?: string}};
 type Generate = (request: Parameters<session.Store['regenerate']>[0]) => void;
 
 const words = {
-  advice: 'Put app.use(store.context()) before app.use(session({store, ...})).',
+  advice: 'Write app.use(store.context(session({store, ...}))) instead of app.use(session({store, ...})); ' +
+    'where handlers call methods of the store itself, app.use(store.context()) before it.',
   generator: 'the option genid of express-session',
   regenerate: 'The session belongs to another user, or to nobody yet. Call req.session.regenerate() before a user signs in, and set the user ' +
     'in its callback: whoever knew the id before would be signed in, too (session fixation). The session was left as it was. ' +
@@ -44,8 +48,7 @@ const words = {
  *
  * ```js
  * const store = new PortcullisStore({client: new PortcullisClient(), tenantId: 'acme', trustProxy: ['loopback']});
- * app.use(store.context());
- * app.use(session({store, secret, resave: false, saveUninitialized: false}));
+ * app.use(store.context(session({store, secret, resave: false, saveUninitialized: false})));
  * ```
  * Each method takes a callback or, without one, returns a promise. Emits `denied` and `dropped`.
  */
@@ -65,8 +68,13 @@ export class PortcullisStore extends session.Store {
     this.core = new StoreCore(options, this, words);
   }
 
-  /** Middleware that reads the address and the device of each request. It stands before `session()`, on the same paths. */
-  context(): Middleware {
+  /**
+   * Middleware that reads the address and the device of each request. Around the session middleware, as above, it costs least. Without
+   * one it stands before `session()`, on the same paths, and carries the context in an AsyncLocalStorage: for what cannot be wrapped, and
+   * for applications that call the store's methods themselves in their handlers.
+   */
+  context(middleware?: SessionMiddleware): Middleware {
+    if (middleware !== undefined && typeof middleware !== 'function') throw new TypeError('context: session({store, ...}) is a middleware, this is none');
     return (request, response, next) => {
       let scope;
       try {
@@ -75,7 +83,8 @@ export class PortcullisStore extends session.Store {
         next(error);  // of `touch` or `contextOf`
         return;
       }
-      this.core.scopes.run(scope, next);
+      if (middleware === undefined) this.core.scopes.run(scope, next);
+      else this.core.scopes.runNow(scope, () => middleware(request as SessionRequest, response as SessionResponse, next));
     };
   }
 
@@ -132,7 +141,11 @@ export class PortcullisStore extends session.Store {
   private bindReload(made: session.Session, request: object): void {
     const {reload} = made;
     Object.defineProperty(made, 'reload', {configurable: true, writable: true, enumerable: false,
-      value: (callback: (error: unknown) => void) => this.core.scopes.runFor(request, () => reload.call(made, callback))});
+      value: (callback: (error: unknown) => void) => {
+        const scope = this.core.scopes.of(request);
+        const ask = (): unknown => reload.call(made, callback);
+        return scope === undefined ? ask() : this.core.scopes.runNow(scope, ask);
+      }});
   }
 
   /** express-session reads `req.sessionID` when the head is sent: the cookie of another id than came with the request is set. */

@@ -63,7 +63,11 @@ export class PortcullisStore extends EventEmitter<StoreEvents> implements Sessio
         scope.defers = true;
         this.core.scopes.run(scope, next);
       });
-      fastify.addHook('preValidation', (request, _reply, next) => this.core.scopes.runFor(request.raw, next));
+      fastify.addHook('preValidation', (request, _reply, next) => {
+        const scope = this.core.scopes.of(request.raw);
+        if (scope === undefined) next();
+        else this.core.scopes.run(scope, next);
+      });
       fastify.addHook('onSend', (request, _reply, _payload, next) => {
         const scope = this.core.scopes.of(request.raw);
         if (scope === undefined) return next();

@@ -158,14 +158,14 @@ export class StoreCore {
    * @param reissue where the session's user changed: gives the request a new id, or undefined where that cannot be done any more
    */
   async set(sid: string, session: object, request?: unknown, reissue?: (scope: Scope) => string | undefined): Promise<void> {
+    const secondsToLive = secondsLeft((session as {cookie?: unknown}).cookie, Date.now());
+    if (secondsToLive !== undefined && secondsToLive <= 0) return this.destroy(sid, request);
     const scope = this.scopes.current(request);
     const successor = scope.entries.get(sid)?.successor;
     if (successor !== undefined) return this.set(successor, session, request, reissue);
     assertAlias(sid, this.words.generator);
     const data = snapshot(session, this.dataBytesMax);
     const userId = this.userOf(data);
-    const secondsToLive = secondsLeft(data.cookie, Date.now());
-    if (secondsToLive !== undefined && secondsToLive <= 0) return this.destroy(sid, request);
     const entry = scope.entry(sid);
     if (scope.defers && userId === undefined && entry.state === 'new' && entry.tail === undefined) {
       entry.pending = data;
