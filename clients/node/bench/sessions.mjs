@@ -161,6 +161,7 @@ async function run({rounds, seconds, connections, profile}) {
     sides.push(await start('redis', redisServer.address, appCore, flags('redis')));
     sides.push(await start('portcullis', server.address, appCore, flags('portcullis')));
     // No call to anybody: what Express and express-session cost by themselves, which no store can save.
+    if (values.als) sides.push(await start('portcullis-als', server.address, appCore, flags('als')));
     sides.push(await start('memory', '', appCore, flags('memory')));
     if (fs.existsSync(guardFile) && fs.existsSync(new URL('./sessions-guard.mjs', import.meta.url))) {
       sides.push(await start('guard', server.address, appCore, flags('guard')));
@@ -193,7 +194,7 @@ async function run({rounds, seconds, connections, profile}) {
 
 const {values} = parseArgs({options: {
   serve: {type: 'string'}, address: {type: 'string'}, rounds: {type: 'string', default: '5'}, seconds: {type: 'string', default: '4'},
-  connections: {type: 'string', default: '50'}, profile: {type: 'string'},
+  connections: {type: 'string', default: '50'}, profile: {type: 'string'}, als: {type: 'boolean'},
 }});
 if (values.serve !== undefined) {
   process.on('SIGINT', () => process.exit(0));  // writes the profile, where one is taken

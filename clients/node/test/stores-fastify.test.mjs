@@ -69,6 +69,12 @@ async function application(t, world, store, options, {routes} = {}) {
     Object.assign(request.session, request.query);
     return show(request);
   });
+  app.post('/length', async (request) => {
+    request.session.length = request.body.length;
+    await request.session.save();
+    await request.session.reload();
+    return show(request);
+  });
   app.post('/body', async (request) => {
     request.session.body = request.body;
     await request.session.save();
@@ -153,11 +159,12 @@ const cases = [
   },
   {
     name: 'a body that is parsed keeps the session\'s request: save and reload in the handler',
-    expect: {first: [1, 2, 3], second: {a: 'x'.repeat(10_000)}},
+    expect: {first: [1, 2, 3], second: {a: 'x'.repeat(10_000)}, length: 900_000},
     run: async ({visitor}) => {
+      const large = {method: 'POST', body: JSON.stringify('x'.repeat(900_000)), headers: {'content-type': 'application/json'}};
       const post = async (body) => (await visitor.send('/body', {method: 'POST', body: JSON.stringify(body),
         headers: {'content-type': 'application/json'}})).json.body;
-      return {first: await post([1, 2, 3]), second: await post({a: 'x'.repeat(10_000)})};
+      return {first: await post([1, 2, 3]), second: await post({a: 'x'.repeat(10_000)}), length: (await visitor.send('/length', large)).json.length};
     },
   },
   {

@@ -209,6 +209,81 @@ test('only a path with the middleware has a context: a later request of the same
   }
 });
 
+/** Lets one request in at a time, the next one from within the one before: as queues of requests do. */
+function queue() {
+  const waiting = [];
+  let busy = false;
+  return (req, res, next) => {
+    const enter = () => {
+      busy = true;
+      res.once('finish', () => {
+        busy = false;
+        waiting.shift()?.();
+      });
+      next();
+    };
+    if (busy) waiting.push(enter);
+    else enter();
+  };
+}
+
+test('a request that a queue lets in from within another one is never validated as that one', async (t) => {
+  const tenantId = crypto.randomUUID();
+  const secret = {secret: 'secret', resave: false, saveUninitialized: false};
+  const found = {};
+  for (const form of ['before', 'before, on other paths', 'around']) {
+    const store = storeOf({tenantId});
+    const app = express();
+    const sessions = session({...secret, store});
+    const arrived = [gate(), gate()];
+    const leave = gate();
+    app.get('/login', store.context(sessions), (req, res) => {
+      req.session.userId = 'ada';
+      res.json({});
+    });
+    // What the first request goes on with at its end is the second one: the queue's listener is there before the store's.
+    if (form === 'before') app.use(store.context(), queue(), (req, res, next) => { arrived[0].open(); next(); }, sessions);
+    else if (form === 'around') app.use(queue(), (req, res, next) => { arrived[0].open(); next(); }, store.context(sessions));
+    else app.use('/first', store.context()).use(queue(), (req, res, next) => { arrived[0].open(); next(); }, sessions);
+    app.get('/first', async (req, res) => {
+      await leave.opened;
+      res.json({userId: req.session.userId});
+    });
+    app.get('/second', (req, res) => res.json({userId: req.session.userId ?? 'nobody'}));
+    app.use((error, req, res, next) => res.json({error: error.message}));
+    const port = await listen(t, (req, res) => {
+      if (req.url === '/second') setImmediate(() => arrived[1].open());
+      app(req, res);
+    });
+    const visitor = new Visitor(port);
+    await visitor.get('/login');
+    const first = visitor.copy().get('/first');
+    await arrived[0].opened;
+    const second = visitor.copy({ip: '203.0.113.66'}).get('/second');
+    await arrived[1].opened;
+    leave.open();
+    assert.equal((await first).userId, 'ada');
+    const answer = await second;
+    found[form] = answer.userId ?? /store\.context\(session/.exec(answer.error)?.[0];
+  }
+  assert.deepEqual(found, {before: 'store.context(session', 'before, on other paths': 'store.context(session', around: 'nobody'});
+});
+
+test('what a request wanted destroyed it does not save, also where the server could not be told', async () => {
+  const calls = [];
+  const client = spied(calls);
+  client.sessions.revoke = async () => { throw new Error('away'); };
+  const store = storeOf({client});
+  const sid = newSid();
+  await inRequest(store, () => store.set(sid, {cookie}));
+  await inRequest(store, async () => {
+    await store.get(sid);
+    await assert.rejects(store.destroy(sid), /away/);
+    await store.set(sid, {n: 1, cookie});
+  });
+  assert.deepEqual(calls.map(({name}) => name), ['create', 'validate']);
+});
+
 test('a WebSocket\'s upgrade has no response that ends: its messages may reload the session, and see that it was revoked', async (t) => {
   const tenantId = crypto.randomUUID();
   const store = storeOf({tenantId});
@@ -331,7 +406,7 @@ test('both forms of the package have the stores', () => {
 
 test('a store holds nothing of the requests that are over', async (t) => {
   const store = storeOf();
-  const port = await listen(t, application(store));
+  const port = await listen(t, application(store, {paths: ['/login', '/page']}));
   const visitor = new Visitor(port);
   await visitor.get('/login');
   const collect = new Promise((resolve) => {

@@ -4,8 +4,8 @@
 // Three ways lead to a request's scope. The request itself, where the framework's session object has it (express-session): that is sure,
 // also where a body parser's events lost the asynchronous context. Then what runs synchronously within the session middleware, where
 // the store wraps that: free, and it cannot leak. Last an AsyncLocalStorage: for whatever stands between, but while a process uses one,
-// each of its promises costs more. A scope whose response is over is not taken from there: what a connection does next (keep-alive,
-// pipelining) can still run in the asynchronous context of an earlier request, and would be validated with another user's address.
+// each of its promises costs more. A scope whose response has ended is not taken from there: a queue that lets a request in when another
+// one ends runs it in that one's asynchronous context, and it would be validated with another user's address.
 import {AsyncLocalStorage} from 'node:async_hooks';
 import type {IncomingMessage, ServerResponse} from 'node:http';
 
@@ -123,7 +123,7 @@ export class Scopes {
     if (own !== undefined) return own;
     if (this.now !== undefined) return this.now;
     const scope = this.storage.getStore();
-    return scope?.over === true ? undefined : scope;
+    return scope === undefined || scope.over || scope.response?.writableEnded === true ? undefined : scope;
   }
 
   /** @throws TypeError that says what to add to the application */

@@ -70,8 +70,9 @@ export class PortcullisStore extends session.Store {
 
   /**
    * Middleware that reads the address and the device of each request. Around the session middleware, as above, it costs least. Without
-   * one it stands before `session()`, on the same paths, and carries the context in an AsyncLocalStorage: for what cannot be wrapped, and
-   * for applications that call the store's methods themselves in their handlers.
+   * one it stands directly before `session()`, on the same paths, and carries the context in an AsyncLocalStorage: for applications that
+   * call the store's methods themselves in their handlers. A queue of requests must not stand between the two: such a queue lets one
+   * request in from within another one.
    */
   context(middleware?: SessionMiddleware): Middleware {
     if (middleware !== undefined && typeof middleware !== 'function') throw new TypeError('context: session({store, ...}) is a middleware, this is none');

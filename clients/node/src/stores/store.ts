@@ -228,8 +228,13 @@ export class StoreCore {
 
   private async validate(sid: string, scope: Scope, entry: Entry, touch: boolean): Promise<StoredSession | DenialReason> {
     ++this.counts.validated;
-    const answer = await calling(this.options.client.sessions.validate({
-      alias: sid, tenantId: this.options.tenantId, context: scope.context, ...(!touch && {touch})}));
+    let answer;
+    try {
+      answer = await this.options.client.sessions.validate({alias: sid, tenantId: this.options.tenantId, context: scope.context,
+        touch: touch ? undefined : false});
+    } catch (error) {
+      throw surfaced(error);
+    }
     if (answer.valid) {
       entry.state = 'live';
       entry.userId = answer.userId;
