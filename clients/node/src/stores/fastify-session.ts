@@ -1,8 +1,8 @@
 // The store of @fastify/session: its class, and the plugin that stands before it.
 //
 // @fastify/session never calls `touch`: its option `rolling` (default on) saves at each request. It shows a store neither the request nor,
-// as express-session does, the session's own request: the scope is entered again wherever Fastify comes back from events of the socket
-// (before validation, after the body was read; before sending, where the session is saved).
+// as express-session does, the session's own request: what runs in the handler is in the scope by the AsyncLocalStorage (Fastify keeps
+// it over its body parsers), and the scope is entered again before sending, where the session is saved, whatever the handler lost.
 //
 // Its `regenerate` saves the new session at once, before the application can put a user in. Sessions without a user are therefore created
 // when the response is sent.
@@ -62,11 +62,6 @@ export class PortcullisStore extends EventEmitter<StoreEvents> implements Sessio
         }
         scope.defers = true;
         this.core.scopes.run(scope, next);
-      });
-      fastify.addHook('preValidation', (request, _reply, next) => {
-        const scope = this.core.scopes.of(request.raw);
-        if (scope === undefined) next();
-        else this.core.scopes.run(scope, next);
       });
       fastify.addHook('onSend', (request, _reply, _payload, next) => {
         const scope = this.core.scopes.of(request.raw);
