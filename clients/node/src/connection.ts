@@ -27,7 +27,8 @@ export interface ConnectionOptions {
 
 /** A request as a connection sees it. */
 export interface Request {
-  readonly id: number;
+  /** Given by the connection that it is sent on. */
+  id: number;
   /** `"method":"...","params":{...}` */
   readonly body: string;
   /** The answer came: exactly one of the two. */
@@ -50,15 +51,21 @@ interface Message {
 /** The longest reply that is read; the server's own bound for what it keeps unread is 8 MiB. */
 const replyBytesMax = 16 * 1024 * 1024;
 const newline = 0x0a;
+/**
+ * A request's id is its slot in the connection's table, plus a number that grows by this with each request. (A Map would do, but its
+ * dead tables, once old, keep what was in them alive until the next full collection: a third of the time was garbage collection.)
+ */
+export const slotsMax = 1024;
 /** Ids below 0 are the connection's own. */
 const loginId = -1;
 const versionId = -2;
+const probeId = -3;
 
 /** A connection that is logged in, or over. */
 export class Connection {
   readonly address: Address;
-  /** Requests that wait for their answer, by id, oldest first. */
-  readonly inFlight = new Map<number, Request>();
+  /** How many requests wait for their answer. */
+  inFlight = 0;
   /** Called once, when it is over; `undefined` where this side closed it. */
   onClose: ((reason: PortcullisError | undefined) => void) | undefined;
   onPush: Push | undefined;
@@ -69,9 +76,14 @@ export class Connection {
   /** The server said that it is about to stop: nothing new is sent here. */
   draining = false;
   over = false;
+  /** It is asked whether it still lives; nothing new is sent meanwhile. */
+  suspect = false;
 
   private readonly socket: net.Socket;
   private readonly own = new Map<number, {resolve(result: unknown): void; reject(reason: PortcullisError): void}>();
+  private readonly slots: (Request | undefined)[] = [];
+  private readonly free: number[] = [];
+  private lastNumber = 0;
   private rest: Buffer[] = [];
   private restBytes = 0;
   private out = '';
@@ -101,12 +113,16 @@ export class Connection {
 
   /**
    * Connects, shakes hands, checks the version of the protocol and logs in.
+   * @param signal gives it up while it is being made
    * @throws PortcullisError what went wrong, with the system's own error as `cause`.
    */
-  static async open(address: Address, options: ConnectionOptions): Promise<Connection> {
+  static async open(address: Address, options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
     const token = await options.token?.();
     if (token !== undefined && !isPrivate(address)) throw new PortcullisError('TOKEN_IN_CLEAR', {sent: false});
+    if (signal.aborted) throw new PortcullisError('CLOSED');
     const connection = new Connection(address, options);
+    const given = (): void => connection.fail(new PortcullisError('CLOSED'));
+    signal.addEventListener('abort', given, {once: true});
     const patience = setTimeout(() => {
       connection.fail(new PortcullisError('TIMEOUT', {message: `${address.text}: not connected within ${options.connectTimeoutMs} ms.`}));
     }, options.connectTimeoutMs);
@@ -117,25 +133,43 @@ export class Connection {
       throw reason;
     } finally {
       clearTimeout(patience);
+      signal.removeEventListener('abort', given);
     }
     return connection;
   }
 
-  /** Sends a request; its answer, or its loss, is told to it. To be called while the connection is not over. */
+  /** Sends a request; its answer, or its loss, is told to it. To be called while it is not over and fewer than `slotsMax` are in flight. */
   send(request: Request): void {
-    this.inFlight.set(request.id, request);
+    const slot = this.free.pop() ?? this.slots.length;
+    this.lastNumber += slotsMax;
+    request.id = this.lastNumber + slot;
+    this.slots[slot] = request;
+    ++this.inFlight;
     this.write(request.id, request.body);
   }
 
-  /** Forgets a request whose caller no longer waits; its answer is dropped. */
-  forget(id: number): void {
-    this.inFlight.delete(id);
+  /** Forgets a request whose caller no longer waits; its answer is dropped. False when it was not in flight. */
+  forget(id: number): boolean {
+    return this.takeOut(id) !== undefined;
   }
 
   /** Ends it for a reason; what is in flight is lost with it. */
   fail(reason: PortcullisError): void {
     this.failure ??= reason;
     this.socket.destroy();
+  }
+
+  /** Asks whether the other side is still there, and ends the connection when no answer comes in time. Resolves when that is known. */
+  async probe(patienceMs: number): Promise<void> {
+    if (this.suspect || this.over) return;
+    this.suspect = true;
+    const patience = setTimeout(() => {
+      this.fail(new PortcullisError('CONNECTION_LOST', {
+        message: `${this.address.text}: nothing was heard for ${Math.round(performance.now() - this.heardAt)} ms.`}));
+    }, patienceMs);
+    await this.ask(probeId, '"method":"server.ping"').catch(() => {});
+    clearTimeout(patience);
+    this.suspect = false;
   }
 
   /** Ends it in order: FIN after what was sent. */
@@ -222,9 +256,8 @@ export class Connection {
   private take(message: Message): void {
     const id = message?.id;
     if (typeof id === 'number') {
-      const request = this.inFlight.get(id);
+      const request = this.takeOut(id);
       if (request !== undefined) {
-        this.inFlight.delete(id);
         request.replied(message.result, message.error);
         return;
       }
@@ -246,14 +279,25 @@ export class Connection {
     }
   }
 
+  private takeOut(id: number): Request | undefined {
+    if (id < 0) return undefined;
+    const slot = id % slotsMax;
+    const request = this.slots[slot];
+    if (request?.id !== id) return undefined;
+    this.slots[slot] = undefined;
+    this.free.push(slot);
+    --this.inFlight;
+    return request;
+  }
+
   private ended(): void {
     this.over = true;
     const reason = this.failure;
     const lost = reason ?? new PortcullisError('CONNECTION_LOST', {message: `${this.address.text}: the server closed the connection.`});
     for (const asked of this.own.values()) asked.reject(lost);
     this.own.clear();
-    const requests = [...this.inFlight.values()];
-    this.inFlight.clear();
+    const requests = this.slots.filter((each) => each !== undefined).sort((a, b) => a.id - b.id);
+    this.slots.length = this.free.length = this.inFlight = 0;
     this.onClose?.(reason);
     for (const request of requests) request.lost(lost);
   }

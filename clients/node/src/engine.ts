@@ -17,7 +17,7 @@ export interface ClientOptions {
   token?: string | (() => string | undefined | Promise<string | undefined>);
   /** `true` or options: addresses without a scheme are TLS ones. */
   tls?: boolean | TlsOptions;
-  /** Connections, 1..64, default 2: each is served by one of the server's loops. */
+  /** Connections, 1..64, default 2: each is served by one of the server's loops. Another one is used when 64 calls are in flight on one. */
   connections?: number;
   /** Deadline of a call in ms, default 2000; waiting for a connection and retries included. */
   timeoutMs?: number;
@@ -76,9 +76,12 @@ const defaults = {
 const retriesPerSecond = 10;
 const retryBurst = 100;
 
+/** Calls in flight from which on another connection is taken. */
+const busy = 64;
+
 /** One call from its caller to its answer; it may be sent more than once. */
 class Call implements Request {
-  readonly id: number;
+  id = 0;
   readonly method: string;
   readonly body: string;
   attempts = 0;
@@ -87,13 +90,14 @@ class Call implements Request {
   signal: AbortSignal | undefined;
   onAbort: (() => void) | undefined;
   settled = false;
-  /** It was written to a connection at least once. */
+  queued = false;
+  /** It was written to a connection at least once, the last time then (performance.now()). */
   sent = false;
+  sentAt = 0;
   deadline: number;
 
-  constructor(private readonly engine: Engine, id: number, method: string, body: string, deadline: number,
+  constructor(private readonly engine: Engine, method: string, body: string, deadline: number, readonly convert: ((result: unknown) => unknown) | undefined,
     readonly resolve: (result: unknown) => void, readonly reject: (reason: unknown) => void) {
-    this.id = id;
     this.method = method;
     this.body = body;
     this.deadline = deadline;
@@ -162,13 +166,17 @@ function shuffle<T>(all: T[]): void {
 export class Engine extends EventEmitter<ClientEvents> {
   readonly settings: Settings;
   private ready: Connection[] = [];
-  private next = 0;
-  private lastId = 0;
+  /** Calls without a connection, in their order; some may be settled meanwhile. */
   private waiting: Call[] = [];
   private waitingFrom = 0;
-  private readonly open = new Set<Call>();
+  /** Those of them that still wait. */
+  private queued = 0;
+  /** Calls that are not settled. */
+  private open = 0;
   private started = false;
   private closing = false;
+  /** Ends what is being connected when the client is closed. */
+  private readonly ending = new AbortController();
   private referenced = true;
   private preferred = 0;
   /** Since when there is no connection, by performance.now(). */
@@ -199,17 +207,18 @@ export class Engine extends EventEmitter<ClientEvents> {
    * @throws PortcullisError
    */
   call<Result = Record<string, unknown>>(method: string, params?: object, options?: CallOptions): Promise<Result> {
-    return this.ask(method, bodyOf(method, params, options), options) as Promise<Result>;
+    return this.ask<Result>(method, bodyOf(method, params, options), options);
   }
 
-  /** As `call`, for a body that is text already. */
-  ask(method: string, body: string, options?: CallOptions): Promise<unknown> {
+  /** As `call`, for a body that is text already; `convert` makes of the result what the call resolves to. @internal */
+  ask<Result>(method: string, body: string, options?: CallOptions, convert?: (result: unknown) => Result): Promise<Result> {
     if (!this.started) this.start();
     ++this.counts.calls;
     this.budget.deposit();
-    return new Promise((resolve, reject) => {
+    return new Promise<Result>((resolve, reject) => {
       const timeoutMs = options?.timeoutMs ?? this.settings.timeoutMs;
-      const call = new Call(this, ++this.lastId, method, body, performance.now() + timeoutMs, resolve, reject);
+      const call = new Call(this, method, body, performance.now() + timeoutMs, convert,
+        resolve as (result: unknown) => void, reject);
       if (this.closing) {
         reject(new PortcullisError('CLOSED', {method, sent: false}));
         return;
@@ -225,7 +234,7 @@ export class Engine extends EventEmitter<ClientEvents> {
         signal.addEventListener('abort', call.onAbort, {once: true});
       }
       call.timer = setTimeout(expired, timeoutMs, this, call);
-      this.open.add(call);
+      ++this.open;
       this.dispatch(call);
     });
   }
@@ -237,7 +246,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     for (let i = 0; i < addresses.length; ++i) {
       const at = (this.preferred + i) % addresses.length;
       try {
-        const connection = await Connection.open(addresses[at] as Address, this.settings);
+        const connection = await Connection.open(addresses[at] as Address, this.settings, this.ending.signal);
         connection.onPush = push;
         return connection;
       } catch (failure) {
@@ -247,16 +256,13 @@ export class Engine extends EventEmitter<ClientEvents> {
     throw reason;
   }
 
-  /** A number for a request on a connection that the caller has for itself. */
-  newId(): number { return ++this.lastId; }
-
   get closed(): boolean { return this.closing; }
 
   stats(): ClientStats {
     let inFlight = 0;
-    for (const each of this.ready) inFlight += each.inFlight.size;
+    for (const each of this.ready) inFlight += each.inFlight;
     return {
-      connected: this.ready.length, inFlight, queued: this.waiting.length - this.waitingFrom, ...this.counts,
+      connected: this.ready.length, inFlight, queued: this.queued, ...this.counts,
       address: this.ready[0]?.address.text, serverVersion: this.ready[0]?.serverVersion,
     };
   }
@@ -265,7 +271,8 @@ export class Engine extends EventEmitter<ClientEvents> {
   async close(): Promise<void> {
     if (this.closing) return;
     this.closing = true;
-    if (this.open.size > 0) await new Promise<void>((done) => { this.idle = done; });
+    if (this.open > 0) await new Promise<void>((done) => { this.idle = done; });
+    this.ending.abort();
     for (const timer of this.reconnects) clearTimeout(timer);
     this.reconnects.clear();
     for (const each of this.ready) each.close();
@@ -317,11 +324,8 @@ export class Engine extends EventEmitter<ClientEvents> {
     const connection = call.connection;
     const sent = call.sent;
     this.settle(call, new PortcullisError('TIMEOUT', {method: call.method, sent, cause: sent ? undefined : this.unreachable}));
-    // Nothing at all came since it was sent: the other side is gone without a word, as when a machine loses power.
-    const silence = performance.now() - (connection?.heardAt ?? 0);
-    if (connection && !connection.over && silence >= this.settings.timeoutMs) {
-      connection.fail(new PortcullisError('CONNECTION_LOST', {message: `${connection.address.text}: no answer for ${Math.round(silence)} ms.`}));
-    }
+    // Nothing at all came since it was sent: the other side may be gone without a word, as when a machine loses power.
+    if (connection && connection.heardAt < call.sentAt) void connection.probe(this.settings.timeoutMs).then(() => this.pump());
   }
 
   private dispatch(call: Call): void {
@@ -335,10 +339,17 @@ export class Engine extends EventEmitter<ClientEvents> {
         message: `No Portcullis server can be reached: ${this.unreachable.message}`}));
       return;
     }
-    if (this.waiting.length - this.waitingFrom >= this.settings.maxQueued) {
+    if (this.queued >= this.settings.maxQueued) {
       this.settle(call, new PortcullisError('QUEUE_FULL', {method: call.method, sent: call.sent}));
       return;
     }
+    // Nobody takes those out that gave up while there is no connection: at the latest when they are half of all.
+    if (this.waiting.length > 2 * this.queued + 1024) {
+      this.waiting = this.waiting.slice(this.waitingFrom).filter((each) => each.queued);
+      this.waitingFrom = 0;
+    }
+    call.queued = true;
+    ++this.queued;
     this.waiting.push(call);
   }
 
@@ -346,18 +357,19 @@ export class Engine extends EventEmitter<ClientEvents> {
     ++call.attempts;
     call.connection = connection;
     call.sent = true;
+    call.sentAt = performance.now();
     connection.send(call);
   }
 
-  /** The next connection in turn that has room. */
+  /** The first connection that is not busy, else the least busy one that has room: few connections mean large writes. */
   private pick(): Connection | undefined {
-    const {length} = this.ready;
-    for (let i = 0; i < length; ++i) {
-      this.next = this.next + 1 >= length ? 0 : this.next + 1;
-      const connection = this.ready[this.next] as Connection;
-      if (!connection.over && connection.inFlight.size < this.settings.maxInFlight) return connection;
+    let best: Connection | undefined;
+    for (const connection of this.ready) {
+      if (connection.over || connection.suspect) continue;
+      if (connection.inFlight < Math.min(busy, this.settings.maxInFlight)) return connection;
+      if (connection.inFlight < this.settings.maxInFlight && connection.inFlight < (best?.inFlight ?? Infinity)) best = connection;
     }
-    return undefined;
+    return best;
   }
 
   /** Sends what waits, as far as there is room. */
@@ -367,6 +379,7 @@ export class Engine extends EventEmitter<ClientEvents> {
       if (!call.settled) {
         const connection = this.pick();
         if (connection === undefined) break;
+        this.unqueue(call);
         this.sendOn(connection, call);
       }
       ++this.waitingFrom;
@@ -380,13 +393,14 @@ export class Engine extends EventEmitter<ClientEvents> {
   private settle(call: Call, failure: PortcullisError | undefined, result?: unknown): void {
     if (call.settled) return;
     call.settled = true;
+    this.unqueue(call);
     clearTimeout(call.timer);
     call.signal?.removeEventListener('abort', call.onAbort as () => void);
     call.connection?.forget(call.id);
-    this.open.delete(call);
+    --this.open;
     if (failure !== undefined) call.reject(failure);
-    else call.resolve(result);
-    if (this.open.size === 0) this.idle?.();
+    else call.resolve(call.convert === undefined ? result : call.convert(result));
+    if (this.open === 0) this.idle?.();
   }
 
   private mayRetry(call: Call): boolean {
@@ -416,12 +430,12 @@ export class Engine extends EventEmitter<ClientEvents> {
   }
 
   private async dial(attempt: number): Promise<void> {
-    if (this.closing && this.open.size === 0) return;
+    if (this.closing && this.open === 0) return;
     const at = this.preferred;
     const address = this.settings.addresses[at] as Address;
     let connection: Connection;
     try {
-      connection = await Connection.open(address, this.settings);
+      connection = await Connection.open(address, this.settings, this.ending.signal);
     } catch (reason) {
       const failure = reason instanceof PortcullisError ? reason : new PortcullisError('UNREACHABLE', {cause: reason, message: String(reason)});
       if (this.preferred === at) this.preferred = (at + 1) % this.settings.addresses.length;
@@ -429,7 +443,7 @@ export class Engine extends EventEmitter<ClientEvents> {
       this.again(address, failure, attempt + 1);
       return;
     }
-    if (this.closing && this.open.size === 0) {
+    if (this.closing && this.open === 0) {
       connection.close();
       return;
     }
@@ -453,7 +467,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   }
 
   private again(address: Address, error: PortcullisError | undefined, attempt: number): void {
-    if (this.closing && this.open.size === 0) return;
+    if (this.closing && this.open === 0) return;
     // Every address is tried once before the waits grow.
     const round = Math.floor(attempt / this.settings.addresses.length);
     const waitMs = backoffMs(round, this.settings.baseMs, this.settings.capMs, Math.random());
@@ -472,7 +486,16 @@ export class Engine extends EventEmitter<ClientEvents> {
     const waiting = this.waiting.slice(this.waitingFrom);
     this.waiting = [];
     this.waitingFrom = 0;
-    for (const call of waiting) this.dispatch(call);
+    for (const call of waiting) {
+      this.unqueue(call);
+      if (!call.settled) this.dispatch(call);
+    }
+  }
+
+  private unqueue(call: Call): void {
+    if (!call.queued) return;
+    call.queued = false;
+    --this.queued;
   }
 }
 
@@ -485,7 +508,8 @@ export function bodyOf(method: string, params: object | undefined, options: Call
   return `"method":"${method}","params":${JSON.stringify(meta === undefined ? params : {...params, _meta: meta})}`;
 }
 
-function metaOf(options: CallOptions | undefined): object | undefined {
+/** `_meta` of a request, where there is any. */
+export function metaOf(options: CallOptions | undefined): object | undefined {
   if (options?.correlationId === undefined && options?.traceparent === undefined) return undefined;
   return {correlation_id: options.correlationId, traceparent: options.traceparent};
 }

@@ -149,7 +149,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     };
     const params = {after: this.resumeAt, types: this.options.types, tenant_id: this.options.tenantId};
     connection.send({
-      id: this.engine.newId(),
+      id: 0,
       body: `"method":"events.subscribe","params":${JSON.stringify(params)}`,
       replied: (result, error) => {
         if (error !== undefined) {

@@ -1,8 +1,8 @@
 // The typed face of the client: one method for each of the protocol's.
-import {bodyOf, Engine, type CallOptions, type ClientOptions} from './engine.js';
+import {Engine, metaOf, type CallOptions, type ClientOptions} from './engine.js';
 import {EventStream, type SubscribeOptions} from './events.js';
 import type * as t from './types.js';
-import {contextToWire, createdFromWire, fromWire, keyToWire, toWire, validationFromWire} from './wire.js';
+import {contextToWire, createdFromWire, fromWire, keyToWire, toWire, validationFromWire, validationToWire} from './wire.js';
 
 /** Methods of `session.*`. All reject with PortcullisError. */
 export class Sessions {
@@ -18,10 +18,10 @@ export class Sessions {
    * Whether the session is valid in this context. A denial is a result, not an error. `touch: false` does not count as activity.
    * Sent again when a connection is lost: a mismatch may then count twice.
    */
-  async validate<Data = t.SessionData>(key: t.SessionKey & {context: t.Context; touch?: boolean | undefined}, options?: CallOptions):
+  validate<Data = t.SessionData>(key: t.SessionKey & {context: t.Context; touch?: boolean | undefined}, options?: CallOptions):
     Promise<t.ValidSession<Data> | t.DeniedSession> {
-    const params = {...keyToWire(key), context: contextToWire(key.context), touch: key.touch};
-    return validationFromWire<Data>(await this.engine.ask('session.validate', bodyOf('session.validate', params, options), options));
+    const params = validationToWire(key, key.context, key.touch, options && metaOf(options));
+    return this.engine.ask('session.validate', `"method":"session.validate","params":${params}`, options, validationFromWire<Data>);
   }
 
   /** Replaces `data`. With `version`: SESSION_VERSION_CONFLICT when it is not the current one. The context is checked: SESSION_IP_MISMATCH, ... */

@@ -12,12 +12,18 @@ export const binary = process.env.PORTCULLIS_TEST_BINARY ?? path.join(root, 'bui
 if (!fs.existsSync(binary)) throw new Error(`${binary} is not there: run scripts/build, or set PORTCULLIS_TEST_BINARY`);
 
 const running = new Set();
-process.on('exit', () => { for (const server of running) server.kill9(); });
+const folders = new Set();
+const children = new Set();
+process.on('exit', () => {
+  for (const server of running) server.kill9();
+  for (const child of children) child.kill('SIGKILL');
+  for (const folder of folders) fs.rmSync(folder, {recursive: true, force: true});
+});
 
 /** A folder that is gone when the process ends. */
 export function scratch(name = 'portcullis-client-') {
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), name));
-  process.on('exit', () => fs.rmSync(folder, {recursive: true, force: true}));
+  folders.add(folder);
   return folder;
 }
 
@@ -107,7 +113,7 @@ export async function redis(t) {
   const child = spawn('redis-server', ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder],
     {stdio: ['ignore', 'pipe', 'inherit']});
   const stop = () => child.kill('SIGKILL');
-  process.on('exit', stop);
+  children.add(child);
   t?.after(stop);
   await new Promise((resolve, reject) => {
     child.once('error', (cause) => reject(new Error('redis-server is needed (Debian: redis-server)', {cause})));
