@@ -42,7 +42,8 @@ async function application(kind, address) {
       const [{createClient}, {RedisStore}] = await Promise.all([import('redis'), import('connect-redis')]);
       store = new RedisStore({client: await createClient({socket: socketOf(address)}).connect()});
     } else {
-      const [{PortcullisClient}, {PortcullisStore}] = await Promise.all([import('../dist/esm/index.js'), import('../dist/esm/stores/express-session.js')]);
+      const {PortcullisClient} = await import('../dist/esm/index.js');
+      const {PortcullisStore} = await import('../dist/esm/stores/express-session.js');
       store = new PortcullisStore({client: new PortcullisClient({address}), tenantId: 'bench'});
     }
     const sessions = session({store, secret: 'bench', resave: false, saveUninitialized: false, cookie: {maxAge: 600_000}});
@@ -186,7 +187,11 @@ async function run({rounds, seconds, connections, profile}) {
       }
     }
   } finally {
-    for (const {child} of sides) child.kill('SIGINT');
+    // Applications end before what they ask, which would be an error to them.
+    await Promise.all(sides.map(({child}) => new Promise((resolve) => {
+      child.removeAllListeners('exit').once('exit', resolve);
+      child.kill('SIGINT');
+    })));
     redisServer.child.kill('SIGKILL');
     await server.kill9();
   }

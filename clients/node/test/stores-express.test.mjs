@@ -686,7 +686,10 @@ const cases = [
       req.on('data', (chunk) => { length += chunk.length; });
       req.on('end', () => {
         req.session.length = length;
-        req.session.save((error) => error ? next(error) : req.session.reload((failure) => failure ? next(failure) : res.json({length: req.session.length})));
+        req.session.save((error) => error ? next(error) : req.session.reload((failure) => {
+          if (failure) next(failure);
+          else res.json({length: req.session.length});
+        }));
       });
     }),
     expect: {first: {length: 100_000}, second: {length: 5}, kept: 5},

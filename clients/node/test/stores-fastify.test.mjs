@@ -223,7 +223,8 @@ const cases = [
     name: 'more data than the server keeps is an error that says so',
     expect: {memory: [200], redis: [200], portcullis: [500, 'DATA_TOO_LARGE']},
     run: async ({visitor, errors}) => {
-      const {status} = await visitor.send('/body', {method: 'POST', body: JSON.stringify('x'.repeat(20_000)), headers: {'content-type': 'application/json'}});
+      const body = JSON.stringify('x'.repeat(20_000));
+      const {status} = await visitor.send('/body', {method: 'POST', body, headers: {'content-type': 'application/json'}});
       return [status, ...errors.slice(0, 1).map((error) => error.code)];
     },
   },

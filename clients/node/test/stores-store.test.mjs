@@ -17,7 +17,9 @@ import {PortcullisStore as FastifyStore} from '../dist/esm/stores/fastify-sessio
 import {redis, serve, TestServer} from './support/server.mjs';
 import {gate, listen, raw, Visitor} from './support/stores.mjs';
 
-const server = await new TestServer({config: '[session]\nidle_ttl_s = 900\n\n[tenant."short".session]\nidle_ttl_s = 2\ntouch_granularity_s = 1\n'}).start();
+const server = await new TestServer({
+  config: '[session]\nidle_ttl_s = 900\n\n[tenant."short".session]\nidle_ttl_s = 2\ntouch_granularity_s = 1\n',
+}).start();
 const portcullis = new PortcullisClient({address: server.address});
 after(async () => {
   await portcullis.close();

@@ -38,5 +38,6 @@ export function surfaced(error: unknown): unknown {
   const status = error.retryable || error.status > 500 ? 503 : 500;
   if (status === error.status) return error;
   return new PortcullisError(error.code, {message: error.message, status, severity: error.severity, retryable: error.retryable,
-    retryAfterMs: error.retryAfterMs, correlationId: error.correlationId, details: error.details, method: error.method, sent: error.sent, cause: error});
+    retryAfterMs: error.retryAfterMs, correlationId: error.correlationId, details: error.details, method: error.method, sent: error.sent,
+    cause: error});
 }

@@ -75,7 +75,9 @@ export class PortcullisStore extends session.Store {
    * request in from within another one.
    */
   context(middleware?: SessionMiddleware): Middleware {
-    if (middleware !== undefined && typeof middleware !== 'function') throw new TypeError('context: session({store, ...}) is a middleware, this is none');
+    if (middleware !== undefined && typeof middleware !== 'function') {
+      throw new TypeError('context: session({store, ...}) is a middleware, this is none');
+    }
     return (request, response, next) => {
       let scope;
       try {
@@ -99,7 +101,8 @@ export class PortcullisStore extends session.Store {
   stats(): StoreStats { return {...this.core.counts}; }
 
   /** Validates the session. No session: null. PortcullisError with `status` 401 or 429 by `denials`, 503 in an outage. */
-  override get(sid: string, callback?: (error: unknown, session?: session.SessionData | null) => void): Promise<session.SessionData | null> | undefined {
+  override get(sid: string, callback?: (error: unknown, session?: session.SessionData | null) => void):
+    Promise<session.SessionData | null> | undefined {
     return deliver(this.core.get(sid) as Promise<session.SessionData | null>, callback);
   }
 

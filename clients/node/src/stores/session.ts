@@ -79,7 +79,7 @@ export function snapshot(session: object, bytesMax: number): SessionData {
   const text = JSON.stringify(session);
   if (text.length > bytesMax || (text.length * 3 > bytesMax && Buffer.byteLength(text) > bytesMax)) {
     throw new PortcullisError('DATA_TOO_LARGE', {status: 500, sent: false, details: {field: 'data', rule: 'bytes', limit: bytesMax},
-      message: `The session's data is ${Buffer.byteLength(text)} bytes; ${bytesMax} are allowed (dataBytesMax, and the server's limits.data_bytes).`});
+      message: `The session's data is ${Buffer.byteLength(text)} bytes; ${bytesMax} are allowed (dataBytesMax, and limits.data_bytes there).`});
   }
   const data = JSON.parse(text) as SessionData;
   if (isDeeper(data, dataDepthMax)) {
