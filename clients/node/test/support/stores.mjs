@@ -1,4 +1,5 @@
 // The same session store behaviours on several stores: a browser with a jar of cookies, and one application for each case.
+import crypto from 'node:crypto';
 import http from 'node:http';
 import net from 'node:net';
 
@@ -63,6 +64,11 @@ export function raw(port, bytes) {
     socket.on('error', reject);
     socket.on('close', () => resolve(answer));
   });
+}
+
+/** A value signed as both frameworks sign their cookies: `value.` and its HMAC in base64 without padding. */
+export function sign(value, secret) {
+  return `${value}.${crypto.createHmac('sha256', secret).update(value).digest('base64').replace(/=+$/, '')}`;
 }
 
 /** Something that one side waits for and another says. */
