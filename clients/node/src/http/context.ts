@@ -99,7 +99,9 @@ export function contextReader(options: ContextOptions = {}): ContextOf {
   const {addresses, unix} = trustOf(options.trustProxy ?? []);
   const fields = options.fields ?? ['userAgent', 'acceptLanguage'];
   for (const field of fields) if (!(field in headers)) throw new TypeError(`fields: "${field}" is not one of ${Object.keys(headers).join(', ')}`);
-  const trusted = (address: string): boolean => addresses.check(address, net.isIPv6(address) ? 'ipv6' : 'ipv4');
+  // Each check makes an object of the address, which shows at every request.
+  const none = (options.trustProxy ?? []).length === 0;
+  const trusted = (address: string): boolean => !none && addresses.check(address, net.isIPv6(address) ? 'ipv6' : 'ipv4');
 
   const addressOf = (request: IncomingMessage): string => {
     const peer = request.socket.remoteAddress;

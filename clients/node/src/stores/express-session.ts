@@ -1,0 +1,165 @@
+// The store of express-session: its class, and the middleware that stands before it.
+import crypto from 'node:crypto';
+import type {IncomingMessage, ServerResponse} from 'node:http';
+
+import session from 'express-session';
+
+import type {Context} from '../types.js';
+import type {Denial, Scope} from './context.js';
+import {deliver, StoreCore, type StoreEvents, type StoreOptions, type StoreStats} from './store.js';
+
+export type {ContextField, ContextOf, ContextOptions} from '../http/context.js';
+export type {Denial} from './context.js';
+export type {Dropped, OldStore, StoreEvents, StoreOptions, StoreStats} from './store.js';
+
+export interface PortcullisStoreOptions extends StoreOptions {
+  /**
+   * What is done when a session is saved with another user than it was created for: a login without `req.session.regenerate()`, which is
+   * session fixation (ASVS 7.2.4).
+   * `refuse` (default): the save is an error and the session stays as it was. express-session has sent most of the response by then: the
+   * visitor may see a page of success, the error goes to the application's error handler, and the visitor is not signed in.
+   * `reissue`: the store does what regenerate would have: a new id (24 random bytes, whatever `genid` does) with the session's data, and
+   * the old one is destroyed. It must be saved before the head of the response is sent, else it is refused. `req.sessionID` changes,
+   * `req.session.id` does not until the next request.
+   */
+  onUserChange?: 'refuse' | 'reissue';
+}
+
+type SessionMiddleware = ReturnType<typeof session>;
+type SessionRequest = Parameters<SessionMiddleware>[0];
+type SessionResponse = Parameters<SessionMiddleware>[1];
+type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
+/** express-session gives a session its request, beside what is saved. */
+type ExpressSession = session.SessionData & {req?: IncomingMessage & {sessionID?: string}};
+type Generate = (request: Parameters<session.Store['regenerate']>[0]) => void;
+
+const words = {
+  advice: 'Write app.use(store.context(session({store, ...}))) instead of app.use(session({store, ...})); ' +
+    'where handlers call methods of the store itself, app.use(store.context()) before it.',
+  generator: 'the option genid of express-session',
+  regenerate: 'The session belongs to another user, or to nobody yet. Call req.session.regenerate() before a user signs in, and set the user ' +
+    'in its callback: whoever knew the id before would be signed in, too (session fixation). The session was left as it was. ' +
+    'See the option onUserChange.',
+};
+
+/**
+ * Sessions of express-session in Portcullis: checked against the address and the device that they were created from at each request,
+ * and revocable at once.
+ *
+ * ```js
+ * const store = new PortcullisStore({client: new PortcullisClient(), tenantId: 'acme', trustProxy: ['loopback']});
+ * app.use(store.context(session({store, secret, resave: false, saveUninitialized: false})));
+ * ```
+ * Each method takes a callback or, without one, returns a promise. Emits `denied` and `dropped`.
+ */
+export class PortcullisStore extends session.Store {
+  private readonly core: StoreCore;
+  private readonly reissues: boolean;
+  private generates: Generate | undefined;
+
+  /** @throws TypeError or RangeError that names the option */
+  constructor(options: PortcullisStoreOptions) {
+    super();
+    const {onUserChange} = options ?? {};
+    if (onUserChange !== undefined && onUserChange !== 'refuse' && onUserChange !== 'reissue') {
+      throw new TypeError(`onUserChange is refuse or reissue, not ${String(onUserChange)}`);
+    }
+    this.reissues = onUserChange === 'reissue';
+    this.core = new StoreCore(options, this, words);
+  }
+
+  /**
+   * Middleware that reads the address and the device of each request. Around the session middleware, as above, it costs least. Without
+   * one it stands directly before `session()`, on the same paths, and carries the context in an AsyncLocalStorage: for applications that
+   * call the store's methods themselves in their handlers. A queue of requests must not stand between the two: such a queue lets one
+   * request in from within another one.
+   */
+  context(middleware?: SessionMiddleware): Middleware {
+    if (middleware !== undefined && typeof middleware !== 'function') {
+      throw new TypeError('context: session({store, ...}) is a middleware, this is none');
+    }
+    return (request, response, next) => {
+      let scope;
+      try {
+        scope = this.core.open(request, response);
+      } catch (error) {
+        next(error);  // of `touch` or `contextOf`
+        return;
+      }
+      if (middleware === undefined) this.core.scopes.run(scope, next);
+      else this.core.scopes.runNow(scope, () => middleware(request as SessionRequest, response as SessionResponse, next));
+    };
+  }
+
+  /** Runs `work` in a context that the caller knows: for a job, or a callback that lost its request. */
+  withContext<T>(context: Context, work: () => T): T { return this.core.withContext(context, work); }
+
+  /** Why the request has no session although it brought one; undefined where it was not denied. */
+  denialOf(request: IncomingMessage): Denial | undefined { return this.core.scopes.of(request)?.denial; }
+
+  /** What this store did since it was made. */
+  stats(): StoreStats { return {...this.core.counts}; }
+
+  /** Validates the session. No session: null. PortcullisError with `status` 401 or 429 by `denials`, 503 in an outage. */
+  override get(sid: string, callback?: (error: unknown, session?: session.SessionData | null) => void):
+    Promise<session.SessionData | null> | undefined {
+    return deliver(this.core.get(sid) as Promise<session.SessionData | null>, callback);
+  }
+
+  /** Creates or replaces it. A session that ended meanwhile stays ended: no error, the event `dropped`. DATA_TOO_LARGE above `dataBytesMax`. */
+  override set(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): Promise<void> | undefined {
+    const {req} = data as ExpressSession;
+    return deliver(this.core.set(sid, data, req, this.reissues ? (scope) => this.reissue(sid, scope, req) : undefined), callback);
+  }
+
+  /** Counts as activity, where `get` of the same request did not. */
+  override touch(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): Promise<void> | undefined {
+    return deliver(this.core.touch(sid, (data as ExpressSession).req), callback);
+  }
+
+  /** Ends it for ever. What is unknown or over is no error. */
+  override destroy(sid: string, callback?: (error?: unknown) => void): Promise<void> | undefined {
+    return deliver(this.core.destroy(sid), callback);
+  }
+
+  /** Ends all sessions of the tenant. FORBIDDEN unless the client's token has role admin. */
+  override clear(callback?: (error?: unknown) => void): Promise<void> | undefined { return deliver(this.core.clear(), callback); }
+
+  /** @internal Made from what `get` gave. */
+  override createSession(request: Parameters<session.Store['createSession']>[0], data: session.SessionData): session.Session & session.SessionData {
+    const made = super.createSession(request, data);
+    this.bindReload(made, request);
+    return made;
+  }
+
+  /** @internal express-session puts its maker of new sessions here. */
+  get generate(): Generate | undefined { return this.generates; }
+  set generate(generate: Generate | undefined) {
+    this.generates = generate && ((request) => {
+      generate(request);
+      this.bindReload(request.session, request);
+    });
+  }
+
+  /** `reload` asks the store by the id alone: a message of a WebSocket, or a body parser's event, has no scope but the request's. */
+  private bindReload(made: session.Session, request: object): void {
+    const {reload} = made;
+    Object.defineProperty(made, 'reload', {configurable: true, writable: true, enumerable: false,
+      value: (callback: (error: unknown) => void) => {
+        const scope = this.core.scopes.of(request);
+        const ask = (): unknown => reload.call(made, callback);
+        return scope === undefined ? ask() : this.core.scopes.runNow(scope, ask);
+      }});
+  }
+
+  /** express-session reads `req.sessionID` when the head is sent: the cookie of another id than came with the request is set. */
+  private reissue(sid: string, scope: Scope, request: ExpressSession['req']): string | undefined {
+    if (request?.sessionID !== sid || scope.response === undefined || scope.response.headersSent) return undefined;
+    return request.sessionID = crypto.randomBytes(24).toString('base64url');
+  }
+}
+
+export interface PortcullisStore {
+  on<Name extends keyof StoreEvents>(name: Name, listener: (...values: StoreEvents[Name]) => void): this;
+  on(name: string | symbol, listener: (...values: unknown[]) => void): this;
+}
