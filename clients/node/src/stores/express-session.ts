@@ -28,10 +28,12 @@ export interface PortcullisStoreOptions extends StoreOptions {
 type SessionMiddleware = ReturnType<typeof session>;
 type SessionRequest = Parameters<SessionMiddleware>[0];
 type SessionResponse = Parameters<SessionMiddleware>[1];
-type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
+/** A middleware of Express. */
+export type Middleware = (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void;
 /** express-session gives a session its request, beside what is saved. */
 type ExpressSession = session.SessionData & {req?: IncomingMessage & {sessionID?: string}};
-type Generate = (request: Parameters<session.Store['regenerate']>[0]) => void;
+/** express-session's maker of new sessions. @internal */
+export type Generate = (request: Parameters<session.Store['regenerate']>[0]) => void;
 
 const words = {
   advice: 'Write app.use(store.context(session({store, ...}))) instead of app.use(session({store, ...})); ' +
@@ -160,6 +162,8 @@ export class PortcullisStore extends session.Store {
 }
 
 export interface PortcullisStore {
+  /** Listens to what StoreEvents names. */
   on<Name extends keyof StoreEvents>(name: Name, listener: (...values: StoreEvents[Name]) => void): this;
+  /** As of any EventEmitter. */
   on(name: string | symbol, listener: (...values: unknown[]) => void): this;
 }

@@ -35,7 +35,9 @@ const touchWorthMs = 30_000;
 
 /** A store that sessions are moved from: any express-session store. */
 export interface OldStore {
+  /** Gives the session, or nothing where there is none. */
   get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): unknown;
+  /** Ends it there. */
   destroy(sid: string, callback: (error?: unknown) => void): unknown;
 }
 
