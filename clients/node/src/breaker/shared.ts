@@ -292,7 +292,8 @@ export class Shared implements Follower {
   }
 
   private count(outcome: Outcome, ms: number, phase: Phase): void {
-    this.reports.add(outcome, ms, phase === this.phase && !phase.local);
+    // How long it took to say what says nothing of the service is no duration of it.
+    this.reports.add(outcome, outcome === outcomes.ignored ? -1 : ms, phase === this.phase && !phase.local);
     if (this.flushTimer === undefined && this.sending === undefined) this.arm(this.options.reportEveryMs);
     else if (this.reports.waiting >= reportAtOnce && this.sending === undefined && this.failures === 0) this.flush();
   }
