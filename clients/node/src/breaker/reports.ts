@@ -94,9 +94,10 @@ export class Reports {
   /** The phase is over: what it counted and did not tell is of an old one. */
   age(): void { this.current.moveTo(this.stale, Infinity); }
 
-  /** The batch to send: the one that was not answered yet, else the next; with nothing to tell an empty one. */
-  next(epoch: number): Batch {
+  /** The batch to send: the one that was not answered yet, else the next; with nothing to tell, or to make the breaker known, an empty one. */
+  next(epoch: number, empty = false): Batch {
     if (this.sent) return this.sent;
+    if (empty) return this.sent = {seq: ++this.seq, epoch, tally: new Tally()};
     // In turns: what decides must not wait for what was left over, nor keep it waiting.
     const fresh = this.stale.total === 0 || (this.current.total > 0 && !this.lastFresh);
     this.lastFresh = fresh;

@@ -6,7 +6,7 @@ import os from 'node:os';
 import {backoffMs} from '../backoff.js';
 import {isPortcullisError, PortcullisError, type ErrorName} from '../errors.js';
 import type {PortcullisClient} from '../portcullis.js';
-import type {BreakerName, BreakerOutcome, BreakerState, PortcullisEvent, StateAndEpoch} from '../types.js';
+import type {Acquired, BreakerName, BreakerOutcome, BreakerState, PortcullisEvent, StateAndEpoch} from '../types.js';
 import {feedOf, keyOf, type Feed, type Follower} from './feed.js';
 import {LocalBreaker, type LocalPolicy, type LocalState} from './local.js';
 import {callsAReportMax, outcomes, Reports, type Outcome} from './reports.js';
@@ -155,7 +155,7 @@ export class Shared implements Follower {
     ++this.asking;
     const known = this.epoch;
     try {
-      const reply = await this.client.breakers.acquire(this.name, {timeoutMs: this.options.acquireTimeoutMs});
+      const reply = await this.permit(performance.now() + this.options.acquireTimeoutMs);
       this.learn(reply, known, reply.retryAfterMs);
       // A denied one is counted by the server.
       if (!reply.allowed) return {allowed: false, retryAfterMs: reply.retryAfterMs ?? retryAfterUnknownMs};
@@ -291,6 +291,20 @@ export class Shared implements Follower {
     }
   }
 
+  /** One permit, or the denial. What was refused before anything was done is asked again while there is time. */
+  private async permit(deadline: number): Promise<Acquired> {
+    for (;;) {
+      const left = deadline - performance.now();
+      try {
+        return await this.client.breakers.acquire(this.name, {timeoutMs: Math.max(1, left)});
+      } catch (reason) {
+        const waitMs = Math.max(10, asError(reason).retryAfterMs ?? rejoinBaseMs);
+        if (!isPortcullisError(reason, 'OVERLOADED', 'NODE_DRAINING') || waitMs >= deadline - performance.now()) throw reason;
+        await new Promise((wake) => setTimeout(wake, waitMs));
+      }
+    }
+  }
+
   private count(outcome: Outcome, ms: number, phase: Phase): void {
     // How long it took to say what says nothing of the service is no duration of it.
     this.reports.add(outcome, outcome === outcomes.ignored ? -1 : ms, phase === this.phase && !phase.local);
@@ -320,10 +334,10 @@ export class Shared implements Follower {
     });
   }
 
-  /** Sends one batch. */
-  private async send(): Promise<StateAndEpoch> {
+  /** Sends one batch; an empty one makes a breaker that is not there, and tells the epoch in which calls count. */
+  private async send(empty = false): Promise<StateAndEpoch> {
     const known = this.epoch;
-    const {seq, epoch, tally} = this.reports.next(known);
+    const {seq, epoch, tally} = this.reports.next(known, empty);
     const durationBuckets = tally.buckets.some((each) => each > 0) ? tally.buckets : undefined;
     try {
       const reply = await this.client.breakers.reportBatch({...this.name, source: this.source, seq, epoch, counts: tally.countsOnWire(), durationBuckets});
@@ -368,7 +382,7 @@ export class Shared implements Follower {
         told = {...status, retryAfterMs: status.retryAfterMs ?? retryAfterUnknownMs};
       } catch (reason) {
         if (!isPortcullisError(reason, 'BREAKER_NOT_FOUND')) throw reason;
-        told = {...await this.send(), retryAfterMs: retryAfterUnknownMs};
+        told = {...await this.send(true), retryAfterMs: retryAfterUnknownMs};
       }
     } catch (reason) {
       this.failed(asError(reason));
