@@ -136,9 +136,11 @@ class Observer implements Observation {
     this.regular();
   }
 
-  report(): Promise<boolean> {
-    this.regular();
-    return this.working ?? Promise.resolve(this.queue.length === 0);
+  async report(): Promise<boolean> {
+    // What is under way was counted before.
+    if (this.working) await this.working;
+    this.push(undefined);
+    return this.work();
   }
 
   async stop(): Promise<void> {
@@ -182,6 +184,8 @@ class Observer implements Observation {
   }
 
   private push(transition: Entry['transition']): void {
+    const last = this.queue.at(-1);
+    if (transition === undefined && last !== undefined && last.transition === undefined && last.seq === undefined) this.queue.pop();
     if (this.queue.length >= transitionsKeptMax) {
       // The first one may be on its way.
       this.queue.splice(1, 1);
