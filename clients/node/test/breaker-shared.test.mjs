@@ -148,7 +148,7 @@ test('overrides are respected, and end', async (t) => {
 test('every call is told once, however often the connections are cut', async (t) => {
   const server = await start(t, {config: '[breaker]\nmin_calls = 1000000\nhalf_open_permits = 1\n'});
   const proxy = await new CuttingProxy(server.port).start(t);
-  const of = breakerOf(t, {client: clientOf(t, {address: proxy.address, retry: {attempts: 1}}), service: 'shop', timeout: 2, capacity: 30,
+  const of = breakerOf(t, {client: clientOf(t, {address: proxy.address, retry: {attempts: 0}}), service: 'shop', timeout: 2, capacity: 30,
     errorFilter: (error) => error.message === '404'});
   const happened = {success: 0, failure: 0, timeout: 0, ignored: 0, rejected: 0, slow_success: 0, slow_failure: 0};
   const ends = {ok: 'success', bad: 'failure', ETIMEDOUT: 'timeout', 404: 'ignored', ESEMLOCKED: 'rejected', EOPENBREAKER: 'rejected'};
@@ -159,7 +159,12 @@ test('every call is told once, however often the connections are cut', async (t)
   of.on('degraded', () => ++lost);
   for (let round = 0; round < 150; ++round) {
     const calls = Array.from({length: random(40)}, () => fire(['fine', 'fine', 'bad', 'hangs', '404'][random(5)]));
-    if (round % 3 === 0) setTimeout(() => proxy.cut(), random(12));
+    if (round % 3 === 0) {
+      setTimeout(() => {
+        proxy.mute();
+        setTimeout(() => proxy.cut(), random(20));
+      }, random(12));
+    }
     await Promise.all(calls);
   }
   await until(() => of.flush());
