@@ -40,6 +40,8 @@ async function fire() {
 }
 
 let timer;
+// A parent that is killed takes its children along.
+process.on('disconnect', () => process.exit());
 process.on('message', async (order) => {
   if (order === 'go') timer = setInterval(fire, 150 + 100 * Math.random());
   if (order === 'pause') {
