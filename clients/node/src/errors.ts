@@ -119,7 +119,9 @@ export class PortcullisError extends Error {
 export function isPortcullisError(error: unknown, ...codes: ErrorName[]): error is PortcullisError {
   // By shape, not by class: a process may hold the package twice, as ES module and as CommonJS.
   if (!(error instanceof Error) || error.name !== 'PortcullisError') return false;
-  return codes.length === 0 || codes.includes((error as PortcullisError).code);
+  // A breaker's rejection has opossum's name as `code`, and its own beside it.
+  const {code, errorName} = error as PortcullisError & {errorName?: ErrorName};
+  return codes.length === 0 || codes.includes(errorName ?? code);
 }
 
 /** The error object of the wire, as far as this client reads it. */
