@@ -79,6 +79,13 @@ const retryBurst = 100;
 /** Calls in flight from which on another connection is taken. */
 const busy = 64;
 
+/** What lives as long as its client, and has a connection of its own: an event stream. @internal */
+export interface Dependent {
+  end(): void;
+  ref(): void;
+  unref(): void;
+}
+
 /** One call from its caller to its answer; it may be sent more than once. */
 class Call implements Request {
   id = 0;
@@ -184,6 +191,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   private alone = 0;
   /** Why the last attempt to connect failed. */
   private unreachable: PortcullisError | undefined;
+  private readonly dependents = new Set<Dependent>();
   private readonly reconnects = new Set<NodeJS.Timeout>();
   private readonly budget: RetryBudget;
   private readonly counts = {calls: 0, retries: 0, timeouts: 0, connectionsLost: 0};
@@ -261,6 +269,15 @@ export class Engine extends EventEmitter<ClientEvents> {
   }
 
   /** Whether close() was called. */
+  /** Has `dependent` end, and keep the process alive or not, with this client. @internal */
+  attach(dependent: Dependent): void {
+    this.dependents.add(dependent);
+    if (!this.referenced) dependent.unref();
+  }
+
+  /** @internal */
+  detach(dependent: Dependent): void { this.dependents.delete(dependent); }
+
   get closed(): boolean { return this.closing; }
 
   /** What this client does now and did since it was made. Asks nobody. */
@@ -278,6 +295,7 @@ export class Engine extends EventEmitter<ClientEvents> {
     if (this.closing) return;
     this.closing = true;
     if (this.open > 0) await new Promise<void>((done) => { this.idle = done; });
+    for (const each of [...this.dependents]) each.end();
     this.ending.abort();
     for (const timer of this.reconnects) clearTimeout(timer);
     this.reconnects.clear();
@@ -288,14 +306,14 @@ export class Engine extends EventEmitter<ClientEvents> {
   /** Lets the process end although this client is open (`unref`), or not (`ref`, the default). */
   unref(): void {
     this.referenced = false;
-    for (const each of this.ready) each.unref();
+    for (const each of [...this.ready, ...this.dependents]) each.unref();
     for (const timer of this.reconnects) timer.unref();
   }
 
   /** Keeps the process alive while this client is open: undoes `unref`. */
   ref(): void {
     this.referenced = true;
-    for (const each of this.ready) each.ref();
+    for (const each of [...this.ready, ...this.dependents]) each.ref();
     for (const timer of this.reconnects) timer.ref();
   }
 

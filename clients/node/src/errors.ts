@@ -71,6 +71,8 @@ export class PortcullisError extends Error {
   override readonly name = 'PortcullisError';
   /** Stable, of the server's table or of `clientErrors`. */
   readonly code: ErrorName;
+  /** The same, also where `code` is another library's name for it (BreakerOpenError). */
+  readonly errorName: ErrorName;
   /** The HTTP status that goes with it. */
   readonly status: number;
   readonly severity: Severity;
@@ -89,7 +91,7 @@ export class PortcullisError extends Error {
   constructor(code: ErrorName, fields: ErrorFields = {}) {
     const row = code in clientErrors ? clientErrors[code as ClientErrorName] : serverErrors[code as ServerErrorName];
     super(fields.message ?? row?.message ?? code, fields.cause === undefined ? undefined : {cause: fields.cause});
-    this.code = code;
+    this.code = this.errorName = code;
     this.status = fields.status ?? row?.status ?? 500;
     this.severity = fields.severity ?? row?.severity ?? 'high';
     this.retryable = fields.retryable ?? row?.retryable ?? false;
@@ -104,10 +106,10 @@ export class PortcullisError extends Error {
   toJSON(): ErrorBody {
     const rows: Partial<Record<string, {code: number}>> = serverErrors;
     return {
-      code: (rows[this.code] ?? serverErrors.INTERNAL).code,
+      code: (rows[this.errorName] ?? serverErrors.INTERNAL).code,
       message: this.message,
       data: {
-        error: this.code, status: this.status, severity: this.severity, retryable: this.retryable,
+        error: this.errorName, status: this.status, severity: this.severity, retryable: this.retryable,
         ...(this.correlationId !== undefined && {correlation_id: this.correlationId}),
         ...(this.retryAfterMs !== undefined && {retry_after_ms: this.retryAfterMs}),
       },
@@ -119,9 +121,7 @@ export class PortcullisError extends Error {
 export function isPortcullisError(error: unknown, ...codes: ErrorName[]): error is PortcullisError {
   // By shape, not by class: a process may hold the package twice, as ES module and as CommonJS.
   if (!(error instanceof Error) || error.name !== 'PortcullisError') return false;
-  // A breaker's rejection has opossum's name as `code`, and its own beside it.
-  const {code, errorName} = error as PortcullisError & {errorName?: ErrorName};
-  return codes.length === 0 || codes.includes(errorName ?? code);
+  return codes.length === 0 || codes.includes((error as PortcullisError).errorName);
 }
 
 /** The error object of the wire, as far as this client reads it. */

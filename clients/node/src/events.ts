@@ -31,7 +31,7 @@ const final = new Set(['EVENTS_CURSOR_EXPIRED', 'CURSOR_INVALID', 'INVALID_PARAM
 /**
  * The iterator that `client.events.subscribe` returns. Each event once, in the order of the log, none missing: where that cannot be
  * kept (the log no longer reaches back to the cursor) it throws EVENTS_CURSOR_EXPIRED. `return()`, or leaving a `for await`, closes
- * its connection. One consumer; not to be shared.
+ * its connection; so does the client's `close()`, and the iteration ends. One consumer; not to be shared.
  */
 export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
   /** Behind the last event that was taken, or behind what was skipped: go on from here. Absent until subscribed the first time. */
@@ -48,6 +48,12 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
   /** Resolves at the first successful subscription: what happens from then on comes. Rejects when there can be none. */
   readonly ready: Promise<void>;
   private refuse: ((reason: unknown) => void) | undefined;
+  private referenced = true;
+  private readonly dependent = {
+    end: (): void => this.finish(undefined),
+    ref: (): void => this.refer(true),
+    unref: (): void => this.refer(false),
+  };
   private readonly onAbort = (): void => { void this.return(); };
   private timer: NodeJS.Timeout | undefined;
 
@@ -64,6 +70,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
       return;
     }
     options.signal?.addEventListener('abort', this.onAbort, {once: true});
+    engine.attach(this.dependent);
     void this.run(0);
   }
 
@@ -115,6 +122,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     this.done = true;
     this.failure = failure;
     this.options.signal?.removeEventListener('abort', this.onAbort);
+    this.engine.detach(this.dependent);
     clearTimeout(this.timer);
     if (failure !== undefined) this.refuse?.(failure);
     else this.refuse?.(new PortcullisError('ABORTED', {method: 'events.subscribe'}));
@@ -126,6 +134,17 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
       connection.close();
     }
     this.wake?.();
+  }
+
+  private refer(referenced: boolean): void {
+    this.referenced = referenced;
+    if (referenced) {
+      this.connection?.ref();
+      this.timer?.ref();
+    } else {
+      this.connection?.unref();
+      this.timer?.unref();
+    }
   }
 
   private async run(attempt: number): Promise<void> {
@@ -146,6 +165,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
       return;
     }
     this.connection = connection;
+    if (!this.referenced) connection.unref();
     this.paused = false;
     connection.onClose = (reason) => {
       if (this.connection !== connection) return;
@@ -210,5 +230,6 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     const hint = failure instanceof PortcullisError ? failure.retryAfterMs ?? 0 : 0;
     const waitMs = Math.max(hint, backoffMs(attempt, 50, 2000, Math.random()));
     this.timer = setTimeout(() => void this.run(attempt + 1), waitMs);
+    if (!this.referenced) this.timer.unref();
   }
 }

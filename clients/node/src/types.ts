@@ -138,7 +138,7 @@ export type BreakerOutcome = 'success' | 'failure' | 'timeout' | 'ignored';
 /** What kind of failure a call had, for metrics. */
 export type ErrorKind = 'connect' | 'tls' | 'dns' | 'reset' | 'protocol' | 'status_5xx' | 'status_4xx' | 'other';
 
-/** Calls, each in exactly one count but for the slow ones, which are of the same calls. What is missing is 0. */
+/** Calls, each in exactly one count: a slow success is in `slow_success` alone. What is missing is 0. */
 export interface BreakerCounts {
   success?: number;
   failure?: number;

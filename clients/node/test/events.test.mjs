@@ -1,6 +1,8 @@
 // Events as an iterator: each once, none missing, over lost connections, restarts, slow consumers.
 import assert from 'node:assert/strict';
+import {execFile} from 'node:child_process';
 import test from 'node:test';
+import {promisify} from 'node:util';
 
 import {PortcullisClient} from '../dist/esm/index.js';
 import {Proxy, scripted} from './support/peer.mjs';
@@ -175,4 +177,26 @@ test('a signal ends the iteration, and the connection with it', async (t) => {
   const never = portcullis.events.subscribe({signal: controller.signal});
   assert.deepEqual(await never.next(), {done: true, value: undefined});
   await assert.rejects(never.ready, (failure) => failure.code === 'ABORTED');
+});
+
+test('the client takes its streams with it', async (t) => {
+  const server = await serve(t);
+  const proxy = await Proxy.to(t, server.address);
+  const portcullis = client(t, {address: proxy.address});
+  const stream = portcullis.events.subscribe();
+  await stream.ready;
+  const waiting = stream.next();
+  await portcullis.close();
+  assert.deepEqual(await waiting, {done: true, value: undefined});
+  while (proxy.pairs.size > 0) await new Promise((resolve) => setImmediate(resolve));
+
+  // unref() lets a process end that only listens.
+  const program = `import {PortcullisClient} from '${new URL('../dist/esm/index.js', import.meta.url)}';
+    const portcullis = new PortcullisClient({address: '${server.address}'});
+    const stream = portcullis.events.subscribe();
+    void stream.next();
+    await stream.ready;
+    await portcullis.server.ping();
+    portcullis.unref();`;
+  await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', program], {timeout: 60_000});
 });

@@ -60,8 +60,9 @@ const client = new PortcullisClient({address, ...(PORTCULLIS_TOKEN && {token: PO
 
 const quotes = http.createServer((request, response) => response.end('Trust, but verify. On each request.'));
 const quotesPort = await listen(quotes, 0);
+const guarded = quoteOf(`http://127.0.0.1:${quotesPort}/`, client);
 const app = http.createServer(createApp({
-  client, quote: quoteOf(`http://127.0.0.1:${quotesPort}/`), secure: COOKIE_SECURE !== 'no',
+  client, quote: () => guarded.fire(), secure: COOKIE_SECURE !== 'no',
   trustProxy: TRUST_PROXY === '' ? [] : TRUST_PROXY.split(','),
   log: (entry) => console.error(JSON.stringify(entry)),
 }));
@@ -78,6 +79,7 @@ async function end() {
   quotes.close();
   app.closeAllConnections();
   quotes.closeAllConnections();
+  await guarded.shutdown();
   await client.close();
   own?.child.kill('SIGTERM');
 }

@@ -178,6 +178,7 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
 
   /** The signal that is aborted when a call times out, where `abortController` was given. */
   getSignal(): AbortSignal | undefined { return this.abortController?.signal; }
+  /** Whose signal that is. */
   getAbortController(): AbortController | undefined { return this.abortController; }
 
   /** Resolves when the server has all results of this name: true; false where it is away or asked to come later. Never rejects. */
@@ -195,6 +196,7 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
     return this.shared.leave(this.heard);
   }
 
+  /** The state of the breaker, and what it counted, as opossum has it; `shared` is of what the server said. */
   toJSON(): BreakerJson {
     const {shared} = this;
     return {

@@ -6,8 +6,8 @@ export type BreakerErrorCode = 'EOPENBREAKER' | 'ETIMEDOUT' | 'ESEMLOCKED' | 'ES
 
 const ours = Symbol.for('portcullis-client.breaker-error');
 
-/** The class without what is another one here: `code` is opossum's, and the body has its own name. */
-const Base = PortcullisError as unknown as new (code: ErrorName, fields?: ErrorFields) => Omit<PortcullisError, 'code' | 'toJSON'>;
+/** The class without what is another one here. */
+const Base = PortcullisError as unknown as new (code: ErrorName, fields?: ErrorFields) => Omit<PortcullisError, 'code'>;
 
 /**
  * A call was not made because the breaker is open. `code` is opossum's; it also is a PortcullisError (`instanceof`, status 503, the
@@ -15,17 +15,11 @@ const Base = PortcullisError as unknown as new (code: ErrorName, fields?: ErrorF
  */
 export class BreakerOpenError extends Base {
   readonly code = 'EOPENBREAKER';
-  readonly errorName = 'BREAKER_OPEN';
 
   /** @param retryAfterMs in how many ms a call may be worth a try, >= 0 */
   constructor(retryAfterMs: number) {
     super('BREAKER_OPEN', {message: 'Breaker is open', retryAfterMs, sent: false});
     mark(this);
-  }
-
-  /** The unified error body, as PortcullisError's. */
-  toJSON(): ReturnType<PortcullisError['toJSON']> {
-    return {error: this.errorName, message: this.message, status: this.status, retry_after_ms: this.retryAfterMs ?? 0};
   }
 }
 

@@ -18,8 +18,6 @@ export interface Follower {
 }
 
 const types = ['breaker_opened', 'breaker_half_opened', 'breaker_closed', 'breaker_override_set', 'breaker_override_cleared', 'breaker_retired'];
-/** How often it is looked whether the client was closed: a client does not tell. */
-const closedCheckMs = 250;
 
 /** The key of a breaker among those of a client. */
 export function keyOf(service: string, breaker: string): string { return `${service}/${breaker}`; }
@@ -31,7 +29,6 @@ export class Feed {
   private readonly followers = new Map<string, Follower>();
   private stream: EventStream | undefined;
   private timer: NodeJS.Timeout | undefined;
-  private watchdog: NodeJS.Timeout | undefined;
   private attempt = 0;
   private readonly onConnect = (): void => { for (const each of this.followers.values()) each.connected(); };
   private readonly onDisconnect = (): void => {
@@ -47,8 +44,6 @@ export class Feed {
     if (this.followers.size > 1) return;
     this.client.on('connect', this.onConnect);
     this.client.on('disconnect', this.onDisconnect);
-    this.watchdog = setInterval(() => { if (this.client.closed) this.stop(); }, closedCheckMs);
-    this.watchdog.unref();
     this.subscribe();
   }
 
@@ -62,7 +57,6 @@ export class Feed {
   }
 
   private stop(): void {
-    clearInterval(this.watchdog);
     clearTimeout(this.timer);
     const {stream} = this;
     this.stream = undefined;
@@ -94,6 +88,7 @@ export class Feed {
     }
     if (this.stream !== stream) return;
     this.live = false;
+    if (this.client.closed) return;
     this.timer = setTimeout(() => this.subscribe(), 500 + backoffMs(this.attempt++, 1000, 30_000, Math.random()));
     this.timer.unref();
   }

@@ -15,10 +15,16 @@ export interface ObservedBreaker {
   readonly opened: boolean;
   readonly halfOpen: boolean;
   readonly options?: unknown;
-  on(event: string, listener: (...args: never[]) => void): unknown;
-  off(event: string, listener: (...args: never[]) => void): unknown;
+  /** As an EventEmitter's. (Types of opossum differ in their overloads.) */
+  on(...args: never[]): unknown;
+  /** As an EventEmitter's. */
+  off(...args: never[]): unknown;
 }
 
+/** What an ObservedBreaker is to this file. */
+type Emitter = Record<'on' | 'off', (event: string, listener: (...args: never[]) => void) => unknown>;
+
+/** How a breaker is reported. */
 export interface ObserveOptions {
   client: PortcullisClient;
   /** 1..64 of `[A-Za-z0-9_.-]`. */
@@ -126,7 +132,8 @@ class Observer implements Observation {
   constructor(private readonly breaker: ObservedBreaker, private readonly client: PortcullisClient,
     private readonly name: {service: string; breaker: string; source: string}, reportEveryMs: number) {
     this.state = this.toldState = breaker.opened ? 'open' : breaker.halfOpen ? 'half_open' : 'closed';
-    for (const [event, listener] of Object.entries(this.listeners)) breaker.on(event, listener);
+    const emitter = breaker as unknown as Emitter;
+    for (const [event, listener] of Object.entries(this.listeners)) emitter.on(event, listener);
     this.filtered = breaker.options as Filtered | undefined;
     this.filter = this.filtered?.errorFilter;
     if (this.filtered) this.filtered.errorFilter = this.watchedFilter;
@@ -147,7 +154,8 @@ class Observer implements Observation {
     if (this.stopped) return;
     this.stopped = true;
     clearInterval(this.timer);
-    for (const [event, listener] of Object.entries(this.listeners)) this.breaker.off(event, listener);
+    const emitter = this.breaker as unknown as Emitter;
+    for (const [event, listener] of Object.entries(this.listeners)) emitter.off(event, listener);
     // Somebody may have put another filter around ours.
     if (this.filtered && this.filtered.errorFilter === this.watchedFilter) {
       if (this.filter) this.filtered.errorFilter = this.filter;

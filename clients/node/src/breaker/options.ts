@@ -14,6 +14,7 @@ export interface BreakerOptions<Args extends unknown[] = unknown[]> {
   timeout?: number | false;
   /** True: the error says nothing of the service (a 404). It is told as ignored, `success` is emitted, and the call rejects all the same. */
   errorFilter?: (error: never, ...args: Args) => boolean;
+  /** Called instead where a call fails or is not made; gets its arguments and the error. */
   fallback?: (...args: [...Args, unknown]) => unknown;
   /** Calls of this object at once; more are `ESEMLOCKED`. Default: no bound. */
   capacity?: number;
@@ -53,6 +54,7 @@ export interface Settings {
   group: string;
   /** 0: none. */
   timeout: number;
+  /** As it was given. */
   errorFilter: ((error: unknown, ...args: unknown[]) => boolean) | undefined;
   capacity: number;
   enabled: boolean;

@@ -58,10 +58,10 @@ const outage = new Set<string>(['TIMEOUT', 'CONNECTION_LOST', 'UNREACHABLE', 'QU
 const made = new WeakSet<PortcullisError>();
 
 /** Whether it says that a session is over, and not merely that it cannot be had. */
-export function saysEnded(error: PortcullisError): boolean { return ended.has(error.code); }
+export function saysEnded(error: PortcullisError): boolean { return ended.has(error.errorName); }
 
 /** Whether it says nothing about the session. */
-export function isOutage(error: PortcullisError): boolean { return outage.has(error.code); }
+export function isOutage(error: PortcullisError): boolean { return outage.has(error.errorName); }
 
 /** A row of the table with its fixed text. */
 export function publicOf(name: ServerErrorName, correlationId: string, cause?: unknown, retryAfterMs?: number): PortcullisError {
@@ -76,9 +76,9 @@ export function publicOf(name: ServerErrorName, correlationId: string, cause?: u
  */
 export function publicError(error: PortcullisError, correlationId: string): PortcullisError {
   const id = error.correlationId ?? correlationId;
-  if (shown.has(error.code)) return publicOf(error.code as ServerErrorName, id, error, error.retryAfterMs);
-  if (signIn.has(error.code)) return publicOf('AUTH_REQUIRED', id, error);
-  if (outage.has(error.code)) return publicOf('STORE_UNAVAILABLE', id, error, error.retryAfterMs ?? outageRetryAfterMs);
+  if (shown.has(error.errorName)) return publicOf(error.errorName as ServerErrorName, id, error, error.retryAfterMs);
+  if (signIn.has(error.errorName)) return publicOf('AUTH_REQUIRED', id, error);
+  if (outage.has(error.errorName)) return publicOf('STORE_UNAVAILABLE', id, error, error.retryAfterMs ?? outageRetryAfterMs);
   return publicOf('INTERNAL', id, error);
 }
 
@@ -92,7 +92,7 @@ const reasons: Partial<Record<string, GuardReason>> = {
 /** The refusal that follows from an error of `session.validate` or `session.rotate`. */
 export function denialOfError(error: PortcullisError, correlationId: string): Denial {
   const shownAs = publicError(error, correlationId);
-  const reason = reasons[error.code] ?? (outage.has(error.code) ? 'unavailable' : 'misconfigured');
+  const reason = reasons[error.errorName] ?? (outage.has(error.errorName) ? 'unavailable' : 'misconfigured');
   return {reason, status: shownAs.status, error: shownAs, correlationId: shownAs.correlationId ?? correlationId};
 }
 
