@@ -9,6 +9,7 @@ const entryPoints = Object.values(exports).filter((kinds) => typeof kinds === 'o
   .map((kinds) => kinds.import.default.replace('./dist/esm/', 'src/').replace(/\.js$/, '.ts'));
 
 export default {
+  highlightLanguages: ['js', 'ts', 'sh', 'json', 'diff'],
   entryPoints: entryPoints.filter((each) => fs.existsSync(path.join(root, each))),
   out: 'reference',
   includeVersion: true,
