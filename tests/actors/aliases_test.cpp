@@ -1,5 +1,9 @@
 // Sessions that their callers named: what a gateway makes of an alias, what a shard gives it to,
 // and in which order.
+#include <array>
+#include <atomic>
+#include <thread>
+
 #include "gateway_world.hpp"
 
 namespace portcullis::actors {
@@ -59,9 +63,15 @@ TEST_F(a_shard, executes_all_that_takes_an_id_behind_the_creation) {
     submit();
     while (!logged.empty()) commit_all();
     EXPECT_EQ(reply<core::session_made>(made).id, it);
-    if (which == 0) EXPECT_EQ(reply<core::session_changed>(second).version, 2U);
-    if (which == 1) EXPECT_NE(reply<core::session_made>(second).id, it);
-    if (which == 2) EXPECT_EQ(reply<core::sessions_revoked>(second).count, 1U);
+    if (which == 0) {
+      EXPECT_EQ(reply<core::session_changed>(second).version, 2U);
+    }
+    if (which == 1) {
+      EXPECT_NE(reply<core::session_made>(second).id, it);
+    }
+    if (which == 2) {
+      EXPECT_EQ(reply<core::sessions_revoked>(second).count, 1U);
+    }
   }
 }
 
@@ -220,6 +230,25 @@ TEST_F(a_shard_of_several_nodes, goes_on_with_its_create_when_what_was_faster_is
   ASSERT_EQ(logged.size(), 1U);
   commit_all();
   EXPECT_EQ(reply<core::session_made>(ticket).id, id_of(alias, "ada"));
+}
+
+TEST(the_book_of_aliases, gives_each_alias_to_one_of_several_loops) {
+  alias_book book;
+  constexpr std::size_t aliases = 2'000, loops = 4;
+  std::array<std::atomic<int>, aliases> winners{};
+  std::vector<std::thread> running;
+  for (std::size_t loop = 0; loop < loops; ++loop)
+    running.emplace_back([&, loop] {
+      for (std::size_t i = 0; i < aliases; ++i) {
+        core::short_hash tag{static_cast<std::uint8_t>(i), static_cast<std::uint8_t>(i >> 8)};
+        if (book.reserve(tag, static_cast<std::uint8_t>(loop), 1'000)) ++winners[i];
+        book.sweep(1'000);
+        if (!book.find(tag, 1'000)) ++winners[i];
+      }
+    });
+  for (auto& each : running) each.join();
+  for (std::size_t i = 0; i < aliases; ++i) EXPECT_EQ(winners[i], 1) << i;
+  EXPECT_EQ(book.size(), aliases);
 }
 
 struct a_gateway : testing::Test {

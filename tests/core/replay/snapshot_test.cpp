@@ -122,7 +122,7 @@ TEST(snapshot, has_the_aliases_of_sessions_that_are_remembered_and_of_no_others)
   w.revoke(w.log[1].handle.value());
   for (const auto& each : w.log) state.apply(each);
   const auto copy = read(parts_of(state));
-  for (const auto* of : {&state, &copy}) {
+  for (const replayed_state* of : {static_cast<const replayed_state*>(&state), &copy}) {
     EXPECT_FALSE(of->alias_of(1));
     EXPECT_EQ(of->alias_of(2), w.keys.alias_tag("acme", "the alias of one")) << "it is over";
     EXPECT_EQ(of->alias_of(3), w.keys.alias_tag("acme", "the alias of two"));
