@@ -16,8 +16,8 @@ namespace portcullis::core {
 class alias_table {
  public:
   /// Reserves an alias for a create whose user has this routing byte, until release(), or keep(),
-  /// or for alias_reservation_ms (a create that was lost with its shard). Several creates that lead
-  /// to the same shard share the reservation: that shard lets one of them have it, in their order.
+  /// or for alias_reservation_ms (a create that was lost with its shard). Creates of users with one
+  /// routing byte share the reservation: their shard lets one of them have it, in their order.
   /// False: it is another session's, or reserved for a user elsewhere.
   [[nodiscard]] bool reserve(const short_hash& tag, std::uint8_t byte, millis now_ms);
   /// Whether the reservation stands; one that ran out is made again where nobody else has it.

@@ -19,7 +19,7 @@ const std::string alias = "sess:Zm9vYmFyYmF6cXV4 of the framework";
 json named(const json& more = json::object(), const std::string& by = alias,
            const std::string& tenant = "acme") {
   json params{{"alias", by}, {"tenant_id", tenant}, {"context", context()}};
-  params.update(more);
+  if (!more.is_null()) params.update(more);  // {} is null
   return params;
 }
 

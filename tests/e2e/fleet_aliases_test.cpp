@@ -91,7 +91,7 @@ TEST_F(aliases_of_several_nodes, go_to_exactly_one_of_two_creates_at_once) {
 TEST_F(aliases_of_several_nodes, are_refused_by_the_log_to_a_node_that_has_not_read_who_has_them) {
   b.result("session.create", creating("known", alias + " of another"));
   nodes.expect_agreement();
-  for (const std::string& who : {"bob", "known", "ada"}) {
+  for (const std::string who : {"bob", "known", "ada"}) {
     const auto by = alias + " of " + who;
     stop_reading();
     const auto made = a.result("session.create", creating("ada", by));
