@@ -164,7 +164,7 @@ TEST_F(a_shard, has_the_alias_free_again_when_the_session_is_forgotten) {
   }());
   EXPECT_FALSE(where_is(alias));
   caf::anon_send(moved[0].session, log_time{clock.at_ms});
-  pass(2'000);
+  pass(2 * core::limits::log_time_again_ms + 2'000);
   const auto again = alone(create_it());
   while (!logged.empty()) commit_all();
   EXPECT_EQ(reply<core::session_made>(again).id, id());
