@@ -267,6 +267,8 @@ void fleet_link::tell(std::vector<store::fleet::entry> entries, std::uint64_t po
     ++(entry.own ? tallies_.own_entries : tallies_.others_entries);
     auto batch = batch_of(entry);
     number(*batch, first);
+    // Before any shard can decide by this place of the log: what it knows of aliases is no older.
+    for (const auto& each : batch->events) options_.aliases->keep(each);
     const auto concerned = shards_of(*batch);
     for (std::size_t shard = 0; shard < news.size(); ++shard)
       if (concerned[shard]) news[shard].batches.push_back(batch);
@@ -373,7 +375,9 @@ void fleet_link::ask_for_end() {
 
 void fleet_link::answer(const catch_up& who, caught_up what) {
   what.life = who.life;
-  if (who.of_breakers)
+  if (who.of_gateway)
+    self_->send(peers_.gateways[who.shard], std::move(what));
+  else if (who.of_breakers)
     self_->send(peers_.breakers[who.shard], std::move(what));
   else
     self_->send(peers_.sessions[who.shard], std::move(what));

@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "actors/alias_book.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/pinned.hpp"
 #include "core/clock.hpp"
@@ -16,8 +17,9 @@ namespace portcullis::actors {
 
 struct fleet_options {
   core::clock* clock = nullptr;
-  std::uint64_t position = 0;   // of the node's own store
-  core::millis last_at_ms = 0;  // and its last event's
+  std::shared_ptr<alias_book> aliases = std::make_shared<alias_book>();  // the node's
+  std::uint64_t position = 0;                                            // of the node's own store
+  core::millis last_at_ms = 0;                                           // and its last event's
   std::string node_id;
   core::millis started_at_ms = 0;
   /// Opens the shared log on the actor's loop, for this reader.

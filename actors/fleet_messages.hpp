@@ -43,6 +43,7 @@ struct catch_up {
   std::uint32_t shard = 0;
   bool of_breakers = false;  // its breaker actor asks
   std::uint64_t life = 0;    // the asker's: an answer to one before says nothing to the next
+  bool of_gateway = false;   // the loop's of this number asks
 };
 struct caught_up {
   std::optional<core::error> why;  // set: it could not be asked

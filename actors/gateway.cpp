@@ -38,6 +38,8 @@ std::string_view tenant_named_by(const core::request_params& params) {
       [](const auto& each) -> std::string_view {
         if constexpr (requires { each.user.tenant_id; })
           return each.user.tenant_id;
+        else if constexpr (requires { each.by.tenant_id; })
+          return each.by.tenant_id;
         else if constexpr (requires { each.tenant_id; })
           return each.tenant_id;
         else
@@ -96,6 +98,7 @@ core::result<const core::caller*> gateway::greet(const net::peer& who) {
 
 void gateway::closed(net::connection_id id) {
   visitors_.erase(id);
+  lines_.erase(id);
   if (subscribers_.erase(id) > 0) caf::anon_send(peers_.subscriptions, connection_gone{id});
 }
 
@@ -164,12 +167,27 @@ std::uint32_t gateway::submit(net::connection_id from, const core::caller& calle
     fail(to, *why, request.correlation_id);
     return 0;
   }
+  if ((request.has_alias || !lines_.empty()) && waits_in_line(from, caller, to, request, block))
+    return cold_tag;
+  return pass_on(from, caller, to, request, block);
+}
+
+std::uint32_t gateway::pass_on(net::connection_id from, const core::caller& caller, net::ticket to,
+                               core::request& request, const net::block_ref& block, bool certain) {
+  if (request.has_alias) resolve_alias(request);
   if (const auto where = destination_of(request)) {
     if (down_[*where]) {
       fail(to, core::fail(core::error_code::OVERLOADED), request.correlation_id);
       return 0;
     }
-    batches_[*where].requests.push_back({to, &caller, block, std::move(request), options_.loop});
+    if (const auto* made =
+            request.has_alias ? std::get_if<core::create_session>(&request.params) : nullptr;
+        made != nullptr && !reserve_alias(*made)) {
+      fail(to, alias_taken(), request.correlation_id);
+      return 0;
+    }
+    batches_[*where].requests.push_back(
+        {to, &caller, block, std::move(request), options_.loop, certain});
     return *where + 1;
   }
   switch (request.method) {

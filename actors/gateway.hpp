@@ -2,9 +2,11 @@
 // routes each request to its shard in one batch a turn, and answers by itself what needs no shard
 // or several actors.
 #pragma once
+#include <deque>
 #include <set>
 #include <unordered_map>
 
+#include "actors/alias_book.hpp"
 #include "actors/event_filter.hpp"
 #include "actors/interfaces.hpp"
 #include "actors/pinned.hpp"
@@ -22,7 +24,8 @@ struct gateway_options {
   known_callers callers;
   bool certificates_only = false;  // auth.mode "mtls"
   std::shared_ptr<auth_limiter> limiter;
-  std::shared_ptr<batch_pool> pool;      // this loop's
+  std::shared_ptr<alias_book> aliases = std::make_shared<alias_book>();  // the node's
+  std::shared_ptr<batch_pool> pool;                                      // this loop's
   std::function<void()> stop_accepting;  // called on the loop when the node drains
   std::function<std::string()> make_correlation_id;
 };
@@ -73,6 +76,23 @@ class gateway final : public net::gateway_port, public net::http_port {
   /// Where a request goes that one actor answers: shards' session actors by number, then their
   /// breaker actors.
   [[nodiscard]] std::optional<std::uint32_t> destination_of(const core::request& request) const;
+  // gateway_aliases.cpp
+  /// Gives a request that names its session by alias the id that the alias stands for.
+  void resolve_alias(core::request& request) const;
+  /// False: another session has the alias that a create asks for, or is about to.
+  [[nodiscard]] bool reserve_alias(const core::create_session& params) const;
+  /// Whether it names its session by an alias that another node may have given a moment ago.
+  [[nodiscard]] bool is_doubtful(const core::request& request) const;
+  /// True: it waits in its connection's line.
+  [[nodiscard]] bool waits_in_line(net::connection_id from, const core::caller& caller,
+                                   net::ticket to, core::request& request,
+                                   const net::block_ref& block);
+  void ask_for_log(net::connection_id of);
+  void caught_up_with(const caught_up& answer);
+  void move_line(net::connection_id of, const std::optional<core::error>& why);
+  /// To whom it is for; as submit().
+  std::uint32_t pass_on(net::connection_id from, const core::caller& caller, net::ticket to,
+                        core::request& request, const net::block_ref& block, bool certain = false);
   /// Who presents `token`. TLS_REQUIRED, AUTH_RATE_LIMITED, AUTH_FAILED; the last is counted
   /// against the address and told as an event.
   [[nodiscard]] core::result<const core::caller*> find_by_token(const visitor& from,
@@ -89,6 +109,10 @@ class gateway final : public net::gateway_port, public net::http_port {
   core::caller nobody_, everybody_;
   std::unordered_map<net::connection_id, visitor> visitors_;
   std::set<net::connection_id> subscribers_;
+  // Where nodes share a log: connections whose first request in line names an alias that nobody
+  // knows here; it, and what came behind it, waits until the log was read to its end.
+  std::unordered_map<net::connection_id, std::deque<inbound>> lines_;
+  std::vector<net::connection_id> asked_, ask_next_;
   std::vector<request_batch> batches_;  // by destination
   std::vector<bool> down_;              // by destination
   std::optional<core::error> store_trouble_;
@@ -116,6 +140,7 @@ class gateway_voice {
   void on(const breakers_moved& moved);
   void on(subscriptions_moved& moved);
   void on(metrics_moved& moved);
+  void on(const caught_up& answer);
   void on(callers_changed& change);
   void on(keys_changed& change);
   void on(const store_state_changed& change);

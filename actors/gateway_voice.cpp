@@ -43,6 +43,7 @@ gateway_actor::behavior_type gateway_behaviour(gateway_self* self, gateway* owne
       [&state](breakers_moved& moved) { state.on(moved); },
       [&state](subscriptions_moved& moved) { state.on(moved); },
       [&state](metrics_moved& moved) { state.on(moved); },
+      [&state](caught_up& answer) { state.on(answer); },
       [&state](callers_changed& change) { state.on(change); },
       [&state](keys_changed& change) { state.on(change); },
       [&state](store_state_changed& change) { state.on(change); },
@@ -306,6 +307,8 @@ void gateway_voice::on(subscriptions_moved& moved) {
   // Their subscriptions are gone: they must notice, and come again with their cursors.
   for (const auto id : std::exchange(owner_->subscribers_, {})) owner_->connections_->close(id);
 }
+
+void gateway_voice::on(const caught_up& answer) { owner_->caught_up_with(answer); }
 
 void gateway_voice::on(metrics_moved& moved) { owner_->peers_.metrics = std::move(moved.metrics); }
 

@@ -203,6 +203,7 @@ using gateway_actor =
                      fn<void(breakers_moved)>,    //
                      fn<void(subscriptions_moved)>,  // the loop's subscriptions began anew
                      fn<void(metrics_moved)>,        // so did metrics
+                     fn<void(caught_up)>,            // the shared log was read to its end
                      fn<void(callers_changed)>,      // tokens after a reload
                      fn<void(keys_changed)>,         //
                      fn<void(store_state_changed)>,  // for /readyz

@@ -307,6 +307,12 @@ struct ring_key_answer {
   bool in_use = false;
 };
 
+/// An alias of a session that is remembered until then.
+struct known_alias {
+  core::short_hash tag{};
+  std::uint8_t byte = 0;  // the routing byte of the session's user
+  core::millis until_ms = 0;
+};
 /// The state of one shard, rebuilt from the journal.
 struct shard_image {
   core::millis log_at_ms = 0;  // of the log's last event
@@ -314,6 +320,7 @@ struct shard_image {
   std::unique_ptr<core::session_state> sessions;
   std::unique_ptr<core::directory_state> directory;
   std::unique_ptr<core::lockout_state> lockouts;
+  std::vector<known_alias> aliases;
 };
 struct load_shards {
   std::vector<std::uint32_t> shards;

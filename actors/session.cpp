@@ -253,7 +253,7 @@ void session_shard::rejected(const inbound& request, core::verdict verdict,
 
 void session_shard::unknown(inbound& request, const core::context& presented,
                             const core::session_id& id) {
-  if (waits_for_log(request)) return;
+  if (waits_for_creation(request, id) || waits_for_log(request)) return;
   const auto source = options_.keys->source(presented.ip);
   if (options_.policies->lockout.source_threshold > 0) {
     const auto limited = limited_sources_.find(source);

@@ -7,6 +7,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "actors/alias_book.hpp"
 #include "actors/coalescer.hpp"
 #include "actors/condemned.hpp"
 #include "actors/interfaces.hpp"
@@ -30,6 +31,7 @@ struct session_options {
   net::reply_port* replies = nullptr;                            // this loop's
   std::function<void(const core::reply&, std::string&)> encode;  // for other loops' connections
   std::shared_ptr<batch_pool> pool;                              // this loop's
+  std::shared_ptr<alias_book> aliases = std::make_shared<alias_book>();  // the node's
   std::size_t events_in_flight_max = core::limits::journal_queue_events_max;
   // Where nodes share a log; null: this node is alone.
   std::shared_ptr<const core::fleet_keys> fleet;
@@ -163,7 +165,8 @@ class session_shard {
   // session_fleet.cpp: where nodes share a log
   [[nodiscard]] bool is_stale() const;
   void take_if_fresh(inbound& request);
-  [[nodiscard]] core::entry_tags tags_of(core::user_slot user) const;
+  [[nodiscard]] core::entry_tags tags_of(core::user_slot user,
+                                         std::span<const core::event> events = {}) const;
   void propose(core::user_slot user, std::vector<core::event> events);
   void propose_use(const core::judgement& judged, const core::session_id& presented,
                    const inbound& request);
@@ -218,6 +221,14 @@ class session_shard {
   void find_behind(core::user_slot user, const request_name& last,
                    caf::typed_response_promise<subject_found> promise);
 
+  // session_aliases.cpp: sessions that their callers named
+  [[nodiscard]] core::session_id alias_id_of(const core::create_session& params) const;
+  [[nodiscard]] bool has_alias_still(const core::create_session& params) const;
+  [[nodiscard]] bool waits_for_creation(inbound& request, const core::session_id& id);
+  [[nodiscard]] bool begins_creation(inbound& request, const core::create_session& params,
+                                     core::user_slot user);
+  void create_ended(const inbound& request, bool made);
+
   void keep_log_time();
   void look_whether_still();
   [[nodiscard]] bool stands_for(const take_digest& question) const noexcept;
@@ -262,6 +273,16 @@ class session_shard {
   bool slice_sent_ = false;  // to itself, for the rest of what was coalesced
   std::unordered_map<core::user_slot, hold> holds_;
   std::unordered_map<core::user_slot, core::user_row> unsaved_users_;
+  struct creation {
+    core::user_slot user = core::no_slot;
+    net::ticket to;
+    std::uint32_t loop = 0;
+    [[nodiscard]] bool is_of(const inbound& request) const noexcept {
+      return loop == request.loop && to.slot == request.to.slot &&
+             to.generation == request.to.generation;
+    }
+  };
+  std::map<core::session_id, creation> creating_;  // with an alias, from their arrival on
   std::map<core::tenant_slot, std::vector<core::session_touched::touch>> touched_;
   struct source_lock {
     core::short_hash source;

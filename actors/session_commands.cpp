@@ -26,8 +26,9 @@ void session_shard::commit(core::user_slot user, std::vector<core::event> events
     const auto made = unsaved_users_.find(user);
     std::optional<core::subject_id> forgotten;
     if (events.back().type() == core::event_type::user_forgotten) forgotten = events.back().subject;
+    auto tags = tags_of(user, events);
     current.batch =
-        outbox_->add_shared(std::move(events), {user, 0}, tags_of(user), current.as_of,
+        outbox_->add_shared(std::move(events), {user, 0}, std::move(tags), current.as_of,
                             made != unsaved_users_.end() ? &made->second : nullptr, forgotten);
     return;
   }
@@ -69,6 +70,7 @@ void session_shard::applied(const core::event& what) {
   switch (what.type()) {
     case core::event_type::session_created: {
       ++tallies_.sessions_created;
+      options_.aliases->keep(what);
       const auto slot = state_->find(*what.handle);
       if (slot == core::no_slot) break;  // of a user that is forgotten since
       const auto& s = state_->at(slot);
@@ -129,6 +131,7 @@ void session_shard::finish(core::user_slot user) {
   if (current.attempt) return conclude_attempt(user, *std::exchange(current.attempt, std::nullopt));
   switch (request.what.method) {
     case core::method::session_create:
+      if (request.what.has_alias) create_ended(request, true);
       answer(request, core::made_reply(state_->at(state_->find(current.handle)), current.id));
       break;
     case core::method::session_rotate:
@@ -208,6 +211,7 @@ void session_shard::create(inbound& request, core::create_session& params) {
     return;
   const auto user = state_->need_user(
       options_.keys->lookup(params.user.tenant_id, params.user.user_id), params.user.tenant_id);
+  if (request.what.has_alias && !begins_creation(request, params, user)) return;
   if (held(user, request)) return;
   const bool capped = policy.max_sessions_per_user > 0;
   if (!capped && state_->user(user).who) {
@@ -225,6 +229,8 @@ void session_shard::admit(core::user_slot user, const user_looked_up& answer) {
   const auto& params = std::get<core::create_session>(current.request.what.params);
   const auto& policy = options_.policies->of(params.user.tenant_id);
   const auto correlation = correlation_of(current.request);
+  if (current.request.what.has_alias && !has_alias_still(params))
+    return refuse(user, alias_taken());
   std::vector<core::event> events;
   if (policy.max_sessions_per_user > 0) {
     std::vector<core::session_slot> live;
@@ -301,7 +307,11 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
   else
     found.slot = state_->find(std::get<core::session_handle>(params.target));
   const auto slot = found.slot;
-  if (slot == core::no_slot && waits_for_log(request)) return;
+  if (slot == core::no_slot) {
+    const auto* id = std::get_if<core::session_id>(&params.target);
+    if (id != nullptr && waits_for_creation(request, *id)) return;
+    if (waits_for_log(request)) return;
+  }
   if (slot == core::no_slot || !visible(request, slot))
     return answer(request, core::sessions_revoked{0});
   const auto user = state_->at(slot).user;

@@ -27,10 +27,18 @@ void session_shard::take_if_fresh(inbound& request) {
   take(request);
 }
 
-core::entry_tags session_shard::tags_of(core::user_slot user) const {
+/// Of a decision about the user that consists of these events: also the alias that it gives away,
+/// which another node may be giving to another user.
+core::entry_tags session_shard::tags_of(core::user_slot user,
+                                        std::span<const core::event> events) const {
   const auto& owner = state_->user(user);
-  return {{options_.fleet->of_user(owner.lookup)},
-          {options_.fleet->of_tenant(state_->tenant(owner.tenant).name)}};
+  core::entry_tags tags{{options_.fleet->of_user(owner.lookup)},
+                        {options_.fleet->of_tenant(state_->tenant(owner.tenant).name)}};
+  for (const auto& each : events)
+    if (const auto* created = std::get_if<core::session_created>(&each.body);
+        created != nullptr && created->alias)
+      tags.writes.push_back(options_.fleet->of_alias(*created->alias));
+  return tags;
 }
 
 /// What time brings: nobody waits for it, and another node may be faster.

@@ -54,6 +54,8 @@ void session_shard::own_texts(inbound& kept) {
   std::vector<std::string_view*> all{&kept.what.correlation_id};
   if (auto* of_user = std::get_if<core::revoke_user>(&kept.what.params))
     all.insert(all.end(), {&of_user->user.tenant_id, &of_user->user.user_id});
+  if (auto* of_session = std::get_if<core::revoke_session>(&kept.what.params))
+    of_session->by = {};  // its session is known: the id is enough
   if (auto* of_tenant = std::get_if<core::revoke_tenant>(&kept.what.params))
     all.push_back(&of_tenant->tenant_id);
   std::size_t size = 0;

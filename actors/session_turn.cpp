@@ -52,6 +52,8 @@ void session_shard::answer(const inbound& request, const core::reply& reply) {
 
 void session_shard::fail(const inbound& request, core::error why) {
   if (is_postponed(request)) return not_carried_out(request, why);
+  if (request.what.has_alias && request.what.method == core::method::session_create)
+    create_ended(request, false);
   replies_->fail(request, why);
 }
 
@@ -135,6 +137,7 @@ void session_shard::tick() {
     }
   });
   keep_log_time();
+  options_.aliases->sweep(now_ms_);
   if (!postponed_.empty() && !store_trouble_) carry_out_postponed();
   if (now_ms_ - coalesced_at_ms_ >= core::limits::coalesce_window_ms) {
     coalesced_at_ms_ = now_ms_;

@@ -9,6 +9,7 @@
 #include <unordered_set>
 
 #include "actors/shards.hpp"
+#include "core/limits.hpp"
 #include "store/restore.hpp"
 
 namespace portcullis::actors {
@@ -131,6 +132,10 @@ class shard_builder {
   void add(loaded_session&& row) {
     newest_ring_key_ = std::max(newest_ring_key_, row.record.ring_key);
     auto& image = image_of(row.record.handle.bytes[0]);
+    if (row.alias)
+      image.aliases.push_back(
+          {*row.alias, row.record.handle.bytes[0],
+           row.record.absolute_expires_at_ms + core::limits::tombstone_keep_ms});
     auto user = image.sessions->find_user(row.subject);
     if (user == core::no_slot)  // forgotten: ended sessions of nobody, until they are purged
       user = image.sessions->load_user(row.subject, row.subject.bytes, row.tenant_id);

@@ -16,6 +16,8 @@ inline constexpr std::size_t data_bytes_max = 16 * 1024;
 // Fields (protocol.md, Types).
 inline constexpr std::size_t tenant_id_bytes_max = 128;
 inline constexpr std::size_t user_id_bytes_max = 256;
+inline constexpr std::size_t alias_bytes_min = 16;  // a secret: no shorter
+inline constexpr std::size_t alias_bytes_max = 256;
 inline constexpr std::size_t context_field_bytes_max = 1024;
 inline constexpr std::size_t correlation_id_bytes_max = 64;
 inline constexpr std::size_t breaker_name_bytes_max = 64;
@@ -100,6 +102,9 @@ inline constexpr std::size_t event_types_per_filter_max = 64;
 
 // Sessions.
 inline constexpr std::int64_t tombstone_keep_ms = 900'000;  // past absolute expiry
+// A create that was lost with its shard keeps its alias for so long; any other ends sooner.
+inline constexpr std::int64_t alias_reservation_ms = 3'600'000;
+inline constexpr std::size_t aliases_swept_at_once = 512;  // places of the table, a shard's tick
 inline constexpr std::int64_t rotation_grace_after_rotation_ms = 300'000;
 inline constexpr std::size_t key_ring_max = 3;
 inline constexpr std::size_t old_ids_per_session_max =

@@ -55,7 +55,8 @@ class retired_reader {
 constexpr std::string_view session_columns =
     "SELECT seq,subject,tenant_id,handle,id,ring_key,created_at_ms,last_seen_at_ms,"
     "absolute_expires_at_ms,idle_ttl_s,version,state,tenant_generation,fields,ip,sealed,data,"
-    "predecessor,predecessor_ring_key,nonce,grace_ends_at_ms,rotation_ring_key,successor_used "
+    "predecessor,predecessor_ring_key,nonce,grace_ends_at_ms,rotation_ring_key,successor_used,"
+    "alias "
     "FROM sessions ORDER BY seq";
 
 [[nodiscard]] bool read_session(const statement& row, session_record& to) {
@@ -76,6 +77,7 @@ constexpr std::string_view session_columns =
   to.has_predecessor = !row.is_null(17);
   bool good = state >= 0 && state <= 3 && row.read(3, to.handle.bytes) &&
               row.read(4, to.id.bytes) && unpack_fields(row.blob(13), to.fields);
+  if (!row.is_null(23)) good = row.read(23, to.alias.emplace()) && good;
   if (to.has_predecessor) {
     good = good && row.read(17, to.predecessor.bytes) && row.read(19, to.nonce);
     to.predecessor_ring_key = narrow(18);

@@ -82,7 +82,8 @@ int projection::prepare(sqlite3* db) {
        "sessions(seq,subject,tenant_id,handle,id,ring_key,created_at_ms,last_seen_at_ms,"
        "absolute_expires_at_ms,idle_ttl_s,version,state,ended_seq,tenant_generation,find_ip,find_"
        "user_agent,fields,ip,"
-       "sealed,data) VALUES(?1,?2,?3,?4,?5,?6,?7,?7,?8,?9,1,0,0,?10,?11,?12,?13,?14,?15,?16)"},
+       "sealed,data,alias) "
+       "VALUES(?1,?2,?3,?4,?5,?6,?7,?7,?8,?9,1,0,0,?10,?11,?12,?13,?14,?15,?16,?17)"},
       {&touch_,
        "UPDATE sessions SET last_seen_at_ms=max(last_seen_at_ms,?2) WHERE seq=?1 AND state=0"},
       {&retire_predecessor_,
@@ -225,6 +226,7 @@ int projection::on(const core::event& what, const core::session_created& body) {
   s.bind_blob(14, core::as_bytes(body.ip));
   s.bind_blob(15, core::as_bytes(what.sealed));
   s.bind_blob(16, core::as_bytes(body.data));
+  s.bind_blob(17, body.alias ? core::byte_view(*body.alias) : core::byte_view());
   return s.run();
 }
 

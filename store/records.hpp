@@ -36,6 +36,7 @@ struct session_record {
   session_state state = session_state::live;
   std::uint64_t tenant_generation = 0;
   core::field_hashes fields;
+  std::optional<core::short_hash> alias;  // key_material::alias_tag(), where it has one
   std::string_view ip, sealed, data;  // sealed: its event's; data: the newest; all empty once ended
   // The last rotation, where it gave its predecessor a grace; otherwise these mean nothing.
   bool has_predecessor = false;

@@ -34,6 +34,7 @@ class restorer final : public load_visitor, public breaker_visitor {
   void on_session(const session_record& row) override {
     auto restored = session_of(row);
     restored.record.user = to_.load_user(row.subject, row.tenant_id);
+    if (restored.alias) to_.know_alias(row.seq, *restored.alias);
     to_.load_session(std::move(restored.record), restored.old_ids);
   }
   void on_breaker(core::breaker_record&& row) override {
@@ -58,6 +59,7 @@ class restorer final : public load_visitor, public breaker_visitor {
 restored_session session_of(const session_record& row) {
   restored_session out;
   out.subject = row.subject;
+  out.alias = row.alias;
   auto& s = out.record;
   s.id = row.id;
   s.handle = row.handle;

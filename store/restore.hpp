@@ -13,6 +13,7 @@ struct restored_session {
   core::subject_id subject;
   core::session_record record;  // without its user's slot
   std::vector<core::old_id> old_ids;
+  std::optional<core::short_hash> alias;
 };
 [[nodiscard]] restored_session session_of(const session_record& row);
 

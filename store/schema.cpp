@@ -61,8 +61,13 @@ constexpr const char* version_3 = R"sql(
 CREATE TABLE snapshot(id INTEGER PRIMARY KEY, seq INTEGER NOT NULL, body BLOB NOT NULL);
 )sql";
 
+// Where the session has one, the keyed hash of the alias that its caller gave it.
+constexpr const char* version_4 = R"sql(
+ALTER TABLE sessions ADD COLUMN alias BLOB;
+)sql";
+
 // Index i brings version i to i + 1. Only ever appended to.
-constexpr std::array migrations = {version_1, version_2, version_3};
+constexpr std::array migrations = {version_1, version_2, version_3, version_4};
 
 int run(sqlite3* db, const std::string& sql) {
   return sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);

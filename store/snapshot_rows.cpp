@@ -61,8 +61,8 @@ class row_writer {
         {&session_,
          "INSERT INTO sessions(seq,subject,tenant_id,handle,id,ring_key,created_at_ms,"
          "last_seen_at_ms,absolute_expires_at_ms,idle_ttl_s,version,state,ended_seq,"
-         "tenant_generation,find_ip,find_user_agent,fields,ip,data) "
-         "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,0,?13,0,0,?14,?15,?16)"},
+         "tenant_generation,find_ip,find_user_agent,fields,ip,data,alias) "
+         "VALUES(?1,?2,?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,0,?13,0,0,?14,?15,?16,?17)"},
         {&rotation_,
          "UPDATE sessions SET predecessor=?2,predecessor_ring_key=?3,nonce=?4,grace_ends_at_ms=?5,"
          "rotation_ring_key=?6,successor_used=?7 WHERE seq=?1"},
@@ -171,6 +171,8 @@ class row_writer {
     s.bind_blob(15, core::as_bytes(ip));
     s.bind_blob(16, core::as_bytes(from.status == core::session_status::live ? from.data()
                                                                              : std::string_view()));
+    const auto alias = of_.alias_of(from.seq);
+    s.bind_blob(17, alias ? core::byte_view(*alias) : core::byte_view());
     if (const int rc = s.run(); rc != SQLITE_OK) return rc;
     return from.extra ? put_ids(from.seq, *from.extra) : SQLITE_OK;
   }

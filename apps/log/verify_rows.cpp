@@ -45,6 +45,7 @@ void row_checker::check_session(const core::replayed_state& restored,
     find(row.seq,
          fmt::format("sessions: {} of the session created here is not what the log gives", column));
   };
+  if (restored.alias_of(row.seq) != replayed.alias_of(row.seq)) wrong("alias");
   if (row.tenant_generation != s.tenant_generation) wrong("tenant_generation");
   // What was dropped, here or before the log was cut, may have been later than what is known.
   if (row.last_seen_at_ms < s.last_seen_at_ms ||

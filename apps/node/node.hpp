@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "actors/alias_book.hpp"
 #include "actors/breaker_probers.hpp"
 #include "actors/node_quota.hpp"
 #include "actors/supervisor.hpp"
@@ -101,6 +102,7 @@ class node {
   std::uint64_t replay_ns_ = 0;
   std::shared_ptr<monitoring::metrics> registry_;
   std::vector<std::shared_ptr<actors::shard_image>> images_;
+  std::shared_ptr<actors::alias_book> aliases_ = std::make_shared<actors::alias_book>();
   std::vector<std::vector<core::stored_breaker>> stored_breakers_;  // by shard
   std::vector<std::shared_ptr<actors::known_probers>>
       probers_;  // by shard, where nodes share a log

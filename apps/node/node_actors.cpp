@@ -65,6 +65,11 @@ actors::shard_moved node::spawn_shard(std::uint32_t shard, std::uint64_t incarna
   options.random = buffered_random;
   options.clock = &clock_;
   options.image = image;
+  options.aliases = aliases_;
+  // What the shard's life before this one was making came to nothing, or is in the image.
+  aliases_->drop_reservations(actors::bytes_of_shard(shard, options.shards));
+  for (const auto& each : std::exchange(image->aliases, {}))
+    aliases_->keep(each.tag, each.byte, each.until_ms);
   options.replies = &host.tcp();
   options.pool = host.gateway().pool();
   options.events_in_flight_max = config_.store.journal_queue_events / hosts_.size();

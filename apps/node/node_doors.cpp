@@ -38,6 +38,7 @@ void node::make_loops() {
     gateway.callers = callers_;
     gateway.certificates_only = config_.auth.mode == core::auth_mode::mtls;
     gateway.limiter = limiter;
+    gateway.aliases = aliases_;
     gateway.pool = std::make_shared<actors::batch_pool>();
     gateway.make_correlation_id = make_correlation_id;
 

@@ -81,6 +81,7 @@ void node::spawn_fleet() {
   link_ = std::make_unique<link_host>(*system_, clock_);
   actors::fleet_options options;
   options.clock = &clock_;
+  options.aliases = aliases_;
   options.position = fleet_position_;
   options.last_at_ms = fleet_at_ms_;
   options.node_id = config_.server.node_id;

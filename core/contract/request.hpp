@@ -23,31 +23,44 @@ struct page_request {
   std::string_view cursor;    // empty: from the start; otherwise as it came, not yet checked
 };
 
+/// A session named by what the caller chose at its creation, instead of by its id. Secret, as an id
+/// is.
+struct session_alias {
+  std::string_view tenant_id;
+  std::string_view alias;  // empty: it is named by its id
+};
+
 struct create_session {
   user_name user;
   core::context context;
   std::string_view data;  // minified JSON object; empty: none
   std::optional<std::int64_t> idle_ttl_s;
   std::optional<std::int64_t> absolute_ttl_s;
+  std::string_view alias = {};  // empty: none
 };
+// Where `by` has an alias, `id` is what the gateway derives from it (actors/gateway_aliases.cpp).
 struct validate_session {
   session_id id;
   core::context context;
   bool touch = true;
+  session_alias by = {};
 };
 struct update_session {
   session_id id;
   core::context context;
   std::string_view data;
   std::optional<std::uint32_t> version;  // 0: given, and not any session's
+  session_alias by = {};
 };
 struct rotate_session {
   session_id id;
   core::context context;
   bool grace = true;
+  session_alias by = {};
 };
 struct revoke_session {
   std::variant<session_id, session_handle> target;
+  session_alias by = {};
 };
 struct revoke_user {
   user_name user;
@@ -181,6 +194,7 @@ using request_params =
 
 struct request {
   core::method method = core::method::server_ping;
+  bool has_alias = false;  // create: gives one; otherwise: names its session by one
   /// From params._meta: its correlation_id, else its traceparent's trace id; empty: make one up
   /// where one is needed.
   std::string_view correlation_id;

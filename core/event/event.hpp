@@ -44,8 +44,9 @@ struct session_created {
   millis absolute_expires_at_ms = 0;
   std::uint64_t tenant_generation = 0;
   field_hashes fields;
-  std::string ip;    // sealed under the user's key
-  std::string data;  // sealed under the session's key
+  std::string ip;                   // sealed under the user's key
+  std::string data;                 // sealed under the session's key
+  std::optional<short_hash> alias;  // key_material::alias_tag(): finds the session by its alias
   // Not in the log: what session.find compares, keyed so that a stolen store cannot.
   std::uint64_t find_ip = 0, find_user_agent = 0;
   std::optional<ip_address> ip_plain;  // so that the process that made the event need not open `ip`

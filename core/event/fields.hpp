@@ -72,7 +72,9 @@ inline constexpr auto fields_of<session_created> = std::make_tuple(
     row<as_bytes_text>("ip", &session_created::ip, visibility::stored, presence::given,
                        "sealed address"),
     row<as_bytes_text>("data", &session_created::data, visibility::stored, presence::given,
-                       "sealed data"));
+                       "sealed data"),
+    row("alias", &session_created::alias, visibility::stored, presence::given,
+        "keyed hash of the alias"));
 
 template <>
 inline constexpr auto fields_of<session_touched> =

@@ -142,6 +142,9 @@ fleet_tag fleet_keys::of_user(const byte_array<16>& lookup) const noexcept {
 fleet_tag fleet_keys::of_tenant(std::string_view tenant_id) const noexcept {
   return tag_of(tags_.begin().update_sized("tenant").update_sized(tenant_id).finish());
 }
+fleet_tag fleet_keys::of_alias(const short_hash& tag) const noexcept {
+  return tag_of(tags_.begin().update_sized("alias").update(tag).finish());
+}
 fleet_tag fleet_keys::of_breaker(std::string_view service, std::string_view breaker) const {
   return tag_of(
       tags_.begin().update_sized("breaker").update_sized(service).update_sized(breaker).finish());

@@ -16,8 +16,8 @@
 
 namespace portcullis::core {
 
-/// What a decision is about (a user, a tenant, a breaker) as a keyed hash: says nothing to who has
-/// not the key, and is the same on every node.
+/// What a decision is about (a user, a tenant, an alias, a breaker) as a keyed hash: says nothing
+/// to who has not the key, and is the same on every node.
 using fleet_tag = std::uint64_t;
 
 /// What all nodes of one key file derive from it for their log. Immutable; any thread.
@@ -28,6 +28,8 @@ class fleet_keys {
   /// `lookup`: of key_material::lookup().
   [[nodiscard]] fleet_tag of_user(const byte_array<16>& lookup) const noexcept;
   [[nodiscard]] fleet_tag of_tenant(std::string_view tenant_id) const noexcept;
+  /// `tag`: of key_material::alias_tag().
+  [[nodiscard]] fleet_tag of_alias(const short_hash& tag) const noexcept;
   [[nodiscard]] fleet_tag of_breaker(std::string_view service, std::string_view breaker) const;
   /// Tells one key file from another without telling anything of it.
   [[nodiscard]] const std::string& check_value() const noexcept { return check_value_; }

@@ -8,7 +8,7 @@ namespace {
 
 constexpr std::string_view magic = "portcullis snapshot 1\n";
 // What a part begins with, and each of its rows.
-enum class kind : std::uint8_t { head = 1, tenant, counter, breaker, session };
+enum class kind : std::uint8_t { head = 1, tenant, counter, breaker, session, alias };
 
 void put_counter(canonical_writer& to, const lockout_counter& from) {
   to.put(from.failed_attempts);
@@ -98,6 +98,13 @@ void put_session(canonical_writer& to, const session_state& state, session_slot 
   for (const auto& hash : s.hashes) to.put_bytes(hash);
   to.put_text(s.sealed_ip());
   put_extra(to, s.extra.get());
+}
+
+/// Of the session before it, where that has one.
+void put_alias(canonical_writer& to, const std::optional<short_hash>& alias) {
+  if (!alias) return;
+  to.put(static_cast<std::uint8_t>(kind::alias));
+  to.put_bytes(*alias);
 }
 
 /// Reads what canonical_writer wrote; once it has failed, everything it gives is empty.
@@ -228,7 +235,8 @@ void read_extra(part_reader& from, session_record& s, std::vector<old_id>& old_i
   }
 }
 
-void read_session(part_reader& from, replayed_state& to) {
+/// The seq of the session's creation; 0: failed.
+std::uint64_t read_session(part_reader& from, replayed_state& to) {
   subject_id subject;
   from.get_bytes(subject.bytes);
   const std::string tenant(from.text());
@@ -249,10 +257,12 @@ void read_session(part_reader& from, replayed_state& to) {
   s.keep_sealed_ip(from.text());
   std::vector<old_id> old_ids;
   read_extra(from, s, old_ids);
-  if (from.failed()) return;
+  if (from.failed()) return 0;
   s.user = to.load_user(subject, tenant);
   s.user_generation = to.sessions().user(s.user).generation;
+  const auto seq = s.seq;
   to.load_session(std::move(s), old_ids);
+  return seq;
 }
 
 std::string signed_text(const snapshot_seal& what) {
@@ -288,7 +298,10 @@ std::string snapshot_writer::next() {
     put_breaker(to, breakers_->second);
   if (user_ == 0 && !to.view().empty()) return to.take();  // sessions begin a part of their own
   for (; user_ < of_.users_end() && has_room(); ++user_)
-    for (const auto slot : of_.sessions_of(user_)) put_session(to, sessions, slot);
+    for (const auto slot : of_.sessions_of(user_)) {
+      put_session(to, sessions, slot);
+      put_alias(to, of_.alias_of(sessions.at(slot).seq));
+    }
   return to.take();
 }
 
@@ -325,8 +338,15 @@ status snapshot_reader::add(std::string_view part) {
         read_breaker(from, state_.breakers());
         break;
       case kind::session:
-        read_session(from, state_);
+        last_session_ = read_session(from, state_);
         break;
+      case kind::alias: {
+        short_hash alias{};
+        from.get_bytes(alias);
+        if (last_session_ == 0) return fail(error_code::LOG_CORRUPT, {}, "snapshot");
+        state_.know_alias(std::exchange(last_session_, 0), alias);
+        break;
+      }
       default:  // NOLINT: a byte that no writer wrote
         return fail(error_code::LOG_CORRUPT, {}, "snapshot");
     }

@@ -39,6 +39,7 @@ class snapshot_reader {
  private:
   replayed_state state_;
   bool begun_ = false;
+  std::uint64_t last_session_ = 0;  // the seq of its creation
 };
 
 /// What stands for the events up to a checkpoint, signed.

@@ -47,6 +47,8 @@ void replayed_state::apply(const event& what) {
       load_user(*what.subject, what.tenant_id);
       sessions_.apply(what);
       if (const auto slot = sessions_.find(*what.handle); slot != no_slot) started(slot);
+      if (const auto& alias = std::get<session_created>(what.body).alias)
+        know_alias(what.seq, *alias);
       break;
     }
     case event_type::validation_failed:
@@ -83,6 +85,7 @@ void replayed_state::forget_ended() {
     if (lives || end_ms > at_ms_)
       return wheel_.add(slot, std::max(end_ms, at_ms_ + sweep_every_ms), at_ms_);
     directory_.remove(s.user, slot);
+    aliases_.erase(s.seq);
     sessions_.purge(slot);
   });
   lockouts_.drop_over(at_ms_);

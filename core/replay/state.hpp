@@ -2,7 +2,9 @@
 // can rebuild any moment of a node. No keys are needed: users are known by their subjects.
 #pragma once
 #include <memory>
+#include <optional>
 #include <string>
+#include <unordered_map>
 
 #include "core/lockout/state.hpp"
 #include "core/replay/breaker_standings.hpp"
@@ -41,6 +43,15 @@ class replayed_state {
   /// The policy that node_started or config_reloaded told last, a JSON object; empty before.
   [[nodiscard]] const std::string& policy() const noexcept { return policy_; }
 
+  /// The keyed hash of a session's alias, by the seq of its creation; absent: it has none.
+  [[nodiscard]] std::optional<short_hash> alias_of(std::uint64_t session_seq) const {
+    const auto found = aliases_.find(session_seq);
+    return found == aliases_.end() ? std::nullopt : std::optional(found->second);
+  }
+  void know_alias(std::uint64_t session_seq, const short_hash& alias) {
+    aliases_[session_seq] = alias;
+  }
+
   /// Where a snapshot begins instead of an empty log: loads what it holds.
   user_slot load_user(const subject_id& subject, std::string_view tenant);
   session_slot load_session(session_record&& loaded, std::span<const old_id> old_ids);
@@ -55,6 +66,7 @@ class replayed_state {
   directory_state directory_;
   lockout_state lockouts_;
   breaker_standings breakers_;
+  std::unordered_map<std::uint64_t, short_hash> aliases_;  // of sessions that are remembered
   timer_wheel wheel_{4096, 16'000};  // 18 hours wide: few sessions are looked at twice
   std::string policy_;
   std::uint64_t seq_ = 0;

@@ -225,9 +225,16 @@ created decide_create(const decision_input& in, const create_session& command, u
   const auto& who = *owner.who;
   const auto& policy = in.policies.of(command.user.tenant_id);
   const auto& key = in.keys.newest();
+  const auto& tenant_id = in.state.tenant(owner.tenant).name;
   created out;
-  random(out.id.bytes);
-  out.id.bytes[0] = owner.subject.bytes[0];
+  session_created body;
+  if (command.alias.empty()) {
+    random(out.id.bytes);
+    out.id.bytes[0] = owner.subject.bytes[0];
+  } else {
+    out.id = in.keys.alias_id(tenant_id, command.alias, owner.subject.bytes[0]);
+    body.alias = in.keys.alias_tag(tenant_id, command.alias);
+  }
   session_handle handle;
   random(handle.bytes);
   handle.bytes[0] = owner.subject.bytes[0];
@@ -236,7 +243,6 @@ created decide_create(const decision_input& in, const create_session& command, u
   const auto absolute_ttl_s = command.absolute_ttl_s.value_or(policy.absolute_ttl_s);
   const auto user_agent =
       command.context.fields[static_cast<std::size_t>(context_field::user_agent)];
-  session_created body;
   body.absolute_expires_at_ms = in.now_ms + absolute_ttl_s * 1000;
   body.expires_at_ms = std::min(in.now_ms + idle_ttl_s * 1000, body.absolute_expires_at_ms);
   body.id = id_hash{key.ids(byte_view(out.id.bytes))};
@@ -247,7 +253,6 @@ created decide_create(const decision_input& in, const create_session& command, u
   body.ip = seal_ip(who, handle, command.context.ip);
   body.ip_plain = command.context.ip;
   body.data = seal_data(out.id, handle, command.data, random);
-  const auto& tenant_id = in.state.tenant(owner.tenant).name;
   body.find_ip = in.keys.find_tag(tenant_id, as_text(command.context.ip.bytes));
   body.find_user_agent = user_agent.empty() ? 0 : in.keys.find_tag(tenant_id, user_agent);
 

@@ -96,7 +96,8 @@ struct created {
 /// Refuses a TTL beyond the policy with TTL_OUT_OF_RANGE (details.limit is the policy's value).
 [[nodiscard]] result<nothing> check_ttls(const create_session& command,
                                          const session_policy& policy);
-/// A new session of an identified user. The caller has seen to the cap.
+/// A new session of an identified user; with an alias its id is what the alias stands for. The
+/// caller has seen to the cap, and that nobody else has the alias.
 [[nodiscard]] created decide_create(const decision_input& in, const create_session& command,
                                     user_slot user, const random_source& random);
 

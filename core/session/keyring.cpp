@@ -113,6 +113,8 @@ key_material::key_material(const keyring& keys)
       lookup_(keys.lookup),
       source_(keys.source),
       chain_(keys.chain),
+      alias_tags_(derive(keys.routing, "portcullis alias tag")),
+      alias_ids_(derive(keys.routing, "portcullis alias id")),
       checkpoints_(hmac_key(keys.chain)("portcullis checkpoints")) {
   for (const auto& key : keys.ring)
     ring_.push_back({key.id, hmac_key(derive(key.secret, "portcullis session id")),
@@ -133,6 +135,17 @@ std::uint8_t key_material::routing_byte(std::string_view tenant,
 
 byte_array<16> key_material::lookup(std::string_view tenant, std::string_view user) const noexcept {
   return cut<16>(lookup_.begin().update_sized(tenant).update_sized(user).finish());
+}
+
+short_hash key_material::alias_tag(std::string_view tenant, std::string_view alias) const noexcept {
+  return cut<16>(alias_tags_.begin().update_sized(tenant).update_sized(alias).finish());
+}
+
+session_id key_material::alias_id(std::string_view tenant, std::string_view alias,
+                                  std::uint8_t routing_byte) const noexcept {
+  session_id id{alias_ids_.begin().update_sized(tenant).update_sized(alias).finish()};
+  id.bytes[0] = routing_byte;
+  return id;
 }
 
 std::uint64_t key_material::find_tag(std::string_view tenant,

@@ -63,6 +63,13 @@ class key_material {
                                           std::string_view user) const noexcept;
   [[nodiscard]] byte_array<16> lookup(std::string_view tenant,
                                       std::string_view user) const noexcept;
+  /// What the log and the table of aliases know of an alias: a keyed hash, unique a tenant.
+  [[nodiscard]] short_hash alias_tag(std::string_view tenant,
+                                     std::string_view alias) const noexcept;
+  /// The first id of a session with this alias, of a user with this routing byte: as secret as the
+  /// alias, and nothing of it can be told from the tag.
+  [[nodiscard]] session_id alias_id(std::string_view tenant, std::string_view alias,
+                                    std::uint8_t routing_byte) const noexcept;
   /// What session.find compares; never 0.
   [[nodiscard]] std::uint64_t find_tag(std::string_view tenant,
                                        std::string_view what) const noexcept;
@@ -76,6 +83,7 @@ class key_material {
 
  private:
   hmac_key routing_, lookup_, source_, chain_;
+  hmac_key alias_tags_, alias_ids_;  // derived from the routing key: neither rotates
   signing_key checkpoints_;
   std::vector<ring_entry> ring_;
 };

@@ -22,21 +22,22 @@ constexpr param_set set_of(Params... which) noexcept {
 struct signature {
   param_set required = 0;
   param_set optional = 0;
+  param_set without_alias = 0;  // required where there is no `alias`
 };
 
 constexpr signature signature_of(method value) noexcept {
   using enum param;
   switch (value) {
     case method::session_validate:
-      return {set_of(session_id, context), set_of(touch)};
+      return {set_of(context), set_of(alias, tenant_id, touch), set_of(session_id)};
     case method::session_create:
-      return {set_of(tenant_id, user_id, context), set_of(data, idle_ttl_s, absolute_ttl_s)};
+      return {set_of(tenant_id, user_id, context), set_of(alias, data, idle_ttl_s, absolute_ttl_s)};
     case method::session_update:
-      return {set_of(session_id, context, data), set_of(version)};
+      return {set_of(context, data), set_of(alias, tenant_id, version), set_of(session_id)};
     case method::session_rotate:
-      return {set_of(session_id, context), set_of(grace)};
+      return {set_of(context), set_of(alias, tenant_id, grace), set_of(session_id)};
     case method::session_revoke:
-      return {0, set_of(session_id, handle)};
+      return {0, set_of(session_id, handle, alias, tenant_id)};
     case method::session_revoke_user:
       return {set_of(tenant_id, user_id), set_of(except_session_id)};
     case method::session_revoke_tenant:
@@ -101,7 +102,8 @@ std::optional<core::error> params_reader::read(method called, std::size_t index,
                                                core::request& out) {
   out.method = called;
   const bool whole = (index == 0 || collect(called, index)) && !error_ &&
-                     require(signature_of(called).required) && dispatch(called, out);
+                     require(needed_by(called)) && dispatch(called, out);
+  out.has_alias = has(param::alias);
   out.correlation_id = correlation_id_;
   return whole ? std::nullopt : error_;
 }
@@ -132,7 +134,8 @@ bool params_reader::collect(method called, std::size_t index) {
     return refuse(core::fail(error_code::INVALID_PARAMS, "params", "object"));
 
   const signature expected = signature_of(called);
-  const param_set allowed = expected.required | expected.optional | set_of(param::meta);
+  const param_set allowed =
+      expected.required | expected.optional | expected.without_alias | set_of(param::meta);
   // Goes on after an error, so that _meta is found wherever it stands.
   for (std::size_t key = index + 1; key < params.next; key = document_.at(key + 1).next)
     collect_member(key, allowed);
@@ -152,6 +155,11 @@ bool params_reader::collect_member(std::size_t key, param_set allowed) {
   seen_ |= bit;
   places_[which] = static_cast<std::uint32_t>(key + 1);
   return true;
+}
+
+param_set params_reader::needed_by(method called) const noexcept {
+  const signature expected = signature_of(called);
+  return expected.required | (has(param::alias) ? 0 : expected.without_alias);
 }
 
 bool params_reader::require(param_set needed) {

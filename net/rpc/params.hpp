@@ -19,6 +19,7 @@ namespace portcullis::net {
   X(tenant_id, "tenant_id")                 \
   X(user_id, "user_id")                     \
   X(session_id, "session_id")               \
+  X(alias, "alias")                         \
   X(handle, "handle")                       \
   X(context, "context")                     \
   X(data, "data")                           \
@@ -99,6 +100,7 @@ class params_reader {
   // Each returns false after it has set error_.
   bool collect(core::method method, std::size_t index);
   bool collect_member(std::size_t key, param_set allowed);
+  [[nodiscard]] param_set needed_by(core::method method) const noexcept;
   bool require(param_set needed);
   bool read_meta();
   bool read_meta_member(std::string_view name, std::size_t value);
@@ -171,6 +173,8 @@ class params_reader {
   bool read_boolean(param which, bool& out);
   bool read_session_id(param which, core::session_id& out);
   bool read_handle(core::session_handle& out);
+  bool read_alias(std::string_view& out);
+  bool read_named_session(core::session_id& id, core::session_alias& by);
   bool read_after(std::string_view& out);
   bool string_at(std::size_t index, std::string_view field, std::string_view& out);
 

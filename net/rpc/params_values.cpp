@@ -133,6 +133,28 @@ bool params_reader::read_handle(core::session_handle& out) {
   return true;
 }
 
+bool params_reader::read_alias(std::string_view& out) {
+  std::string_view text;
+  if (!read_string(param::alias, limits::alias_bytes_min, limits::alias_bytes_max, text))
+    return false;
+  if (!core::is_identifier_text(text))
+    return refuse(invalid("alias", "no_controls_or_bidirectional_overrides"));
+  out = text;
+  return true;
+}
+
+/// By its id, or by its alias and whose it is.
+bool params_reader::read_named_session(core::session_id& id, core::session_alias& by) {
+  if (!has(param::alias)) {
+    if (has(param::tenant_id)) return refuse(invalid("tenant_id", "only_with_alias"));
+    return read_session_id(param::session_id, id);
+  }
+  if (has(param::session_id)) return refuse(invalid("alias", "not_with_session_id"));
+  if (!has(param::tenant_id)) return refuse(invalid("tenant_id", "required"));
+  return read_identifier(param::tenant_id, limits::tenant_id_bytes_max, by.tenant_id) &&
+         read_alias(by.alias);
+}
+
 bool params_reader::read_ttl(param which, std::optional<std::int64_t>& out) {
   if (!has(which)) return true;
   constexpr auto lowest = std::numeric_limits<std::int64_t>::min();
@@ -252,31 +274,33 @@ bool params_reader::read_types(std::vector<std::string_view>& out) {
 // --- one a method
 
 bool params_reader::read(core::validate_session& out) {
-  return read_session_id(param::session_id, out.id) && read_context(out.context) &&
+  return read_named_session(out.id, out.by) && read_context(out.context) &&
          read_boolean(param::touch, out.touch);
 }
 
 bool params_reader::read(core::create_session& out) {
-  return read(out.user) && read_context(out.context) &&
-         read_ttl(param::idle_ttl_s, out.idle_ttl_s) &&
+  return read(out.user) && (!has(param::alias) || read_alias(out.alias)) &&
+         read_context(out.context) && read_ttl(param::idle_ttl_s, out.idle_ttl_s) &&
          read_ttl(param::absolute_ttl_s, out.absolute_ttl_s) && read_data(out.data);
 }
 
 bool params_reader::read(core::update_session& out) {
-  return read_session_id(param::session_id, out.id) && read_context(out.context) &&
+  return read_named_session(out.id, out.by) && read_context(out.context) &&
          read_version(out.version) && read_data(out.data);
 }
 
 bool params_reader::read(core::rotate_session& out) {
-  return read_session_id(param::session_id, out.id) && read_context(out.context) &&
+  return read_named_session(out.id, out.by) && read_context(out.context) &&
          read_boolean(param::grace, out.grace);
 }
 
 bool params_reader::read(core::revoke_session& out) {
-  if (has(param::session_id) == has(param::handle))
-    return refuse(invalid("session_id", "exactly_one_of_session_id_and_handle"));
-  if (has(param::handle)) return read_handle(out.target.emplace<core::session_handle>());
-  return read_session_id(param::session_id, out.target.emplace<core::session_id>());
+  if (has(param::session_id) + has(param::handle) + has(param::alias) != 1)
+    return refuse(invalid("session_id", "exactly_one_of_session_id_handle_and_alias"));
+  auto& id = out.target.emplace<core::session_id>();
+  if (!has(param::handle)) return read_named_session(id, out.by);
+  if (has(param::tenant_id)) return refuse(invalid("tenant_id", "only_with_alias"));
+  return read_handle(out.target.emplace<core::session_handle>());
 }
 
 bool params_reader::read(core::revoke_user& out) {

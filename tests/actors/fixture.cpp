@@ -149,6 +149,7 @@ void shard_world::spawn_shard(std::uint32_t shard, std::uint64_t incarnation) {
   options.random = counted_random(shard + 100);
   options.clock = &clock;
   options.image = image;
+  options.aliases = aliases;
   options.replies = &port;
   options.pool = pool_;
   options.events_in_flight_max = events_in_flight_max;
@@ -187,6 +188,8 @@ std::uint32_t shard_world::add(core::method method, core::request_params params,
   request.who = who != nullptr ? who : &admin;
   request.what.method = method;
   request.what.params = std::move(params);
+  if (const auto* made = std::get_if<core::create_session>(&request.what.params))
+    request.what.has_alias = !made->alias.empty();
   batches_[shard_of(byte, shards_)].requests.push_back(std::move(request));
   return last_ticket_;
 }
@@ -197,6 +200,16 @@ std::uint32_t shard_world::create(std::string user, std::string tenant, std::str
   params.context = context_of(home);
   params.data = keep(std::move(data));
   const auto byte = routing(params.user.tenant_id, params.user.user_id);
+  return add(core::method::session_create, params, byte);
+}
+std::uint32_t shard_world::create_as(std::string alias, std::string user, std::int64_t idle_ttl_s) {
+  core::create_session params;
+  params.user = {"acme", keep(std::move(user))};
+  params.context = context_of(home);
+  params.alias = keep(std::move(alias));
+  params.idle_ttl_s = idle_ttl_s;
+  const auto byte = routing(params.user.tenant_id, params.user.user_id);
+  EXPECT_TRUE(aliases->reserve(keys->alias_tag("acme", params.alias), byte, clock.at_ms));
   return add(core::method::session_create, params, byte);
 }
 std::uint32_t shard_world::validate(const core::session_id& id, std::string_view ip) {

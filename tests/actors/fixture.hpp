@@ -154,6 +154,15 @@ class shard_world : public virtual_loop {
   // Requests. Each returns its ticket; `submit` sends what was made as one batch a shard and
   // settles.
   std::uint32_t create(std::string user, std::string tenant = "acme", std::string data = {});
+  /// As the gateway passes it on: the alias is reserved.
+  std::uint32_t create_as(std::string alias, std::string user, std::int64_t idle_ttl_s = 900);
+  /// The id that the alias stands for, of a session of this user.
+  [[nodiscard]] core::session_id id_of(std::string_view alias, std::string_view user) const {
+    return keys->alias_id("acme", alias, routing("acme", user));
+  }
+  [[nodiscard]] std::optional<std::uint8_t> where_is(std::string_view alias) {
+    return aliases->find(keys->alias_tag("acme", alias), clock.at_ms);
+  }
   std::uint32_t validate(const core::session_id& id, std::string_view ip = home);
   std::uint32_t validate_as(const core::caller& who, const core::session_id& id);
   std::uint32_t update(const core::session_id& id, std::string data);
@@ -232,6 +241,7 @@ class shard_world : public virtual_loop {
   std::shared_ptr<core::policy_book> book;
   core::keyring ring = core::generate_keyring(counted_random(77), 1);
   std::shared_ptr<const core::key_material> keys = std::make_shared<const core::key_material>(ring);
+  std::shared_ptr<alias_book> aliases = std::make_shared<alias_book>();
   recording_port port;
   std::deque<batch_ptr> logged;  // not committed yet
   std::vector<core::event> history;

@@ -382,6 +382,7 @@ TEST(requests_of_other_loops, are_answered_encoded_through_their_gateway) {
             [](breakers_moved&) {},
             [](subscriptions_moved&) {},
             [](metrics_moved&) {},
+            [](caught_up&) {},
             [](callers_changed&) {},
             [](keys_changed&) {},
             [](store_state_changed&) {},

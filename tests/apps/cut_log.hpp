@@ -75,6 +75,8 @@ class a_cut_log : public log_folder {
       auto command = w.creation(user, i % 4 == 0 ? "acme" : "other");
       const auto data = "{\"n\":" + std::to_string(i) + "}";
       command.data = data;
+      const auto alias = "alias of session " + std::to_string(w.seq);
+      if (i % 4 < 2) command.alias = alias;
       const auto s = w.create(command);
       last = s;
       if (i % 3 == 0) last.id = w.rotate(s.id, i % 2 == 0);
@@ -182,7 +184,7 @@ class a_cut_log : public log_folder {
     for (const char* sql :
          {"SELECT seq,hex(subject),tenant_id,hex(handle),hex(id),ring_key,created_at_ms,"
           "last_seen_at_ms,absolute_expires_at_ms,idle_ttl_s,version,state,tenant_generation,"
-          "find_ip,find_user_agent,hex(ip),hex(sealed),hex(data),hex(predecessor),"
+          "find_ip,find_user_agent,hex(alias),hex(ip),hex(sealed),hex(data),hex(predecessor),"
           "predecessor_ring_key,hex(nonce),grace_ends_at_ms,rotation_ring_key,"
           "iif(predecessor IS NULL,0,successor_used) "
           "FROM sessions ORDER BY seq",

@@ -106,7 +106,7 @@ class a_folder : public testing::Test {
           "SELECT seq,subject,tenant_id,handle,id,ring_key,created_at_ms,last_seen_at_ms,"
           "absolute_expires_at_ms,idle_ttl_s,version,state,tenant_generation,find_ip,"
           "find_user_agent,substr(ip,13),sealed,data,predecessor,predecessor_ring_key,nonce,"
-          "grace_ends_at_ms,rotation_ring_key,successor_used FROM sessions ORDER BY seq",
+          "grace_ends_at_ms,rotation_ring_key,successor_used,alias FROM sessions ORDER BY seq",
           "SELECT session_seq,id,grace_ends_at_ms FROM retired_ids ORDER BY session_seq,place",
           "SELECT * FROM lockouts", "SELECT * FROM tenants",
           "SELECT * FROM breakers ORDER BY id"}) {

@@ -61,15 +61,20 @@ TEST_F(the_sample, what_readme_shows_of_it_is_what_it_is) {
 }
 
 /// A folder that an earlier version left: its log, its tables, its key file.
-TEST(earlier_versions, a_log_of_schema_2_is_replayed_as_it_is_and_goes_on_with_this_version) {
+struct earlier {
+  std::string schema, digest;
+};
+void PrintTo(const earlier& of, std::ostream* to) { *to << "schema " << of.schema; }
+class earlier_versions : public testing::TestWithParam<earlier> {};
+
+TEST_P(earlier_versions, logs_are_replayed_as_they_are_and_go_on_with_this_version) {
   server node({.start = false});
   std::filesystem::copy(
-      PORTCULLIS_SOURCE_DIR "/tests/e2e/golden/schema_2", node.data_dir(),
+      PORTCULLIS_SOURCE_DIR "/tests/e2e/golden/schema_" + GetParam().schema, node.data_dir(),
       std::filesystem::copy_options::recursive | std::filesystem::copy_options::overwrite_existing);
   const auto before = run(binary() + " replay --data-dir " + node.data_dir());
   EXPECT_EQ(before.status, 0) << before.out;
-  EXPECT_EQ(last_line(before.out),
-            "7c236c9b5aa8c60ad5ef62316976143bd89c6c77e053f4cb4a5ebb5fa034ca93");
+  EXPECT_EQ(last_line(before.out), GetParam().digest);
   EXPECT_THAT(verify(node.data_dir()).out, HasSubstr("start the node once"));
   const auto explained = run(binary() + " explain --all --data-dir " + node.data_dir());
   EXPECT_EQ(explained.status, 0) << explained.out;
@@ -77,10 +82,23 @@ TEST(earlier_versions, a_log_of_schema_2_is_replayed_as_it_is_and_goes_on_with_t
   auto client = node.connect();
   EXPECT_EQ(client.result("breaker.status", {{"service", "pay"}})["state"], "forced_open");
   create(client, "new");
+  const json named{{"alias", "an alias of its own choice"}};
+  const auto made = create(client, "named", named);
   ASSERT_EQ(node.terminate(), 0);
   const auto after = verify(node.data_dir());
   EXPECT_EQ(after.status, 0) << after.out;
+  ASSERT_TRUE(node.start()) << node.log();
+  client = node.connect();
+  json params{{"tenant_id", "acme"}, {"context", context()}};
+  params.update(named);
+  EXPECT_EQ(client.result("session.validate", params)["handle"], made["handle"]);
 }
+INSTANTIATE_TEST_SUITE_P(
+    , earlier_versions,
+    testing::Values(
+        earlier{"2", "7c236c9b5aa8c60ad5ef62316976143bd89c6c77e053f4cb4a5ebb5fa034ca93"},
+        earlier{"3", "978887936081a9de76a481cece3bdc5c191f31c8ee4bcfb24ceb320268476a7a"}),
+    [](const auto& of) { return "schema_" + of.param.schema; });
 
 }  // namespace
 }  // namespace portcullis::e2e

@@ -279,7 +279,7 @@ TEST(params, session_ids_and_handles_have_one_form) {
 
 TEST(params, exactly_one_of_two_where_the_contract_says_so) {
   const std::string both = R"("session_id":")" + some_id + R"(","handle":")" + handle_text + "\"";
-  const std::string rule = "INVALID_PARAMS:session_id:exactly_one_of_session_id_and_handle";
+  const std::string rule = "INVALID_PARAMS:session_id:exactly_one_of_session_id_handle_and_alias";
   EXPECT_EQ(verdict("session.revoke", both), rule);
   EXPECT_EQ(verdict("session.revoke", ""), rule);
   const std::string find = "INVALID_PARAMS:ip:exactly_one_of_ip_and_user_agent";

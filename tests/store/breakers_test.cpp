@@ -400,18 +400,19 @@ TEST_F(breakers_test, damaged_rows_are_told_and_not_taken) {
 }
 
 TEST_F(breakers_test, a_journal_of_version_1_gets_the_tables_and_keeps_what_it_had) {
-  ASSERT_EQ(schema_version(), 3);
+  ASSERT_EQ(schema_version(), 4);
   const auto session_seq = commit_session();
   ASSERT_TRUE(log->close());
   log.reset();
   const auto fresh = tables();
   // What later versions added, taken away: what is left is what version 1 wrote.
   run_sql(
-      "DROP TABLE breakers; DROP TABLE breaker_sources; DROP TABLE snapshot; PRAGMA "
-      "user_version=1;");
+      "DROP TABLE breakers; DROP TABLE breaker_sources; DROP TABLE snapshot; "
+      "ALTER TABLE sessions DROP COLUMN alias; PRAGMA user_version=1;");
   ASSERT_EQ(tables().size() + 3, fresh.size());
   open();
   EXPECT_EQ(load().sessions.count(session_seq), 1U);
+  EXPECT_FALSE(session(session_seq).row.alias);
   EXPECT_TRUE(load_breakers().breakers.empty());
   commit({at(1, opened("pay"))});
   put({source_of("pay", "web-1", 5)});

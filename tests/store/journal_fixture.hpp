@@ -74,6 +74,7 @@ class event_maker {
     body.data = "sealed data";
     body.find_ip = 0xfedcba9876543210;
     body.find_user_agent = 11;
+    if (user % 2 == 1) body.alias = numbered<16>(seq_ + 500);
     auto out = about(body);
     out.session_seq = out.seq;
     out.subject = subject(user, routing);

@@ -40,6 +40,8 @@ TEST_F(projection_test, a_created_session_is_loaded_as_it_was_made) {
   EXPECT_EQ(s.row.state, session_state::live);
   EXPECT_EQ(s.row.tenant_generation, body.tenant_generation);
   EXPECT_EQ(s.row.fields, body.fields);
+  ASSERT_TRUE(body.alias);
+  EXPECT_EQ(s.row.alias, body.alias);
   EXPECT_EQ(s.ip, body.ip);
   EXPECT_EQ(s.sealed, what.sealed);
   EXPECT_EQ(s.data, body.data);
@@ -54,6 +56,18 @@ TEST_F(projection_test, a_created_session_is_loaded_as_it_was_made) {
   EXPECT_EQ(users[0].tenant_id, given.tenant_id);
   EXPECT_EQ(users[0].ring_key, given.ring_key);
   EXPECT_EQ(users[0].wrapped, given.wrapped);
+}
+
+TEST_F(projection_test, an_alias_stays_with_its_session_to_the_end_and_others_have_none) {
+  const auto with = make.created(1), without = make.created(2);
+  commit({with, without});
+  ASSERT_FALSE(std::get<core::session_created>(without.body).alias);
+  EXPECT_FALSE(session(without.seq).row.alias);
+  commit({make.about(core::session_revoked{}, with.seq)});
+  EXPECT_EQ(session(with.seq).row.state, session_state::revoked);
+  EXPECT_EQ(session(with.seq).row.alias, std::get<core::session_created>(with.body).alias);
+  commit({}, {}, {with.seq});
+  EXPECT_EQ(load().sessions.count(with.seq), 0U);
 }
 
 TEST_F(projection_test, times_are_those_of_the_decision) {

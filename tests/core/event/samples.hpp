@@ -53,6 +53,7 @@ inline event_body body(event_type type) {
       out.fields = all_fields(10);
       out.ip = "sealed address";
       out.data = std::string("sealed\0data", 11);
+      out.alias = bytes<16>(90);
       return out;
     }
     case event_type::session_touched:

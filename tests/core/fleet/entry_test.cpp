@@ -100,6 +100,9 @@ TEST_F(entries, are_tagged_the_same_by_every_node_of_a_key_file_and_by_no_other)
   EXPECT_EQ(keys.of_tenant("acme"), again.of_tenant("acme"));
   EXPECT_NE(keys.of_tenant("acme"), strangers.of_tenant("acme"));
   EXPECT_NE(keys.of_tenant("acme"), keys.of_tenant("acm"));
+  EXPECT_EQ(keys.of_alias({1}), again.of_alias({1}));
+  EXPECT_NE(keys.of_alias({1}), keys.of_alias({2}));
+  EXPECT_NE(keys.of_alias({1}), keys.of_user({1})) << "a tag is of one kind";
   EXPECT_NE(keys.of_breaker("a", "bc"), keys.of_breaker("ab", "c"));
   EXPECT_EQ(keys.check_value(), again.check_value());
   EXPECT_NE(keys.check_value(), strangers.check_value());

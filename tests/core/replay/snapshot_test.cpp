@@ -106,7 +106,38 @@ RC_GTEST_PROP(snapshot, what_follows_it_gives_the_same_as_the_whole_log, ()) {
     RC_ASSERT(same != no_slot);
     RC_ASSERT(resumed.sessions().at(same).last_seen_at_ms == s.last_seen_at_ms);
     RC_ASSERT(resumed.sessions().at(same).sealed_ip() == s.sealed_ip());
+    RC_ASSERT(resumed.alias_of(s.seq) == whole.alias_of(s.seq));
   }
+}
+
+TEST(snapshot, has_the_aliases_of_sessions_that_are_remembered_and_of_no_others) {
+  world w;
+  replayed_state state;
+  for (const auto* alias : {"", "the alias of one", "the alias of two"}) {
+    auto command = w.creation(alias == std::string() ? "none" : alias);
+    command.alias = alias;
+    command.absolute_ttl_s = alias == std::string("the alias of two") ? 60 : 43'200;
+    (void)w.create(command);
+  }
+  w.revoke(w.log[1].handle.value());
+  for (const auto& each : w.log) state.apply(each);
+  const auto copy = read(parts_of(state));
+  for (const replayed_state* of : {static_cast<const replayed_state*>(&state), &copy}) {
+    EXPECT_FALSE(of->alias_of(1));
+    EXPECT_EQ(of->alias_of(2), w.keys.alias_tag("acme", "the alias of one")) << "it is over";
+    EXPECT_EQ(of->alias_of(3), w.keys.alias_tag("acme", "the alias of two"));
+  }
+  w.now_ms += 60'000 + limits::tombstone_keep_ms + 60'000;
+  event expired;
+  expired.handle = w.log[2].handle;
+  expired.body = session_expired{expiry_kind::absolute};
+  for (int i = 0; i < 2; ++i) {
+    expired.seq = ++w.seq;
+    expired.at_ms = expired.decided_at_ms = w.now_ms += 20'000;
+    state.apply(expired);
+  }
+  EXPECT_FALSE(state.alias_of(3)) << "forgotten with its session";
+  EXPECT_TRUE(state.alias_of(2));
 }
 
 TEST(snapshot, of_many_users_comes_in_parts) {

@@ -21,6 +21,8 @@ class history {
       case 2: {
         auto command = w.creation(names[*rc::gen::inRange(0, 2)], tenants[*rc::gen::inRange(0, 2)]);
         if (*rc::gen::arbitrary<bool>()) command.data = "{\"n\":1}";
+        const auto alias = "alias of session " + std::to_string(w.seq);
+        if (*rc::gen::arbitrary<bool>()) command.alias = alias;
         const auto s = w.create(command);
         ids.push_back({s.id, s.handle});
         break;

@@ -1,0 +1,86 @@
+// Sessions that are named by alias: the gateway puts the id in the alias' place, which from there
+// on is an id like any other. Where no session has the alias, it is an id that nobody knows.
+#include "actors/gateway.hpp"
+
+namespace portcullis::actors {
+
+void gateway::resolve_alias(core::request& request) const {
+  const auto id_of = [this](const core::session_alias& by) {
+    const auto tag = options_.keys->alias_tag(by.tenant_id, by.alias);
+    const auto byte = options_.aliases->find(tag, options_.clock->now_ms());
+    return options_.keys->alias_id(by.tenant_id, by.alias, byte.value_or(tag[0]));
+  };
+  std::visit(
+      [&](auto& params) {
+        if constexpr (requires { params.by.alias; }) {
+          if constexpr (requires { params.id; })
+            params.id = id_of(params.by);
+          else
+            params.target = id_of(params.by);
+        }
+      },
+      request.params);
+}
+
+bool gateway::is_doubtful(const core::request& request) const {
+  if (!request.has_alias || !peers_.fleet) return false;
+  return std::visit(
+      [this](const auto& params) {
+        if constexpr (requires { params.by.alias; })
+          return !options_.aliases->find(
+              options_.keys->alias_tag(params.by.tenant_id, params.by.alias),
+              options_.clock->now_ms());
+        return false;
+      },
+      request.params);
+}
+
+bool gateway::waits_in_line(net::connection_id from, const core::caller& caller, net::ticket to,
+                            core::request& request, const net::block_ref& block) {
+  const bool first = lines_.count(from) == 0;
+  if (first && !is_doubtful(request)) return false;
+  lines_[from].push_back({to, &caller, block, std::move(request), options_.loop});
+  if (first) ask_for_log(from);
+  return true;
+}
+
+/// One question at a time: who comes while it is under way needs the next one.
+void gateway::ask_for_log(net::connection_id of) {
+  if (!asked_.empty()) return ask_next_.push_back(of);
+  asked_.push_back(of);
+  caf::anon_send(peers_.fleet, catch_up{options_.loop, false, 0, true});
+}
+
+void gateway::caught_up_with(const caught_up& answer) {
+  const auto sure = std::exchange(asked_, std::exchange(ask_next_, {}));
+  if (!asked_.empty()) caf::anon_send(peers_.fleet, catch_up{options_.loop, false, 0, true});
+  for (const auto each : sure) move_line(each, answer.why);
+  turn_ended();
+}
+
+/// The line's first request is sure by now, or never will be; the others follow up to the next that
+/// is not.
+void gateway::move_line(net::connection_id of, const std::optional<core::error>& why) {
+  bool first = true;
+  for (auto line = lines_.find(of); line != lines_.end(); line = lines_.find(of)) {
+    if (!first && is_doubtful(line->second.front().what)) return ask_for_log(of);
+    auto next = std::move(line->second.front());
+    line->second.pop_front();
+    if (line->second.empty()) lines_.erase(line);
+    const bool unknown = std::exchange(first, false) && is_doubtful(next.what);
+    if (why && unknown)
+      fail(next.to, core::fail(core::error_code::STORE_UNAVAILABLE, {}, why->rule),
+           next.what.correlation_id);
+    else
+      (void)pass_on(of, *next.who, next.to, next.what, next.block, unknown);
+  }
+}
+
+bool gateway::reserve_alias(const core::create_session& params) const {
+  const auto& [tenant_id, user_id] = params.user;
+  return options_.aliases->reserve(options_.keys->alias_tag(tenant_id, params.alias),
+                                   options_.keys->routing_byte(tenant_id, user_id),
+                                   options_.clock->now_ms());
+}
+
+}  // namespace portcullis::actors
