@@ -16,7 +16,7 @@ export const defaultPort = 7420;
 
 /**
  * `host:port`, `[::1]:port`, `host` (port 7420), `portcullis://host:port`, `portcullis+tls://host:port` (a port is needed), `unix:/path`.
- * `tls` makes the forms that do not say so TLS ones.
+ * `tls` makes all but Unix sockets TLS ones.
  * @throws TypeError that names what is wrong.
  */
 export function parseAddress(text: string, tls = false): Address {

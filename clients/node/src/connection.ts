@@ -51,6 +51,8 @@ interface Message {
 /** The longest reply that is read; the server's own bound for what it keeps unread is 8 MiB. */
 const replyBytesMax = 16 * 1024 * 1024;
 const newline = 0x0a;
+/** Characters that wait for a peer that does not read. */
+const unwrittenMax = 1024 * 1024;
 /**
  * A request's id is its slot in the connection's table, plus a number that grows by this with each request. (A Map would do, but its
  * dead tables, once old, keep what was in them alive until the next full collection: a third of the time was garbage collection.)
@@ -69,6 +71,8 @@ export class Connection {
   /** Called once, when it is over; `undefined` where this side closed it. */
   onClose: ((reason: PortcullisError | undefined) => void) | undefined;
   onPush: Push | undefined;
+  /** What had to wait was written. */
+  onDrain: (() => void) | undefined;
   /** When the last byte came, by performance.now(). */
   heardAt = performance.now();
   /** The server's own version text, once ready. */
@@ -76,6 +80,8 @@ export class Connection {
   /** The server said that it is about to stop: nothing new is sent here. */
   draining = false;
   over = false;
+  /** So much waits to be written, by callers who may not even wait any more, that nothing new is sent. */
+  get clogged(): boolean { return this.out.length > unwrittenMax; }
   /** It is asked whether it still lives; nothing new is sent meanwhile. */
   suspect = false;
 
@@ -101,7 +107,10 @@ export class Connection {
       this.failure ??= new PortcullisError('CONNECTION_LOST', {message: `${address.text}: ${describe(cause)}`, cause});
     });
     this.socket.on('close', () => this.ended());
-    this.socket.on('drain', () => this.flush());
+    this.socket.on('drain', () => {
+      this.flush();
+      this.onDrain?.();
+    });
     this.flush = () => {
       this.flushing = false;
       if (this.out === '' || this.over || this.socket.writableNeedDrain) return;
@@ -117,25 +126,30 @@ export class Connection {
    * @throws PortcullisError what went wrong, with the system's own error as `cause`.
    */
   static async open(address: Address, options: ConnectionOptions, signal: AbortSignal): Promise<Connection> {
-    const token = await options.token?.();
-    if (token !== undefined && !isPrivate(address)) throw new PortcullisError('TOKEN_IN_CLEAR', {sent: false});
     if (signal.aborted) throw new PortcullisError('CLOSED');
-    const connection = new Connection(address, options);
-    const given = (): void => connection.fail(new PortcullisError('CLOSED'));
-    signal.addEventListener('abort', given, {once: true});
-    const patience = setTimeout(() => {
-      connection.fail(new PortcullisError('TIMEOUT', {message: `${address.text}: not connected within ${options.connectTimeoutMs} ms.`}));
-    }, options.connectTimeoutMs);
+    let connection: Connection | undefined;
+    let giveUp: (() => void) | undefined;
+    let patience: NodeJS.Timeout | undefined;
+    const givenUp = new Promise<never>((_, reject) => {
+      giveUp = (): void => reject(new PortcullisError('CLOSED'));
+      signal.addEventListener('abort', giveUp, {once: true});
+      patience = setTimeout(() => {
+        reject(new PortcullisError('TIMEOUT', {message: `${address.text}: not connected within ${options.connectTimeoutMs} ms.`}));
+      }, options.connectTimeoutMs);
+    });
     try {
-      await connection.greet(token);
+      const token = await Promise.race([tokenOf(options), givenUp]);
+      if (token !== undefined && !isPrivate(address)) throw new PortcullisError('TOKEN_IN_CLEAR', {sent: false});
+      connection = new Connection(address, options);
+      await Promise.race([connection.greet(token), givenUp]);
+      return connection;
     } catch (reason) {
-      connection.socket.destroy();
+      connection?.socket.destroy();
       throw reason;
     } finally {
       clearTimeout(patience);
-      signal.removeEventListener('abort', given);
+      signal.removeEventListener('abort', giveUp as () => void);
     }
-    return connection;
   }
 
   /** Sends a request; its answer, or its loss, is told to it. To be called while it is not over and fewer than `slotsMax` are in flight. */
@@ -256,6 +270,10 @@ export class Connection {
   private take(message: Message): void {
     const id = message?.id;
     if (typeof id === 'number') {
+      if (isObject(message.result) === isObject(message.error)) {
+        this.fail(new PortcullisError('PROTOCOL', {message: `${this.address.text}: a reply has neither result nor error, or both.`}));
+        return;
+      }
       const request = this.takeOut(id);
       if (request !== undefined) {
         request.replied(message.result, message.error);
@@ -264,14 +282,14 @@ export class Connection {
       const asked = this.own.get(id);
       if (asked !== undefined) {
         this.own.delete(id);
-        if (message.error) asked.reject(errorOfWire(message.error));
+        if (message.error !== undefined) asked.reject(errorOfWire(message.error));
         else asked.resolve(message.result);
       }
       return;  // else: nobody waits for it any more
     }
     if (typeof message?.method === 'string') {
       this.onPush?.(message.method, message.params ?? {});
-    } else if (message?.error) {
+    } else if (message?.error !== undefined && isObject(message.error)) {
       // About the connection, not about a request: the server says why it closes.
       this.failure ??= errorOfWire(message.error);
     } else {
@@ -298,8 +316,20 @@ export class Connection {
     this.own.clear();
     const requests = this.slots.filter((each) => each !== undefined).sort((a, b) => a.id - b.id);
     this.slots.length = this.free.length = this.inFlight = 0;
-    this.onClose?.(reason);
-    for (const request of requests) request.lost(lost);
+    try {
+      this.onClose?.(reason);
+    } finally {
+      for (const request of requests) request.lost(lost);
+    }
+  }
+}
+
+async function tokenOf(options: ConnectionOptions): Promise<string | undefined> {
+  try {
+    return await options.token?.();
+  } catch (cause) {
+    // What a token's source says of its failure may hold what nobody should read.
+    throw new PortcullisError('UNREACHABLE', {message: 'The token could not be had.', cause, sent: false});
   }
 }
 
@@ -312,6 +342,8 @@ function open(address: Address, options: TlsOptions): net.Socket {
   return tls.connect({...options, host, port, minVersion: 'TLSv1.2', ALPNProtocols: ['portcullis-rpc'],
     ...(servername !== undefined && {servername})});
 }
+
+function isObject(value: unknown): boolean { return typeof value === 'object' && value !== null && !Array.isArray(value); }
 
 /** An AggregateError of several addresses has no message of its own. */
 function describe(cause: Error & {code?: string; errors?: Error[]}): string {

@@ -1,51 +1,16 @@
 // The client's engine: a few connections, a bounded queue before them, deadlines, retries of what is safe, failover.
-import {EventEmitter} from 'node:events';
+import {EventEmitter, setMaxListeners} from 'node:events';
 
-import {parseAddress, type Address} from './address.js';
+import type {Address} from './address.js';
 import {backoffMs, RetryBudget} from './backoff.js';
-import {Connection, type Push, type Request, type TlsOptions} from './connection.js';
-import {errorOfWire, PortcullisError, type WireError} from './errors.js';
+import {bodyOf, depthOf} from './body.js';
+import {Call} from './call.js';
+import {Connection, type Push} from './connection.js';
+import {errorOfWire, PortcullisError, type ErrorName, type WireError} from './errors.js';
+import {settingsOf, timeoutMsMax, type CallOptions, type ClientOptions, type Settings} from './options.js';
 import {isSafe} from './safety.js';
 
-/** How a client reaches its servers. Every number is bounded by what the server allows, see docs/protocol.md. */
-export interface ClientOptions {
-  /** One or several: `host:port`, `portcullis+tls://host:port`, `unix:/path`. Default `127.0.0.1:7420`. */
-  address?: string | readonly string[] | undefined;
-  /** `random` (default) spreads processes over the nodes of a cluster; `given` tries them in their order. All connections stay with one node while it answers. */
-  order?: 'random' | 'given' | undefined;
-  /** The token of `auth.login`, or what gives it at each connection. */
-  token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
-  /** `true` or options: addresses without a scheme are TLS ones. */
-  tls?: boolean | TlsOptions | undefined;
-  /** Connections, 1..64, default 2: each is served by one of the server's loops. Another one is used when 64 calls are in flight on one. */
-  connections?: number | undefined;
-  /** Deadline of a call in ms, default 2000; waiting for a connection and retries included. */
-  timeoutMs?: number | undefined;
-  /** Deadline of connecting and logging in, ms, default 2000. */
-  connectTimeoutMs?: number | undefined;
-  /** Calls in flight a connection, 1..1024, default 512. */
-  maxInFlight?: number | undefined;
-  /** Calls that wait for a connection, default 10000; one more is QUEUE_FULL. */
-  maxQueued?: number | undefined;
-  /** After so many ms without any connection calls fail at once with UNREACHABLE instead of waiting, default 1000. */
-  unreachableAfterMs?: number | undefined;
-  /** Wait between attempts to connect: full jitter between 0 and `baseMs * 2^n`, at most `capMs`. Default 25 and 1000. */
-  reconnect?: {baseMs?: number; capMs?: number} | undefined;
-  /** Retries of safe calls: at most `attempts` (default 2) each, and together at most `ratio` (default 0.2) of all calls plus 10 a second. */
-  retry?: {attempts?: number; ratio?: number} | undefined;
-}
-
-/** What one call may differ in. */
-export interface CallOptions {
-  /** Deadline in ms instead of the client's. */
-  timeoutMs?: number | undefined;
-  /** Ends the wait; what was sent may still be done. */
-  signal?: AbortSignal | undefined;
-  /** 1..64 of `[A-Za-z0-9._-]`: stands in the server's log and events. */
-  correlationId?: string | undefined;
-  /** W3C trace context, passed on. */
-  traceparent?: string | undefined;
-}
+export type {CallOptions, ClientOptions} from './options.js';
 
 /** Counts since the client was made, and what is now. */
 export interface ClientStats {
@@ -69,101 +34,26 @@ export interface ClientEvents {
   disconnect: [{address: string; error: PortcullisError | undefined; retryInMs: number}];
 }
 
-const defaults = {
-  connections: 2, timeoutMs: 2000, connectTimeoutMs: 2000, maxInFlight: 512, maxQueued: 10_000, unreachableAfterMs: 1000,
-};
 /** The budget's tokens that come by themselves, and the most that it holds. */
 const retriesPerSecond = 10;
 const retryBurst = 100;
 
 /** Calls in flight from which on another connection is taken. */
 const busy = 64;
+/** How long a connection on which nothing comes has for a last answer, ms. */
+const probeMs = 500;
+/** The server knows who asks, or speaks another protocol, and will say the same the next time. */
+const refusals = new Set<ErrorName>(['AUTH_REQUIRED', 'AUTH_FAILED', 'AUTH_RATE_LIMITED', 'CERTIFICATE_REJECTED', 'TLS_REQUIRED', 'TOKEN_IN_CLEAR', 'PROTOCOL']);
+/** Between two attempts after a refusal, ms: the server counts failed logins of this machine, and others on it have a right token. */
+const refusedWaitMs = {least: 15_000, most: 60_000};
+/** A connection ended for what a request was: it would end the next one, too. */
+const poisons = new Set<ErrorName>(['VALUE_TOO_LARGE', 'NESTING_TOO_DEEP', 'PARSE_ERROR', 'INVALID_REQUEST']);
 
 /** What lives as long as its client, and has a connection of its own: an event stream. @internal */
 export interface Dependent {
   end(): void;
   ref(): void;
   unref(): void;
-}
-
-/** One call from its caller to its answer; it may be sent more than once. */
-class Call implements Request {
-  id = 0;
-  readonly method: string;
-  readonly body: string;
-  attempts = 0;
-  connection: Connection | undefined;
-  timer: NodeJS.Timeout | undefined;
-  signal: AbortSignal | undefined;
-  onAbort: (() => void) | undefined;
-  settled = false;
-  queued = false;
-  /** It was written to a connection at least once, the last time then (performance.now()). */
-  sent = false;
-  sentAt = 0;
-  deadline: number;
-
-  constructor(private readonly engine: Engine, method: string, body: string, deadline: number, readonly convert: ((result: unknown) => unknown) | undefined,
-    readonly resolve: (result: unknown) => void, readonly reject: (reason: unknown) => void) {
-    this.method = method;
-    this.body = body;
-    this.deadline = deadline;
-  }
-
-  replied(result: unknown, error: WireError | undefined): void { this.engine.replied(this, result, error); }
-  lost(reason: PortcullisError): void { this.engine.lost(this, reason); }
-}
-
-/** The options with their defaults, checked. */
-interface Settings {
-  addresses: Address[];
-  tls: TlsOptions;
-  token: (() => string | undefined | Promise<string | undefined>) | undefined;
-  connections: number;
-  timeoutMs: number;
-  connectTimeoutMs: number;
-  maxInFlight: number;
-  maxQueued: number;
-  unreachableAfterMs: number;
-  baseMs: number;
-  capMs: number;
-  attempts: number;
-  ratio: number;
-}
-
-function settingsOf(options: ClientOptions): Settings {
-  const number = (name: string, value: number | undefined, otherwise: number, least: number, most: number): number => {
-    if (value === undefined) return otherwise;
-    if (!Number.isFinite(value) || value < least || value > most) throw new RangeError(`${name} is ${least}..${most}, not ${value}`);
-    return value;
-  };
-  const texts = typeof options.address === 'string' ? [options.address] : [...options.address ?? ['127.0.0.1:7420']];
-  if (texts.length === 0) throw new TypeError('address: at least one is needed');
-  const addresses = texts.map((each) => parseAddress(each, options.tls !== undefined && options.tls !== false));
-  if (options.order !== 'given') shuffle(addresses);
-  const token = options.token;
-  return {
-    addresses,
-    tls: typeof options.tls === 'object' ? options.tls : {},
-    token: typeof token === 'string' ? () => token : token,
-    connections: number('connections', options.connections, defaults.connections, 1, 64),
-    timeoutMs: number('timeoutMs', options.timeoutMs, defaults.timeoutMs, 1, 3_600_000),
-    connectTimeoutMs: number('connectTimeoutMs', options.connectTimeoutMs, defaults.connectTimeoutMs, 1, 3_600_000),
-    maxInFlight: number('maxInFlight', options.maxInFlight, defaults.maxInFlight, 1, 1024),
-    maxQueued: number('maxQueued', options.maxQueued, defaults.maxQueued, 0, 10_000_000),
-    unreachableAfterMs: number('unreachableAfterMs', options.unreachableAfterMs, defaults.unreachableAfterMs, 0, 3_600_000),
-    baseMs: number('reconnect.baseMs', options.reconnect?.baseMs, 25, 1, 60_000),
-    capMs: number('reconnect.capMs', options.reconnect?.capMs, 1000, 1, 600_000),
-    attempts: number('retry.attempts', options.retry?.attempts, 2, 0, 10),
-    ratio: number('retry.ratio', options.retry?.ratio, 0.2, 0, 1),
-  };
-}
-
-function shuffle<T>(all: T[]): void {
-  for (let i = all.length - 1; i > 0; --i) {
-    const j = Math.floor(Math.random() * (i + 1));
-    [all[i], all[j]] = [all[j] as T, all[i] as T];
-  }
 }
 
 /**
@@ -191,6 +81,14 @@ export class Engine extends EventEmitter<ClientEvents> {
   private alone = 0;
   /** Why the last attempt to connect failed. */
   private unreachable: PortcullisError | undefined;
+  /** Refusals since the last connection, and the slots that wait for another one to be accepted. */
+  private refused = 0;
+  private readonly parked: (() => void)[] = [];
+  /** Connections to nodes that drain, until they are empty. */
+  private readonly leaving = new Set<Connection>();
+  /** Calls by their signals: one listener a signal. */
+  private readonly bySignal = new WeakMap<AbortSignal, Set<Call>>();
+  private closed_: Promise<void> | undefined;
   private readonly dependents = new Set<Dependent>();
   private readonly reconnects = new Set<NodeJS.Timeout>();
   private readonly budget: RetryBudget;
@@ -200,6 +98,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   constructor(options: ClientOptions = {}) {
     super();
     this.settings = settingsOf(options);
+    setMaxListeners(0, this.ending.signal);
     this.budget = new RetryBudget(this.settings.ratio, retriesPerSecond, retryBurst, performance.now());
   }
 
@@ -216,7 +115,17 @@ export class Engine extends EventEmitter<ClientEvents> {
    * @throws PortcullisError
    */
   call<Result = Record<string, unknown>>(method: string, params?: object, options?: CallOptions): Promise<Result> {
-    return this.ask<Result>(method, bodyOf(method, params, options), options);
+    let body;
+    try {
+      body = bodyOf(method, params, options);
+      const {depthMax} = this.settings;
+      if (depthOf(body, depthMax) > depthMax) {
+        throw new PortcullisError('NESTING_TOO_DEEP', {method, sent: false, details: {rule: 'depth', limit: depthMax}});
+      }
+    } catch (failure) {
+      return Promise.reject(failure as Error);  // also a TypeError for a cycle or a BigInt
+    }
+    return this.ask<Result>(method, body, options);
   }
 
   /** As `call`, for a body that is text already; `convert` makes of the result what the call resolves to. @internal */
@@ -226,6 +135,12 @@ export class Engine extends EventEmitter<ClientEvents> {
     this.budget.deposit();
     return new Promise<Result>((resolve, reject) => {
       const timeoutMs = options?.timeoutMs ?? this.settings.timeoutMs;
+      if (!(timeoutMs >= 1 && timeoutMs <= timeoutMsMax)) throw new RangeError(`timeoutMs is 1..${timeoutMsMax}, not ${timeoutMs}`);
+      // The rest of a message, `{"jsonrpc":"2.0","id":...,`, is at most 64 bytes. The server would end the connection that all calls share.
+      const {valueBytesMax} = this.settings;
+      if (body.length * 3 + 64 > valueBytesMax && Buffer.byteLength(body) + 64 > valueBytesMax) {
+        throw new PortcullisError('VALUE_TOO_LARGE', {method, sent: false, details: {rule: 'value_bytes', limit: valueBytesMax}});
+      }
       const call = new Call(this, method, body, performance.now() + timeoutMs, convert,
         resolve as (result: unknown) => void, reject);
       if (this.closing) {
@@ -238,9 +153,7 @@ export class Engine extends EventEmitter<ClientEvents> {
           reject(new PortcullisError('ABORTED', {method, sent: false, cause: signal.reason}));
           return;
         }
-        call.signal = signal;
-        call.onAbort = () => this.settle(call, new PortcullisError('ABORTED', {method, sent: call.sent, cause: signal.reason}));
-        signal.addEventListener('abort', call.onAbort, {once: true});
+        this.watch(signal, call);
       }
       call.timer = setTimeout(expired, timeoutMs, this, call);
       ++this.open;
@@ -291,29 +204,31 @@ export class Engine extends EventEmitter<ClientEvents> {
   }
 
   /** Takes no new calls, waits until those that are under way are settled (at the latest at their deadlines), and closes the connections. */
-  async close(): Promise<void> {
-    if (this.closing) return;
+  close(): Promise<void> { return this.closed_ ??= this.end(); }
+
+  private async end(): Promise<void> {
     this.closing = true;
     if (this.open > 0) await new Promise<void>((done) => { this.idle = done; });
     for (const each of [...this.dependents]) each.end();
     this.ending.abort();
     for (const timer of this.reconnects) clearTimeout(timer);
     this.reconnects.clear();
-    for (const each of this.ready) each.close();
+    for (const each of [...this.ready, ...this.leaving]) each.close();
     this.ready = [];
+    this.leaving.clear();
   }
 
   /** Lets the process end although this client is open (`unref`), or not (`ref`, the default). */
   unref(): void {
     this.referenced = false;
-    for (const each of [...this.ready, ...this.dependents]) each.unref();
+    for (const each of [...this.ready, ...this.leaving, ...this.dependents]) each.unref();
     for (const timer of this.reconnects) timer.unref();
   }
 
   /** Keeps the process alive while this client is open: undoes `unref`. */
   ref(): void {
     this.referenced = true;
-    for (const each of [...this.ready, ...this.dependents]) each.ref();
+    for (const each of [...this.ready, ...this.leaving, ...this.dependents]) each.ref();
     for (const timer of this.reconnects) timer.ref();
   }
 
@@ -329,12 +244,11 @@ export class Engine extends EventEmitter<ClientEvents> {
     } else {
       this.settle(call, undefined, result);
     }
-    if (this.waitingFrom < this.waiting.length) this.pump();
   }
 
   /** @internal */
   lost(call: Call, reason: PortcullisError): void {
-    if (isSafe(call.method, call.body) && this.mayRetry(call)) {
+    if (!poisons.has(reason.code) && isSafe(call.method, call.body) && this.mayRetry(call)) {
       ++this.counts.retries;
       this.dispatch(call);
       return;
@@ -350,13 +264,35 @@ export class Engine extends EventEmitter<ClientEvents> {
     const sent = call.sent;
     this.settle(call, new PortcullisError('TIMEOUT', {method: call.method, sent, cause: sent ? undefined : this.unreachable}));
     // Nothing at all came since it was sent: the other side may be gone without a word, as when a machine loses power.
-    if (connection && connection.heardAt < call.sentAt) void connection.probe(this.settings.timeoutMs).then(() => this.pump());
+    if (connection && connection.heardAt < call.sentAt) void this.probe(connection);
+  }
+
+  /** Where a connection is dead its node is: the others to it are asked, too, and the next address comes first. */
+  private async probe(connection: Connection): Promise<void> {
+    if (connection.suspect || connection.over) return;
+    await connection.probe(Math.min(probeMs, this.settings.timeoutMs));
+    if (connection.over) {
+      this.prefer(connection.address);
+      for (const each of this.ready) if (each.address === connection.address) void this.probe(each);
+    }
+    this.pump();
+  }
+
+  /** Another address than this one is tried next. */
+  private prefer(other: Address): void {
+    const {addresses} = this.settings;
+    if (addresses[this.preferred] === other) this.preferred = (this.preferred + 1) % addresses.length;
   }
 
   private dispatch(call: Call): void {
-    const connection = this.pick();
+    const connection = this.queued === 0 ? this.pick() : undefined;
     if (connection !== undefined) {
       this.sendOn(connection, call);
+      return;
+    }
+    if (this.ready.length === 0 && this.unreachable && this.refused >= this.settings.addresses.length) {
+      const {code, message, retryAfterMs} = this.unreachable;
+      this.settle(call, new PortcullisError(code, {message, retryAfterMs, method: call.method, sent: call.sent, cause: this.unreachable}));
       return;
     }
     if (this.ready.length === 0 && this.unreachable && performance.now() - this.alone >= this.settings.unreachableAfterMs) {
@@ -390,7 +326,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   private pick(): Connection | undefined {
     let best: Connection | undefined;
     for (const connection of this.ready) {
-      if (connection.over || connection.suspect) continue;
+      if (connection.over || connection.suspect || connection.clogged) continue;
       if (connection.inFlight < Math.min(busy, this.settings.maxInFlight)) return connection;
       if (connection.inFlight < this.settings.maxInFlight && connection.inFlight < (best?.inFlight ?? Infinity)) best = connection;
     }
@@ -420,12 +356,36 @@ export class Engine extends EventEmitter<ClientEvents> {
     call.settled = true;
     this.unqueue(call);
     clearTimeout(call.timer);
-    call.signal?.removeEventListener('abort', call.onAbort as () => void);
-    call.connection?.forget(call.id);
+    clearTimeout(call.retryTimer);
+    if (call.signal !== undefined) this.bySignal.get(call.signal)?.delete(call);
+    const {connection} = call;
+    connection?.forget(call.id);
     --this.open;
-    if (failure !== undefined) call.reject(failure);
-    else call.resolve(call.convert === undefined ? result : call.convert(result));
+    if (failure !== undefined) {
+      call.reject(failure);
+    } else {
+      try {
+        call.resolve(call.convert === undefined ? result : call.convert(result));
+      } catch (cause) {
+        call.reject(new PortcullisError('PROTOCOL', {method: call.method, cause}));
+      }
+    }
+    if (connection?.draining === true && connection.inFlight === 0 && this.leaving.delete(connection)) connection.close();
+    if (this.queued > 0) this.pump();
     if (this.open === 0) this.idle?.();
+  }
+
+  private watch(signal: AbortSignal, call: Call): void {
+    call.signal = signal;
+    let calls = this.bySignal.get(signal);
+    if (calls === undefined) {
+      const all = calls = new Set<Call>();
+      this.bySignal.set(signal, all);
+      signal.addEventListener('abort', () => {
+        for (const each of all) this.settle(each, new PortcullisError('ABORTED', {method: each.method, sent: each.sent, cause: signal.reason}));
+      }, {once: true});
+    }
+    calls.add(call);
   }
 
   private mayRetry(call: Call): boolean {
@@ -439,7 +399,7 @@ export class Engine extends EventEmitter<ClientEvents> {
       return;
     }
     ++this.counts.retries;
-    setTimeout(() => { if (!call.settled) this.dispatch(call); }, waitMs);
+    call.retryTimer = setTimeout(() => { if (!call.settled) this.dispatch(call); }, waitMs);
   }
 
   /** Nothing new is sent to a node that drains; its connections end when they are empty. */
@@ -447,24 +407,25 @@ export class Engine extends EventEmitter<ClientEvents> {
     if (connection.draining) return;
     connection.draining = true;
     this.ready = this.ready.filter((each) => each !== connection);
-    this.preferred = (this.settings.addresses.indexOf(connection.address) + 1) % this.settings.addresses.length;
+    this.prefer(connection.address);
     const onClose = connection.onClose;
-    connection.onClose = undefined;
-    setTimeout(() => connection.close(), this.settings.timeoutMs).unref();
+    this.leaving.add(connection);
+    connection.onClose = () => { this.leaving.delete(connection); };
     onClose?.(new PortcullisError('NODE_DRAINING'));
   }
 
   private async dial(attempt: number): Promise<void> {
     if (this.closing && this.open === 0) return;
-    const at = this.preferred;
-    const address = this.settings.addresses[at] as Address;
+    const address = this.settings.addresses[this.preferred] as Address;
     let connection: Connection;
     try {
       connection = await Connection.open(address, this.settings, this.ending.signal);
     } catch (reason) {
       const failure = reason instanceof PortcullisError ? reason : new PortcullisError('UNREACHABLE', {cause: reason, message: String(reason)});
-      if (this.preferred === at) this.preferred = (at + 1) % this.settings.addresses.length;
+      this.prefer(address);
       this.unreachable = failure;
+      if (refusals.has(failure.code)) ++this.refused;
+      else this.refused = 0;
       this.again(address, failure, attempt + 1);
       return;
     }
@@ -486,24 +447,38 @@ export class Engine extends EventEmitter<ClientEvents> {
       return;
     }
     this.unreachable = undefined;
+    this.refused = 0;
     this.ready.push(connection);
-    this.emit('connect', {address: address.text, serverVersion: connection.serverVersion});
+    connection.onDrain = () => this.pump();
     this.pump();
+    for (const go of this.parked.splice(0)) go();
+    this.emit('connect', {address: address.text, serverVersion: connection.serverVersion});
   }
 
   private again(address: Address, error: PortcullisError | undefined, attempt: number): void {
     if (this.closing && this.open === 0) return;
     // Every address is tried once before the waits grow.
     const round = Math.floor(attempt / this.settings.addresses.length);
-    const waitMs = backoffMs(round, this.settings.baseMs, this.settings.capMs, Math.random());
-    this.emit('disconnect', {address: address.text, error, retryInMs: waitMs});
-    if (this.ready.length === 0 && this.unreachable && performance.now() - this.alone >= this.settings.unreachableAfterMs) this.refuse();
-    const timer = setTimeout(() => {
-      this.reconnects.delete(timer);
-      void this.dial(attempt);
-    }, waitMs);
-    if (!this.referenced) timer.unref();
-    this.reconnects.add(timer);
+    let waitMs = backoffMs(round, this.settings.baseMs, this.settings.capMs, Math.random());
+    const refused = this.refused >= this.settings.addresses.length;
+    if (refused) {
+      waitMs = Math.max(error?.retryAfterMs ?? 0, refusedWaitMs.least + Math.random() * (refusedWaitMs.most - refusedWaitMs.least));
+    }
+    const go = (): void => { void this.dial(attempt); };
+    // One slot is enough to find out whether the others would be accepted.
+    if (refused && this.reconnects.size > 0) {
+      this.parked.push(go);
+    } else {
+      const timer = setTimeout(() => {
+        this.reconnects.delete(timer);
+        go();
+      }, waitMs);
+      if (!this.referenced) timer.unref();
+      this.reconnects.add(timer);
+    }
+    const alone = this.ready.length === 0 && this.unreachable !== undefined;
+    if (alone && (refused || performance.now() - this.alone >= this.settings.unreachableAfterMs)) this.refuse();
+    this.emit('disconnect', {address: address.text, error, retryInMs: Math.round(waitMs)});
   }
 
   /** Whoever waits for a connection has waited long enough. */
@@ -525,16 +500,3 @@ export class Engine extends EventEmitter<ClientEvents> {
 }
 
 function expired(engine: Engine, call: Call): void { engine.expire(call); }
-
-/** `"method":...,"params":...` of a request. */
-export function bodyOf(method: string, params: object | undefined, options: CallOptions | undefined): string {
-  const meta = metaOf(options);
-  if (params === undefined && meta === undefined) return `"method":"${method}"`;
-  return `"method":"${method}","params":${JSON.stringify(meta === undefined ? params : {...params, _meta: meta})}`;
-}
-
-/** `_meta` of a request, where there is any. */
-export function metaOf(options: CallOptions | undefined): object | undefined {
-  if (options?.correlationId === undefined && options?.traceparent === undefined) return undefined;
-  return {correlation_id: options.correlationId, traceparent: options.traceparent};
-}

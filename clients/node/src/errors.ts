@@ -7,9 +7,9 @@ export const clientErrors = {
   TIMEOUT: {status: 504, severity: 'medium', retryable: true, message: 'The call was not answered within its deadline.'},
   /** The connection went while the answer was due, and the call is not one that may be sent twice. */
   CONNECTION_LOST: {status: 503, severity: 'high', retryable: true, message: 'The connection was lost before the answer came; the outcome is unknown.'},
-  /** No address can be reached. Nothing was sent. */
+  /** No address can be reached. Nothing was sent, unless `sent` says otherwise: a call that lost its connection is not sent again then. */
   UNREACHABLE: {status: 503, severity: 'critical', retryable: true, message: 'No Portcullis server can be reached.'},
-  /** More calls wait than `maxQueued`. Nothing was sent. */
+  /** More calls wait than `maxQueued`. */
   QUEUE_FULL: {status: 503, severity: 'high', retryable: true, message: 'Too many calls wait for the server.'},
   /** The caller's AbortSignal fired. `cause` has its reason. */
   ABORTED: {status: 499, severity: 'low', retryable: false, message: 'The call was aborted.'},
@@ -104,10 +104,12 @@ export class PortcullisError extends Error {
 
   /** The error object of the protocol, as the server's own HTTP answers have it; without `cause`, `method` and `details`. */
   toJSON(): ErrorBody {
-    const rows: Partial<Record<string, {code: number}>> = serverErrors;
+    const rows: Partial<Record<string, {code?: number; message: string}>> = {...clientErrors, ...serverErrors};
+    const row = rows[this.errorName];
     return {
-      code: (rows[this.errorName] ?? serverErrors.INTERNAL).code,
-      message: this.message,
+      code: row?.code ?? serverErrors.INTERNAL.code,
+      // Fixed text: `message` may name addresses.
+      message: row?.message ?? this.message,
       data: {
         error: this.errorName, status: this.status, severity: this.severity, retryable: this.retryable,
         ...(this.correlationId !== undefined && {correlation_id: this.correlationId}),
@@ -141,15 +143,18 @@ export interface WireError {
 
 /** Makes the error that an `error` object of the wire says. A name that this version does not know is kept as it is. */
 export function errorOfWire(wire: WireError, method?: string): PortcullisError {
-  const data = wire.data ?? {};
-  return new PortcullisError((data.error ?? 'INTERNAL') as ErrorName, {
-    message: wire.message,
-    status: data.status,
-    severity: data.severity,
-    retryable: data.retryable,
-    retryAfterMs: data.retry_after_ms,
-    correlationId: data.correlation_id,
-    details: data.details,
+  const data: Partial<Record<string, unknown>> = typeof wire.data === 'object' && wire.data !== null ? wire.data : {};
+  const text = (value: unknown): string | undefined => (typeof value === 'string' ? value : undefined);
+  const number = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
+  const {details, retryable} = data;
+  return new PortcullisError((text(data['error']) ?? 'INTERNAL') as ErrorName, {
+    message: text(wire.message),
+    status: number(data['status']),
+    severity: text(data['severity']) as Severity | undefined,
+    retryable: typeof retryable === 'boolean' ? retryable : undefined,
+    retryAfterMs: number(data['retry_after_ms']),
+    correlationId: text(data['correlation_id']),
+    details: typeof details === 'object' && details !== null ? details as ErrorDetails : undefined,
     method,
   });
 }

@@ -38,7 +38,10 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
   cursor: string | undefined;
   private readonly buffer: CursorAndEvent[] = [];
   private from = 0;
-  private wake: (() => void) | undefined;
+  private wakers: (() => void)[] = [];
+  /** Attempts to subscribe since the last that was good for something. */
+  private attempt = 0;
+  private subscribedAt = Infinity;
   private connection: Connection | undefined;
   private paused = false;
   private done = false;
@@ -71,7 +74,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     }
     options.signal?.addEventListener('abort', this.onAbort, {once: true});
     engine.attach(this.dependent);
-    void this.run(0);
+    void this.run();
   }
 
   /** Itself. */
@@ -87,10 +90,11 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
         if (failure !== undefined) throw failure;
         return {done: true, value: undefined};
       }
-      await new Promise<void>((resolve) => { this.wake = resolve; });
-      this.wake = undefined;
+      await new Promise<void>((resolve) => { this.wakers.push(resolve); });
     }
   }
+
+  private wake(): void { for (const each of this.wakers.splice(0)) each(); }
 
   /** Ends the iteration: what was not taken is dropped, the connection closed. */
   return(): Promise<IteratorResult<CursorAndEvent, undefined>> {
@@ -133,7 +137,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
       connection.resume();
       connection.close();
     }
-    this.wake?.();
+    this.wake();
   }
 
   private refer(referenced: boolean): void {
@@ -147,7 +151,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     }
   }
 
-  private async run(attempt: number): Promise<void> {
+  private async run(): Promise<void> {
     if (this.done) return;
     if (this.engine.closed) {
       this.finish(new PortcullisError('CLOSED', {method: 'events.subscribe'}));
@@ -157,7 +161,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     try {
       connection = await this.engine.dedicated((method, params) => this.pushed(method, params));
     } catch (failure) {
-      this.failed(failure, attempt);
+      this.failed(failure);
       return;
     }
     if (this.done) {
@@ -170,7 +174,7 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
     connection.onClose = (reason) => {
       if (this.connection !== connection) return;
       this.connection = undefined;
-      this.failed(reason, attempt);
+      this.failed(reason);
     };
     const params = {after: this.resumeAt, types: this.options.types, tenant_id: this.options.tenantId};
     connection.send({
@@ -178,10 +182,10 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
       body: `"method":"events.subscribe","params":${JSON.stringify(params)}`,
       replied: (result, error) => {
         if (error !== undefined) {
-          this.ended(errorOfWire(error, 'events.subscribe'), attempt);
+          this.ended(errorOfWire(error, 'events.subscribe'));
           return;
         }
-        attempt = 0;
+        this.subscribedAt = performance.now();
         this.resumeAt ??= (result as {cursor: string}).cursor;
         this.cursor ??= this.resumeAt;
         this.subscribed?.();
@@ -193,10 +197,11 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
   private pushed(method: string, params: Record<string, unknown>): void {
     if (this.done) return;
     if (method === 'events.ended') {
-      this.ended(errorOfWire((params['error'] ?? {}) as WireError, 'events.subscribe'), 0);
+      this.ended(errorOfWire((params['error'] ?? {}) as WireError, 'events.subscribe'));
       return;
     }
     if (method !== 'event') return;
+    this.attempt = 0;
     this.resumeAt = params['cursor'] as string;
     if (params['event'] === undefined) {
       if (this.from === this.buffer.length) this.cursor = this.resumeAt;
@@ -207,29 +212,32 @@ export class EventStream implements AsyncIterableIterator<CursorAndEvent> {
       this.paused = true;
       this.connection?.pause();
     }
-    this.wake?.();
+    this.wake();
   }
 
   /** This subscription is over, its connection not. */
-  private ended(failure: PortcullisError, attempt: number): void {
+  private ended(failure: PortcullisError): void {
     const connection = this.connection;
     this.connection = undefined;
     if (connection) {
       connection.onClose = undefined;
       connection.close();
     }
-    this.failed(failure, attempt);
+    this.failed(failure);
   }
 
-  private failed(failure: unknown, attempt: number): void {
+  private failed(failure: unknown): void {
     if (this.done) return;
+    // One that ended as soon as it began is as bad as none.
+    if (performance.now() - this.subscribedAt > 1000) this.attempt = 0;
+    this.subscribedAt = Infinity;
     if (failure instanceof PortcullisError && final.has(failure.code)) {
       this.finish(failure);
       return;
     }
     const hint = failure instanceof PortcullisError ? failure.retryAfterMs ?? 0 : 0;
-    const waitMs = Math.max(hint, backoffMs(attempt, 50, 2000, Math.random()));
-    this.timer = setTimeout(() => void this.run(attempt + 1), waitMs);
+    const waitMs = Math.max(hint, backoffMs(this.attempt++, 50, 2000, Math.random()));
+    this.timer = setTimeout(() => void this.run(), waitMs);
     if (!this.referenced) this.timer.unref();
   }
 }

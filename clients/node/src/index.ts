@@ -2,8 +2,9 @@
  * Client of Portcullis for Node.
  * @packageDocumentation
  */
-export {PortcullisClient, Sessions, Lockouts, Breakers, Events, Server} from './portcullis.js';
-export type {CallOptions, ClientEvents, ClientOptions, ClientStats} from './engine.js';
+export {PortcullisClient, Sessions, Lockouts, Breakers, Events, Server, Admin} from './portcullis.js';
+export type {ClientEvents, ClientStats} from './engine.js';
+export type {CallOptions, ClientOptions} from './options.js';
 export type {TlsOptions} from './connection.js';
 export {EventStream, type CursorAndEvent, type SubscribeOptions} from './events.js';
 export {PortcullisError, isPortcullisError, clientErrors} from './errors.js';

@@ -1,10 +1,11 @@
 // The typed face of the client: one method for each of the protocol's.
-import {Engine, metaOf, type CallOptions, type ClientOptions} from './engine.js';
+import {metaOf} from './body.js';
+import {Engine, type CallOptions, type ClientOptions} from './engine.js';
 import {EventStream, type SubscribeOptions} from './events.js';
 import type * as t from './types.js';
 import {contextToWire, createdFromWire, fromWire, keyToWire, toWire, validationFromWire, validationToWire} from './wire.js';
 
-/** Methods of `session.*`. All reject with PortcullisError. */
+/** Methods of `session.*`. All reject with PortcullisError, but for a TypeError or RangeError where the caller's code is wrong. */
 export class Sessions {
   /** @internal */
   constructor(private readonly engine: Engine) {}
@@ -20,7 +21,12 @@ export class Sessions {
    */
   validate<Data = t.SessionData>(key: t.SessionKey & {context: t.Context; touch?: boolean | undefined}, options?: CallOptions):
     Promise<t.ValidSession<Data> | t.DeniedSession> {
-    const params = validationToWire(key, key.context, key.touch, options && metaOf(options));
+    let params;
+    try {
+      params = validationToWire(key, key.context, key.touch, options && metaOf(options));
+    } catch (failure) {
+      return Promise.reject(failure as Error);  // no context, as JavaScript may call it
+    }
     return this.engine.ask('session.validate', `"method":"session.validate","params":${params}`, options, validationFromWire<Data>);
   }
 
@@ -38,7 +44,10 @@ export class Sessions {
     return createdFromWire(await this.engine.call('session.rotate', {...keyToWire(key), context: contextToWire(key.context), grace: key.grace}, options));
   }
 
-  /** Ends a session, by id, alias or handle. 0 where there was none: that is no error. */
+  /**
+   * Ends a session, by id, alias or handle. 0 where there was none: that is no error. Sent again when a connection is lost: the count
+   * may then be 0 for what the first one ended; the same holds for the next two.
+   */
   async revoke(key: t.SessionKey | {handle: string}, options?: CallOptions): Promise<{revoked: number}> {
     return this.engine.call('session.revoke', 'handle' in key ? {handle: key.handle} : keyToWire(key), options);
   }
@@ -164,7 +173,40 @@ export class Server {
   }
 
   /** The node that answers: its store, its sessions, its connections. Every role. */
-  async info(options?: CallOptions): Promise<t.ServerInfo> { return fromWire(await this.engine.call('server.info', {}, options)); }
+  /** `digest` (role admin): of all state, at `seq`; requests wait while it is taken, at most 20 s. */
+  async info(options?: CallOptions & {digest?: true}): Promise<t.ServerInfo> {
+    return fromWire(await this.engine.call('server.info', options?.digest === undefined ? {} : {digest: true}, options));
+  }
+
+  /** One page of the server's connections. Role admin. */
+  async connections(page: t.Page = {}, options?: CallOptions): Promise<{connections: t.ServerConnection[]; cursor?: string}> {
+    return fromWire(await this.engine.call('server.connections', toWire(page), options));
+  }
+}
+
+/** Methods of `admin.*`, for tokens of role admin. Never retried. What they do may take longer than the client's deadline: give a longer one. */
+export class Admin {
+  /** @internal */
+  constructor(private readonly engine: Engine) {}
+
+  /** Reads the configuration again. CONFIG_INVALID: nothing was changed. */
+  async reload(options?: CallOptions): Promise<{changed: string[]}> { return this.engine.call('admin.reload', {}, options); }
+
+  /** Has the node answer what it has, and end. */
+  async drain(options?: CallOptions): Promise<void> { await this.engine.call('admin.drain', {}, options); }
+
+  /** Writes a backup to a path of the server's machine. */
+  async backup(to: {path: string}, options?: CallOptions): Promise<{path: string; seq: number; bytes: number}> {
+    return this.engine.call('admin.backup', to, options);
+  }
+
+  /** Ends a user's sessions and makes what the log has of the person unreadable, for ever. */
+  async forget(user: {tenantId: string; userId: string; reason: string}, options?: CallOptions): Promise<{forgotten: boolean}> {
+    return this.engine.call('admin.forget', toWire(user), options);
+  }
+
+  /** Takes a new key into use; nobody is logged out. */
+  async rotateKeys(options?: CallOptions): Promise<{keys: number}> { return this.engine.call('admin.rotate_keys', {}, options); }
 }
 
 /**
@@ -183,6 +225,7 @@ export class PortcullisClient extends Engine {
   readonly breakers = new Breakers(this);
   readonly events = new Events(this);
   readonly server = new Server(this);
+  readonly admin = new Admin(this);
 
   /** @throws TypeError or RangeError for an option that cannot be. */
   constructor(options: ClientOptions = {}) { super(options); }

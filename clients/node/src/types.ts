@@ -88,7 +88,8 @@ export interface ListedSession {
   lastSeenAtMs: number;
   expiresAtMs: number;
   ip: string;
-  userAgent?: string;
+  /** Of the session's creation; null where it had none. */
+  userAgent: string | null;
 }
 
 /** Where a list goes on: pass `cursor` as it came; a page may be short, only a missing `cursor` ends the list. */
@@ -245,6 +246,20 @@ export interface EventQuery {
 }
 
 /** Of the node that answers. `store.degraded`: it cannot reach its store. */
+/** A connection to the server, as an admin sees it. */
+export interface ServerConnection {
+  id: string | number;
+  listener: string;
+  address: string;
+  name: string | null;
+  role: string | null;
+  sinceMs: number;
+  inFlight: number;
+  requests: number;
+  ja3?: string;
+  ja4?: string;
+}
+
 export interface ServerInfo {
   nodeId: string;
   mode: string;

@@ -463,7 +463,7 @@ test('a rejection is opossum\'s error and a PortcullisError', async (t) => {
   assert.strictEqual(error.status, 503);
   assert.ok(error.retryAfterMs > 0 && error.retryAfterMs <= 30_000);
   assert.deepStrictEqual(JSON.parse(JSON.stringify(error)),
-    {code: 5001, message: 'Breaker is open', data: {error: 'BREAKER_OPEN', status: 503, severity: 'medium', retryable: true, retry_after_ms: error.retryAfterMs}});
+    {code: 5001, message: 'The circuit breaker is open.', data: {error: 'BREAKER_OPEN', status: 503, severity: 'medium', retryable: true, retry_after_ms: error.retryAfterMs}});
   assert.ok(Breaker.isOurError(error));
   assert.ok(!Breaker.isOurError(new Error('theirs')) && !Breaker.isOurError(undefined));
   await of.shutdown();

@@ -104,7 +104,9 @@ export function contextReader(options: ContextOptions = {}): ContextOf {
   const trusted = (address: string): boolean => !none && addresses.check(address, net.isIPv6(address) ? 'ipv6' : 'ipv4');
 
   const addressOf = (request: IncomingMessage): string => {
-    const peer = request.socket.remoteAddress;
+    const {remoteAddress: peer, localAddress: own, destroyed} = request.socket;
+    // One of TCP whose peer is gone has no remote address any more; a Unix socket never had either.
+    if (peer === undefined && (own !== undefined || destroyed)) return '';
     let address = peer === undefined ? '' : plain(peer);
     if (address === '' ? !unix : !trusted(address)) return address;
     const forwarded = request.headers['x-forwarded-for'];
@@ -121,7 +123,7 @@ export function contextReader(options: ContextOptions = {}): ContextOf {
   return (request) => {
     const ip = addressOf(request);
     if (ip === '') {
-      const gone = request.socket.destroyed;
+      const gone = request.socket.destroyed || request.socket.localAddress !== undefined;
       throw new PortcullisError('INVALID_PARAMS', {details: {field: 'ip', rule: 'address'}, sent: false, message: gone ?
         'The connection of the request is gone, and its address with it.' :
         'The request came over a Unix socket and has no address: trust who listens there (trustProxy: ["unix"]), and let it send X-Forwarded-For.'});
