@@ -245,10 +245,10 @@ export interface EventQuery {
   toMs?: number;
 }
 
-/** Of the node that answers. `store.degraded`: it cannot reach its store. */
 /** A connection to the server, as an admin sees it. */
 export interface ServerConnection {
-  id: string | number;
+  /** Valid while the connection lives. */
+  id: number;
   listener: string;
   address: string;
   name: string | null;
@@ -260,6 +260,7 @@ export interface ServerConnection {
   ja4?: string;
 }
 
+/** Of the node that answers. `store.degraded`: it cannot reach its store. */
 export interface ServerInfo {
   nodeId: string;
   mode: string;

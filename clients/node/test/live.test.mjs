@@ -114,6 +114,28 @@ test('breakers, events and the server answer', async (t) => {
   assert.equal((await portcullis.server.info()).mode, 'embedded');
 });
 
+test('an administrator has methods of its own', async (t) => {
+  const server = new TestServer({auth: 'token'});
+  const token = server.token('admin', 'root');
+  t.after(() => server.kill9());
+  await server.start();
+  const portcullis = client(t, {address: server.address, token, connections: 1});
+  const {sessionId} = await portcullis.sessions.create({tenantId: 'acme', userId: 'ada', context});
+  const {connections: [own]} = await portcullis.server.connections();
+  assert.deepEqual([own.listener, own.name, own.role], ['rpc', 'root', 'admin']);
+  assert.deepEqual(await portcullis.admin.reload(), {changed: []});
+  assert.deepEqual(await portcullis.admin.rotateKeys(), {keys: 2});
+  const to = path.join(scratch(), 'backup.db');
+  const {bytes, ...rest} = await portcullis.admin.backup({path: to});
+  assert.equal(rest.path, to);
+  assert.equal(fs.statSync(to).size, bytes);
+  assert.match((await portcullis.server.info({digest: true})).digest, /^[0-9a-f]{64}$/);
+  assert.deepEqual(await portcullis.admin.forget({tenantId: 'acme', userId: 'ada', reason: 'test'}), {forgotten: true});
+  assert.equal((await portcullis.sessions.validate({sessionId, context})).reason, 'revoked');
+  await portcullis.admin.drain();
+  assert.equal(await server.gone, 0);
+});
+
 test('TLS, client certificates, Unix socket and token reach the server', async (t) => {
   const certs = path.join(scratch(), 'certs');
   TestServer.run('certs', 'dev', '--out', certs);
