@@ -12,6 +12,7 @@ export default {
   highlightLanguages: ['js', 'ts', 'sh', 'json', 'diff'],
   entryPoints: entryPoints.filter((each) => fs.existsSync(path.join(root, each))),
   out: 'reference',
+  disableSources: true,  // a clone may have no remote, or a package no repository
   includeVersion: true,
   excludeInternal: true,
   excludePrivate: true,
