@@ -93,6 +93,8 @@ export class Connection {
   private rest: Buffer[] = [];
   private restBytes = 0;
   private out = '';
+  private greeted = false;
+  private closing = false;
   private flushing = false;
   private failure: PortcullisError | undefined;
   private readonly flush: () => void;
@@ -104,7 +106,9 @@ export class Connection {
     this.socket.setKeepAlive(true, 30_000);
     this.socket.on('data', (chunk: Buffer) => this.received(chunk));
     this.socket.on('error', (cause) => {
-      this.failure ??= new PortcullisError('CONNECTION_LOST', {message: `${address.text}: ${describe(cause)}`, cause});
+      // Before the greeting was answered there was no connection to lose, and nothing was asked.
+      const [code, sent] = this.greeted ? ['CONNECTION_LOST', true] as const : ['UNREACHABLE', false] as const;
+      this.failure ??= new PortcullisError(code, {message: `${address.text}: ${describe(cause)}`, cause, sent});
     });
     this.socket.on('close', () => this.ended());
     this.socket.on('drain', () => {
@@ -188,6 +192,7 @@ export class Connection {
 
   /** Ends it in order: FIN after what was sent. */
   close(): void {
+    this.closing = true;
     this.flush();
     this.socket.end();
     // The other side may never close its half.
@@ -221,6 +226,7 @@ export class Connection {
     }
     this.serverVersion = text ?? '';
     await login;
+    this.greeted = true;
   }
 
   private ask(id: number, body: string): Promise<unknown> {
@@ -310,14 +316,13 @@ export class Connection {
 
   private ended(): void {
     this.over = true;
-    const reason = this.failure;
-    const lost = reason ?? new PortcullisError('CONNECTION_LOST', {message: `${this.address.text}: the server closed the connection.`});
+    const lost = this.failure ?? new PortcullisError('CONNECTION_LOST', {message: `${this.address.text}: the server closed the connection.`});
     for (const asked of this.own.values()) asked.reject(lost);
     this.own.clear();
     const requests = this.slots.filter((each) => each !== undefined).sort((a, b) => a.id - b.id);
     this.slots.length = this.free.length = this.inFlight = 0;
     try {
-      this.onClose?.(reason);
+      this.onClose?.(this.closing ? undefined : lost);
     } finally {
       for (const request of requests) request.lost(lost);
     }
@@ -326,7 +331,8 @@ export class Connection {
 
 async function tokenOf(options: ConnectionOptions): Promise<string | undefined> {
   try {
-    return await options.token?.();
+    // A file of a token ends in a newline.
+    return (await options.token?.())?.trim();
   } catch (cause) {
     // What a token's source says of its failure may hold what nobody should read.
     throw new PortcullisError('UNREACHABLE', {message: 'The token could not be had.', cause, sent: false});

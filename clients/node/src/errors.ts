@@ -90,7 +90,7 @@ export class PortcullisError extends Error {
 
   constructor(code: ErrorName, fields: ErrorFields = {}) {
     const row = code in clientErrors ? clientErrors[code as ClientErrorName] : serverErrors[code as ServerErrorName];
-    super(fields.message ?? row?.message ?? code, fields.cause === undefined ? undefined : {cause: fields.cause});
+    super(detailed(fields.message ?? row?.message ?? code, fields.details), fields.cause === undefined ? undefined : {cause: fields.cause});
     this.code = this.errorName = code;
     this.status = fields.status ?? row?.status ?? 500;
     this.severity = fields.severity ?? row?.severity ?? 'high';
@@ -117,6 +117,13 @@ export class PortcullisError extends Error {
       },
     };
   }
+}
+
+/** With the parameter and the rule, where they are known. */
+function detailed(message: string, details: ErrorDetails | undefined): string {
+  const {field, rule} = details ?? {};
+  const parts = [field, rule].filter((each) => each !== undefined);
+  return parts.length === 0 ? message : `${message} (${parts.join(': ')})`;
 }
 
 /** Whether `error` is of this package and, where names are given, one of them. */

@@ -64,6 +64,7 @@ function quote(text: string): string {
  * several costs six times as much as this.
  */
 export function validationToWire(key: SessionKey, context: Context, touch: boolean | undefined, meta: object | undefined): string {
+  if (!('sessionId' in key) && !('alias' in key)) throw new TypeError('sessionId, or alias and tenantId, is needed');
   let text = 'sessionId' in key ? `{"session_id":${quote(`${key.sessionId}`)}` : `{"alias":${quote(`${key.alias}`)},"tenant_id":${quote(`${key.tenantId}`)}`;
   text += `,"context":{"ip":${quote(`${context.ip}`)}`;
   if (context.userAgent !== undefined) text += `,"user_agent":${quote(`${context.userAgent}`)}`;
@@ -79,6 +80,7 @@ export function validationToWire(key: SessionKey, context: Context, touch: boole
 
 /** The parameters that name a session. */
 export function keyToWire(key: SessionKey): {session_id: string} | {alias: string; tenant_id: string} {
+  if (!('sessionId' in key) && !('alias' in key)) throw new TypeError('sessionId, or alias and tenantId, is needed');
   return 'sessionId' in key ? {session_id: key.sessionId} : {alias: key.alias, tenant_id: key.tenantId};
 }
 

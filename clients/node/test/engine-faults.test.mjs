@@ -9,7 +9,7 @@ import {contextReader, PortcullisClient} from '../dist/esm/index.js';
 import {Connection} from '../dist/esm/connection.js';
 import {parseAddress} from '../dist/esm/address.js';
 import {Proxy, scripted} from './support/peer.mjs';
-import {serve} from './support/server.mjs';
+import {serve, TestServer} from './support/server.mjs';
 
 const context = {ip: '192.0.2.1', userAgent: 'agent/1'};
 const key = {sessionId: '0'.repeat(64), context};
@@ -156,8 +156,28 @@ test('a source of tokens that hangs or fails costs one attempt, and its words ar
   const failures = [];
   portcullis.on('disconnect', ({error}) => failures.push(error));
   await portcullis.server.ping();
-  assert.deepEqual(failures.map(({code}) => code), ['TIMEOUT', 'UNREACHABLE']);
+  assert.deepEqual(failures.map(({code, sent}) => [code, sent]), [['TIMEOUT', true], ['UNREACHABLE', false]]);
   assert.ok(!failures[1].message.includes('SECRET') && !JSON.stringify(failures[1]).includes('SECRET') && failures[1].cause.message.includes('SECRET'));
+});
+
+test('a token may come with the newline of its file', async (t) => {
+  const server = new TestServer({auth: 'token'});
+  const token = server.token('app');
+  t.after(() => server.kill9());
+  await server.start();
+  await client(t, {address: server.address, token: `${token}\n`}).sessions.stats();
+});
+
+test('a disconnect says why, and nothing was lost where there was no connection', async (t) => {
+  const server = await serve(t);
+  const portcullis = client(t, {address: server.address, connections: 1, unreachableAfterMs: 0});
+  await portcullis.connect();
+  const reasons = [];
+  portcullis.on('disconnect', ({error}) => reasons.push([error?.code, error?.sent]));
+  await server.kill9();
+  while (reasons.length < 2) await turn();
+  assert.deepEqual(reasons.slice(0, 2), [['CONNECTION_LOST', true], ['UNREACHABLE', false]]);
+  await assert.rejects(portcullis.server.ping(), (failure) => /ECONNREFUSED/.test(failure.message) && !failure.sent);
 });
 
 test('the public form of an error has fixed text', async (t) => {
@@ -214,6 +234,7 @@ test('deadlines, methods and options that cannot be are refused', async (t) => {
   cycle.self = cycle;
   for (const params of [cycle, {big: 1n}]) await assert.rejects(portcullis.call('x', params), TypeError);
   await assert.rejects(portcullis.sessions.validate({sessionId: 'x'}), TypeError);
+  for (const method of ['validate', 'update', 'rotate', 'revoke']) await assert.rejects(portcullis.sessions[method]({sessionID: 'x', context}), /sessionId, or alias/);
   await portcullis.call('server.ping","id":7}\n{"jsonrpc":"2.0","method":"session.revoke_tenant');
   assert.deepEqual(peer.seen.map(({method}) => method), ['server.ping","id":7}\n{"jsonrpc":"2.0","method":"session.revoke_tenant']);
   for (const options of [{order: 'fixed'}, {token: 5}, {token: ''}, {tls: 'yes'}, {adress: 'x'}, {connections: 1.5}, {retry: 5}, {limits: {depth: 1}}]) {

@@ -130,6 +130,7 @@ test('the address of a request is the connection\'s unless a trusted proxy says 
   for (const each of [gone, request(undefined)]) {
     assert.throws(() => direct(each), (failure) => failure.code === 'INVALID_PARAMS' && failure.details.field === 'ip' && !failure.sent);
   }
+  for (const trustProxy of [true, 1, 'loopback']) assert.throws(() => contextReader({trustProxy}), /trustProxy: a list/);
   for (const entry of ['10.0.0.0/33', 'example.org', '10.0.0', '10.0.0.0/8/8', '*']) {
     assert.throws(() => contextReader({trustProxy: [entry]}), (failure) => failure instanceof TypeError && failure.message.includes(entry));
   }

@@ -96,6 +96,9 @@ function cut(text: string): string {
  * @throws TypeError for an entry of `trustProxy` that is none
  */
 export function contextReader(options: ContextOptions = {}): ContextOf {
+  if (options.trustProxy !== undefined && !Array.isArray(options.trustProxy)) {
+    throw new TypeError('trustProxy: a list of addresses, CIDRs, or loopback, linklocal, uniquelocal, unix; no number, and not true: that would believe everybody');
+  }
   const {addresses, unix} = trustOf(options.trustProxy ?? []);
   const fields = options.fields ?? ['userAgent', 'acceptLanguage'];
   for (const field of fields) if (!(field in headers)) throw new TypeError(`fields: "${field}" is not one of ${Object.keys(headers).join(', ')}`);
