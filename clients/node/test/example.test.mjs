@@ -248,12 +248,12 @@ test('the server is killed: the page says 503; it is back: the user is still sig
   assert.equal((await sessionCookie(context)).value, value);
 });
 
-test('a form that is too large, of an unknown charset, or an address that is none gets a page or JSON of this application, and no stack', async () => {
+test('a form that is too large or of an unknown charset gets a page or JSON of this application, and no stack', async () => {
   const post = (accept, body, more) => fetch(`${app.origin}/login`, {method: 'POST', redirect: 'manual', body,
     headers: {origin: app.origin, accept, 'content-type': `application/x-www-form-urlencoded${more}`}});
   for (const accept of ['text/html', 'application/json']) {
-    for (const [answer, status] of [[await post(accept, `name=${'x'.repeat(9000)}`, ''), 413], [await post(accept, 'name=ada', '; charset=bogus'), 415],
-      [await fetch(`${app.origin}/%E0%A4%A`, {headers: {accept}}), 400]]) {
+    for (const [answer, status] of [[await post(accept, `name=${'x'.repeat(9000)}`, ''), 413],
+      [await post(accept, 'name=ada', '; charset=bogus'), 415]]) {
       const body = await answer.text();
       assert.equal(answer.status, status, body);
       assert.equal(answer.headers.get('cache-control'), 'no-store');

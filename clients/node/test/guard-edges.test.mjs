@@ -265,7 +265,7 @@ for (const framework of Object.keys(frameworks)) {
   });
 }
 
-test('the bound of a login\'s data is the server\'s default unless it is said, and data that is no JSON is told before anything is done', async (t) => {
+test('the bound of a login\'s data is the server\'s default unless said, and data that is no JSON is told before anything is done', async (t) => {
   for (const dataBytesMax of [-1, 65_537, 1.5, '1']) assert.throws(() => expressGuard({client, tenant: 'acme', dataBytesMax}), /dataBytesMax/);
   const user = someone();
   const browser = await signedInBrowser(t, {}, user);

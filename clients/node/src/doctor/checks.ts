@@ -233,5 +233,6 @@ async function info(peer: Peer, address: Address, role: string | undefined, cert
   tell(store?.degraded === true ? finding('store', 'failed', {seen: `${kind}, degraded`,
     why: 'The server cannot reach its store: changes are refused, or nothing is decided.',
     advice: 'Look at Redis (store.redis.url) or the disk, and at the events store_degraded.'}) : finding('store', 'ok', {seen: kind}));
-  return {address, role, nodeId, mode, fleet: (Array.isArray(nodes) ? nodes as ({node_id?: unknown} | null)[] : []).map((each) => String(each?.node_id ?? ''))};
+  const listed = Array.isArray(nodes) ? nodes as ({node_id?: unknown} | null)[] : [];
+  return {address, role, nodeId, mode, fleet: listed.map((each) => String(each?.node_id ?? ''))};
 }

@@ -46,7 +46,8 @@ export function printable(text: string): string { return text.replace(unprintabl
 
 /** The same for JSON, which says what was there: as `\uXXXX`. Its own line breaks stay. */
 function printableJson(value: unknown): string {
-  return JSON.stringify(value, undefined, 2).replace(unprintable, (mark) => mark === '\n' ? mark : `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  return JSON.stringify(value, undefined, 2).replace(unprintable, (mark) =>
+    mark === '\n' ? mark : `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 const words: Record<Status, string> = {ok: 'ok', warning: 'WARNING', failed: 'FAILED', skipped: 'skipped'};
