@@ -1,5 +1,7 @@
 // Makes a copy of this package in a build folder: its sources, what they depend on, and what is compiled; the source tree stays clean.
 // What is there already and has not changed is left: a second run takes no time.
+// FOLDER is one that this made, one with nothing in it, or one with CMake's own files alone; another is refused, and nothing is removed but
+// what an earlier run copied.
 // usage: node scripts/stage.mjs FOLDER
 import {execFileSync} from 'node:child_process';
 import crypto from 'node:crypto';
@@ -14,15 +16,18 @@ if (folder === undefined || more.length > 0) {
   process.exit(64);
 }
 const target = path.resolve(folder);
-/** Made, not written: never copied, never removed. */
+/** Made, not written: never copied. */
 const made = new Set(['node_modules', 'dist', 'reference', '.stage']);
+const madeForms = /^\.cjs-|\.tgz$|^isolate-.*\.log$|\.cpuprofile$/;
+/** What CMake and its generators put into a build folder. */
+const ofCMake = new Set(['CMakeFiles', 'cmake_install.cmake', 'CTestTestfile.cmake', 'Makefile']);
 
 /** Every file below `root`, by its name relative to it. */
 function files(root, below = '') {
   const found = [];
   for (const entry of fs.readdirSync(path.join(root, below), {withFileTypes: true})) {
     const name = path.join(below, entry.name);
-    if (made.has(entry.name) || entry.name.startsWith('.cjs-') || entry.name.endsWith('.tgz')) continue;
+    if (made.has(entry.name) || madeForms.test(entry.name)) continue;
     if (entry.isDirectory()) found.push(...files(root, name));
     else if (entry.isFile()) found.push(name);
   }
@@ -46,12 +51,24 @@ function once(step, state, work) {
   fs.writeFileSync(path.join(stamps, step), state);
 }
 
+if (fs.existsSync(target) && !fs.existsSync(stamps)) {
+  const strange = fs.readdirSync(target).filter((name) => !ofCMake.has(name));
+  if (strange.length > 0) {
+    console.error(`${target} was not made by this script and is not empty (${strange.slice(0, 3).join(', ')}): name another folder`);
+    process.exit(64);
+  }
+}
 fs.mkdirSync(stamps, {recursive: true});
 const wanted = files(source);
-for (const name of files(target)) {
-  // The build folder has files of CMake's own beside these, at its top.
-  if (!wanted.includes(name) && name.includes(path.sep) && !name.startsWith('CMakeFiles')) fs.rmSync(path.join(target, name));
+// A name a line: what is in the folder because of this script. Written before anything is copied, so that no file is forgotten.
+const copied = stampOf('files').split('\n').filter((name) => name !== '');
+const stale = copied.filter((name) => !wanted.includes(name));
+for (const name of stale) {
+  const to = path.join(target, name);
+  // The list is a file like any other: nothing outside is removed because of it.
+  if (!path.relative(target, to).startsWith('..') && to !== target) fs.rmSync(to, {force: true});
 }
+fs.writeFileSync(path.join(stamps, 'files'), `${wanted.join('\n')}\n`);
 for (const name of wanted) {
   const to = path.join(target, name);
   if (fs.existsSync(to) && fs.readFileSync(to).equals(fs.readFileSync(path.join(source, name)))) continue;

@@ -438,3 +438,54 @@ test('Ctrl-C in the middle revokes what was made', async (t) => {
   assert.match(ended.out, /ok +cleanup +revoked 1 sessions/);
   assert.equal(JSON.parse(TestServer.run('call', '--address', server.address, 'session.stats')).live, 0);
 });
+
+/** A server that answers each method with what `answers` has for it: an object, or a text that is the rest of the line. */
+async function odd(t, answers) {
+  const sockets = new Set();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    socket.on('data', (chunk) => {
+      for (const line of String(chunk).trim().split('\n')) {
+        const {id, method} = JSON.parse(line);
+        socket.write(`${JSON.stringify({jsonrpc: '2.0', id, ...(answers[method] ?? {result: {}})})}\n`);
+      }
+    });
+  });
+  await new Promise((resolve) => { server.listen(0, '127.0.0.1', resolve); });
+  t.after(() => {
+    for (const each of sockets) each.destroy();
+    server.close();
+  });
+  return `127.0.0.1:${server.address().port}`;
+}
+const version = {result: {name: 'portcullis', version: '9.9.9', protocol: 1}};
+
+test('answers whose parts are of no kind that the protocol has are findings, and never a stack', async (t) => {
+  // A text for `toString` makes what is made of it throw.
+  const hostile = {toString: 5, valueOf: 5};
+  for (const answer of [{error: null, result: null}, {error: null}, {result: null}, {error: 5}, {result: 'x'}, {error: 'x', result: true},
+    {error: {message: hostile}}, {error: {data: null}}, {error: {data: {error: hostile, retry_after_ms: 'x', correlation_id: hostile}}},
+    {result: {name: hostile, version: '1', protocol: 1}}]) {
+    const {code, report} = await doctor(await odd(t, {'server.version': answer}), {args: ['--timeout-ms', '200']});
+    assert.equal(code, 1, JSON.stringify(answer));
+    matches(of(report, 'protocol'), /^failed: /);
+  }
+  for (const result of [{nodes: 5}, {nodes: [null, 5, {node_id: 7}]}, {nodes: {}, store: null}, {store: 'x', node_id: hostile}, {node_id: null}]) {
+    const {code, report} = await doctor(await odd(t, {'server.version': version, 'server.info': {result}}), {args: ['--timeout-ms', '200']});
+    assert.equal(code, 1, JSON.stringify(result));
+    assert.ok(report.counts.failed > 0);
+  }
+});
+
+test('what a server says cannot steer a terminal, not even as JSON', async (t) => {
+  const name = 'x\u009b31mRED\u202e\u200f\u2028\u007f\u001b[2J';
+  const address = await odd(t, {'server.version': {result: {...version.result, name}}, 'server.info': {error: {code: 1, message: name}}});
+  for (const args of [[], ['--json']]) {
+    const {out} = await run(['doctor', '--address', address, '--timeout-ms', '200', ...args]);
+    assert.match(out, /RED/);
+    assert.doesNotMatch(out, /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/, args.join());
+    // A program still gets what was there.
+    if (args.length > 0) assert.ok(of(JSON.parse(out), 'protocol')[0].includes(name));
+  }
+});

@@ -158,7 +158,15 @@ test('logging out everywhere in one browser ends the other browser\'s session', 
   assert.equal(await sessionCookie(one), undefined);
   await other.reload();
   assert.equal(here(other), '/login');
-  assert.equal(await sessionCookie(two), undefined);
+  // What is left is the id of a session that is over; the next login replaces it.
+  const dead = await sessionCookie(two);
+  await other.reload();
+  assert.equal(here(other), '/login');
+  await other.type('[name=name]', 'ada');
+  await other.type('[name=password]', 'portcullis');
+  await press(other, '#login button');
+  assert.equal(here(other), '/account');
+  assert.notEqual((await sessionCookie(two)).value, dead.value);
 });
 
 test('a user sees the own sessions and ends another one, and then all others', async (t) => {
@@ -238,4 +246,19 @@ test('the server is killed: the page says 503; it is back: the user is still sig
   assert.equal(await text(page, 'h1'), 'Hello ada');
   assert.equal(await text(page, '#visits'), '2');
   assert.equal((await sessionCookie(context)).value, value);
+});
+
+test('a form that is too large or of an unknown charset gets a page or JSON of this application, and no stack', async () => {
+  const post = (accept, body, more) => fetch(`${app.origin}/login`, {method: 'POST', redirect: 'manual', body,
+    headers: {origin: app.origin, accept, 'content-type': `application/x-www-form-urlencoded${more}`}});
+  for (const accept of ['text/html', 'application/json']) {
+    for (const [answer, status] of [[await post(accept, `name=${'x'.repeat(9000)}`, ''), 413],
+      [await post(accept, 'name=ada', '; charset=bogus'), 415]]) {
+      const body = await answer.text();
+      assert.equal(answer.status, status, body);
+      assert.equal(answer.headers.get('cache-control'), 'no-store');
+      assert.doesNotMatch(body, /node_modules|\bat |Error:|our fault/);
+      assert.match(body, accept === 'text/html' ? /id="failure"/ : /^\{"status":4\d\d\}$/);
+    }
+  }
 });

@@ -125,7 +125,7 @@ test('the installed package works against a server, as ES module and as CommonJS
   assert.match(told, /\d+ ok, 0 warnings, 0 failed, 0 skipped\n$/);
 });
 
-test('the types of every export hold in strict projects, with node16 and with bundler resolution', () => {
+test('the types of every export hold in strict projects, with node16, bundler and the older node10 resolution', () => {
   const folder = install('typed');
   link(folder, '@types', 'express-session', 'fastify', '@fastify/session', '@fastify/cookie', 'opossum');
   // One that is not there is told above.
@@ -161,6 +161,8 @@ test('the types of every export hold in strict projects, with node16 and with bu
   const names = fs.readdirSync(folder);
   compile({module: 'node16', moduleResolution: 'node16'}, names.filter((each) => /\.[mc]ts$/.test(each)));
   compile({module: 'esnext', moduleResolution: 'bundler'}, names.filter((each) => /\.mts$/.test(each)));
+  // It knows no `exports`: what is below the package's name it finds by `typesVersions`. Of other packages it may not find all.
+  compile({module: 'commonjs', moduleResolution: 'node10', skipLibCheck: true, esModuleInterop: true}, names.filter((each) => /\.cts$/.test(each)));
   // It is able to fail.
   fs.writeFileSync(path.join(folder, 'wrong.mts'), `import {NoSuchName} from '${manifest.name}';\nexport default NoSuchName;\n`);
   assert.throws(() => compile({module: 'node16', moduleResolution: 'node16'}, ['wrong.mts']), /NoSuchName/);

@@ -118,5 +118,13 @@ export function createApp({client, quote, secure = true, trustProxy = [], log = 
     return fail(response.set('Cache-Control', 'no-store'), error.status, error.correlationId);
   });
   app.use(guardErrors({log: (error, request) => log({at: 'handler', path: request.url, code: error.code, cause: error.cause?.message})}));
+  // Everything else: a form that is too large, a mistake in here. Express itself would send the stack to the browser.
+  app.use((error, request, response, next) => {
+    log({at: 'handler', path: request.url, error: String(error?.stack ?? error)});
+    if (response.headersSent) return next(error);
+    const status = error?.status >= 400 && error.status < 500 ? error.status : 500;
+    response.set('Cache-Control', 'no-store');
+    return wantsPage(request) ? fail(response, status) : response.status(status).json({status});
+  });
   return app;
 }

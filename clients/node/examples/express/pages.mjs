@@ -43,9 +43,12 @@ ${button('everywhere', '/logout-everywhere', 'Log out everywhere')}`);
 export const quotePage = (quote) => page('A quote', html`<blockquote id="quote">${quote}</blockquote><p><a href="/account">Back</a></p>`);
 
 const said = {
+  400: ['Not understood', 'This request is not one that these pages make.'],
   401: ['Please sign in', 'Your session is over.'],
   403: ['Not here', 'This request is not accepted.'],
   409: ['Changed meanwhile', 'Another window was quicker. Go back and try again.'],
+  413: ['Too much', 'The form is larger than anything that is asked for here.'],
+  415: ['Not understood', 'The form is written in a way that is not known here.'],
   429: ['Too many attempts', 'Wait a while, then try again.'],
   500: ['Something is wrong', 'It is our fault, and it is in our log.'],
   502: ['No quote today', 'The downstream does not answer.'],
@@ -53,6 +56,6 @@ const said = {
 };
 
 export function failurePage(status, correlationId) {
-  const [title, text] = said[status] ?? said[500];
+  const [title, text] = said[status] ?? said[status < 500 ? 400 : 500];
   return page(title, html`<p id="failure">${text}</p><p>${status}${correlationId ? html`, ${correlationId}` : ''}</p>`);
 }

@@ -34,9 +34,19 @@ const finding = (check: string, status: Status, words: Words): Finding => ({chec
 export function shown(text: string): string { return text.includes('@') ? `...@${text.slice(text.lastIndexOf('@') + 1)}` : text; }
 
 /**
- * Looks at one address up to a login. @returns undefined where it is of no use to go on
+ * Looks at one address up to a login. Whatever the other side sends becomes a finding. @returns undefined where it is of no use to go on
  */
 export async function reach(text: string, options: DoctorOptions, tell: Tell): Promise<Reached | undefined> {
+  try {
+    return await steps(text, options, tell);
+  } catch (cause) {
+    tell(finding('protocol', 'failed', {seen: `what came cannot be read: ${String(cause).slice(0, 100)}`,
+      why: 'Another server is there, or one of another version.', advice: 'Use the address of Portcullis.'}));
+    return undefined;
+  }
+}
+
+async function steps(text: string, options: DoctorOptions, tell: Tell): Promise<Reached | undefined> {
   const address = await locate(text, options, tell);
   if (address === undefined) return undefined;
   const peer = await connect(address, options, tell);
@@ -214,7 +224,7 @@ async function info(peer: Peer, address: Address, role: string | undefined, cert
     return undefined;
   }
   const {node_id: nodeId, mode, store, nodes} = answer.result as {node_id?: string; mode?: string; store?: {kind?: string; degraded?: boolean};
-    nodes?: {node_id?: string}[]};
+    nodes?: unknown};
   if (role === undefined) {
     tell(finding('login', 'ok', certified ? {seen: 'by the client certificate'} : {seen: 'none is needed',
       why: 'auth.mode of the server is "none": whoever reaches it may do everything. It takes that in development and on loopback only.'}));
@@ -223,5 +233,6 @@ async function info(peer: Peer, address: Address, role: string | undefined, cert
   tell(store?.degraded === true ? finding('store', 'failed', {seen: `${kind}, degraded`,
     why: 'The server cannot reach its store: changes are refused, or nothing is decided.',
     advice: 'Look at Redis (store.redis.url) or the disk, and at the events store_degraded.'}) : finding('store', 'ok', {seen: kind}));
-  return {address, role, nodeId, mode, fleet: (nodes ?? []).map((each) => each.node_id ?? '')};
+  const listed = Array.isArray(nodes) ? nodes as ({node_id?: unknown} | null)[] : [];
+  return {address, role, nodeId, mode, fleet: listed.map((each) => String(each?.node_id ?? ''))};
 }

@@ -84,8 +84,8 @@ export class Peer {
         const newline = this.received.indexOf(0x0a);
         if (newline >= 0) {
           const answer = parse(this.received.toString('utf8', 0, newline));
-          if (answer?.error !== undefined) return {error: errorOfWire(answer.error, method)};
-          if (answer?.result !== undefined) return {result: answer.result};
+          if (isObject(answer?.error)) return {error: errorOfWire(answer.error as WireError, method)};
+          if (isObject(answer?.result)) return {result: answer.result};
         }
         if (newline >= 0 || this.ending !== undefined || over) {
           return {other: this.ending ?? (over ? {kind: 'timeout'} : {kind: 'closed'}), bytes: this.received};
@@ -108,10 +108,13 @@ export class Peer {
 
 const answerBytesMax = 1024 * 1024;
 
-function parse(line: string): {result?: Record<string, unknown>; error?: WireError} | undefined {
+/** Null and bare values are no answers of this protocol. */
+function isObject(value: unknown): value is Record<string, unknown> { return typeof value === 'object' && value !== null; }
+
+function parse(line: string): {result?: unknown; error?: unknown} | undefined {
   try {
     const value: unknown = JSON.parse(line);
-    return typeof value === 'object' && value !== null ? value : undefined;
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }

@@ -38,9 +38,16 @@ export function reportOf(version: string, sections: Section[]): Report {
   return {version, node: process.version, healthy: counts.failed === 0, counts, sections};
 }
 
+/** Controls, also those past ASCII; marks that turn the direction of writing; the separators that some take for a line's end. */
+const unprintable = /[\u0000-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
+
 /** Text from a server may hold anything; a terminal must not obey it. */
-export function printable(text: string): string {
-  return text.replace(/[\u0000-\u001f\u007f-\u009f\u202a-\u202e\u2066-\u2069]/g, '?');
+export function printable(text: string): string { return text.replace(unprintable, '?'); }
+
+/** The same for JSON, which says what was there: as `\uXXXX`. Its own line breaks stay. */
+function printableJson(value: unknown): string {
+  return JSON.stringify(value, undefined, 2).replace(unprintable, (mark) =>
+    mark === '\n' ? mark : `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`);
 }
 
 const words: Record<Status, string> = {ok: 'ok', warning: 'WARNING', failed: 'FAILED', skipped: 'skipped'};
@@ -53,7 +60,7 @@ function textOf(finding: Finding): string {
 }
 
 export function render(report: Report, json: boolean): string {
-  if (json) return `${JSON.stringify(report, undefined, 2)}\n`;
+  if (json) return `${printableJson(report)}\n`;
   const {counts} = report;
   return `portcullis-client ${report.version}, node ${report.node}\n` +
     report.sections.map(({title, findings}) => `${printable(title)}\n${findings.map(textOf).join('')}`).join('') +

@@ -19,18 +19,23 @@ export type GuardReason = DenialReason |
   'logged_out' |
   /** Too many unknown ids come from this address. */
   'rate_limited' |
-  /** The server or its store did not answer: nothing is known about the session. */
+  /**
+   * The server or its store did not answer, or its certificate is not believed here: nothing is known about the session. 503.
+   */
   'unavailable' |
-  /** The server refused the application: its token, its role, its TLS. */
+  /**
+   * The server refuses the application: its token, its role, its client certificate, or its connection without TLS; it is not one of this
+   * protocol; or the request has no address and nobody said whom to trust. Nothing is known about the session. 500.
+   */
   'misconfigured' |
-  /** The client was gone before its address was read; the server was not asked. */
+  /** The client was gone before its address was read; the server was not asked. 400, which nobody gets to see. */
   'client_closed';
 
 /** One refusal. */
 export interface Denial {
   /** The precise reason. Not to be shown: it would tell a thief of cookies what is still missing. */
   reason: GuardReason;
-  /** 401, 403, 429, 500 or 503. */
+  /** 400, 401, 403, 429, 500 or 503. */
   status: number;
   /** What may be shown. `error.cause` has the engine's own error, where there was one. */
   error: PortcullisError;
@@ -54,11 +59,28 @@ const outage = new Set<string>(['TIMEOUT', 'CONNECTION_LOST', 'UNREACHABLE', 'QU
   'STORE_UNAVAILABLE', 'STORE_TIMEOUT', 'STORE_FULL', 'STORE_INTEGRITY', 'NODE_DRAINING', 'NODE_INCOMPATIBLE', 'OVERLOADED',
   'CONNECTION_LIMIT', 'REQUEST_TIMEOUT']);
 
-/** The errors that were made here. */
-const made = new WeakSet<PortcullisError>();
+/** What never comes of a server that is only out: it refuses this application, or is not one of this protocol. */
+const refusals = new Set<string>(['AUTH_REQUIRED', 'AUTH_FAILED', 'AUTH_RATE_LIMITED', 'FORBIDDEN', 'TLS_REQUIRED', 'CERTIFICATE_REJECTED',
+  'TOKEN_IN_CLEAR', 'PROTOCOL']);
+/** Deeper no error of this package has its cause. */
+const causesMax = 4;
+
+/** On the errors that were made here. Known to every copy of the package in a process: it may be there as ES module and as CommonJS. */
+const madeHere = Symbol.for('portcullis-client.shown-error');
 
 /** Whether it says that a session is over, and not merely that it cannot be had. */
 export function saysEnded(error: PortcullisError): boolean { return ended.has(error.errorName); }
+
+/** Whether calls fail because connections do, and those because the server refuses the application: another attempt changes nothing. */
+function isRefusal(error: PortcullisError): boolean {
+  if (!['UNREACHABLE', 'TIMEOUT', 'CONNECTION_LOST'].includes(error.errorName)) return false;
+  let cause: unknown = error.cause;
+  for (let depth = 0; depth < causesMax && isPortcullisError(cause); ++depth) {
+    if (refusals.has(cause.errorName)) return true;
+    cause = cause.cause;
+  }
+  return false;
+}
 
 /** Whether it says nothing about the session. */
 export function isOutage(error: PortcullisError): boolean { return outage.has(error.errorName); }
@@ -66,19 +88,20 @@ export function isOutage(error: PortcullisError): boolean { return outage.has(er
 /** A row of the table with its fixed text. */
 export function publicOf(name: ServerErrorName, correlationId: string, cause?: unknown, retryAfterMs?: number): PortcullisError {
   const error = new PortcullisError(name, {correlationId, cause, retryAfterMs});
-  made.add(error);
+  Object.defineProperty(error, madeHere, {value: true});
   return error;
 }
 
 /**
  * The error that may be shown for one of the engine's; `cause` is that one. An outage is STORE_UNAVAILABLE (503), whatever broke. What
- * the application did wrong (its token, its role, a parameter) is INTERNAL (500): it is not the user's fault, and says nothing to him.
+ * the application did wrong (its token, its role, a parameter) is INTERNAL (500), also where a refused login is why there is no
+ * connection: it is not the user's fault, says nothing to him, and does not pass by waiting.
  */
 export function publicError(error: PortcullisError, correlationId: string): PortcullisError {
   const id = error.correlationId ?? correlationId;
   if (shown.has(error.errorName)) return publicOf(error.errorName as ServerErrorName, id, error, error.retryAfterMs);
   if (signIn.has(error.errorName)) return publicOf('AUTH_REQUIRED', id, error);
-  if (outage.has(error.errorName)) return publicOf('STORE_UNAVAILABLE', id, error, error.retryAfterMs ?? outageRetryAfterMs);
+  if (outage.has(error.errorName) && !isRefusal(error)) return publicOf('STORE_UNAVAILABLE', id, error, error.retryAfterMs ?? outageRetryAfterMs);
   return publicOf('INTERNAL', id, error);
 }
 
@@ -92,7 +115,7 @@ const reasons: Partial<Record<string, GuardReason>> = {
 /** The refusal that follows from an error of `session.validate` or `session.rotate`. */
 export function denialOfError(error: PortcullisError, correlationId: string): Denial {
   const shownAs = publicError(error, correlationId);
-  const reason = reasons[error.errorName] ?? (outage.has(error.errorName) ? 'unavailable' : 'misconfigured');
+  const reason = reasons[error.errorName] ?? (outage.has(error.errorName) && !isRefusal(error) ? 'unavailable' : 'misconfigured');
   return {reason, status: shownAs.status, error: shownAs, correlationId: shownAs.correlationId ?? correlationId};
 }
 
@@ -118,5 +141,5 @@ export function fieldsOf(error: PortcullisError): Record<string, string> {
 /** The public error of anything that a handler threw, or undefined where it is not of this package. */
 export function shownError(error: unknown, correlationId: string): PortcullisError | undefined {
   if (!isPortcullisError(error)) return undefined;
-  return made.has(error) ? error : publicError(error, correlationId);
+  return madeHere in error ? error : publicError(error, correlationId);
 }

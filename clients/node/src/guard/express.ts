@@ -4,7 +4,7 @@ import type {IncomingMessage, ServerResponse} from 'node:http';
 
 import {fieldsOf, shownError, type Denial} from './denial.js';
 import {Guard, type GuardOptions} from './guard.js';
-import type {ReplyPort} from './request-session.js';
+import {varyWithCookie, withCookie, type ReplyPort} from './reply.js';
 import type {GuardSession} from './session.js';
 
 export {signedIn, type GuardOptions} from './guard.js';
@@ -40,15 +40,13 @@ function replyOf(response: ServerResponse): ReplyPort {
   return {
     get headersSent() { return response.headersSent; },
     setCookie(name, line) {
-      const before = response.getHeader('Set-Cookie') ?? [];
-      const others = (Array.isArray(before) ? before : [String(before)]).filter((each) => !each.startsWith(`${name}=`));
-      response.setHeader('Set-Cookie', [...others, line]);
+      if (!response.headersSent) response.setHeader('Set-Cookie', withCookie(response.getHeader('Set-Cookie'), name, line));
     },
     noStore() {
-      if (!response.hasHeader('Cache-Control')) response.setHeader('Cache-Control', 'no-store');
+      if (!response.headersSent && !response.hasHeader('Cache-Control')) response.setHeader('Cache-Control', 'no-store');
     },
     dropCache() {
-      if (!response.hasHeader('Clear-Site-Data')) response.setHeader('Clear-Site-Data', '"cache"');
+      if (!response.headersSent && !response.hasHeader('Clear-Site-Data')) response.setHeader('Clear-Site-Data', '"cache"');
     },
   };
 }
@@ -65,9 +63,9 @@ function answer(response: ServerResponse, status: number, fields: Record<string,
 
 /** `Vary: Cookie`, beside what is there. */
 function varyByCookie(response: ServerResponse): void {
-  const before = String(response.getHeader('Vary') ?? '');
-  if (before === '*' || /(?:^|,)\s*cookie\s*(?:,|$)/i.test(before)) return;
-  response.setHeader('Vary', before === '' ? 'Cookie' : `${before}, Cookie`);
+  if (response.headersSent) return;
+  const value = varyWithCookie(response.getHeader('Vary'));
+  if (value !== undefined) response.setHeader('Vary', value);
 }
 
 /**
@@ -84,7 +82,7 @@ export function expressGuard<Req extends IncomingMessage = IncomingMessage, Res 
 
   const pass = async (request: Req, response: Res): Promise<boolean> => {
     const {session, denial} = await guard.enter(request, request, replyOf(response));
-    if (!response.headersSent) varyByCookie(response);
+    varyByCookie(response);
     (request as Req & {portcullis: GuardSession}).portcullis = session as unknown as GuardSession;
     if (denial === undefined) return true;
     if (await onDenied?.(denial, request, response) !== true) answer(response, denial.status, fieldsOf(denial.error), denial.error.toJSON());

@@ -6,7 +6,7 @@ import type {FastifyError, FastifyInstance, FastifyReply, FastifyRequest} from '
 import type {PortcullisError} from '../errors.js';
 import {fieldsOf, shownError, type Denial} from './denial.js';
 import {Guard, type GuardOptions} from './guard.js';
-import type {ReplyPort} from './request-session.js';
+import {varyWithCookie, withCookie, type ReplyPort} from './reply.js';
 import type {GuardSession} from './session.js';
 
 export {signedIn, type GuardOptions} from './guard.js';
@@ -42,11 +42,10 @@ function replyOf(reply: FastifyReply): ReplyPort {
   return {
     get headersSent() { return reply.raw.headersSent; },
     setCookie(name, line) {
-      const before = reply.getHeader('set-cookie') ?? [];
-      const others = (Array.isArray(before) ? before : [String(before)]).filter((each) => !each.startsWith(`${name}=`));
+      const lines = withCookie(reply.getHeader('set-cookie'), name, line);
       // Fastify adds to this field instead of replacing it.
       reply.removeHeader('set-cookie');
-      reply.header('set-cookie', [...others, line]);
+      reply.header('set-cookie', lines);
     },
     noStore() {
       if (!reply.hasHeader('cache-control')) reply.header('cache-control', 'no-store');
@@ -59,9 +58,8 @@ function replyOf(reply: FastifyReply): ReplyPort {
 
 /** `Vary: Cookie`, beside what is there. */
 function varyByCookie(reply: FastifyReply): void {
-  const before = String(reply.getHeader('vary') ?? '');
-  if (before === '*' || /(?:^|,)\s*cookie\s*(?:,|$)/i.test(before)) return;
-  reply.header('vary', before === '' ? 'Cookie' : `${before}, Cookie`);
+  const value = varyWithCookie(reply.getHeader('vary'));
+  if (value !== undefined) reply.header('vary', value);
 }
 
 /**

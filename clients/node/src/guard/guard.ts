@@ -1,15 +1,17 @@
 // The guard, without a framework: one request in, its session or its refusal out. Express's and Fastify's adapters say how that is written.
 import crypto from 'node:crypto';
 import type {IncomingMessage} from 'node:http';
+import type {Socket} from 'node:net';
 
 import type {CallOptions} from '../engine.js';
 import {isPortcullisError} from '../errors.js';
 import {contextReader, type ContextOf, type ContextOptions} from '../http/context.js';
 import type {PortcullisClient} from '../portcullis.js';
-import type {SessionData} from '../types.js';
+import type {Context, SessionData} from '../types.js';
 import {cookieSettings, findCookie, type CookieOptions, type CookieSettings} from './cookie.js';
 import {denialOf, denialOfError, isOutage, publicOf, type Denial, type GuardReason} from './denial.js';
-import {RequestSession, type ReplyPort} from './request-session.js';
+import type {ReplyPort} from './reply.js';
+import {RequestSession} from './request-session.js';
 import type {GuardSession, SignedIn} from './session.js';
 
 /** Options of either guard. `trustProxy` and `fields` are those of `contextReader`. */
@@ -36,8 +38,14 @@ export interface GuardOptions<Request = IncomingMessage> extends ContextOptions 
    */
   rotateEveryS?: number;
   /**
-   * Default true: `Cache-Control: no-store` on what is answered with a session, and `Clear-Site-Data: "cache"` where the cookie is taken away,
-   * so that "back" after a logout shows nothing. A handler may set others. Browsers take the latter over HTTPS and from localhost.
+   * Bytes of JSON that `login` takes as data, 0..65,536; more is DATA_TOO_LARGE before anything is done. Default 16,384, as the server's
+   * `limits.data_bytes`: give what that is where it is another.
+   */
+  dataBytesMax?: number;
+  /**
+   * Default true: `Cache-Control: no-store` on what is answered with a session, and `Clear-Site-Data: "cache"` where the cookie is taken away
+   * and where a request is refused whose session is over, so that "back" after a logout, here or elsewhere, shows nothing. A handler may
+   * set others. Browsers take the latter over HTTPS and from localhost.
    */
   noStore?: boolean;
   /** A correlation id, 1..64 of `[A-Za-z0-9._-]`. Default: the trace id of `traceparent`, else a new one. Another form is not used. */
@@ -55,8 +63,24 @@ const correlationForm = /^[A-Za-z0-9._-]{1,64}$/;
 const traceparentForm = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}(?:-[!-~]{0,200})?$/;
 /** A cookie that says it was made later than this from now is not believed, s. */
 const clockSkewS = 60;
-/** The cookie goes where the session it names is over; it stays where the session may be someone's, or nothing is known. */
-const clears = new Set<GuardReason>(['not_found', 'expired', 'revoked', 'malformed_cookie']);
+/** The server's own `limits.data_bytes`, unless configured, and the most that can be. */
+const dataBytesUsual = 16_384;
+const dataBytesMost = 65_536;
+/**
+ * The cookie goes where it can be nobody's session: ids that the server does not know are counted against the address, and others may
+ * come from there. That of a session that is over stays: it does no harm, and the answer may be a late one, to a request from before a
+ * login in another tab; it would take away the cookie of that login. When the server has forgotten the session, it goes.
+ */
+const clears = new Set<GuardReason>(['not_found', 'malformed_cookie']);
+const over = new Set<GuardReason>(['expired', 'revoked']);
+
+/**
+ * Whether the connection has ended. Node knows no address of its other end then; where a reset came right behind the request that is so
+ * before the socket says that it is destroyed. A Unix socket has no address at either end.
+ */
+function isGone(socket: Socket): boolean {
+  return socket.destroyed || socket.remoteAddress === undefined && (socket.localAddress !== undefined || socket.localPort !== undefined);
+}
 
 /** One that was asked before about the same request. */
 interface Known extends Entered {
@@ -70,12 +94,13 @@ export class Guard<Request = IncomingMessage> {
   readonly required: boolean;
   private readonly cookie: CookieSettings;
   private readonly sinceCookie: string | undefined;
+  private readonly dataBytesMax: number;
   private readonly contextOf: ContextOf;
 
   /** @throws TypeError or RangeError that names the option */
   constructor(private readonly options: GuardOptions<Request>) {
     if (typeof options?.client?.sessions?.validate !== 'function') throw new TypeError('client: a PortcullisClient is needed');
-    const {tenant, rotateEveryS, required = true} = options;
+    const {tenant, rotateEveryS, dataBytesMax = dataBytesUsual, required = true} = options;
     const named = typeof tenant === 'string' && tenant !== '';
     if (!named && typeof tenant !== 'function') throw new TypeError('tenant: a name, or a function of the request');
     if (typeof required !== 'boolean') throw new TypeError('required is true or false');
@@ -85,7 +110,11 @@ export class Guard<Request = IncomingMessage> {
     if (rotateEveryS !== undefined && !(rotateEveryS >= 10 && rotateEveryS <= 86_400)) {
       throw new RangeError(`rotateEveryS is 10..86400, not ${rotateEveryS}`);
     }
+    if (!(Number.isInteger(dataBytesMax) && dataBytesMax >= 0 && dataBytesMax <= dataBytesMost)) {
+      throw new RangeError(`dataBytesMax is 0..${dataBytesMost}, not ${dataBytesMax}`);
+    }
     this.required = required;
+    this.dataBytesMax = dataBytesMax;
     this.cookie = cookieSettings(options.cookie);
     this.sinceCookie = rotateEveryS === undefined ? undefined : `${this.cookie.name}-at`;
     this.contextOf = options.context ?? contextReader(options);
@@ -93,7 +122,8 @@ export class Guard<Request = IncomingMessage> {
 
   /**
    * Judges a request. `raw` is Node's own, whose fields count; `request` is the framework's, for the application's functions.
-   * Rejects only with what a function of the options threw.
+   * Rejects with what a function of the options threw, and with TypeError or RangeError for what one gave that is none; whatever else goes
+   * wrong is a refusal.
    */
   async enter(request: Request, raw: IncomingMessage, reply: ReplyPort, required = this.required): Promise<Entered> {
     const tenantId = this.tenantOf(request);
@@ -103,7 +133,9 @@ export class Guard<Request = IncomingMessage> {
       const {session} = before;
       const kept = before.denial?.reason === session.reason ? before.denial : undefined;
       const denial = kept ?? denialOf(session.reason ?? 'no_cookie', session.correlationId);
-      return {session, denial: session.valid || !this.refused(denial.reason, required) ? undefined : this.told(denial, request)};
+      if (session.valid || !this.refused(denial.reason, required)) return {session, denial: undefined};
+      this.forget(denial, reply);
+      return {session, denial: this.told(denial, request)};
     }
     const {session, denial} = await this.judge(request, raw, reply, tenantId);
     known.set(raw, {session, denial, client: this.options.client, cookie: this.cookie.name, tenantId});
@@ -113,6 +145,7 @@ export class Guard<Request = IncomingMessage> {
     }
     const refused = this.refused(denial.reason, required);
     if (refused || denial.reason !== 'no_cookie') this.told(denial, request);
+    if (refused) this.forget(denial, reply);
     return {session, denial: refused ? denial : undefined};
   }
 
@@ -122,17 +155,15 @@ export class Guard<Request = IncomingMessage> {
     const correlationId = call.correlationId as string;
     const found = findCookie(raw.headers.cookie, this.cookie.name);
     const presented = found.kind === 'one' && sessionIdForm.test(found.value) ? found.value : undefined;
-    // Node forgets the address of a socket that is gone: asked then, the server would see another address, and count a failed attempt.
-    const gone = raw.socket.destroyed;
-    const context = gone ? {ip: '0.0.0.0'} : this.contextOf(raw);
-    const session = new RequestSession({client, cookie: this.cookie, sinceCookie: this.sinceCookie, noStore: this.options.noStore !== false, reply,
-      context, call, correlationId, tenantId, presented});
+    const {context, failure} = this.addressed(raw, correlationId);
+    const session = new RequestSession({client, cookie: this.cookie, sinceCookie: this.sinceCookie, dataBytesMax: this.dataBytesMax,
+      noStore: this.options.noStore !== false, reply, context, call, correlationId, tenantId, presented});
     const denied = (denial: Denial): Entered => {
       session.deny(denial.reason);
       if (clears.has(denial.reason) && !reply.headersSent) session.clear();
       return {session, denial};
     };
-    if (gone) return denied(denialOf('client_closed', correlationId));
+    if (failure !== undefined) return denied(failure);
     if (found.kind === 'none') return denied(denialOf('no_cookie', correlationId));
     if (found.kind === 'several') return denied(denialOf('ambiguous_cookie', correlationId));
     if (presented === undefined) return denied(denialOf('malformed_cookie', correlationId));
@@ -150,6 +181,24 @@ export class Guard<Request = IncomingMessage> {
       return denied(denialOfError(failure, correlationId));
     }
     return {session, denial: undefined};
+  }
+
+  /** What the server is to compare, or why there is nothing: asked with a made-up address it would count a failed attempt of the user's. */
+  private addressed(raw: IncomingMessage, correlationId: string): {context: Context; failure?: Denial} {
+    const none: Context = {ip: '0.0.0.0'};
+    if (isGone(raw.socket)) return {context: none, failure: denialOf('client_closed', correlationId)};
+    try {
+      return {context: this.contextOf(raw)};
+    } catch (failure) {
+      if (!isPortcullisError(failure, 'INVALID_PARAMS') || failure.sent) throw failure;
+      // A Unix socket, and nobody who says whom the request comes from.
+      return {context: none, failure: denialOfError(failure, correlationId)};
+    }
+  }
+
+  /** Refused, and the session is over: pages of it that the browser still has are to go. */
+  private forget(denial: Denial, reply: ReplyPort): void {
+    if (this.options.noStore !== false && over.has(denial.reason)) reply.dropCache();
   }
 
   /** A rotation that cannot be done now is done at a later request. */

@@ -1,22 +1,12 @@
 // Behind `req.portcullis`: the calls that a handler's wishes become, and the cookie that follows from them.
 import type {CallOptions} from '../engine.js';
-import {isPortcullisError, PortcullisError} from '../errors.js';
+import {isPortcullisError} from '../errors.js';
 import type {PortcullisClient} from '../portcullis.js';
 import type {Context, CreatedSession, ListedSession, SessionData, Signal, ValidSession} from '../types.js';
 import {clearCookie, writeCookie, type CookieSettings} from './cookie.js';
 import {publicError, publicOf, saysEnded, type GuardReason} from './denial.js';
+import type {ReplyPort} from './reply.js';
 import type {Login} from './session.js';
-
-/** What the guard writes to of an answer. */
-export interface ReplyPort {
-  readonly headersSent: boolean;
-  /** Sets one cookie; what was set under its name before is replaced, other cookies stay. */
-  setCookie(name: string, line: string): void;
-  /** The answer belongs to one user: no cache may keep it, unless the handler says otherwise later. */
-  noStore(): void;
-  /** The browser forgets the pages that it keeps of this origin. */
-  dropCache(): void;
-}
 
 /** What a request's session is made of; no field of it is reachable from outside. */
 export interface RequestParts {
@@ -24,6 +14,8 @@ export interface RequestParts {
   cookie: CookieSettings;
   /** Name of the cookie that says when the id was made, where ids are rotated by time. */
   sinceCookie: string | undefined;
+  /** More of a login's data the server is not asked to keep. */
+  dataBytesMax: number;
   noStore: boolean;
   reply: ReplyPort;
   context: Context;
@@ -97,8 +89,11 @@ export class RequestSession {
 
   /** @internal The rotation of an id whose time has come; rejects with the engine's own error. */
   async renew(): Promise<void> {
-    const {client, context, call} = this.#parts;
-    this.#take(await client.sessions.rotate({sessionId: this.#id as string, context, grace: true}, call));
+    const {client, context, call, reply} = this.#parts;
+    const made = await client.sessions.rotate({sessionId: this.#id as string, context, grace: true}, call);
+    this.#adopt(made);
+    // Whoever began to answer meanwhile, as after a time limit: the old id is good still, and the next request is given the same new one.
+    if (!reply.headersSent) this.#handOut(made);
   }
 
   async login(who: Login): Promise<void> {
@@ -106,6 +101,7 @@ export class RequestSession {
     this.#writable('login');
     if (typeof who?.userId !== 'string' || who.userId === '') throw new TypeError('login: userId is a text that is not empty');
     if (tenantId === undefined) throw new TypeError('login: the request has no tenant');
+    if (who.data !== undefined) this.#fits(who.data);
     const old = this.#id;
     const plain = who.idleTtlS === undefined && who.absoluteTtlS === undefined;
     if (this.valid && this.userId === who.userId && this.tenantId === tenantId && plain && await this.#rotateAtLogin()) {
@@ -219,14 +215,29 @@ export class RequestSession {
     }
   }
 
+  /** Before anything is done: after a rotation without grace there is no way back. */
+  #fits(data: SessionData): void {
+    const text: unknown = JSON.stringify(data);
+    // By its text: what has a toJSON, as a Date, may be an object here and none there.
+    if (typeof data !== 'object' || typeof text !== 'string' || !text.startsWith('{')) throw new TypeError('login: data is an object of JSON');
+    if (Buffer.byteLength(text) > this.#parts.dataBytesMax) throw publicOf('DATA_TOO_LARGE', this.correlationId);
+  }
+
   /** The session has a new id: the cookie says so. */
   #take(made: CreatedSession): void {
-    const {cookie, sinceCookie, reply} = this.#parts;
+    this.#adopt(made);
+    this.#writable('the new session id');
+    this.#handOut(made);
+  }
+
+  #adopt(made: CreatedSession): void {
     this.#id = made.sessionId;
     this.expiresAtMs = made.expiresAtMs;
     this.version = made.version;
-    // Whoever began to answer meanwhile: with grace the old id is good still, and the next request repeats this.
-    this.#writable('the new session id');
+  }
+
+  #handOut(made: CreatedSession): void {
+    const {cookie, sinceCookie, reply} = this.#parts;
     const maxAgeS = cookie.persistent ? (made.absoluteExpiresAtMs - Date.now()) / 1000 : undefined;
     reply.setCookie(cookie.name, writeCookie(cookie, cookie.name, made.sessionId, maxAgeS));
     if (sinceCookie !== undefined) reply.setCookie(sinceCookie, writeCookie(cookie, sinceCookie, String(Math.floor(Date.now() / 1000)), maxAgeS));
@@ -258,5 +269,5 @@ export class RequestSession {
     }
   }
 
-  #public(failure: unknown): unknown { return failure instanceof PortcullisError ? publicError(failure, this.correlationId) : failure; }
+  #public(failure: unknown): unknown { return isPortcullisError(failure) ? publicError(failure, this.correlationId) : failure; }
 }

@@ -24,15 +24,20 @@ export interface SessionActions<Data = SessionData> {
   /**
    * Signs a user in, and sets the cookie. The id is a new one at every login (ASVS 7.2.4): a valid session of the same user is rotated
    * without grace, and keeps its handle and absolute expiry; with a TTL given, or without such a session, one is created, and the session
-   * whose id the request brought, whoever's it was, is revoked. When that cannot be done nothing is changed.
+   * whose id the request brought, whoever's it was, is revoked. When creating or revoking fails, nothing is changed, and the browser keeps
+   * what it has. Data is checked before anything is done. Should storing it fail after a rotation all the same (an outage between the two,
+   * or a server with a smaller `limits.data_bytes` than `dataBytesMax`), this rejects and the user is signed in: the new id is set, the
+   * old one is over, and the session has the data from before.
    * After a rotation without grace any use of the old id is reuse, and ends the session: a page that asks by itself should not do so while
    * its user confirms the password. A user who is locked out is signed in, and refused with 429 until the lock is over.
-   * @throws SESSION_CAP_REACHED, DATA_TOO_LARGE; TypeError for a `userId` that is no text or where the request has no tenant
+   * @throws SESSION_CAP_REACHED, DATA_TOO_LARGE; TypeError for a `userId` that is no text, `data` that is no object of JSON, or where the
+   * request has no tenant
    */
   login(who: Login<Data>): Promise<void>;
   /**
-   * Ends the session and takes the cookie away. Without a session only the latter, no error. When the server cannot be asked: 503, and
-   * the user is still logged in.
+   * Ends the session and takes the cookie away. Without a session only the latter, no error. The session whose id the request brought is
+   * ended also where it is refused here, as after a change of network or of another tenant: a user who logs out means it, and whoever
+   * has stolen an id can do no more with this than lose it. When the server cannot be asked: 503, and the user is still logged in.
    */
   logout(): Promise<void>;
   /** Ends all sessions of the user (ASVS 7.4.3), with `exceptCurrent` all others. How many there were. */
