@@ -1,6 +1,7 @@
 // What a client may be told, and what it makes of it: every option with its bounds and its default.
 import {parseAddress, type Address} from './address.js';
 import type {TlsOptions} from './connection.js';
+import {refuseUnknown} from './known.js';
 
 /** How a client reaches its servers. Every number is bounded by what the server allows, see docs/protocol.md. */
 export interface ClientOptions {
@@ -73,7 +74,7 @@ export interface Settings {
 }
 
 export function settingsOf(options: ClientOptions): Settings {
-  for (const name of Object.keys(options)) if (!known.has(name)) throw new TypeError(`there is no option "${name}"`);
+  refuseUnknown(options, known);
   const whole = (name: string, value: number | undefined, otherwise: number, least: number, most: number): number => {
     if (value === undefined) return otherwise;
     if (!Number.isInteger(value) || value < least || value > most) throw new RangeError(`${name} is a whole number, ${least}..${most}, not ${value}`);

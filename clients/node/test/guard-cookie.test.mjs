@@ -61,7 +61,7 @@ test('options of the guard that cannot be are refused by name when it is made', 
     [undefined, /client/], [{tenant: 'acme'}, /client/], [{client}, /tenant/], [{client, tenant: ''}, /tenant/], [{client, tenant: 7}, /tenant/],
     [{client, tenant: 'acme', required: 'no'}, /required/], [{client, tenant: 'acme', rotateEveryS: 9}, /rotateEveryS/],
     [{client, tenant: 'acme', rotateEveryS: NaN}, /rotateEveryS/], [{client, tenant: 'acme', touch: true}, /touch/],
-    [{client, tenant: 'acme', onDenied: '/login'}, /onDenied/], [{client, tenant: 'acme', trustProxy: ['nonsense']}, /trustProxy/],
+    [{client, tenant: 'acme', trustProxi: []}, /trustProxi/], [{client, tenant: 'acme', onDenied: '/login'}, /onDenied/], [{client, tenant: 'acme', trustProxy: ['nonsense']}, /trustProxy/],
     [{client, tenant: 'acme', fields: ['cookie']}, /fields/], [{client, tenant: 'acme', cookie: {name: 'a b'}}, /cookie\.name/],
   ]) {
     const named = (error) => (error instanceof TypeError || error instanceof RangeError) && name.test(error.message);

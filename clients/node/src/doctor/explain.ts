@@ -139,8 +139,8 @@ const situations: Partial<Record<string, {why: string; advice: string}>> = {
   AUTH_REQUIRED: {why: 'The server wants a login, and there was no token.',
     advice: 'Give --token-file or PORTCULLIS_TOKEN. A token is made by: portcullis token new'},
   AUTH_FAILED: {why: 'The server does not know this token: mistyped, removed, or of another server.',
-    advice: 'The SHA-256 of the token must stand in an [[auth.token]] of the server\'s configuration; it takes a reload to be known. Failed logins ' +
-      'are counted.'},
+    advice: 'The SHA-256 of the token must stand in an [[auth.token]] of the server\'s configuration; it takes a reload to be known. A server ' +
+      'with auth.mode "none" has no tokens: leave PORTCULLIS_TOKEN and --token-file out. Failed logins are counted.'},
   AUTH_RATE_LIMITED: {why: 'Too many logins of this address have failed within a minute; right tokens have to wait, too.',
     advice: 'Find who still logs in with a wrong token: events auth_failed. Then wait.'},
   TLS_REQUIRED: {why: 'The server takes a token only over TLS, over a Unix socket, or from its own machine.',

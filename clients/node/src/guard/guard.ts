@@ -6,6 +6,7 @@ import type {Socket} from 'node:net';
 import type {CallOptions} from '../engine.js';
 import {isPortcullisError} from '../errors.js';
 import {contextReader, type ContextOf, type ContextOptions} from '../http/context.js';
+import {refuseUnknown} from '../known.js';
 import type {PortcullisClient} from '../portcullis.js';
 import type {Context, SessionData} from '../types.js';
 import {cookieSettings, findCookie, type CookieOptions, type CookieSettings} from './cookie.js';
@@ -13,6 +14,10 @@ import {denialOf, denialOfError, isOutage, publicOf, type Denial, type GuardReas
 import type {ReplyPort} from './reply.js';
 import {RequestSession} from './request-session.js';
 import type {GuardSession, SignedIn} from './session.js';
+
+/** The last three are Fastify's own, of `register`. */
+const optionNames = new Set(['client', 'tenant', 'required', 'cookie', 'context', 'trustProxy', 'fields', 'touch', 'rotateEveryS', 'dataBytesMax', 'noStore',
+  'correlationId', 'log', 'onDenied', 'prefix', 'logLevel', 'logSerializers']);
 
 /** Options of either guard. `trustProxy` and `fields` are those of `contextReader`. */
 export interface GuardOptions<Request = IncomingMessage> extends ContextOptions {
@@ -100,6 +105,7 @@ export class Guard<Request = IncomingMessage> {
   /** @throws TypeError or RangeError that names the option */
   constructor(private readonly options: GuardOptions<Request>) {
     if (typeof options?.client?.sessions?.validate !== 'function') throw new TypeError('client: a PortcullisClient is needed');
+    refuseUnknown(options, optionNames);
     const {tenant, rotateEveryS, dataBytesMax = dataBytesUsual, required = true} = options;
     const named = typeof tenant === 'string' && tenant !== '';
     if (!named && typeof tenant !== 'function') throw new TypeError('tenant: a name, or a function of the request');

@@ -36,7 +36,7 @@ export const routes = {
   '/broken': () => { throw new Error('the application itself'); },
 };
 
-const express = (framework, wrap) => (options, {before = [], errors = true, more} = {}) => {
+const express = (framework, wrap) => ({errorLog, ...options}, {before = [], errors = true, more} = {}) => {
   const app = framework();
   app.set('env', 'production');
   for (const each of before) app.use((req, res, next) => { Promise.resolve(each(req, res)).then(() => next(), next); });
@@ -48,7 +48,7 @@ const express = (framework, wrap) => (options, {before = [], errors = true, more
     }));
   }
   more?.(app);
-  if (errors) app.use(expressErrors(options.errorLog ? {log: options.errorLog} : {}));
+  if (errors) app.use(expressErrors(errorLog ? {log: errorLog} : {}));
   const server = http.createServer(app);
   return {server, ready: Promise.resolve()};
 };
@@ -57,11 +57,11 @@ const express = (framework, wrap) => (options, {before = [], errors = true, more
 export const frameworks = {
   'Express 5': express(express5, (handler) => handler),
   'Express 4': express(express4, caught),
-  'Fastify 5': (options, {before = [], errors = true} = {}) => {
+  'Fastify 5': ({errorLog, ...options}, {before = [], errors = true} = {}) => {
     const app = fastify({forceCloseConnections: true});
     for (const each of before) app.addHook('onRequest', (request, reply) => each(request.raw, reply.raw));
     app.register(fastifyGuard, {required: false, ...options});
-    if (errors) app.setErrorHandler(fastifyErrors(options.errorLog ? {log: options.errorLog} : {}));
+    if (errors) app.setErrorHandler(fastifyErrors(errorLog ? {log: errorLog} : {}));
     app.register(async (scope) => {
       for (const [path, handler] of Object.entries(routes)) {
         const config = options.required === undefined && path.startsWith('/private') ? {portcullis: {required: true}} : {};
