@@ -47,6 +47,12 @@ class alias_book {
     std::lock_guard guard{part.mutex};
     return part.table.find(tag, now_ms);
   }
+  [[nodiscard]] std::optional<std::uint8_t> holder(const core::short_hash& tag,
+                                                   core::millis now_ms) {
+    auto& part = part_of(tag);
+    std::lock_guard guard{part.mutex};
+    return part.table.holder(tag, now_ms);
+  }
   void drop_reservations(const std::bitset<256>& bytes) {
     for (auto& part : parts_) {
       std::lock_guard guard{part.mutex};

@@ -88,8 +88,11 @@ class gateway final : public net::gateway_port, public net::http_port {
                                    net::ticket to, core::request& request,
                                    const net::block_ref& block);
   void ask_for_log(net::connection_id of);
+  void send_question();
   void caught_up_with(const caught_up& answer);
   void move_line(net::connection_id of, const std::optional<core::error>& why);
+  /// What a shard gave back: its alias has turned out to be a session's elsewhere.
+  void pass_on_again(inbound& request);
   /// To whom it is for; as submit().
   std::uint32_t pass_on(net::connection_id from, const core::caller& caller, net::ticket to,
                         core::request& request, const net::block_ref& block, bool certain = false);
@@ -111,7 +114,11 @@ class gateway final : public net::gateway_port, public net::http_port {
   std::set<net::connection_id> subscribers_;
   // Where nodes share a log: connections whose first request in line names an alias that nobody
   // knows here; it, and what came behind it, waits until the log was read to its end.
-  std::unordered_map<net::connection_id, std::deque<inbound>> lines_;
+  struct line {
+    std::deque<inbound> waiting;
+    std::size_t sure = 0;  // so many of them came before the question that is under way
+  };
+  std::unordered_map<net::connection_id, line> lines_;
   std::vector<net::connection_id> asked_, ask_next_;
   std::vector<request_batch> batches_;  // by destination
   std::vector<bool> down_;              // by destination

@@ -39,7 +39,7 @@ bool gateway::waits_in_line(net::connection_id from, const core::caller& caller,
                             core::request& request, const net::block_ref& block) {
   const bool first = lines_.count(from) == 0;
   if (first && !is_doubtful(request)) return false;
-  lines_[from].push_back({to, &caller, block, std::move(request), options_.loop});
+  lines_[from].waiting.push_back({to, &caller, block, std::move(request), options_.loop});
   if (first) ask_for_log(from);
   return true;
 }
@@ -48,32 +48,52 @@ bool gateway::waits_in_line(net::connection_id from, const core::caller& caller,
 void gateway::ask_for_log(net::connection_id of) {
   if (!asked_.empty()) return ask_next_.push_back(of);
   asked_.push_back(of);
+  send_question();
+}
+
+/// Its answer is good for all that stands in these lines by now.
+void gateway::send_question() {
+  for (const auto each : asked_)
+    if (const auto found = lines_.find(each); found != lines_.end())
+      found->second.sure = found->second.waiting.size();
   caf::anon_send(peers_.fleet, catch_up{options_.loop, false, 0, true});
 }
 
 void gateway::caught_up_with(const caught_up& answer) {
-  const auto sure = std::exchange(asked_, std::exchange(ask_next_, {}));
-  if (!asked_.empty()) caf::anon_send(peers_.fleet, catch_up{options_.loop, false, 0, true});
-  for (const auto each : sure) move_line(each, answer.why);
+  for (const auto each : asked_) move_line(each, answer.why);
+  asked_ = std::exchange(ask_next_, {});
+  if (!asked_.empty()) send_question();
   turn_ended();
 }
 
-/// The line's first request is sure by now, or never will be; the others follow up to the next that
-/// is not.
+/// What came before the question is sure by now, or never will be; the others follow up to the next
+/// that is not.
 void gateway::move_line(net::connection_id of, const std::optional<core::error>& why) {
-  bool first = true;
-  for (auto line = lines_.find(of); line != lines_.end(); line = lines_.find(of)) {
-    if (!first && is_doubtful(line->second.front().what)) return ask_for_log(of);
-    auto next = std::move(line->second.front());
-    line->second.pop_front();
-    if (line->second.empty()) lines_.erase(line);
-    const bool unknown = std::exchange(first, false) && is_doubtful(next.what);
-    if (why && unknown)
+  for (auto at = lines_.find(of); at != lines_.end(); at = lines_.find(of)) {
+    auto& [waiting, sure] = at->second;
+    const bool doubtful = is_doubtful(waiting.front().what);
+    if (doubtful && sure == 0) return ask_for_log(of);
+    if (sure > 0) --sure;
+    auto next = std::move(waiting.front());
+    waiting.pop_front();
+    if (waiting.empty()) lines_.erase(at);
+    if (why && doubtful) {
       fail(next.to, core::fail(core::error_code::STORE_UNAVAILABLE, {}, why->rule),
            next.what.correlation_id);
-    else
-      (void)pass_on(of, *next.who, next.to, next.what, next.block, unknown);
+      continue;
+    }
+    const auto owner = pass_on(of, *next.who, next.to, next.what, next.block, doubtful);
+    (void)connections_->set_owner(next.to, owner);
   }
+}
+
+void gateway::pass_on_again(inbound& request) {
+  const auto to = request.to;
+  // Whose shard has died since is answered already.
+  if (!connections_->set_owner(to, 0)) return;
+  const auto owner = pass_on(0, *request.who, to, request.what, request.block);
+  (void)connections_->set_owner(to, owner);
+  turn_ended();
 }
 
 bool gateway::reserve_alias(const core::create_session& params) const {

@@ -76,6 +76,7 @@ void gateway_voice::on(const reply_batch& replies) {
 
 void gateway_voice::on(cold_request& order) {
   auto& request = order.request;
+  if (request.what.has_alias) return owner_->pass_on_again(request);
   if (!request.who->tenants.empty() && is_of_the_whole_node(request.what.method))
     return fail(request, core::fail(core::error_code::FORBIDDEN));
   switch (request.what.method) {

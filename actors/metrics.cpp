@@ -64,6 +64,7 @@ caf::result<scraped> metrics_state::collect() {
     last_.mailbox_depth = open->mailboxes;
     last_.log = monitoring::process_log().tallies();
     last_.reloads = options.reloads();
+    last_.aliases = options.aliases->size();
     // Of a journal that hangs in the disk nothing else can be told: its numbers are of before.
     last_.journal_silent_ms = open->journal_answered || !unanswered_since_ns_
                                   ? 0

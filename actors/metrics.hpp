@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 
+#include "actors/alias_book.hpp"
 #include "actors/interfaces.hpp"
 #include "core/clock.hpp"
 #include "monitoring/metrics.hpp"
@@ -22,7 +23,8 @@ struct metrics_actor_options {
   std::vector<breaker_actor> breakers;
   std::vector<gateway_actor> gateways;  // by loop
   std::vector<subscriptions_actor> subscriptions;
-  std::function<monitoring::reload_tallies()> reloads;  // from any thread
+  std::function<monitoring::reload_tallies()> reloads;                   // from any thread
+  std::shared_ptr<alias_book> aliases = std::make_shared<alias_book>();  // the node's
   core::clock* clock = nullptr;
 };
 

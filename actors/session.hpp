@@ -227,6 +227,10 @@ class session_shard {
   [[nodiscard]] bool waits_for_creation(inbound& request, const core::session_id& id);
   [[nodiscard]] bool begins_creation(inbound& request, const core::create_session& params,
                                      core::user_slot user);
+  [[nodiscard]] bool is_of_another_creation(const inbound& request,
+                                            const core::create_session& params) const;
+  [[nodiscard]] bool is_led_elsewhere(inbound& request);
+  [[nodiscard]] bool is_forgotten(core::session_slot slot) const;
   void create_ended(const inbound& request, bool made);
 
   void keep_log_time();

@@ -209,6 +209,8 @@ void session_shard::create(inbound& request, core::create_session& params) {
           core::no_slot &&
       waits_for_log(request))
     return;
+  if (request.what.has_alias && is_of_another_creation(request, params))
+    return fail(request, alias_taken());
   const auto user = state_->need_user(
       options_.keys->lookup(params.user.tenant_id, params.user.user_id), params.user.tenant_id);
   if (request.what.has_alias && !begins_creation(request, params, user)) return;
@@ -306,7 +308,8 @@ void session_shard::revoke(inbound& request, core::revoke_session& params) {
     found = core::locate(*state_, *options_.keys, *id).found;
   else
     found.slot = state_->find(std::get<core::session_handle>(params.target));
-  const auto slot = found.slot;
+  const auto slot =
+      found.slot != core::no_slot && is_forgotten(found.slot) ? core::no_slot : found.slot;
   if (slot == core::no_slot) {
     const auto* id = std::get_if<core::session_id>(&params.target);
     if (id != nullptr && waits_for_creation(request, *id)) return;

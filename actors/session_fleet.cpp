@@ -18,6 +18,7 @@ bool session_shard::is_stale() const {
 /// Closed, not open; also to what came while the node was fresh, and has waited since. Revocations
 /// go on: the log decides them, or they are postponed.
 void session_shard::take_if_fresh(inbound& request) {
+  if (request.what.has_alias && is_led_elsewhere(request)) return;
   if (options_.fleet && is_stale()) {
     const auto method = request.what.method;
     if (method != core::method::session_revoke && method != core::method::session_revoke_user &&

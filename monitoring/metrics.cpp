@@ -392,6 +392,7 @@ void metrics::update(const snapshot& now) {
   to.take_one(to.reloads, now.reloads, 0);
   to.level_sums[static_cast<std::size_t>(metric::event_log_silent)][0] =
       static_cast<double>(now.journal_silent_ms) / 1000;
+  to.set_level(metric::aliases, static_cast<double>(now.aliases));
   to.level_sums[static_cast<std::size_t>(metric::scrape_gap)][0] =
       static_cast<double>(now.scrape_gap_ns) / 1e9;
   for (std::size_t i = 0; i < now.mailbox_depth.size(); ++i)

@@ -113,6 +113,13 @@ std::vector<metric_row> make_table() {
        {},
        "Sessions created.",
        shards},
+      {aliases,
+       "portcullis_aliases",
+       gauge,
+       {},
+       "Aliases that this node knows: of sessions that are remembered, also ended, and of creates "
+       "under way.",
+       "the table that the shards share"},
       {sessions_ended,
        "portcullis_sessions_ended_total",
        counter,

@@ -14,6 +14,7 @@ namespace portcullis::monitoring {
 enum class metric : std::uint8_t {
   sessions,
   sessions_created,
+  aliases,
   sessions_ended,
   validations,
   failed_attempts,

@@ -176,6 +176,7 @@ struct snapshot {
   std::array<std::uint64_t, actor_kinds.size()> mailbox_depth{};  // all actors of a kind together
   log_tallies log;
   reload_tallies reloads;
+  std::uint64_t aliases = 0;           // places that are taken in the table of aliases
   core::millis journal_silent_ms = 0;  // since it was asked first of what it did not answer
   std::int64_t scrape_gap_ns = 0;      // since the scrape before this one; 0: there was none
 };

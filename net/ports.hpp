@@ -122,6 +122,9 @@ class connections_port : public reply_port {
   virtual void close_callers(const core::caller* caller) = 0;
   /// Answers every request in flight that has this tag, which submit returned for it.
   virtual void fail_in_flight(std::uint32_t tag, const core::error& why) = 0;
+  /// Another tag for a request in flight: it is somebody else's now. False: it is answered already,
+  /// or nobody waits for it any more.
+  [[nodiscard]] virtual bool set_owner(ticket of, std::uint32_t tag) = 0;
   /// Rows with id > after, ascending, at most `limit`.
   [[nodiscard]] virtual std::vector<core::connection_row> list(connection_id after,
                                                                std::size_t limit) const = 0;

@@ -167,6 +167,7 @@ actors::metrics_actor node::spawn_metrics(const actors::node_actors& all) {
     std::lock_guard guard{current_mutex_};
     return reloads_;
   };
+  options.aliases = aliases_;
   options.clock = &clock_;
   return system_->spawn(actors::metrics_behaviour, std::move(options));
 }

@@ -312,6 +312,7 @@ status snapshot_reader::add(std::string_view part) {
     from.get(what);
     if ((static_cast<kind>(what) == kind::head) == begun_)
       return fail(error_code::LOG_CORRUPT, {}, "snapshot");
+    const auto before = std::exchange(last_session_, 0);  // an alias is of the row before it
     switch (static_cast<kind>(what)) {
       case kind::head: {
         begun_ = true;
@@ -343,8 +344,8 @@ status snapshot_reader::add(std::string_view part) {
       case kind::alias: {
         short_hash alias{};
         from.get_bytes(alias);
-        if (last_session_ == 0) return fail(error_code::LOG_CORRUPT, {}, "snapshot");
-        state_.know_alias(std::exchange(last_session_, 0), alias);
+        if (before == 0) return fail(error_code::LOG_CORRUPT, {}, "snapshot");
+        state_.know_alias(before, alias);
         break;
       }
       default:  // NOLINT: a byte that no writer wrote

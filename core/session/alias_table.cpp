@@ -10,6 +10,8 @@ namespace portcullis::core {
 namespace {
 
 constexpr std::size_t places_min = 16;
+constexpr std::size_t sweeps_a_turn =
+    16;  // however long the table is: what is over does not pile up
 
 /// Rounded up: never over too early.
 std::uint32_t seconds_of(millis at_ms) noexcept {
@@ -112,6 +114,12 @@ std::optional<std::uint8_t> alias_table::find(const short_hash& tag, millis now_
   return places_[found].byte;
 }
 
+std::optional<std::uint8_t> alias_table::holder(const short_hash& tag, millis now_ms) const {
+  const auto found = at(tag);
+  if (found == none || places_[found].is != state::taken) return std::nullopt;
+  return find(tag, now_ms);
+}
+
 void alias_table::drop_reservations(const std::bitset<256>& bytes) noexcept {
   // What erase() moves to a place that was looked at comes from behind it, or, past the table's
   // end, from its beginning: that was looked at, too.
@@ -119,8 +127,9 @@ void alias_table::drop_reservations(const std::bitset<256>& bytes) noexcept {
     while (places_[i].is == state::reserved && bytes.test(places_[i].byte)) erase(i);
 }
 
-void alias_table::sweep(millis now_ms, std::size_t most) {
-  for (; most > 0 && !places_.empty(); --most) {
+void alias_table::sweep(millis now_ms, std::size_t least) {
+  for (auto most = std::max(least, places_.size() / sweeps_a_turn); most > 0 && !places_.empty();
+       --most) {
     if (swept_ >= places_.size()) swept_ = 0;
     if (places_[swept_].is != state::empty && is_over(places_[swept_], now_ms))
       erase(swept_);  // another one may be there now

@@ -30,11 +30,13 @@ class alias_table {
   /// The routing byte of the session's user; also while the session is only being made. Absent: no
   /// session that is remembered has the alias.
   [[nodiscard]] std::optional<std::uint8_t> find(const short_hash& tag, millis now_ms) const;
+  /// The same, of a session that is made.
+  [[nodiscard]] std::optional<std::uint8_t> holder(const short_hash& tag, millis now_ms) const;
   /// Reservations for users with these bytes are void: the shard that had them is another one now.
   void drop_reservations(const std::bitset<256>& bytes) noexcept;
-  /// Looks at the next `most` places, drops what is over there, and gives memory back that has
-  /// become too much.
-  void sweep(millis now_ms, std::size_t most);
+  /// Looks at the next `least` places, or at a sixteenth of a table that has more, drops what is
+  /// over there, and gives memory back that has become too much.
+  void sweep(millis now_ms, std::size_t least);
 
   /// Also those that are over and have not been swept.
   [[nodiscard]] std::size_t size() const noexcept { return size_; }

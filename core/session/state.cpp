@@ -128,12 +128,21 @@ void session_state::load_tenant(std::string_view name, std::uint32_t generation)
 session_slot session_state::load_session(session_record&& loaded, std::span<const old_id> old_ids) {
   const auto slot = sessions_.take();
   auto& s = sessions_[slot] = std::move(loaded);
+  // A free alias that is given again is the id that it was before: that leads to the session made
+  // last, from here on, though the one before may not be purged yet.
+  const auto index = [&](const id_hash& id) {
+    if (const auto other = find(id).slot; other != no_slot) {
+      if (sessions_[other].seq > sessions_[slot].seq) return;
+      unindex_id(id, other);
+    }
+    index_id(id, slot);
+  };
   for (const auto& old : old_ids) {
     s.need_extra().old_ids.push_back(old);
-    index_id(old.id, slot);
+    index(old.id);
   }
-  index_id(s.id, slot);
-  if (s.extra && s.extra->has_predecessor) index_id(s.extra->predecessor, slot);
+  index(s.id);
+  if (s.extra && s.extra->has_predecessor) index(s.extra->predecessor);
   by_handle_.insert(hash_at(s.handle.bytes, 4), slot);
   ++users_[s.user].sessions;
   if (s.status == session_status::live && !outlived(s)) {

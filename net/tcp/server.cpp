@@ -285,6 +285,11 @@ void tcp_server::close_callers(const core::caller* caller) { impl_->close_when(c
 void tcp_server::fail_in_flight(std::uint32_t tag, const core::error& why) {
   impl_->fail_in_flight(tag, why);
 }
+bool tcp_server::set_owner(ticket of, std::uint32_t tag) {
+  auto* found = impl_->tickets_.find(of);
+  if (found != nullptr) found->tag = tag;
+  return found != nullptr;
+}
 std::vector<core::connection_row> tcp_server::list(connection_id after, std::size_t limit) const {
   return impl_->list(after, limit);
 }

@@ -81,6 +81,7 @@ class tcp_server final : public connections_port, public calls_port {
   void close(connection_id which) override;
   void close_callers(const core::caller* caller) override;
   void fail_in_flight(std::uint32_t tag, const core::error& why) override;
+  [[nodiscard]] bool set_owner(ticket of, std::uint32_t tag) override;
   [[nodiscard]] std::vector<core::connection_row> list(connection_id after,
                                                        std::size_t limit) const override;
   [[nodiscard]] std::size_t count() const override;

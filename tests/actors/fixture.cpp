@@ -84,6 +84,10 @@ void shard_world::start() {
 }
 
 void shard_world::start_fleet() {
+  gateway_ = system.spawn([this](caf::event_based_actor*) {
+    return caf::behavior{
+        [this](cold_request& order) { given_back.push_back(std::move(order.request)); }};
+  });
   fleet_ = system.spawn([this]() -> fleet_actor::behavior_type {
     return {
         [](log_events&) {},
@@ -131,6 +135,7 @@ wire_session shard_world::peers_of() const {
   peers.journal = journal;
   peers.sources = sources;
   peers.fleet = fleet_;
+  if (gateway_) peers.gateways.push_back(caf::actor_cast<gateway_actor>(gateway_));
   for (const auto& each : moved) peers.sessions.push_back(each.session);
   return peers;
 }
@@ -211,6 +216,18 @@ std::uint32_t shard_world::create_as(std::string alias, std::string user, std::i
   const auto byte = routing(params.user.tenant_id, params.user.user_id);
   EXPECT_TRUE(aliases->reserve(keys->alias_tag("acme", params.alias), byte, clock.at_ms));
   return add(core::method::session_create, params, byte);
+}
+std::uint32_t shard_world::by_alias(std::uint32_t ticket, std::string_view alias) {
+  for (auto& [shard, batch] : batches_)
+    for (auto& each : batch.requests) {
+      if (each.to.slot != ticket) continue;
+      each.what.has_alias = true;
+      if (auto* seen = std::get_if<core::validate_session>(&each.what.params))
+        seen->by = {"acme", alias};
+      else
+        std::get<core::revoke_session>(each.what.params).by = {"acme", alias};
+    }
+  return ticket;
 }
 std::uint32_t shard_world::validate(const core::session_id& id, std::string_view ip) {
   return add(core::method::session_validate, core::validate_session{id, context_of(ip), true},

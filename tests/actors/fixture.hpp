@@ -49,6 +49,7 @@ class recording_port final : public net::connections_port {
   std::map<net::connection_id, std::size_t> unread_bytes;
   std::map<net::connection_id, const core::caller*> callers;
   std::vector<std::uint32_t> failed_tags;
+  std::map<std::uint32_t, std::uint32_t> owners;  // as told since submit(), by ticket
   std::vector<const core::caller*> closed_callers;
 
   void answer(net::ticket to, const core::reply& reply) override {
@@ -80,6 +81,10 @@ class recording_port final : public net::connections_port {
   void close_callers(const core::caller* caller) override { closed_callers.push_back(caller); }
   void fail_in_flight(std::uint32_t tag, const core::error&) override {
     failed_tags.push_back(tag);
+  }
+  [[nodiscard]] bool set_owner(net::ticket of, std::uint32_t tag) override {
+    owners[of.slot] = tag;
+    return replies.count(of.slot) == 0;
   }
   [[nodiscard]] std::vector<core::connection_row> list(net::connection_id,
                                                        std::size_t) const override {
@@ -142,7 +147,7 @@ class shard_world : public virtual_loop {
     settle();
     for (const auto& each :
          {caf::actor_cast<caf::actor>(hub), caf::actor_cast<caf::actor>(journal),
-          caf::actor_cast<caf::actor>(sources), caf::actor_cast<caf::actor>(fleet_)})
+          caf::actor_cast<caf::actor>(sources), caf::actor_cast<caf::actor>(fleet_), gateway_})
       if (each) caf::anon_send_exit(each, caf::exit_reason::user_shutdown);
     settle();
   }
@@ -165,6 +170,8 @@ class shard_world : public virtual_loop {
   }
   std::uint32_t validate(const core::session_id& id, std::string_view ip = home);
   std::uint32_t validate_as(const core::caller& who, const core::session_id& id);
+  /// The request that was made last: it named its session by this alias.
+  std::uint32_t by_alias(std::uint32_t ticket, std::string_view alias);
   std::uint32_t update(const core::session_id& id, std::string data);
   std::uint32_t rotate(const core::session_id& id, bool grace = true);
   std::uint32_t revoke(const core::session_handle& handle);
@@ -263,7 +270,8 @@ class shard_world : public virtual_loop {
   // Before start(): as one of several nodes that share a log.
   bool shared = false;
   bool sweeps = true;
-  std::size_t ends_asked = 0;  // how often its end was asked for
+  std::size_t ends_asked = 0;       // how often its end was asked for
+  std::vector<inbound> given_back;  // to the gateway
 
  private:
   std::uint32_t add(core::method method, core::request_params params, std::uint8_t routing,
@@ -279,6 +287,7 @@ class shard_world : public virtual_loop {
 
   std::uint32_t shards_;
   fleet_actor fleet_;
+  caf::actor gateway_;
   std::uint32_t last_ticket_ = 0;
   std::deque<std::string> texts_;
   std::map<std::uint32_t, request_batch> batches_;  // by shard

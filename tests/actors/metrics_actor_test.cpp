@@ -72,6 +72,8 @@ class metrics_world : public virtual_loop {
     for (int shard = 0; shard < 2; ++shard)
       options.directories.push_back(only_mail<directory_actor>(actor_kind::directory));
     options.reloads = [] { return monitoring::reload_tallies{}; };
+    (void)options.aliases->reserve({1, 2}, 3, clock.at_ms);
+    (void)options.aliases->reserve({4, 5}, 3, clock.at_ms);
     options.clock = &clock;
     metrics = system.spawn(metrics_behaviour, std::move(options));
     settle();
@@ -117,6 +119,7 @@ TEST(a_scrape, adds_up_what_every_owner_tells) {
   EXPECT_TRUE(w.shows("portcullis_sessions_created_total 12")) << w.text;
   EXPECT_TRUE(w.shows("portcullis_sessions 2"));
   EXPECT_TRUE(w.shows("portcullis_lockouts_active 4"));
+  EXPECT_TRUE(w.shows("portcullis_aliases 2"));
   for (const auto* service : {"service-0", "service-1"})
     EXPECT_TRUE(w.shows("circuit_breaker_state{breaker=\"default\",service=\"" +
                         std::string(service) + "\",source=\"hosted\"} 0"));

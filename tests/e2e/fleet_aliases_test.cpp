@@ -104,6 +104,43 @@ TEST_F(aliases_of_several_nodes, are_refused_by_the_log_to_a_node_that_has_not_r
   nodes.expect_agreement();
 }
 
+// Regression: what waited behind that create was answered not_found and revoked:0, by the id of a
+// session that was never made.
+TEST_F(aliases_of_several_nodes, that_a_create_lost_lead_what_waited_behind_it_to_who_has_them) {
+  int asked = 0;
+  for (int round = 0; round < 20; ++round) {
+    const auto by = alias + std::to_string(round);
+    stop_reading();
+    const auto made = a.result("session.create", creating("ada" + std::to_string(round % 4), by));
+    const auto revoking = json{{"alias", by}, {"tenant_id", "acme"}};
+    b.send(request(++asked, "session.create", creating("bob" + std::to_string(round % 5), by)) +
+           request(++asked, "session.validate", named(by)) +
+           request(++asked, "session.revoke", revoking));
+    go_on_reading();
+    expect_unique(b.reply());
+    EXPECT_EQ(b.reply()["result"].value("handle", json()), made["handle"]) << round;
+    EXPECT_EQ(b.reply()["result"], (json{{"revoked", 1}})) << round;
+  }
+  nodes.expect_agreement();
+}
+
+// Regression: its connection did not know to which shard it had gone, and told nobody for ten
+// seconds, or ever.
+TEST_F(aliases_of_several_nodes, that_nobody_knows_hide_no_death_of_a_shard_from_what_is_behind) {
+  b.result("session.create", creating("ada"));
+  nodes.expect_agreement();
+  nodes.network(1).freeze(which::commands);
+  auto other = nodes.connect(1);
+  b.send(request(1, "session.validate", named(alias + " that nobody has")) +
+         request(2, "session.create", creating("ada", alias + "2")));
+  EXPECT_EQ(b.reply()["result"]["reason"], "not_found");
+  EXPECT_EQ(other.error("admin.crash", {{"actor", "session"}}), "");
+  EXPECT_EQ(error_of(b.reply()), "OVERLOADED");
+  nodes.network(1).pass();
+  nodes.expect_recovery();
+  nodes.expect_agreement();
+}
+
 TEST_F(aliases_of_several_nodes, that_a_node_has_not_read_are_looked_for_in_the_order_sent) {
   b.result("session.create", creating("ada", alias + " that it knows"));
   nodes.expect_agreement();

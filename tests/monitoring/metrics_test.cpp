@@ -63,6 +63,7 @@ TEST(metrics, counters_are_the_sum_over_owners) {
   now.shards[0].validated(core::invalid_reason::locked_out);
   now.shards[1].validated();
   now.shards[1].ended(end_reason::rotated);
+  now.aliases = 9;
   now.shards[0].sessions_live = 5;
   now.shards[1].sessions_live = 7;
   under_test->update(now);
@@ -70,6 +71,7 @@ TEST(metrics, counters_are_the_sum_over_owners) {
   EXPECT_EQ(sample(*under_test, R"(portcullis_validations_total{result="locked_out"})"), 1);
   EXPECT_EQ(sample(*under_test, R"(portcullis_sessions_ended_total{reason="rotated"})"), 1);
   EXPECT_EQ(sample(*under_test, "portcullis_sessions"), 12);
+  EXPECT_EQ(sample(*under_test, "portcullis_aliases"), 9);
 
   now.shards[1].validated();
   now.shards[0].sessions_live = 0;

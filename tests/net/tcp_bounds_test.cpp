@@ -341,5 +341,21 @@ TEST(tcp_bounds, a_peer_that_never_closes_is_not_lingered_for_long) {
   ASSERT_TRUE(n.until([&] { return n.server->count() == 0; }));
 }
 
+TEST(a_request_in_flight, fails_with_its_owner_what_another_had_when_it_came) {
+  node n;
+  n.gateway.hold = true;
+  client c(n.port);
+  c.send(call("1") + call("2"));
+  ASSERT_TRUE(n.until([&] { return n.gateway.requests.size() == 2; }));
+  const auto to = n.gateway.requests[1].to;
+  EXPECT_TRUE(n.server->set_owner(to, 9));
+  n.server->fail_in_flight(9, core::fail(core::error_code::OVERLOADED));
+  ASSERT_TRUE(n.until_lines(c, 1));
+  EXPECT_FALSE(n.server->set_owner(to, 7)) << "nobody waits any more";
+  n.gateway.answer_all();
+  ASSERT_TRUE(n.until_lines(c, 2));
+  EXPECT_THAT(c.lines(), ElementsAre(HasSubstr("OVERLOADED"), done("1")));
+}
+
 }  // namespace
 }  // namespace portcullis::net

@@ -140,6 +140,24 @@ TEST(snapshot, has_the_aliases_of_sessions_that_are_remembered_and_of_no_others)
   EXPECT_TRUE(state.alias_of(2));
 }
 
+TEST(snapshot, has_an_alias_behind_its_session_and_nowhere_else) {
+  world w;
+  auto command = w.creation();
+  command.alias = "the alias of a session";
+  (void)w.create(command);
+  replayed_state state;
+  for (const auto& each : w.log) state.apply(each);
+  auto parts = parts_of(state);
+  constexpr std::size_t row = 1 + sizeof(short_hash);
+  ASSERT_EQ(parts.back()[parts.back().size() - row], 6);
+  using namespace std::string_view_literals;
+  parts.back().insert(parts.back().size() - row, "\2\7\0\0\0another\0\0\0\0"sv);  // a tenant
+  snapshot_reader reader;
+  core::status last = nothing{};
+  for (const auto& each : parts) last = reader.add(each);
+  EXPECT_FALSE(last);
+}
+
 TEST(snapshot, of_many_users_comes_in_parts) {
   world w;
   std::string data = "{\"n\":\"" + std::string(10'000, 'x') + "\"}";

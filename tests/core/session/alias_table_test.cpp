@@ -76,6 +76,50 @@ TEST(an_alias, that_was_rotated_out_is_an_old_id) {
   EXPECT_EQ(w.verdict_of(s.id), verdict::reused);
 }
 
+// A node purges in its own time: it may have the record of the session before.
+TEST(an_alias, that_is_given_again_leads_to_the_session_made_last) {
+  world w;
+  auto command = w.creation();
+  command.alias = ada;
+  command.absolute_ttl_s = 60;
+  const auto first = w.create(command);
+  w.now_ms += 60'000 + limits::tombstone_keep_ms;
+  const auto second = w.create(command);
+  ASSERT_EQ(second.id, first.id);
+  EXPECT_EQ(w.verdict_of(first.id), verdict::valid);
+  EXPECT_EQ(w.state.find(hash_id(w.keys, first.id)).slot, w.state.find(second.handle));
+  w.state.purge(w.state.find(first.handle));
+  EXPECT_EQ(w.verdict_of(first.id), verdict::valid) << "and stays there";
+}
+
+TEST(an_alias, that_was_given_again_leads_to_the_session_made_last_in_whatever_order_they_load) {
+  world w;
+  auto command = w.creation();
+  command.alias = ada;
+  command.absolute_ttl_s = 60;
+  const auto first = w.create(command);
+  (void)w.rotate(first.id, false);  // it has the alias among its old ids
+  w.now_ms += 60'000 + limits::tombstone_keep_ms;
+  const auto second = w.create(command);
+  for (const bool last_first : {true, false}) {
+    session_state loaded;
+    for (const bool last : {last_first, !last_first}) {
+      const auto& from = w.state.at(w.state.find(last ? second.handle : first.handle));
+      session_record s;
+      s.id = from.id;
+      s.handle = from.handle;
+      s.seq = from.seq;
+      s.status = from.status;
+      s.user = loaded.need_user({}, "acme");
+      (void)loaded.load_session(std::move(s),
+                                from.extra ? from.extra->old_ids : std::vector<old_id>());
+    }
+    const auto found = loaded.find(hash_id(w.keys, first.id));
+    EXPECT_EQ(found.slot, loaded.find(second.handle)) << last_first;
+    EXPECT_EQ(found.kind, id_kind::current);
+  }
+}
+
 TEST(a_session, without_alias_has_none_in_the_log) {
   world w;
   (void)w.create();
@@ -186,6 +230,23 @@ TEST(the_aliases, give_their_memory_back) {
   for (int i = 0; i < 10; ++i) table.sweep(now_ms + 60'000, 512);
   EXPECT_EQ(table.bytes(), 0U);
   EXPECT_TRUE(table.reserve(tag_of(5), 1, now_ms)) << "and begin anew";
+}
+
+TEST(the_aliases, are_swept_the_faster_the_more_there_are) {
+  alias_table table;
+  for (std::uint64_t i = 0; i < 20'000; ++i) table.keep(tag_of(i), 1, now_ms + 1'000);
+  for (int i = 0; i < 300; ++i) table.sweep(now_ms + 2'000, 8);
+  EXPECT_EQ(table.size(), 0U);
+}
+
+TEST(the_aliases, have_a_holder_when_its_session_is_made_and_until_that_is_forgotten) {
+  alias_table table;
+  EXPECT_FALSE(table.holder(tag_of(1), now_ms));
+  ASSERT_TRUE(table.reserve(tag_of(1), 3, now_ms));
+  EXPECT_FALSE(table.holder(tag_of(1), now_ms)) << "it is only about to have it";
+  table.keep(tag_of(1), 4, now_ms + 5'000);
+  EXPECT_EQ(table.holder(tag_of(1), now_ms), 4);
+  EXPECT_FALSE(table.holder(tag_of(1), now_ms + 5'000));
 }
 
 // Whatever comes in whatever order, the table says what a map of the same rules says.
