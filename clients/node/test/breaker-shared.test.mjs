@@ -9,7 +9,7 @@ import {fileURLToPath} from 'node:url';
 import {promisify} from 'node:util';
 
 import {breaker} from '../dist/esm/breaker/breaker.js';
-import {acquiresMax} from '../dist/esm/breaker/shared.js';
+import {acquiresMax} from '../dist/esm/breaker/permits.js';
 import {PortcullisClient} from '../dist/esm/index.js';
 import {CuttingProxy, deferred, once, sum, until} from './support/breakers.mjs';
 import {serve, TestServer} from './support/server.mjs';

@@ -477,12 +477,12 @@ test('a listener that throws is heard of, and leaves no caller waiting', async (
     const of = breaker(action, {client, service: 'listeners', name: event});
     of.on(event, () => { throw new Error('the listener'); });
     // The test runner would take it for its own.
-    const others = process.listeners('unhandledRejection');
-    process.removeAllListeners('unhandledRejection');
-    const heard = new Promise((done) => process.once('unhandledRejection', done));
+    const others = process.listeners('uncaughtException');
+    process.removeAllListeners('uncaughtException');
+    const heard = new Promise((done) => process.once('uncaughtException', done));
     assert.strictEqual(await of.fire().catch((error) => error.message), end);
     assert.strictEqual((await heard).message, 'the listener');
-    for (const each of others) process.on('unhandledRejection', each);
+    for (const each of others) process.on('uncaughtException', each);
     await of.flush();
     const {counts} = await client.breakers.status({service: 'listeners', breaker: event});
     assert.deepStrictEqual([counts.success, counts.failure], event === 'success' ? [1, 0] : [0, 1]);
