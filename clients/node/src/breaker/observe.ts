@@ -89,6 +89,7 @@ class Observer implements Observation {
   private attempt = 0;
   private refusals = 0;
   private stopped = false;
+  private ending: Promise<void> | undefined;
   /** As it was at stop(): opossum's shutdown disables, too. */
   private disabledAtStop = false;
   private readonly counted = {reports: 0, renewals: 0, droppedTransitions: 0};
@@ -157,8 +158,9 @@ class Observer implements Observation {
     return this.work();
   }
 
-  async stop(): Promise<void> {
-    if (this.stopped) return;
+  stop(): Promise<void> { return this.ending ??= this.end(); }
+
+  private async end(): Promise<void> {
     this.disabledAtStop = this.breaker.enabled === false;
     this.stopped = true;
     clearInterval(this.timer);
