@@ -50,7 +50,8 @@ export interface BreakerJson {
 /**
  * A circuit breaker around a function, shared with every process that uses the same service and name. Closed and open are decided in
  * this process by what the server pushed; half-open asks the server for each call; results are told in batches.
- * An outage of the server never fails a call: the process goes on alone (`degraded`), by opossum's rules.
+ * An outage of the server fails no call of a closed breaker: the process goes on alone (`degraded`), by opossum's rules. Of a half-open one no
+ * process tries before it has waited for `resetTimeout`.
  */
 export class Breaker<Args extends unknown[] = unknown[], Result = unknown> extends EventEmitter<BreakerEvents<Args, Result>> {
   /** Whether a breaker made this error; false for what the action itself rejected with. */
