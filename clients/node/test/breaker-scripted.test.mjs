@@ -119,6 +119,7 @@ test('a client\'s breakers that are made and shut down one after the other use o
     const of = breaker(does, {client, service: 's', name: `b${i}`});
     await of.fire('fine');
     await of.shutdown();
+    t.mock.timers.tick(1000);
   }
   assert.strictEqual(client.streams.length, 1);
   assert.deepStrictEqual([client.listenerCount('connect'), client.listenerCount('disconnect')], [1, 1]);
@@ -187,22 +188,23 @@ test('a permit that comes after its caller gave up goes back, and until the serv
   const client = new ScriptedClient();
   Object.assign(client.answers, half);
   const of = await known(t, client, {acquireTimeoutMs: 5});
-  const gates = [deferred(), deferred()];
-  client.answers.acquire = () => gates[0].promise;
-  client.answers.status = () => gates[1].promise;
+  const [permit, lost, status] = [deferred(), deferred(), deferred()];
+  const acquires = [permit.promise, lost.promise];
+  client.answers.acquire = () => acquires[client.of('acquire').length - 1];
+  client.answers.status = () => status.promise;
   client.answers.report = () => ({state: 'half_open', epoch: 3});
   client.answers.reportBatch = () => ({state: 'half_open', epoch: 3, accepted: true, duplicate: false});
   assert.deepStrictEqual(await Promise.all(['fine', 'fine'].map((what) => end(of.fire(what)))), ['EOPENBREAKER', 'EOPENBREAKER']);
-  const asked = client.of('acquire').length;
   for (let i = 0; i < 100; ++i) assert.strictEqual(await end(of.fire('fine')), 'EOPENBREAKER');
-  assert.strictEqual(client.of('acquire').length, asked);
-  assert.strictEqual(of.degraded, undefined);
-  gates[1].resolve({kind: 'hosted', state: 'half_open', epoch: 3});
-  gates[0].resolve({allowed: true, state: 'half_open', epoch: 3, permit: 'late'});
-  await until(() => client.of('report').length === asked);
-  assert.deepStrictEqual([...new Set(client.of('report').map(({permit, outcome}) => `${permit} ${outcome}`))], ['late ignored']);
+  assert.deepStrictEqual([client.of('acquire').length, of.degraded], [2, undefined]);
+  status.resolve({kind: 'hosted', state: 'half_open', epoch: 3});
+  permit.resolve({allowed: true, state: 'half_open', epoch: 3, permit: 'late'});
+  lost.reject(new PortcullisError('CONNECTION_LOST'));
+  await until(() => client.of('report').length === 1);
+  assert.deepStrictEqual(client.of('report').map((each) => [each.permit, each.outcome]), [['late', 'ignored']]);
   await until(() => of.flush());
-  assert.strictEqual(client.of('reportBatch').reduce((sum, {counts}) => sum + (counts.rejected ?? 0), 0), 102 - asked);
+  assert.strictEqual(client.of('reportBatch').reduce((all, {counts}) => all + (counts.rejected ?? 0), 0), 101);
+  assert.strictEqual(of.degraded, undefined);
 });
 
 test('half-open and the server away: the process waits for a time of its own before it tries', async (t) => {
@@ -279,20 +281,39 @@ test('an observation tells again as soon as there is a connection', async (t) =>
   await watched.stop();
 });
 
-test('stop() of an observation waits for the report that is under way, and tells what came after it', async (t) => {
+test('stop() of an observation tells the last counts, at whatever moment of a report it comes', async () => {
+  for (let moment = 0; moment < 20; ++moment) {
+    const client = new ScriptedClient();
+    const of = new opossum(async () => 'fine', {name: 'seen'});
+    const gate = deferred();
+    client.answers.observe = () => gate.promise;
+    const watched = observe(of, {client, service: 's', reportEveryMs: 600_000});
+    await until(() => client.of('observe').length === 1);
+    await of.fire();
+    gate.resolve({accepted: true, duplicate: false});
+    for (let i = 0; i < moment; ++i) await undefined;
+    await watched.stop();
+    assert.deepStrictEqual(client.of('observe').map(({counts}) => counts.success), [0, 1], `${moment}`);
+    of.shutdown();
+  }
+});
+
+test('an error that another breaker with the same options forgave is a result like any other', async (t) => {
   const client = new ScriptedClient();
-  const of = new opossum(async () => 'fine', {name: 'seen'});
-  t.after(() => of.shutdown());
-  const gate = deferred();
-  client.answers.observe = () => gate.promise;
-  const watched = observe(of, {client, service: 's', reportEveryMs: 600_000});
-  await until(() => client.of('observe').length === 1);
-  await of.fire();
-  const stopped = watched.stop();
-  await new Promise(setImmediate);
-  gate.resolve({accepted: true, duplicate: false});
-  await stopped;
-  assert.deepStrictEqual(client.of('observe').map(({counts}) => counts.success), [0, 1]);
+  const options = {errorFilter: () => true};
+  const error = new Error('404');
+  const seen = new opossum(async () => error, options);
+  const other = new opossum(async () => { throw error; }, options);
+  t.after(() => {
+    seen.shutdown();
+    other.shutdown();
+  });
+  const watched = observe(seen, {client, service: 's', name: 'seen', reportEveryMs: 600_000});
+  await other.fire().catch(() => {});
+  await seen.fire();
+  await watched.stop();
+  const {counts} = client.of('observe').at(-1);
+  assert.deepStrictEqual([counts.success, counts.ignored], [1, 0]);
 });
 
 test('an error that is thrown again by a later call is counted as what that call was', async (t) => {

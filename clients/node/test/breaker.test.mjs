@@ -567,13 +567,16 @@ test('shutdown() waits for the calls under way and tells their results; a second
   const of = breaker((gate) => gate, {client, service: 'ending', name: 'good', reportEveryMs: 60_000});
   const gate = deferred();
   const call = of.fire(gate.promise);
-  const ends = [of.shutdown(), of.shutdown()];
+  const again = [];
+  of.on('shutdown', () => again.push(of.shutdown()));
+  const ends = [of.shutdown(), of.shutdown(), ...again];
   assert.strictEqual(await of.fire().catch((error) => error.code), 'ESHUTDOWN');
   gate.resolve('fine');
   await ends[1];
   assert.strictEqual((await client.breakers.status({service: 'ending', breaker: 'good'})).counts.success, 1);
   assert.strictEqual(await call, 'fine');
-  await ends[0];
+  await Promise.all(ends);
+  assert.strictEqual(again.length, 1);
   // One that hangs has its timeout.
   const late = breaker(() => new Promise(() => {}), {client, service: 'ending', name: 'late', timeout: 20});
   const hanging = late.fire().catch((error) => error.code);

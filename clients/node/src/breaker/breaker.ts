@@ -196,7 +196,20 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
    * Ends this object: further calls reject with `ESHUTDOWN`. The promise (opossum has none) resolves when the calls under way have ended
    * (with `timeout: false`: after 10 s at the latest) and their results are told, or cannot be: those are in `droppedReports`. Never rejects.
    */
-  shutdown(): Promise<void> { return this.ending ??= this.end(); }
+  shutdown(): Promise<void> {
+    if (this.ending) return this.ending;
+    let ended: (() => void) | undefined;
+    // Before the listeners hear of it: one may call this again.
+    this.ending = new Promise((resolve) => { ended = resolve; });
+    this.tell('shutdown');
+    this.disable();
+    this.stopped = true;
+    this.removeAllListeners();
+    this.status.shutdown();
+    clearInterval(this.health);
+    void this.idle().then(() => this.shared.leave(this.heard)).finally(ended);
+    return this.ending;
+  }
 
   /** The state of the breaker, and what it counted, as opossum has it; `shared` is of what the server said. */
   toJSON(): BreakerJson {
@@ -212,17 +225,6 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
         pushing: shared.pushing, droppedReports: this.droppedReports,
       },
     };
-  }
-
-  private async end(): Promise<void> {
-    this.tell('shutdown');
-    this.disable();
-    this.stopped = true;
-    this.removeAllListeners();
-    this.status.shutdown();
-    clearInterval(this.health);
-    await this.idle();
-    await this.shared.leave(this.heard);
   }
 
   /** Resolves when no call is under way. Each ends by its timeout; without one not all may. */
