@@ -211,7 +211,8 @@ class Observer implements Observation {
     }
     const disabled = this.stopped ? this.disabledAtStop : this.breaker.enabled === false;
     // A change is told as it was, the rest as it is.
-    this.queue.push({state: transition === undefined && disabled ? 'disabled' : this.state, counts: [...this.totals.counts], buckets: [...this.totals.buckets], transition, seq: undefined});
+    const state = transition === undefined && disabled ? 'disabled' : this.state;
+    this.queue.push({state, counts: [...this.totals.counts], buckets: [...this.totals.buckets], transition, seq: undefined});
   }
 
   /** Tells what is queued, in order. Resolves to whether all was told. */

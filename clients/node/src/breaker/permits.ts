@@ -14,6 +14,8 @@ export const untoldMax = 1000;
 const lateAnswerMs = 30_000;
 /** Between two tries of a request that was refused before anything was done, at least. */
 const askAgainMs = 100;
+/** The server refuses a longer one. */
+const durationMsMax = 86_400_000;
 const outcomeNames: BreakerOutcome[] = ['success', 'failure', 'timeout', 'ignored', 'ignored', 'success', 'failure'];
 
 /** How the call ended that was made with a permit. */
@@ -89,7 +91,8 @@ export class Permits {
     const known = host.epoch;
     ++this.tellsUnderWay;
     const {permit, epoch} = result;
-    const report = {...host.name, permit, epoch, outcome: outcomeNames[result.outcome] as BreakerOutcome, durationMs: Math.min(86_400_000, Math.round(result.ms))};
+    const outcome = outcomeNames[result.outcome] as BreakerOutcome;
+    const report = {...host.name, permit, epoch, outcome, durationMs: Math.min(durationMsMax, Math.round(result.ms))};
     host.client.breakers.report(report).then((reply) => host.heard(reply, known), (reason: unknown) => {
       // The server was started again and knows no permits.
       if (isPortcullisError(reason, 'BREAKER_PERMIT_INVALID')) {

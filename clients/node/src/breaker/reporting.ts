@@ -91,7 +91,8 @@ export class Reporting {
     const {seq, epoch, tally} = this.reports.next(known, empty);
     const durationBuckets = tally.buckets.some((each) => each > 0) ? tally.buckets : undefined;
     try {
-      const reply = await this.host.client.breakers.reportBatch({...this.host.name, source: this.source, seq, epoch, counts: tally.countsOnWire(), durationBuckets});
+      const batch = {...this.host.name, source: this.source, seq, epoch, counts: tally.countsOnWire(), durationBuckets};
+      const reply = await this.host.client.breakers.reportBatch(batch);
       this.reports.acknowledged();
       this.host.sourceAccepted();
       this.host.heard(reply, known);

@@ -216,7 +216,9 @@ export class Shared implements Follower, PermitHost, ReportingHost {
     }
     const told = toldByEvent(event);
     // The same override for another time is no other epoch; the next breaker of a name that was retired counts its epochs anew.
-    if (told && (told.epoch > this.epoch || told.epoch === 0 || (told.epoch === this.epoch && isOverride(told.state) && told.state === this.state))) this.apply(told);
+    if (told === undefined) return;
+    const sameOverride = told.epoch === this.epoch && told.state === this.state && isOverride(told.state);
+    if (told.epoch > this.epoch || told.epoch === 0 || sameOverride) this.apply(told);
   }
 
   check(): void { if (!this.away) this.refresh(); }
@@ -256,9 +258,10 @@ export class Shared implements Follower, PermitHost, ReportingHost {
     this.failures = 0;
     this.unanswered = false;
     if (this.away || this.over) return;
-    if (told.epoch > this.epoch || (told.epoch === this.epoch && told.state !== this.state)) this.apply({...told, ...(retryAfterMs !== undefined && {retryAfterMs})});
+    const {epoch, state} = told;
+    if (epoch > this.epoch || (epoch === this.epoch && state !== this.state)) this.apply({epoch, state, ...(retryAfterMs !== undefined && {retryAfterMs})});
     // An older epoch than the one that was known when it was asked: the breaker was made anew. The status says so, or not.
-    else if (told.epoch < this.epoch && known === this.epoch) this.refresh();
+    else if (epoch < this.epoch && known === this.epoch) this.refresh();
   }
 
   permitForgotten(result: PermitResult): void {
@@ -413,7 +416,8 @@ export class Shared implements Follower, PermitHost, ReportingHost {
   private takeOver(now: number): void {
     const {resetTimeoutMs} = this.options.policy;
     // Who may try was the server's to say. That all processes try at once is worse than that they wait, each for another time.
-    if (this.state === 'half_open' || (this.state === 'open' && now >= this.until)) this.local.begin('open', now, resetTimeoutMs * (1 + Math.random() / 4));
+    const tries = this.state === 'half_open' || (this.state === 'open' && now >= this.until);
+    if (tries) this.local.begin('open', now, resetTimeoutMs * (1 + Math.random() / 4));
     else this.local.begin(this.state as LocalState, now, this.until === Infinity ? resetTimeoutMs : this.until - now);
   }
 
