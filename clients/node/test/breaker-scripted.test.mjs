@@ -131,6 +131,22 @@ test('a client\'s breakers that are made and shut down one after the other use o
   await of.shutdown();
 });
 
+test('a batch for whose source there was no room decides nothing when there is', async (t) => {
+  const client = new ScriptedClient();
+  const of = await known(t, client, {volumeThreshold: 100});
+  const heard = [];
+  of.on('degraded', ({code}) => heard.push(code)).on('recovered', (state) => heard.push(state));
+  client.answers.reportBatch = () => { throw new PortcullisError('BREAKER_SOURCE_LIMIT'); };
+  assert.strictEqual(await end(of.fire('bad')), 'bad');
+  assert.strictEqual(await of.flush(), false);
+  client.answers.reportBatch = () => ({state: 'closed', epoch: 1, accepted: true, duplicate: false});
+  assert.ok(await of.flush());
+  assert.strictEqual(await end(of.fire('bad')), 'bad');
+  assert.ok(await of.flush());
+  assert.deepStrictEqual(client.of('reportBatch').map(({epoch, counts}) => [epoch, counts.failure]), [[1, 1], [0, 1], [1, 1]]);
+  assert.deepStrictEqual([heard, of.droppedReports], [['BREAKER_SOURCE_LIMIT', 'closed'], 0]);
+});
+
 const half = {status: () => ({kind: 'hosted', state: 'half_open', epoch: 3})};
 
 test('a denied permit gives back the place that its call took', async (t) => {
