@@ -57,11 +57,12 @@ class Downstream {
 
 /** The children, and what each told last of every event. */
 class Fleet {
-  constructor(t, address, port) {
+  constructor(t, address, port, {size = many, defaults = false} = {}) {
     this.told = [];
+    this.size = size;
     this.waiting = new Set();
-    this.children = Array.from({length: many}, (_, i) => {
-      const one = fork(child, [address, port, `c${i}`], {execArgv: ['--max-old-space-size=64']});
+    this.children = Array.from({length: size}, (_, i) => {
+      const one = fork(child, [address, port, `c${i}`, ...defaults ? ['defaults'] : []], {execArgv: ['--max-old-space-size=64']});
       one.on('message', (message) => {
         this.told.push(message);
         for (const look of this.waiting) look();
@@ -82,7 +83,7 @@ class Fleet {
     return new Promise((resolve, reject) => {
       const look = () => {
         const last = new Map(this.told.slice(since).filter((each) => each.event === event).map((each) => [each.name, each]));
-        if (last.size < many && !this.failed) return;
+        if (last.size < this.size && !this.failed) return;
         this.waiting.delete(look);
         if (this.failed) reject(this.failed);
         else resolve([...last.values()]);
@@ -178,6 +179,50 @@ test(`${many} processes share one breaker, with the server, without it, and with
   const states = await fleet.all('paused', since);
   const last = await client.breakers.status({service: 'downstream', breaker: 'shared'});
   assert.deepStrictEqual([...new Set(states.map(({state, epoch, dropped}) => `${state} ${epoch} ${dropped}`))], [`closed ${last.epoch} 0`]);
+  assert.deepStrictEqual((await fleet.end()).filter((code) => code !== 0), []);
+  await client.close();
+});
+
+test('ten processes with the default times, and a server that stands still for a while when the breaker is half-open', async (t) => {
+  const server = await serve(t, {config: '[breaker]\nopen_wait_s = 1\nopen_wait_max_s = 1\nopen_wait_jitter = 0.0\nmin_calls = 20\nhalf_open_permits = 3\n' +
+    'half_open_concurrency = 1\nwindow_s = 10\nmax_half_open_s = 300\npermit_ttl_s = 300\n'});
+  const downstream = await new Downstream().start(t);
+  const fleet = new Fleet(t, server.address, downstream.port, {size: 10, defaults: true});
+  await fleet.all('ready', 0);
+  let since = fleet.told.length;
+  fleet.send('go');
+  await fleet.all('calling', since);
+  since = fleet.told.length;
+  downstream.good = false;
+  await fleet.all('open', since);
+  await fleet.all('halfOpen', since);
+  await until(() => downstream.inFlight === 0);
+  downstream.forget();
+  since = fleet.told.length;
+  process.kill(server.child.pid, 'SIGSTOP');
+  try {
+    // Each has asked for a permit, and was turned away.
+    fleet.send('refused');
+    await fleet.all('refused', since);
+  } finally {
+    process.kill(server.child.pid, 'SIGCONT');
+  }
+  // A permit that was on its way when the server stopped is one call; nobody tries without.
+  assert.ok(downstream.probesAtOnce <= 1 && downstream.calls <= 1, `${downstream.probesAtOnce} at once, ${downstream.calls} calls`);
+  since = fleet.told.length;
+  downstream.good = true;
+  await fleet.all('close', since);
+  assert.strictEqual(downstream.probesAtOnce, 1);
+  since = fleet.told.length;
+  fleet.send('pause');
+  const paused = await fleet.all('paused', since);
+  assert.deepStrictEqual(paused.filter(({state, dropped}) => state !== 'closed' || dropped > 0), []);
+  // A call that had given up before its permit came is told as ignored: it is one of those that were turned away.
+  const made = {success: 0, failure: 0, timeout: 0, rejected: 0};
+  for (const {totals} of paused) for (const name of Object.keys(made)) made[name] += totals[name];
+  const client = new PortcullisClient({address: server.address});
+  const {counts} = await client.breakers.status({service: 'downstream', breaker: 'shared'});
+  assert.deepStrictEqual({success: counts.success, failure: counts.failure, timeout: counts.timeout, rejected: counts.rejected + counts.ignored}, made);
   assert.deepStrictEqual((await fleet.end()).filter((code) => code !== 0), []);
   await client.close();
 });

@@ -9,7 +9,7 @@ import {fileURLToPath} from 'node:url';
 import {promisify} from 'node:util';
 
 import {breaker} from '../dist/esm/breaker/breaker.js';
-import {acquiresMax} from '../dist/esm/breaker/shared.js';
+import {acquiresMax} from '../dist/esm/breaker/permits.js';
 import {PortcullisClient} from '../dist/esm/index.js';
 import {CuttingProxy, deferred, once, sum, until} from './support/breakers.mjs';
 import {serve, TestServer} from './support/server.mjs';
@@ -302,19 +302,104 @@ test('a breaker of the other kind, and a service that the token may not use: the
   assert.strictEqual(await other.flush(), false);
 });
 
-test('where no more sources are taken the state is still followed, and what was counted is kept', async (t) => {
+test('where no more sources are taken a process goes on alone and says so, follows what others open, and tells all when there is room', async (t) => {
   const server = await start(t, {config: quick});
   const client = clientOf(t, {address: server.address});
-  await Promise.all(Array.from({length: 64}, (_, i) => client.breakers.reportBatch({service: 'shop', source: `s${i}`, seq: 1, epoch: 1, counts: {success: 1}})));
-  const of = breakerOf(t, {client, service: 'shop'});
+  const report = (i, seq, epoch, counts) => client.breakers.reportBatch({service: 'shop', source: `s${i}`, seq, epoch, counts});
+  await Promise.all(Array.from({length: 64}, (_, i) => report(i, 1, 1, {success: 1})));
+  const of = breakerOf(t, {client, service: 'shop', volumeThreshold: 3, resetTimeout: 60_000});
+  const left = breakerOf(t, {client: clientOf(t, {address: server.address}), service: 'shop'});
+  const heard = [];
+  for (const event of ['degraded', 'recovered', 'open', 'close']) of.on(event, (what) => heard.push(what?.code ?? event));
   await until(() => of.toJSON().shared.pushing && of.epoch > 0);
   await of.fire('fine');
   assert.strictEqual(await of.flush(), false);
-  assert.strictEqual(of.degraded, undefined);
-  const opened = once(of, 'open');
-  await client.breakers.override({service: 'shop', mode: 'forced_open', reason: 'a test'});
-  await opened;
+  assert.strictEqual(of.degraded.code, 'BREAKER_SOURCE_LIMIT');
   assert.strictEqual(of.droppedReports, 0);
+
+  // Its own failures open it, here.
+  for (let i = 0; i < 2; ++i) assert.strictEqual(await silent(of.fire('bad')), 'bad');
+  assert.ok(of.opened);
+  assert.strictEqual(await silent(of.fire('fine')), 'EOPENBREAKER');
+  assert.strictEqual(of.state, 'closed');
+  // What others see, and what an operator says, holds: also when they find it good.
+  await report(0, 2, of.epoch, {failure: 100});
+  await until(() => of.epoch > 1);
+  await until(() => of.halfOpen);
+  await until(async () => await silent(of.fire('fine')) === 'ok' && of.closed);
+  await client.breakers.override({service: 'shop', mode: 'forced_open', reason: 'a test'});
+  await until(() => of.opened);
+  await client.breakers.override({service: 'shop', mode: 'none', reason: 'a test'});
+  await until(() => of.closed);
+  assert.deepStrictEqual(heard.filter((each) => each !== 'open' && each !== 'close'), ['BREAKER_SOURCE_LIMIT']);
+
+  // What a process that ends could not tell is counted.
+  await left.fire('fine');
+  await left.shutdown();
+  assert.strictEqual(left.droppedReports, 1);
+
+  // There is room: without its memory the server knows no sources.
+  const recovered = once(of, 'recovered');
+  await server.kill9();
+  fs.rmSync(path.join(server.folder, 'data'), {recursive: true});
+  await server.start();
+  await recovered;
+  await until(() => of.flush());
+  assert.deepStrictEqual([of.degraded, of.droppedReports], [undefined, 0]);
+  const {counts} = await client.breakers.status({service: 'shop'});
+  assert.deepStrictEqual([counts.failure, counts.success >= 1, counts.rejected >= 1], [2, true, true]);
+});
+
+test('a listener that throws ends no other breaker\'s events', async (t) => {
+  const server = await start(t, {config: quick});
+  const client = clientOf(t, {address: server.address});
+  const [one, two] = ['one', 'two'].map((name) => breakerOf(t, {client, service: 'shop', name}));
+  await one.flush();
+  await until(() => one.toJSON().shared.pushing && one.epoch > 0 && two.epoch > 0);
+  const others = process.listeners('uncaughtException');
+  process.removeAllListeners('uncaughtException');
+  const heard = new Promise((done) => process.once('uncaughtException', done));
+  one.on('open', () => { throw new Error('the listener'); });
+  await client.breakers.override({service: 'shop', breaker: 'one', mode: 'forced_open', reason: 'a test'});
+  assert.strictEqual((await heard).message, 'the listener');
+  for (const each of others) process.on('uncaughtException', each);
+  const opened = once(two, 'open');
+  await client.breakers.override({service: 'shop', breaker: 'two', mode: 'forced_open', reason: 'a test'});
+  await opened;
+  assert.ok(one.opened && one.toJSON().shared.pushing);
+});
+
+test('a server that stands still while half-open: nobody tries meanwhile, one at a time after it, and each call is counted once', async (t) => {
+  const server = await start(t, {config: quick.replace('half_open_permits = 2', 'half_open_permits = 2\nhalf_open_concurrency = 1')});
+  const all = Array.from({length: 5}, () => breakerOf(t, {client: clientOf(t, {address: server.address}), service: 'shop', resetTimeout: 1000}));
+  for (const of of all) await of.flush();
+  await until(() => all.every((of) => of.toJSON().shared.pushing));
+  await breakIt(all[0]);
+  await until(() => all.every((of) => of.halfOpen));
+  let calls = 5;
+  const fire = (of, what) => {
+    ++calls;
+    return silent(of.fire(what));
+  };
+  process.kill(server.child.pid, 'SIGSTOP');
+  let ends;
+  try {
+    ends = await Promise.all(all.map((of) => fire(of, 'fine')));
+  } finally {
+    process.kill(server.child.pid, 'SIGCONT');
+  }
+  assert.deepStrictEqual(ends, all.map(() => 'EOPENBREAKER'));
+  // The permits that were given to calls that are no more came back.
+  for (let closed = false; !closed;) {
+    const [end] = await Promise.all(all.map((of) => fire(of, 'fine')));
+    closed = end === 'ok' && all.every((of) => of.closed);
+    await new Promise((done) => setTimeout(done, 20));
+  }
+  for (const of of all) await until(() => of.flush());
+  const client = clientOf(t, {address: server.address});
+  const {counts} = await client.breakers.status({service: 'shop'});
+  assert.strictEqual(sum(counts), calls, JSON.stringify(counts));
+  assert.strictEqual(counts.failure, 5);
 });
 
 test('what runs after a timeout has the context of its caller', async (t) => {

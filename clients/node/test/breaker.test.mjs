@@ -470,25 +470,127 @@ test('a rejection is opossum\'s error and a PortcullisError', async (t) => {
   await client.close();
 });
 
-test('a listener that throws is heard of, and leaves no caller waiting', async (t) => {
+/** Collects what is thrown where nobody catches it, for the time of `during`. */
+async function uncaught(during) {
+  const heard = [];
+  const hear = (error) => heard.push(error.message);
+  // The test runner would take it for its own.
+  const others = ['uncaughtException', 'unhandledRejection'].map((event) => [event, process.listeners(event)]);
+  for (const [event] of others) process.removeAllListeners(event).on(event, hear);
+  try {
+    await during(heard);
+    await new Promise(setImmediate);
+  } finally {
+    for (const [event, all] of others) {
+      process.removeAllListeners(event);
+      for (const each of all) process.on(event, each);
+    }
+  }
+  return heard;
+}
+
+test('a listener that throws is heard of, and changes nothing for the caller, the counts and the places of a capacity', async (t) => {
   const server = await serve(t);
   const client = new PortcullisClient({address: server.address});
-  for (const [event, action, end] of [['success', async () => 'fine', 'fine'], ['failure', async () => fail('down'), 'down']]) {
-    const of = breaker(action, {client, service: 'listeners', name: event});
+  const hangs = () => new Promise(() => {});
+  for (const [event, action, end, counted, more] of [
+    ['fire', async () => 'fine', 'fine', {success: 2}], ['success', async () => 'fine', 'fine', {success: 2}], ['failure', async () => fail('down'), 'down', {failure: 2}],
+    ['timeout', hangs, 'ETIMEDOUT', {timeout: 2}, {timeout: 5}], ['fallback', async () => fail('down'), 'instead', {failure: 2}, {fallback: () => 'instead'}],
+  ]) {
+    const of = breaker(action, {client, service: 'listeners', name: event, capacity: 1, ...more});
     of.on(event, () => { throw new Error('the listener'); });
-    // The test runner would take it for its own.
-    const others = process.listeners('unhandledRejection');
-    process.removeAllListeners('unhandledRejection');
-    const heard = new Promise((done) => process.once('unhandledRejection', done));
-    assert.strictEqual(await of.fire().catch((error) => error.message), end);
-    assert.strictEqual((await heard).message, 'the listener');
-    for (const each of others) process.on('unhandledRejection', each);
-    await of.flush();
+    assert.deepStrictEqual(await uncaught(async () => {
+      for (let i = 0; i < 2; ++i) assert.strictEqual(await of.fire().catch((error) => error.code ?? error.message), end, event);
+    }), ['the listener', 'the listener'], event);
+    assert.ok(await of.flush());
     const {counts} = await client.breakers.status({service: 'listeners', breaker: event});
-    assert.deepStrictEqual([counts.success, counts.failure], event === 'success' ? [1, 0] : [0, 1]);
+    assert.deepStrictEqual(Object.fromEntries(Object.entries(counts).filter(([, count]) => count > 0)), counted, event);
+    await of.shutdown();
+  }
+  const busy = breaker((gate) => gate, {client, service: 'listeners', name: 'busy', capacity: 1});
+  busy.on('semaphoreLocked', () => { throw new Error('the listener'); });
+  const gate = deferred();
+  const first = busy.fire(gate.promise);
+  assert.deepStrictEqual(await uncaught(async () => {
+    assert.strictEqual(await busy.fire().catch((error) => error.code), 'ESEMLOCKED');
+  }), ['the listener']);
+  gate.resolve('fine');
+  assert.strictEqual(await first, 'fine');
+  await busy.shutdown();
+  await client.close();
+});
+
+test('a listener of a change of state that throws, with the server away, keeps nobody waiting', async () => {
+  const client = new PortcullisClient({address: '127.0.0.1:1'});
+  const of = breaker(async (good) => good ? 'fine' : fail('down'), {client, service: 'listeners', volumeThreshold: 1, resetTimeout: 5, capacity: 1});
+  for (const event of ['degraded', 'open', 'halfOpen', 'close', 'reject', 'shutdown']) of.on(event, () => { throw new Error(event); });
+  const heard = await uncaught(async () => {
+    while (!of.degraded) await new Promise((done) => setTimeout(done, 5));
+    assert.strictEqual(await of.fire(false).catch((error) => error.message), 'down');
+    assert.ok(of.opened);
+    assert.strictEqual(await of.fire(true).catch((error) => error.code), 'EOPENBREAKER');
+    while (!of.halfOpen) await new Promise((done) => setTimeout(done, 5));
+    assert.strictEqual(await of.fire(true), 'fine');
+    assert.ok(of.closed);
+    assert.strictEqual(await of.fire(true), 'fine');
+    await of.shutdown();
+  });
+  assert.deepStrictEqual(heard, ['degraded', 'open', 'reject', 'halfOpen', 'close', 'shutdown']);
+  await client.close();
+});
+
+test('whatever has a `then` settles once, also one that settles twice, or throws', async (t) => {
+  const server = await serve(t);
+  const client = new PortcullisClient({address: server.address});
+  const kinds = {
+    twice: {then(good) { good('fine'); good('again'); }},
+    both: {then(good, bad) { good('fine'); bad(new Error('and bad')); }},
+    throws: {then() { throw new Error('thrown'); }},
+    gets: {get then() { throw new Error('thrown'); }},
+  };
+  for (const [name, thenable] of Object.entries(kinds)) {
+    const of = breaker(() => thenable, {client, service: 'thenables', name, capacity: 1, timeout: false});
+    const end = name === 'twice' || name === 'both' ? 'fine' : 'thrown';
+    for (let i = 0; i < 2; ++i) assert.strictEqual(await of.fire().catch((error) => error.message), end, name);
+    assert.deepStrictEqual([of.stats.successes, of.stats.failures], end === 'fine' ? [2, 0] : [0, 2], name);
+    assert.ok(await of.flush());
+    const {counts} = await client.breakers.status({service: 'thenables', breaker: name});
+    assert.deepStrictEqual([counts.success, counts.failure], end === 'fine' ? [2, 0] : [0, 2], name);
     await of.shutdown();
   }
   await client.close();
+});
+
+test('shutdown() waits for the calls under way and tells their results; a second one waits as the first', async (t) => {
+  const server = await serve(t);
+  const client = new PortcullisClient({address: server.address});
+  const of = breaker((gate) => gate, {client, service: 'ending', name: 'good', reportEveryMs: 60_000});
+  const gate = deferred();
+  const call = of.fire(gate.promise);
+  const again = [];
+  of.on('shutdown', () => again.push(of.shutdown()));
+  const ends = [of.shutdown(), of.shutdown(), ...again];
+  assert.strictEqual(await of.fire().catch((error) => error.code), 'ESHUTDOWN');
+  gate.resolve('fine');
+  await ends[1];
+  assert.strictEqual((await client.breakers.status({service: 'ending', breaker: 'good'})).counts.success, 1);
+  assert.strictEqual(await call, 'fine');
+  await Promise.all(ends);
+  assert.strictEqual(again.length, 1);
+  // One that hangs has its timeout.
+  const late = breaker(() => new Promise(() => {}), {client, service: 'ending', name: 'late', timeout: 20});
+  const hanging = late.fire().catch((error) => error.code);
+  await late.shutdown();
+  assert.strictEqual(await hanging, 'ETIMEDOUT');
+  assert.strictEqual((await client.breakers.status({service: 'ending', breaker: 'late'})).counts.timeout, 1);
+  await client.close();
+  // What cannot be told is counted.
+  const lost = new PortcullisClient({address: '127.0.0.1:1'});
+  const alone = breaker(async () => 'fine', {client: lost, service: 'ending'});
+  for (let i = 0; i < 3; ++i) await alone.fire();
+  await alone.shutdown();
+  assert.strictEqual(alone.droppedReports, 3);
+  await lost.close();
 });
 
 test('options that cannot be are refused by their name when the breaker is made', () => {

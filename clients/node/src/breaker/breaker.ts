@@ -1,5 +1,6 @@
 // The object that wraps a function: opossum's surface over a breaker that many processes share.
 import {EventEmitter} from 'node:events';
+import {isPromise} from 'node:util/types';
 
 import type {PortcullisError} from '../errors.js';
 import type {PortcullisClient} from '../portcullis.js';
@@ -10,6 +11,9 @@ import {optionsOf, type BreakerOptions, type Settings} from './options.js';
 import {outcomes, type Outcome} from './reports.js';
 import {Shared, verdicts, type Phase} from './shared.js';
 import {RollingWindow, Status, type Stats} from './window.js';
+
+/** How long shutdown() waits for calls that have no timeout, ms. */
+const shutdownWaitMs = 10_000;
 
 /** What a breaker tells its listeners; the first twelve as opossum does. */
 export interface BreakerEvents<Args extends unknown[] = unknown[], Result = unknown> {
@@ -27,9 +31,9 @@ export interface BreakerEvents<Args extends unknown[] = unknown[], Result = unkn
   semaphoreLocked: [error: Error, latencyMs: number];
   healthCheckFailed: [error: unknown];
   shutdown: [];
-  /** The server cannot be asked: from now on this process decides by itself, beginning with the state that was last known. */
+  /** The server cannot be asked, or takes no results of this process: from now on this process decides by itself, beginning with the state that was last known. */
   degraded: [reason: PortcullisError];
-  /** The server is back, and its state holds. */
+  /** The server is back, or takes results again, and its state holds. */
   recovered: [state: BreakerState, downMs: number];
 }
 
@@ -46,7 +50,8 @@ export interface BreakerJson {
 /**
  * A circuit breaker around a function, shared with every process that uses the same service and name. Closed and open are decided in
  * this process by what the server pushed; half-open asks the server for each call; results are told in batches.
- * An outage of the server never fails a call: the process goes on alone (`degraded`), by opossum's rules.
+ * An outage of the server fails no call of a closed breaker: the process goes on alone (`degraded`), by opossum's rules. Of a half-open one no
+ * process tries before it has waited for `resetTimeout`.
  */
 export class Breaker<Args extends unknown[] = unknown[], Result = unknown> extends EventEmitter<BreakerEvents<Args, Result>> {
   /** Whether a breaker made this error; false for what the action itself rejected with. */
@@ -62,19 +67,19 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
 
   private readonly shared: Shared;
   private readonly rolling: RollingWindow;
-  /** The emitter without its types: those depend on what is wrapped. */
-  private readonly tell = this as EventEmitter;
   private alternative: ((...args: [...Args, unknown]) => unknown) | undefined;
   private isOn = true;
   private stopped = false;
+  private ending: Promise<void> | undefined;
   private running = 0;
+  private readonly whenIdle: (() => void)[] = [];
   private readonly warmUntil: number;
   private health: NodeJS.Timeout | undefined;
   private abortController: AbortController | undefined;
   private readonly heard = {
     moved: (to: LocalState): void => this.moved(to),
-    degraded: (reason: PortcullisError): void => { this.tell.emit('degraded', reason); },
-    recovered: (state: BreakerState, downMs: number): void => { this.tell.emit('recovered', state, downMs); },
+    degraded: (reason: PortcullisError): void => { this.tell('degraded', reason); },
+    recovered: (state: BreakerState, downMs: number): void => { this.tell('recovered', state, downMs); },
   };
 
   /** @throws TypeError, RangeError for an option that cannot be, by its name */
@@ -136,10 +141,13 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
   get state(): BreakerState { return this.shared.state; }
   /** The number of the state, one more with each change; 0 before the first answer. */
   get epoch(): number { return this.shared.epoch; }
-  /** The server is away: why. This process decides alone. */
-  get degraded(): PortcullisError | undefined { return this.shared.away; }
-  /** Results that will not reach the server: too many while it was away, or refused by it. */
-  get droppedReports(): number { return this.shared.reports.dropped; }
+  /**
+   * Why this process decides alone: the server is away, or (`BREAKER_SOURCE_LIMIT`) takes no results of one more process. With the latter
+   * the breaker still opens where others open it.
+   */
+  get degraded(): PortcullisError | undefined { return this.shared.degraded; }
+  /** Results that will not reach the server: too many while it was away, refused by it, or not told at the end of shutdown(). */
+  get droppedReports(): number { return this.shared.dropped; }
 
   /**
    * Opens the breaker in this process only, as opossum does: after `resetTimeout` one call is tried. It does not move the shared
@@ -166,7 +174,7 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
     const look = (): void => {
       Promise.resolve().then(() => check.call(this)).catch((reason: unknown) => {
         if (this.stopped) return;
-        this.tell.emit('healthCheckFailed', reason);
+        this.tell('healthCheckFailed', reason);
         this.open();
       });
     };
@@ -184,16 +192,23 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
   /** Resolves when the server has all results of this name: true; false where it is away or asked to come later. Never rejects. */
   flush(): Promise<boolean> { return this.shared.drain(); }
 
-  /** Ends this object: further calls reject with `ESHUTDOWN`. The promise (opossum has none) resolves when its results are told, or cannot be. */
+  /**
+   * Ends this object: further calls reject with `ESHUTDOWN`. The promise (opossum has none) resolves when the calls under way have ended
+   * (with `timeout: false`: after 10 s at the latest) and their results are told, or cannot be: those are in `droppedReports`. Never rejects.
+   */
   shutdown(): Promise<void> {
-    if (this.stopped) return Promise.resolve();
-    this.tell.emit('shutdown');
+    if (this.ending) return this.ending;
+    let ended: (() => void) | undefined;
+    // Before the listeners hear of it: one may call this again.
+    this.ending = new Promise((resolve) => { ended = resolve; });
+    this.tell('shutdown');
     this.disable();
     this.stopped = true;
     this.removeAllListeners();
     this.status.shutdown();
     clearInterval(this.health);
-    return this.shared.leave(this.heard);
+    void this.idle().then(() => this.shared.leave(this.heard)).finally(ended);
+    return this.ending;
   }
 
   /** The state of the breaker, and what it counted, as opossum has it; `shared` is of what the server said. */
@@ -206,17 +221,41 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
       },
       status: this.stats,
       shared: {
-        service: this.service, breaker: this.name, state: this.state, epoch: this.epoch, degraded: shared.away !== undefined,
+        service: this.service, breaker: this.name, state: this.state, epoch: this.epoch, degraded: shared.degraded !== undefined,
         pushing: shared.pushing, droppedReports: this.droppedReports,
       },
     };
+  }
+
+  /** Resolves when no call is under way. Each ends by its timeout; without one not all may. */
+  private async idle(): Promise<void> {
+    if (this.running === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((wake) => {
+      this.whenIdle.push(wake);
+      if (this.options.timeout === 0) timer = setTimeout(wake, shutdownWaitMs);
+    });
+    clearTimeout(timer);
+  }
+
+  private oneLess(): void {
+    if (--this.running === 0 && this.stopped) for (const wake of this.whenIdle.splice(0)) wake();
+  }
+
+  /** Emits. A listener that throws is a fault of its own: the process hears of it, and the call, its permit and other breakers do not. */
+  private tell(event: keyof BreakerEvents, ...args: unknown[]): void {
+    try {
+      (this as EventEmitter).emit(event, ...args);
+    } catch (thrown) {
+      queueMicrotask(() => { throw thrown; });
+    }
   }
 
   private run(context: unknown, args: Args): Promise<Result> {
     if (this.stopped) return Promise.reject(breakerError('The circuit has been shutdown.', 'ESHUTDOWN'));
     const now = performance.now();
     ++this.rolling.at(now).fires;
-    this.tell.emit('fire', args);
+    this.tell('fire', args);
     if (!this.isOn) return new Promise((resolve) => resolve(this.action.apply(context, args)));
     const {shared} = this;
     const verdict = shared.admit(now);
@@ -244,7 +283,7 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
     ++this.running;
     return shared.acquire().then((leave) => {
       if (leave.allowed) return this.execute(context, args, leave.phase, performance.now(), leave.permit);
-      --this.running;
+      this.oneLess();
       return this.refuse(args, leave.retryAfterMs);
     });
   }
@@ -263,6 +302,7 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
       }
       const fail = (error: unknown): void => {
         if (over) return;
+        over = true;
         clearTimeout(timer);
         this.failed(error, outcomes.failure, args, phase, beganAt, permit, resolve, reject);
       };
@@ -275,27 +315,27 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
       }
       const succeed = (value: Result): void => {
         if (over) return;
+        over = true;
         clearTimeout(timer);
-        // First: a listener that throws must not leave the caller waiting.
         resolve(value);
         this.succeeded(value, outcomes.success, phase, beganAt, permit);
       };
-      if (typeof (result as PromiseLike<Result> | undefined)?.then === 'function') (result as PromiseLike<Result>).then(succeed, fail);
-      else void Promise.resolve(result as Result).then(succeed);
+      // Only a promise is known to settle once, and never to throw.
+      (isPromise(result) ? result as Promise<Result> : Promise.resolve(result)).then(succeed, fail);
     });
   }
 
   private succeeded(value: unknown, outcome: Outcome, phase: Phase, beganAt: number, permit: string | undefined): void {
     const now = performance.now();
     const ms = now - beganAt;
-    --this.running;
+    this.oneLess();
     const latencyMs = Math.round(ms);
     const slice = this.rolling.at(now);
     ++slice.successes;
     this.rolling.took(slice, latencyMs);
     const slow = outcome === outcomes.success && ms > this.options.slowCallMs;
     this.shared.done(slow ? outcomes.slowSuccess : outcome, ms, phase, now, permit);
-    this.tell.emit('success', value, latencyMs);
+    this.tell('success', value, latencyMs);
   }
 
   private failed(error: unknown, outcome: Outcome, args: Args, phase: Phase, beganAt: number, permit: string | undefined,
@@ -315,17 +355,14 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
     }
     const now = performance.now();
     const ms = now - beganAt;
-    --this.running;
+    this.oneLess();
     const slice = this.rolling.at(now);
     ++slice.failures;
     this.rolling.took(slice, Math.round(ms));
-    try {
-      this.tell.emit('failure', error, Math.round(ms), args);
-    } finally {
-      const slow = outcome === outcomes.failure && ms > this.options.slowCallMs;
-      this.shared.done(slow ? outcomes.slowFailure : outcome, ms, phase, now, permit);
-      this.instead(error, args, resolve, reject);
-    }
+    this.tell('failure', error, Math.round(ms), args);
+    const slow = outcome === outcomes.failure && ms > this.options.slowCallMs;
+    this.shared.done(slow ? outcomes.slowFailure : outcome, ms, phase, now, permit);
+    this.instead(error, args, resolve, reject);
   }
 
   private timedOut(error: Error, beganAt: number, args: Args): void {
@@ -334,7 +371,7 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
     const slice = this.rolling.at(now);
     ++slice.timeouts;
     this.rolling.took(slice, latencyMs);
-    this.tell.emit('timeout', error, latencyMs, args);
+    this.tell('timeout', error, latencyMs, args);
     this.abortController?.abort();
   }
 
@@ -344,15 +381,15 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
     ++slice.semaphoreRejections;
     ++slice.failures;
     this.rolling.took(slice, 0);
-    this.tell.emit('semaphoreLocked', error, 0);
-    this.tell.emit('failure', error, 0, args);
+    this.tell('semaphoreLocked', error, 0);
+    this.tell('failure', error, 0, args);
     return new Promise((resolve, reject) => this.instead(error, args, resolve, reject));
   }
 
   private refuse(args: Args, retryAfterMs: number): Promise<Result> {
     const error = new BreakerOpenError(retryAfterMs);
     ++this.rolling.at(performance.now()).rejects;
-    this.tell.emit('reject', error);
+    this.tell('reject', error);
     return new Promise((resolve, reject) => this.instead(error, args, resolve, reject));
   }
 
@@ -371,19 +408,22 @@ export class Breaker<Args extends unknown[] = unknown[], Result = unknown> exten
     }
     resolve(result as Result | PromiseLike<Result>);
     ++this.rolling.at(performance.now()).fallbacks;
-    this.tell.emit('fallback', result, error);
+    this.tell('fallback', result, error);
   }
 
   private moved(to: LocalState): void {
     if (to !== 'open' && this.options.autoRenewAbortController && this.abortController?.signal.aborted) this.abortController = new AbortController();
-    if (to === 'open') this.tell.emit('open');
-    else if (to === 'closed') this.tell.emit('close');
-    else this.tell.emit('halfOpen', this.options.resetTimeout);
+    if (to === 'open') this.tell('open');
+    else if (to === 'closed') this.tell('close');
+    else this.tell('halfOpen', this.options.resetTimeout);
   }
 }
 
 /**
  * Wraps a function in a breaker that is shared by all processes which use the same service and name.
+ * Several objects of one client, service and name are one breaker, too: `errorThresholdPercentage`, `volumeThreshold`, `resetTimeout`,
+ * `rollingCountTimeout`, `rollingCountBuckets`, `allowWarmUp`, `reportEveryMs` and `acquireTimeoutMs` of the first made hold for what they share.
+ * A listener that throws changes nothing for the caller: its error is thrown again by itself (`uncaughtException`).
  *
  * ```ts
  * const charge = breaker((card: string, cents: number) => payments.charge(card, cents), {client, service: 'payments', name: 'cards'});

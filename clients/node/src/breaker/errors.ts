@@ -1,5 +1,5 @@
 // What a breaker itself rejects with: the names that opossum has for it, so that callers need not change.
-import {PortcullisError, type ErrorFields, type ErrorName} from '../errors.js';
+import {isPortcullisError, PortcullisError, type ErrorFields, type ErrorName} from '../errors.js';
 
 /** `error.code` of what a breaker rejects with; everything else that `fire()` rejects with is the action's own. */
 export type BreakerErrorCode = 'EOPENBREAKER' | 'ETIMEDOUT' | 'ESEMLOCKED' | 'ESHUTDOWN';
@@ -35,4 +35,9 @@ function mark(error: object): void { Object.defineProperty(error, ours, {value: 
 /** Whether a breaker made this error; false for what its action rejected with. */
 export function isBreakerError(error: unknown): boolean {
   return typeof error === 'object' && error !== null && (error as Record<symbol, unknown>)[ours] === true;
+}
+
+/** What a request of the client rejected with. */
+export function asError(reason: unknown): PortcullisError {
+  return isPortcullisError(reason) ? reason : new PortcullisError('INTERNAL', {cause: reason, message: String(reason)});
 }

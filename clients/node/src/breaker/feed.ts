@@ -19,6 +19,9 @@ export interface Follower {
 
 const types = ['breaker_opened', 'breaker_half_opened', 'breaker_closed', 'breaker_override_set', 'breaker_override_cleared', 'breaker_retired'];
 
+/** How long the subscription is kept for the next breaker after the last one went, ms. */
+const lingerMs = 5000;
+
 /** The key of a breaker among those of a client. */
 export function keyOf(service: string, breaker: string): string { return `${service}/${breaker}`; }
 
@@ -29,6 +32,7 @@ export class Feed {
   private readonly followers = new Map<string, Follower>();
   private stream: EventStream | undefined;
   private timer: NodeJS.Timeout | undefined;
+  private linger: NodeJS.Timeout | undefined;
   private attempt = 0;
   private readonly onConnect = (): void => { for (const each of this.followers.values()) each.connected(); };
   private readonly onDisconnect = (): void => {
@@ -41,7 +45,9 @@ export class Feed {
 
   add(follower: Follower): void {
     this.followers.set(follower.key, follower);
-    if (this.followers.size > 1) return;
+    clearTimeout(this.linger);
+    this.linger = undefined;
+    if (this.stream !== undefined || this.timer !== undefined) return;
     this.client.on('connect', this.onConnect);
     this.client.on('disconnect', this.onDisconnect);
     this.subscribe();
@@ -51,13 +57,15 @@ export class Feed {
     if (this.followers.get(follower.key) !== follower) return;
     this.followers.delete(follower.key);
     if (this.followers.size > 0) return;
-    this.client.off('connect', this.onConnect);
-    this.client.off('disconnect', this.onDisconnect);
-    this.stop();
+    this.linger = setTimeout(() => this.stop(), lingerMs);
+    this.linger.unref();
   }
 
   private stop(): void {
+    this.client.off('connect', this.onConnect);
+    this.client.off('disconnect', this.onDisconnect);
     clearTimeout(this.timer);
+    this.timer = undefined;
     const {stream} = this;
     this.stream = undefined;
     this.live = false;
@@ -65,6 +73,7 @@ export class Feed {
   }
 
   private subscribe(): void {
+    this.timer = undefined;
     const stream = this.client.events.subscribe({types});
     this.stream = stream;
     stream.ready.then(() => {
@@ -88,7 +97,12 @@ export class Feed {
     }
     if (this.stream !== stream) return;
     this.live = false;
-    if (this.client.closed) return;
+    this.stream = undefined;
+    if (this.client.closed) {
+      clearTimeout(this.linger);
+      this.stop();
+      return;
+    }
     this.timer = setTimeout(() => this.subscribe(), 500 + backoffMs(this.attempt++, 1000, 30_000, Math.random()));
     this.timer.unref();
   }

@@ -14,6 +14,8 @@ export interface ObservedBreaker {
   readonly name: string;
   readonly opened: boolean;
   readonly halfOpen: boolean;
+  /** False after disable(): shown as `disabled`. */
+  readonly enabled?: boolean;
   readonly options?: unknown;
   /** As an EventEmitter's. (Types of opossum differ in their overloads.) */
   on(...args: never[]): unknown;
@@ -87,12 +89,16 @@ class Observer implements Observation {
   private attempt = 0;
   private refusals = 0;
   private stopped = false;
+  private ending: Promise<void> | undefined;
+  /** As it was at stop(): opossum's shutdown disables, too. */
+  private disabledAtStop = false;
   private readonly counted = {reports: 0, renewals: 0, droppedTransitions: 0};
   private lastError: PortcullisError | undefined;
 
   // opossum emits `timeout` and then `failure` for one call, `semaphoreLocked` and then `failure` for one that never began, and
   // `success` for an error that the filter forgives. Which call an event is of is known by the error itself: it is a new object each
-  // time, where errors of a breaker inside this one, or of a socket, have the same codes.
+  // time, where errors of a breaker inside this one, or of a socket, have the same codes. An error that was counted may be thrown again
+  // by another call: its mark goes with the count.
   private readonly late = new WeakSet<object>();
   private readonly locked = new WeakSet<object>();
   private readonly forgiven = new Set<unknown>();
@@ -100,12 +106,14 @@ class Observer implements Observation {
     timeout: (error: object) => { this.late.add(error); },
     semaphoreLocked: (error: object) => { this.locked.add(error); },
     failure: (error: unknown, ms: number) => {
-      if (this.locked.has(error as object)) this.count(outcomes.rejected);
-      else this.count(this.late.has(error as object) ? outcomes.timeout : outcomes.failure, ms);
+      if (this.locked.delete(error as object)) this.count(outcomes.rejected);
+      else this.count(this.late.delete(error as object) ? outcomes.timeout : outcomes.failure, ms);
     },
     success: (value: unknown, ms: number) => {
-      if (this.forgiven.delete(value)) this.count(this.locked.has(value as object) ? outcomes.rejected : outcomes.ignored);
-      else this.count(outcomes.success, ms);
+      if (this.forgiven.delete(value)) {
+        this.late.delete(value as object);
+        this.count(this.locked.delete(value as object) ? outcomes.rejected : outcomes.ignored);
+      } else this.count(outcomes.success, ms);
     },
     reject: () => this.count(outcomes.rejected),
     open: () => this.moved('open'),
@@ -150,8 +158,10 @@ class Observer implements Observation {
     return this.work();
   }
 
-  async stop(): Promise<void> {
-    if (this.stopped) return;
+  stop(): Promise<void> { return this.ending ??= this.end(); }
+
+  private async end(): Promise<void> {
+    this.disabledAtStop = this.breaker.enabled === false;
     this.stopped = true;
     clearInterval(this.timer);
     const emitter = this.breaker as unknown as Emitter;
@@ -199,7 +209,10 @@ class Observer implements Observation {
       this.queue.splice(1, 1);
       ++this.counted.droppedTransitions;
     }
-    this.queue.push({state: this.state, counts: [...this.totals.counts], buckets: [...this.totals.buckets], transition, seq: undefined});
+    const disabled = this.stopped ? this.disabledAtStop : this.breaker.enabled === false;
+    // A change is told as it was, the rest as it is.
+    const state = transition === undefined && disabled ? 'disabled' : this.state;
+    this.queue.push({state, counts: [...this.totals.counts], buckets: [...this.totals.buckets], transition, seq: undefined});
   }
 
   /** Tells what is queued, in order. Resolves to whether all was told. */

@@ -24,7 +24,7 @@ export interface BreakerOptions<Args extends unknown[] = unknown[]> {
   slowCallMs?: number;
   /** How long results wait to be told together, ms, 10..60000, default 200. */
   reportEveryMs?: number;
-  /** How long a half-open call waits for its permit before this process decides by itself, ms, default 1000. */
+  /** How long a half-open call waits for its permit before it is turned away, ms, default 1000. */
   acquireTimeoutMs?: number;
   /** While the server is away, and after open(): above so many percent of failed calls it opens, default 50. */
   errorThresholdPercentage?: number;

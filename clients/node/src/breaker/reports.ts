@@ -115,4 +115,18 @@ export class Reports {
     this.dropped += this.sent?.tally.total ?? 0;
     this.sent = undefined;
   }
+
+  /** The server did not take it, and may later: its calls are then of an old phase. */
+  takeBack(): void {
+    this.sent?.tally.moveTo(this.stale, Infinity);
+    this.sent = undefined;
+  }
+
+  /** Nothing more will be told. */
+  abandon(): void {
+    this.dropped += this.waiting;
+    this.current = new Tally();
+    this.stale = new Tally();
+    this.sent = undefined;
+  }
 }

@@ -1,15 +1,16 @@
-// One breaker of the server's as this process sees it, whatever number of Breaker objects use it: the state that was told, the
-// results to tell, the permits, and the local breaker that decides while the server is away.
-import crypto from 'node:crypto';
-import os from 'node:os';
-
+// One breaker of the server's as this process sees it, whatever number of Breaker objects use it: the state that was told, and the
+// local breaker that decides while the server is away, or takes no results of this process.
 import {backoffMs} from '../backoff.js';
 import {isPortcullisError, PortcullisError, type ErrorName} from '../errors.js';
 import type {PortcullisClient} from '../portcullis.js';
-import type {Acquired, BreakerName, BreakerOutcome, BreakerState, PortcullisEvent, StateAndEpoch} from '../types.js';
+import type {BreakerName, BreakerState, PortcullisEvent, StateAndEpoch} from '../types.js';
+import {asError} from './errors.js';
 import {feedOf, keyOf, type Feed, type Follower} from './feed.js';
 import {LocalBreaker, type LocalPolicy, type LocalState} from './local.js';
-import {callsAReportMax, outcomes, Reports, type Outcome} from './reports.js';
+import {Permits, type PermitHost, type PermitResult} from './permits.js';
+import {Reporting, type ReportingHost} from './reporting.js';
+import {outcomes, type Outcome} from './reports.js';
+import {isOverride, retryAfterUnknownMs, toldByEvent, toldByStatus, type Told} from './told.js';
 
 /** What a shared breaker is made with; of several Breaker objects those of the first hold. */
 export interface SharedOptions {
@@ -20,7 +21,7 @@ export interface SharedOptions {
   acquireTimeoutMs: number;
 }
 
-/** A Breaker object, to be told what concerns all of one name. */
+/** A Breaker object, to be told what concerns all of one name. None of these may throw. */
 export interface Listener {
   moved(to: LocalState): void;
   degraded(reason: PortcullisError): void;
@@ -42,14 +43,6 @@ export type Leave = {allowed: true; phase: Phase; permit: string | undefined} | 
 export const verdicts = {admit: 0, reject: 1, ask: 2} as const;
 export type Verdict = (typeof verdicts)[keyof typeof verdicts];
 
-/** Requests for a permit under way; more calls than that in a half-open phase are turned away here. */
-export const acquiresMax = 64;
-/** Results of permits that could not be told; one more is dropped and counted. */
-export const unsettledMax = 1000;
-/** So many calls are told without waiting for `reportEveryMs`. */
-const reportAtOnce = 10_000;
-/** Said where the server did not say yet when a call is worth a try. */
-const retryAfterUnknownMs = 1000;
 /** After an open breaker's wait: its event should have come. */
 const eventGraceMs = 250;
 /** How often the state is asked for where an event is due, at most. */
@@ -58,66 +51,61 @@ const pollMs = 2000;
 const failuresMax = 3;
 const rejoinBaseMs = 100;
 const rejoinCapMs = 5000;
+/** Between two tries where the server takes no more sources: one that is silent makes room after 15 minutes. */
+const sourceRetryMs = 30_000;
+const timerMax = 2 ** 31 - 1;
 
 /** The server cannot be reached, or will not have this client. */
 const lostCodes = new Set<ErrorName>(['TIMEOUT', 'CONNECTION_LOST', 'UNREACHABLE', 'CLOSED', 'PROTOCOL', 'TOKEN_IN_CLEAR', 'AUTH_REQUIRED',
   'AUTH_FAILED', 'FORBIDDEN', 'BREAKER_KIND_CONFLICT', 'BREAKER_LIMIT', 'TLS_REQUIRED', 'CERTIFICATE_REJECTED']);
-const outcomeNames: BreakerOutcome[] = ['success', 'failure', 'timeout', 'ignored', 'ignored', 'success', 'failure'];
-
-interface Settlement {
-  permit: string;
-  epoch: number;
-  outcome: Outcome;
-  ms: number;
-}
 
 /** @internal */
-export class Shared implements Follower {
+export class Shared implements Follower, PermitHost, ReportingHost {
   readonly key: string;
+  readonly name: BreakerName & {breaker: string};
   /** As the server said last. */
   state: BreakerState = 'closed';
   epoch = 0;
-  /** The server is away: `local` decides. */
-  away: PortcullisError | undefined;
   /** open() holds it in this process. */
   held = false;
   phase: Phase = {epoch: 0, local: false, generation: 0};
   /** When it became open here, Unix ms. */
   openedAtMs: number | undefined;
-  readonly reports = new Reports();
+  /** The state is being asked for. */
+  inquiry: Promise<void> | undefined;
   readonly local: LocalBreaker;
+  private readonly permits: Permits;
+  private readonly reporting: Reporting;
 
   private readonly listeners = new Set<Listener>();
-  private readonly name: BreakerName & {breaker: string};
-  private readonly source: string;
   private readonly feed: Feed;
   /** Calls are admitted without a second look. */
   private free = true;
   private shown: LocalState = 'closed';
   /** When an open breaker's wait is over, by performance.now(). */
   private until = Infinity;
-  private awaySince = 0;
-  private asking = 0;
+  /** When an override ends, by performance.now(); undefined: not told yet. */
+  private overrideUntil: number | undefined;
+  /** The server is away: `local` decides. */
+  private away: PortcullisError | undefined;
+  /** The server takes no results of this process: `local` decides where nobody else has opened the breaker. */
+  private refused: PortcullisError | undefined;
+  private degradedSince = 0;
+  /** A permit was asked for in vain; not known yet whether the server is away. */
+  private unanswered = false;
   private failures = 0;
   private attempt = 0;
   private over = false;
-  private sending: Promise<void> | undefined;
-  private asked: Promise<void> | undefined;
-  private askAgain = false;
-  private readonly unsettled: Settlement[] = [];
-  private settling = 0;
-  private settled: (() => void) | undefined;
-  private flushTimer: NodeJS.Timeout | undefined;
+  private inquireAgain = false;
   private pollTimer: NodeJS.Timeout | undefined;
   private tickTimer: NodeJS.Timeout | undefined;
 
-  private constructor(private readonly client: PortcullisClient, service: string, breaker: string, private readonly options: SharedOptions) {
+  private constructor(readonly client: PortcullisClient, service: string, breaker: string, private readonly options: SharedOptions) {
     this.key = keyOf(service, breaker);
     this.name = {service, breaker};
-    // The server takes a source for one life of one process.
-    const host = os.hostname().replace(/[^A-Za-z0-9_.-]/g, '_').slice(0, 24);
-    this.source = `${host}-${process.pid}-${crypto.randomBytes(6).toString('hex')}`;
     this.local = new LocalBreaker(options.policy, performance.now());
+    this.permits = new Permits(this, options.acquireTimeoutMs);
+    this.reporting = new Reporting(this, this.permits, options.reportEveryMs);
     this.feed = feedOf(client);
   }
 
@@ -146,28 +134,36 @@ export class Shared implements Follower {
     return this.free ? verdicts.admit : this.judge(now);
   }
 
-  /** Asks the server for leave. Never rejects: without an answer the local breaker decides. */
+  /** Why this process decides by itself. */
+  get degraded(): PortcullisError | undefined { return this.away ?? this.refused; }
+
+  /** Results that will not reach the server. */
+  get dropped(): number { return this.reporting.reports.dropped; }
+
+  get muted(): boolean { return this.away !== undefined || this.over; }
+
+  get failing(): boolean { return this.failures > 0 || this.refused !== undefined; }
+
+  /** Asks the server for leave. Never rejects: without an answer the call is turned away, for the others that wait have none either. */
   async acquire(): Promise<Leave> {
-    if (this.asking >= acquiresMax) {
-      this.rejected();
-      return {allowed: false, retryAfterMs: retryAfterUnknownMs};
-    }
-    ++this.asking;
-    const known = this.epoch;
+    if (this.unanswered || this.permits.busy) return this.turnAway(retryAfterUnknownMs);
     try {
-      const reply = await this.permit(performance.now() + this.options.acquireTimeoutMs);
-      this.learn(reply, known, reply.retryAfterMs);
+      const reply = await this.permits.request();
+      if (reply === undefined) {
+        // Slow, or away? The answer to this one says; the call is counted when its own comes.
+        this.unanswered = true;
+        this.refresh();
+        return {allowed: false, retryAfterMs: retryAfterUnknownMs};
+      }
       // A denied one is counted by the server.
       if (!reply.allowed) return {allowed: false, retryAfterMs: reply.retryAfterMs ?? retryAfterUnknownMs};
-      const phase = reply.epoch === this.phase.epoch ? this.phase : {epoch: reply.epoch, local: false, generation: 0};
+      const phase = reply.epoch === this.phase.epoch && !this.phase.local ? this.phase : {epoch: reply.epoch, local: false, generation: 0};
       return {allowed: true, phase, permit: reply.permit};
     } catch (reason) {
       this.degrade(asError(reason));
-      if (this.judge(performance.now()) === verdicts.admit) return {allowed: true, phase: this.phase, permit: undefined};
-      this.rejected();
-      return {allowed: false, retryAfterMs: this.retryAfterMs(performance.now())};
-    } finally {
-      --this.asking;
+      const now = performance.now();
+      if (this.judge(now) === verdicts.admit) return {allowed: true, phase: this.phase, permit: undefined};
+      return this.turnAway(this.retryAfterMs(now));
     }
   }
 
@@ -175,7 +171,7 @@ export class Shared implements Follower {
   done(outcome: Outcome, ms: number, phase: Phase, now: number, permit: string | undefined): void {
     const failed = outcome === outcomes.failure || outcome === outcomes.timeout || outcome === outcomes.slowFailure;
     if (failed) this.local.countFailure(now);
-    if (permit !== undefined) this.settle({permit, epoch: phase.epoch, outcome, ms});
+    if (permit !== undefined) this.permits.tell({permit, epoch: phase.epoch, outcome, ms});
     else this.count(outcome, ms, phase);
     if (!phase.local || !this.alone) return;
     if (failed ? this.local.failed(phase.generation, now) : this.local.succeeded(phase.generation)) this.localMoved(now);
@@ -218,15 +214,11 @@ export class Shared implements Follower {
       this.refresh();
       return;
     }
-    const {type, epoch, mode} = event as PortcullisEvent & {epoch: number; mode?: BreakerState};
-    if (event['kind'] === 'observed') return;
-    if (type === 'breaker_retired') {
-      // The next of this name counts its epochs anew.
-      this.apply({state: 'closed', epoch: 0});
-      return;
-    }
-    const state = type === 'breaker_opened' ? 'open' : type === 'breaker_half_opened' ? 'half_open' : type === 'breaker_override_set' ? mode : 'closed';
-    if (state !== undefined && epoch > this.epoch) this.apply({state, epoch});
+    const told = toldByEvent(event);
+    // The same override for another time is no other epoch; the next breaker of a name that was retired counts its epochs anew.
+    if (told === undefined) return;
+    const sameOverride = told.epoch === this.epoch && told.state === this.state && isOverride(told.state);
+    if (told.epoch > this.epoch || told.epoch === 0 || sameOverride) this.apply(told);
   }
 
   check(): void { if (!this.away) this.refresh(); }
@@ -236,45 +228,76 @@ export class Shared implements Follower {
   /** Asks for the state; one request at a time, one more behind it where it was asked for meanwhile. */
   refresh(): void {
     if (this.over) return;
-    if (this.asked) {
-      this.askAgain = true;
+    if (this.inquiry) {
+      this.inquireAgain = true;
       return;
     }
-    this.askAgain = false;
-    this.asked = this.ask().finally(() => {
-      this.asked = undefined;
-      if (this.askAgain && !this.away) this.refresh();
+    this.inquireAgain = false;
+    this.inquiry = this.inquire().finally(() => {
+      this.inquiry = undefined;
+      if (this.inquireAgain && !this.away) this.refresh();
     });
   }
 
-  /** Tells what is counted. Resolves when the server has it all (true), or when it is away (false). */
-  async drain(): Promise<boolean> {
-    while (!this.over && !this.away && (this.reports.waiting > 0 || this.unsettled.length > 0 || this.settling > 0)) {
-      if (this.asked) await this.asked;
-      else {
-        this.flush();
-        if (this.sending) await this.sending;
-        if (this.settling > 0) await new Promise<void>((wake) => { this.settled = wake; });
-        // The server is there and asked to come later.
-        if (this.failures > 0) return false;
-      }
-    }
-    return this.reports.waiting === 0 && this.unsettled.length === 0;
-  }
+  /** Tells what is counted. Resolves when the server has it all (true), or when it is away or asked to come later (false). */
+  drain(): Promise<boolean> { return this.reporting.drain(); }
 
   /** The last listener to go takes the breaker with it. Resolves when its results are told, or cannot be. */
   async leave(listener: Listener): Promise<void> {
     this.listeners.delete(listener);
     if (this.listeners.size > 0) return;
-    await this.drain();
+    await this.reporting.drain();
     if (this.listeners.size > 0 || this.over) return;
     this.over = true;
     this.feed.remove(this);
-    for (const timer of [this.flushTimer, this.pollTimer, this.tickTimer]) clearTimeout(timer);
+    this.reporting.abandon();
+    for (const timer of [this.pollTimer, this.tickTimer]) clearTimeout(timer);
   }
 
-  /** The local breaker decides. An override is an operator's word and outlives the connection. */
-  private get alone(): boolean { return this.held || (this.away !== undefined && !isOverride(this.state)); }
+  heard(told: StateAndEpoch, known: number, retryAfterMs?: number): void {
+    this.failures = 0;
+    this.unanswered = false;
+    if (this.away || this.over) return;
+    const {epoch, state} = told;
+    if (epoch > this.epoch || (epoch === this.epoch && state !== this.state)) this.apply({epoch, state, ...(retryAfterMs !== undefined && {retryAfterMs})});
+    // An older epoch than the one that was known when it was asked: the breaker was made anew. The status says so, or not.
+    else if (epoch < this.epoch && known === this.epoch) this.refresh();
+  }
+
+  permitForgotten(result: PermitResult): void {
+    this.reporting.reports.add(result.outcome, result.ms, false);
+    this.reporting.arm();
+  }
+
+  resultDropped(): void { ++this.reporting.reports.dropped; }
+
+  failed(reason: PortcullisError): void {
+    ++this.failures;
+    if (reason.code === 'BREAKER_SOURCE_LIMIT' && !this.away) this.refuse(reason);
+    else if (this.away || lostCodes.has(reason.code) || this.failures >= failuresMax) this.degrade(reason);
+    else {
+      const waitMs = Math.max(reason.retryAfterMs ?? 0, rejoinBaseMs * 2 ** Math.min(this.failures, 5));
+      this.reporting.arm(waitMs);
+      this.poll(performance.now(), waitMs);
+    }
+  }
+
+  sourceAccepted(): void {
+    if (this.refused === undefined) return;
+    this.refused = undefined;
+    if (this.away === undefined) this.rejoined();
+  }
+
+  /** The local breaker decides. An override is an operator's word and outlives the connection, for as long as it is good. */
+  private get alone(): boolean {
+    if (this.held) return true;
+    return this.away ? !isOverride(this.state) : this.refused !== undefined && this.state === 'closed';
+  }
+
+  private turnAway(retryAfterMs: number): Leave {
+    this.rejected();
+    return {allowed: false, retryAfterMs};
+  }
 
   private judge(now: number): Verdict {
     if (this.alone) {
@@ -291,127 +314,54 @@ export class Shared implements Follower {
     }
   }
 
-  /** One permit, or the denial. What was refused before anything was done is asked again while there is time. */
-  private async permit(deadline: number): Promise<Acquired> {
-    for (;;) {
-      const left = deadline - performance.now();
-      try {
-        return await this.client.breakers.acquire(this.name, {timeoutMs: Math.max(1, left)});
-      } catch (reason) {
-        const waitMs = Math.max(10, asError(reason).retryAfterMs ?? rejoinBaseMs);
-        if (!isPortcullisError(reason, 'OVERLOADED', 'NODE_DRAINING') || waitMs >= deadline - performance.now()) throw reason;
-        await new Promise((wake) => setTimeout(wake, waitMs));
-      }
-    }
-  }
-
   private count(outcome: Outcome, ms: number, phase: Phase): void {
-    // How long it took to say what says nothing of the service is no duration of it.
-    this.reports.add(outcome, outcome === outcomes.ignored ? -1 : ms, phase === this.phase && !phase.local);
-    if (this.flushTimer === undefined && this.sending === undefined) this.arm(this.options.reportEveryMs);
-    else if (this.reports.waiting >= reportAtOnce && this.sending === undefined && this.failures === 0) this.flush();
+    // It ended after shutdown() had waited long enough.
+    if (this.over) this.resultDropped();
+    else this.reporting.count(outcome, ms, phase === this.phase && !phase.local);
   }
 
-  private arm(ms: number): void {
-    if (this.away || this.over) return;
-    clearTimeout(this.flushTimer);
-    this.flushTimer = setTimeout(() => this.flush(), ms);
-    this.flushTimer.unref();
-  }
-
-  private flush(): void {
-    if (this.sending || this.away || this.over || this.asked) {
-      if (this.asked && !this.sending) this.arm(this.options.reportEveryMs);
-      return;
-    }
-    clearTimeout(this.flushTimer);
-    this.flushTimer = undefined;
-    for (const each of this.unsettled.splice(0)) this.settle(each);
-    if (this.reports.waiting === 0) return;
-    this.sending = this.send().then(() => {}, (reason: unknown) => this.failed(asError(reason))).finally(() => {
-      this.sending = undefined;
-      if (this.failures === 0 && this.reports.waiting > 0) this.arm(this.reports.waiting >= callsAReportMax ? 0 : this.options.reportEveryMs);
-    });
-  }
-
-  /** Sends one batch; an empty one makes a breaker that is not there, and tells the epoch in which calls count. */
-  private async send(empty = false): Promise<StateAndEpoch> {
+  private async inquire(): Promise<void> {
     const known = this.epoch;
-    const {seq, epoch, tally} = this.reports.next(known, empty);
-    const durationBuckets = tally.buckets.some((each) => each > 0) ? tally.buckets : undefined;
-    try {
-      const reply = await this.client.breakers.reportBatch({...this.name, source: this.source, seq, epoch, counts: tally.countsOnWire(), durationBuckets});
-      this.reports.acknowledged();
-      this.failures = 0;
-      if (!this.away) this.learn(reply, known, undefined);
-      return reply;
-    } catch (reason) {
-      if (isPortcullisError(reason, 'INVALID_PARAMS')) this.reports.refused();
-      throw reason;
-    }
-  }
-
-  private settle(end: Settlement): void {
-    const known = this.epoch;
-    ++this.settling;
-    const {permit, epoch} = end;
-    const report = {...this.name, permit, epoch, outcome: outcomeNames[end.outcome] as BreakerOutcome, durationMs: Math.min(86_400_000, Math.round(end.ms))};
-    this.client.breakers.report(report).then((reply) => {
-      this.failures = 0;
-      if (!this.away) this.learn(reply, known, undefined);
-    }, (reason: unknown) => {
-      // The server was started again and knows no permits: the call is told with the others.
-      if (isPortcullisError(reason, 'BREAKER_PERMIT_INVALID')) this.reports.add(end.outcome, end.ms, false);
-      // A permit that is settled already counts once, however often it is told.
-      else if (this.unsettled.length < unsettledMax) this.unsettled.push(end);
-      else ++this.reports.dropped;
-      if (!isPortcullisError(reason, 'BREAKER_PERMIT_INVALID')) this.failed(asError(reason));
-      else this.arm(this.options.reportEveryMs);
-    }).finally(() => { if (--this.settling === 0) this.settled?.(); });
-  }
-
-  private async ask(): Promise<void> {
-    const known = this.epoch;
-    let told: StateAndEpoch & {retryAfterMs?: number};
+    let told: Told;
     try {
       // Never while a batch is under way: what the two say must be of one order.
-      if (this.sending) await this.sending;
+      await this.reporting.answered();
       try {
         const status = await this.client.breakers.status(this.name);
         if (status.kind === 'observed') throw new PortcullisError('BREAKER_KIND_CONFLICT', {method: 'breaker.status'});
-        told = {...status, retryAfterMs: status.retryAfterMs ?? retryAfterUnknownMs};
+        told = toldByStatus(status);
       } catch (reason) {
         if (!isPortcullisError(reason, 'BREAKER_NOT_FOUND')) throw reason;
-        told = {...await this.send(true), retryAfterMs: retryAfterUnknownMs};
+        told = {...await this.reporting.send(true), retryAfterMs: retryAfterUnknownMs};
       }
     } catch (reason) {
       this.failed(asError(reason));
       return;
     }
+    if (this.over) return;
     this.failures = 0;
+    this.unanswered = false;
     // While this was asked something newer may have been pushed.
     if (this.epoch === known || told.epoch > this.epoch || this.away) this.apply(told);
     if (this.away) this.recover();
   }
 
-  /** The state in a reply to what was asked when `known` was the epoch. */
-  private learn(told: StateAndEpoch, known: number, retryAfterMs: number | undefined): void {
-    if (told.epoch > this.epoch || (told.epoch === this.epoch && told.state !== this.state)) this.apply({...told, ...(retryAfterMs !== undefined && {retryAfterMs})});
-    // An older epoch than the one that was known when it was asked: the breaker was made anew. The status says so, or not.
-    else if (told.epoch < this.epoch && known === this.epoch) this.refresh();
-  }
-
-  private apply(told: StateAndEpoch & {retryAfterMs?: number}): void {
+  private apply(told: Told): void {
     const now = performance.now();
+    const changed = told.state !== this.state;
     if (told.epoch !== this.epoch) {
       // What was counted before anything was known is of now.
-      if (this.epoch !== 0) this.reports.age();
+      if (this.epoch !== 0) this.reporting.reports.age();
       this.until = Infinity;
     }
-    if (told.state !== this.state) this.until = Infinity;
+    if (changed) this.until = Infinity;
+    if (changed || told.epoch !== this.epoch) this.overrideUntil = undefined;
     this.state = told.state;
     this.epoch = told.epoch;
     if (told.retryAfterMs !== undefined && (told.state === 'open' || told.state === 'forced_open')) this.until = now + told.retryAfterMs;
+    if (told.overrideMs !== undefined) this.overrideUntil = now + told.overrideMs;
+    // Others tried it, and closed it.
+    if (changed && told.state === 'closed' && this.refused && !this.away && !this.held) this.local.begin('closed', now, 0);
     this.announce();
     this.poll(now);
   }
@@ -422,59 +372,76 @@ export class Shared implements Follower {
     this.pollTimer = undefined;
     if (this.away || this.over) return;
     const rejecting = this.state === 'open' || this.state === 'forced_open';
-    if (rejecting && this.until === Infinity && leastMs === 0) this.refresh();
+    const unknown = (rejecting && this.until === Infinity) || (isOverride(this.state) && this.overrideUntil === undefined);
+    if (unknown && leastMs === 0) this.refresh();
     else if (rejecting || this.state === 'half_open') {
       const dueMs = rejecting ? this.until === Infinity ? 0 : Math.max(0, this.until - now) + eventGraceMs : pollMs;
       const waitMs = Math.max(leastMs, dueMs);
-      this.pollTimer = setTimeout(() => this.refresh(), Math.min(waitMs, 2 ** 31 - 1));
+      this.pollTimer = setTimeout(() => this.refresh(), Math.min(waitMs, timerMax));
       this.pollTimer.unref();
-    }
-  }
-
-  private failed(reason: PortcullisError): void {
-    ++this.failures;
-    const full = reason.code === 'BREAKER_SOURCE_LIMIT';
-    if (this.away || lostCodes.has(reason.code) || (this.failures >= failuresMax && !full)) this.degrade(reason);
-    else {
-      const waitMs = Math.max(reason.retryAfterMs ?? 0, full ? rejoinCapMs : rejoinBaseMs * 2 ** Math.min(this.failures, 5));
-      this.arm(waitMs);
-      this.poll(performance.now(), waitMs);
     }
   }
 
   private degrade(reason: PortcullisError): void {
     if (this.over) return;
     const first = this.away === undefined;
-    this.away = reason;
     if (first) {
       const now = performance.now();
-      this.awaySince = now;
+      const {alone, degraded} = this;
+      this.away = reason;
       this.attempt = 0;
-      clearTimeout(this.flushTimer);
-      this.flushTimer = undefined;
-      this.reports.age();
-      if (!this.held && !isOverride(this.state)) this.local.begin(this.state as LocalState, now, this.localWaitMs(now));
-      this.announce();
-      this.wakeLocal(now);
-      for (const each of this.listeners) each.degraded(reason);
-    }
+      this.unanswered = false;
+      this.reporting.disarm();
+      if (!alone && !isOverride(this.state)) this.takeOver(now);
+      this.wentAlone(now, reason, degraded === undefined);
+    } else this.away = reason;
     clearTimeout(this.pollTimer);
     if (this.client.closed) return;
     this.pollTimer = setTimeout(() => this.refresh(), rejoinBaseMs + backoffMs(this.attempt++, rejoinBaseMs, rejoinCapMs, Math.random()));
     this.pollTimer.unref();
   }
 
-  private localWaitMs(now: number): number {
-    return this.until === Infinity ? this.options.policy.resetTimeoutMs : Math.max(0, this.until - now);
+  /** No more sources are taken: as on its own, but for the state, which still comes. */
+  private refuse(reason: PortcullisError): void {
+    if (this.over) return;
+    const {alone, degraded} = this;
+    const now = performance.now();
+    this.refused = reason;
+    if (!alone && this.state === 'closed') this.takeOver(now);
+    if (degraded === undefined) this.wentAlone(now, reason, true);
+    this.reporting.arm(sourceRetryMs * (1 + Math.random() / 4), true);
+  }
+
+  /** The local breaker goes on from the state that was last known. */
+  private takeOver(now: number): void {
+    const {resetTimeoutMs} = this.options.policy;
+    // Who may try was the server's to say. That all processes try at once is worse than that they wait, each for another time.
+    const tries = this.state === 'half_open' || (this.state === 'open' && now >= this.until);
+    if (tries) this.local.begin('open', now, resetTimeoutMs * (1 + Math.random() / 4));
+    else this.local.begin(this.state as LocalState, now, this.until === Infinity ? resetTimeoutMs : this.until - now);
+  }
+
+  private wentAlone(now: number, reason: PortcullisError, tell: boolean): void {
+    this.reporting.reports.age();
+    this.announce();
+    this.wakeLocal(now);
+    if (!tell) return;
+    this.degradedSince = now;
+    for (const each of this.listeners) each.degraded(reason);
   }
 
   private recover(): void {
-    const downMs = performance.now() - this.awaySince;
     this.away = undefined;
+    this.reporting.arm(0);
+    this.rejoined();
+  }
+
+  private rejoined(): void {
+    const now = performance.now();
     this.announce();
-    this.poll(performance.now());
-    for (const each of this.listeners) each.recovered(this.state, downMs);
-    if (this.reports.waiting > 0 || this.unsettled.length > 0) this.arm(0);
+    this.poll(now);
+    if (this.refused) return;
+    for (const each of this.listeners) each.recovered(this.state, now - this.degradedSince);
   }
 
   private localMoved(now: number): void {
@@ -483,17 +450,30 @@ export class Shared implements Follower {
     this.wakeLocal(now);
   }
 
-  /** So that `halfOpen` is told in time, not only at the next call. */
+  /** So that `halfOpen`, and the end of an override, are told in time, not only at the next call. */
   private wakeLocal(now: number): void {
     clearTimeout(this.tickTimer);
-    if (!this.alone || this.local.state !== 'open') return;
+    const dueMs = this.alone ? this.local.state === 'open' ? this.local.retryAfterMs(now) : Infinity :
+      this.away && isOverride(this.state) ? (this.overrideUntil ?? Infinity) - now : Infinity;
+    if (dueMs === Infinity) return;
     this.tickTimer = setTimeout(() => {
       const then = performance.now();
-      if (!this.alone) return;
-      if (this.local.tick(then)) this.localMoved(then);
+      if (this.away && isOverride(this.state) && !this.held) this.endOverride(then);
+      else if (this.alone && this.local.tick(then)) this.localMoved(then);
       else this.wakeLocal(then);
-    }, Math.max(1, this.local.retryAfterMs(now)));
+    }, Math.min(timerMax, Math.max(1, dueMs)));
     this.tickTimer.unref();
+  }
+
+  /** Its time is over, and the server that would clear it is away. */
+  private endOverride(now: number): void {
+    if (now >= (this.overrideUntil ?? Infinity)) {
+      this.state = 'closed';
+      this.overrideUntil = undefined;
+      this.local.begin('closed', now, 0);
+      this.announce();
+    }
+    this.wakeLocal(now);
   }
 
   /** Works out what holds now, and tells the listeners when that is another state. */
@@ -510,10 +490,4 @@ export class Shared implements Follower {
     if (to === 'open') this.openedAtMs = Date.now();
     for (const each of this.listeners) each.moved(to);
   }
-}
-
-function isOverride(state: BreakerState): boolean { return state === 'forced_open' || state === 'disabled' || state === 'metrics_only'; }
-
-function asError(reason: unknown): PortcullisError {
-  return isPortcullisError(reason) ? reason : new PortcullisError('INTERNAL', {cause: reason, message: String(reason)});
 }

@@ -1,15 +1,15 @@
 // One of many processes that share a breaker: calls a downstream again and again, and tells its parent what it sees.
-// arguments: address of the server, port of the downstream, name of this child
+// arguments: address of the server, port of the downstream, name of this child, `defaults`: all times but the window as they are by default
 import http from 'node:http';
 
 import {breaker} from '../../dist/esm/breaker/breaker.js';
 import {PortcullisClient} from '../../dist/esm/index.js';
 
-const [address, port, name] = process.argv.slice(2);
+const [address, port, name, defaults] = process.argv.slice(2);
 const agent = new http.Agent({keepAlive: true, maxSockets: 4});
 // Fifty processes on two cores: what is slow is not lost.
-const patient = {timeoutMs: 120_000, connectTimeoutMs: 120_000};
-const client = new PortcullisClient({address, connections: 1, unreachableAfterMs: 200, ...patient});
+const patient = {timeoutMs: 120_000, connectTimeoutMs: 120_000, unreachableAfterMs: 200};
+const client = new PortcullisClient({address, connections: 1, ...!defaults && patient});
 const totals = {success: 0, failure: 0, timeout: 0, ignored: 0, rejected: 0};
 
 const ask = () => new Promise((resolve, reject) => {
@@ -19,8 +19,8 @@ const ask = () => new Promise((resolve, reject) => {
   });
   request.on('error', reject);
 });
-const of = breaker(ask, {client, service: 'downstream', name: 'shared', timeout: 120_000, acquireTimeoutMs: 120_000, resetTimeout: 300, volumeThreshold: 3,
-  rollingCountTimeout: 2000});
+const quick = {timeout: 120_000, acquireTimeoutMs: 120_000, resetTimeout: 300, volumeThreshold: 3, rollingCountTimeout: 2000};
+const of = breaker(ask, {client, service: 'downstream', name: 'shared', ...!defaults && quick});
 
 const tell = (event, more) => process.send({name, event, state: of.state, epoch: of.epoch, ...more});
 for (const event of ['open', 'halfOpen', 'close', 'degraded', 'recovered']) of.on(event, () => tell(event));
@@ -44,6 +44,11 @@ let timer;
 process.on('disconnect', () => process.exit());
 process.on('message', async (order) => {
   if (order === 'go') timer = setInterval(fire, 150 + 100 * Math.random());
+  if (order === 'refused') {
+    const before = totals.rejected;
+    while (totals.rejected < before + 3) await new Promise((done) => setTimeout(done, 5));
+    tell('refused');
+  }
   if (order === 'pause') {
     clearInterval(timer);
     if (pending > 0) await new Promise((done) => { idle = done; });
