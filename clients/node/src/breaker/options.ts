@@ -13,7 +13,8 @@ export interface BreakerOptions<Args extends unknown[] = unknown[]> {
   /** A call that takes longer fails with `ETIMEDOUT`, ms, default 10000; `false`: none. The action itself goes on. */
   timeout?: number | false;
   /** True: the error says nothing of the service (a 404). It is told as ignored, `success` is emitted, and the call rejects all the same. */
-  errorFilter?: (error: never, ...args: Args) => boolean;
+  // `any`, as opossum's types have it: filters that read `error.statusCode` are taken over as they are.
+  errorFilter?: (error: any, ...args: Args) => boolean;
   /** Called instead where a call fails or is not made; gets its arguments and the error. */
   fallback?: (...args: [...Args, unknown]) => unknown;
   /** Calls of this object at once; more are `ESEMLOCKED`. Default: no bound. */
