@@ -11,7 +11,7 @@ import express4 from 'express4';
 import session from 'express-session';
 import {createClient} from 'redis';
 
-import {PortcullisClient} from '../dist/esm/index.js';
+import {PortcullisClient, PortcullisError} from '../dist/esm/index.js';
 import {PortcullisStore} from '../dist/esm/stores/express-session.js';
 import {redis, TestServer} from './support/server.mjs';
 import {gate, listen, raw, sign, Visitor} from './support/stores.mjs';
@@ -764,19 +764,119 @@ const cases = [
     },
   },
   {
-    name: 'text that is no Unicode is an error of its own',
-    routes: (app) => app.get('/half', (req, res, next) => {
-      req.session.half = 'x\ud800';
-      req.session.save((error) => {
-        delete req.session.half;
-        if (error) next(error);
-        else res.json({});
+    name: 'text that was cut in the middle of a character is kept, where that must be Unicode with a mark in its place',
+    routes: (app) => app.get('/half', (req, res) => {
+      Object.assign(req.session, {half: 'hi \u{1f600}'.slice(0, 4), 'k\ud800': [{deep: '\udc00'}], whole: '\u{1f600}', escaped: '\\ud800'});
+      res.json({});
+    }),
+    expect: {
+      memory: {half: 'hi \ud83d', 'k\ud800': [{deep: '\udc00'}], whole: '\u{1f600}', escaped: '\\ud800'},
+      redis: {half: 'hi \ud83d', 'k\ud800': [{deep: '\udc00'}], whole: '\u{1f600}', escaped: '\\ud800'},
+      portcullis: {half: 'hi \ufffd', 'k\ufffd': [{deep: '\ufffd'}], whole: '\u{1f600}', escaped: '\\ud800'},
+    },
+    run: async ({visitor}) => {
+      await visitor.get('/half');
+      const {id, ...kept} = await visitor.get('/show');
+      return kept;
+    },
+  },
+  {
+    name: 'a lifetime that the application changes is the session\'s: a shortened one ends, also for a copied cookie, a lengthened one goes on',
+    session: {cookie: {maxAge: 2000}},
+    routes: (app) => app.get('/age', (req, res) => {
+      req.session.cookie.maxAge = Number(req.query.ms);
+      if (req.query.n) req.session.n = req.query.n;
+      res.json({});
+    }),
+    expect: {lengthened: ['ada', 'ada'], shortened: [undefined, undefined], unchanged: undefined},
+    run: async ({port, again, serve}) => {
+      const signedIn = async (where = port) => {
+        const visitor = new Visitor(where);
+        await visitor.get('/login?user=ada');
+        return visitor;
+      };
+      const long = await serve(again(), {cookie: {maxAge: 60_000}});
+      const visitors = {lengthened: [await signedIn(), await signedIn()], shortened: [await signedIn(long), await signedIn(long)]};
+      for (const [what, ms] of [['lengthened', 60_000], ['shortened', 1000]]) {
+        await visitors[what][0].get(`/age?ms=${ms}&n=1`);
+        await visitors[what][1].get(`/age?ms=${ms}`);
+      }
+      const unchanged = await signedIn();
+      const copies = Object.entries(visitors).map(([what, both]) => [what, both.map((each) => each.copy())]);
+      const copy = unchanged.copy();
+      // What is tested is that time passes: more of it changes nothing.
+      await new Promise((resolve) => { setTimeout(resolve, 3100); });
+      const users = async (both) => [(await both[0].get('/show')).userId, (await both[1].get('/show')).userId];
+      const found = {unchanged: (await copy.get('/show')).userId};
+      for (const [what, both] of copies) found[what] = await users(both);
+      return found;
+    },
+  },
+  {
+    name: 'a new id is the session\'s only when it exists: an outage meanwhile is an error, and the visitor keeps cookie and session',
+    store: {onUserChange: 'reissue'},
+    make: {portcullis: (options) => {
+      const made = stores.portcullis(options);
+      const sessions = Object.create(portcullis.sessions);
+      return {...made, store: new PortcullisStore({client: {sessions}, tenantId: made.tenantId, trustProxy: ['loopback'], ...options}), sessions};
+    }},
+    routes: (app, world) => app.get('/up', (req, res) => {
+      world.sessions.create = async () => { throw new PortcullisError('UNREACHABLE'); };
+      req.session.userId = 'ada';
+      res.set('Location', '/').json({});
+    }),
+    expect: {portcullis: {status: 503, location: undefined, cookie: undefined, n: '1', userId: undefined, errors: 1, again: 'ada'}},
+    run: async ({visitor, sessions, errors}) => {
+      await visitor.get('/set?n=1');
+      const {status, cookie, headers} = await visitor.send('/up');
+      delete sessions.create;
+      const {n, userId} = await visitor.get('/show');
+      const told = errors.length;
+      await visitor.get('/login-without-regenerate?user=ada');
+      return {status, cookie, location: headers.location, n, userId, errors: told, again: (await visitor.get('/show')).userId};
+    },
+  },
+  {
+    name: 'a login that failed in an outage can be saved again by the same request',
+    store: {onUserChange: 'reissue'},
+    make: {portcullis: (options) => {
+      const made = stores.portcullis(options);
+      const sessions = Object.create(portcullis.sessions);
+      return {...made, store: new PortcullisStore({client: {sessions}, tenantId: made.tenantId, trustProxy: ['loopback'], ...options}), sessions};
+    }},
+    routes: (app, world) => app.get('/up', async (req, res) => {
+      const save = () => new Promise((resolve) => { req.session.save((error) => resolve(error?.status)); });
+      world.sessions.create = async () => { throw new PortcullisError('UNREACHABLE'); };
+      req.session.userId = 'ada';
+      const saved = [await save()];
+      delete world.sessions.create;
+      saved.push(await save());
+      res.json({saved: saved.map(String)});
+    }),
+    expect: {portcullis: [['503', 'undefined'], 'ada']},
+    run: async ({visitor}) => {
+      await visitor.get('/set?n=1');
+      return [(await visitor.get('/up')).saved, (await visitor.get('/show')).userId];
+    },
+  },
+  {
+    name: 'a logout in the request that got another id ends that one',
+    store: {onUserChange: 'reissue'},
+    routes: (app) => app.get('/in-out', (req, res, next) => {
+      req.session.userId = 'bob';
+      const held = req.session;
+      held.save((error) => {
+        if (error) return next(error);
+        res.write('x');
+        return held.destroy((failure) => failure ? next(failure) : res.end('y'));
       });
     }),
-    expect: {memory: [200, undefined], redis: [200, undefined], portcullis: [500, 'INVALID_PARAMS']},
+    expect: {portcullis: [true, true]},
     run: async ({visitor}) => {
-      const {status, json} = await visitor.send('/half');
-      return [status, json.error];
+      await visitor.get('/set?n=1');
+      const old = visitor.copy();
+      await visitor.send('/in-out');
+      return [absent(await visitor.get('/show')), absent(await old.get('/show'))];
     },
   },
   {

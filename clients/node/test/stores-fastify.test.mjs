@@ -1,6 +1,8 @@
 // @fastify/session on its MemoryStore, on connect-redis and on ours: the same table as for express-session, as far as it applies.
 import assert from 'node:assert/strict';
 import crypto from 'node:crypto';
+import {EventEmitterAsyncResource, once} from 'node:events';
+import http from 'node:http';
 import {after, test} from 'node:test';
 
 import fastifyCookie from '@fastify/cookie';
@@ -41,6 +43,7 @@ const stores = {
 async function application(t, world, store, options, {routes} = {}) {
   const app = Fastify({trustProxy: 'loopback'});
   await app.register(fastifyCookie);
+  world.early?.(app, world);
   if (store.context && !world.withoutContext) await app.register(store.context());
   await app.register(fastifySession, {secret, saveUninitialized: false, cookie: {secure: false}, store, ...options});
   const show = ({session: own}) => ({id: own.sessionId, ...JSON.parse(JSON.stringify({...own, cookie: undefined}))});
@@ -259,6 +262,186 @@ const cases = [
         return portcullis.stats().calls - before;
       };
       return [await calls(visitor), await calls(visitor.copy({port: await serve(store, {rolling: true})}))];
+    },
+  },
+  {
+    name: 'a lifetime that the application changes is the session\'s: a shortened one ends, a lengthened one goes on',
+    options: {cookie: {secure: false, maxAge: 2000}},
+    routes: (app) => app.get('/age', async (request) => {
+      request.session.cookie.maxAge = Number(request.query.ms);
+      return {};
+    }),
+    expect: ['ada', undefined],
+    run: async ({visitor, port, serve, store}) => {
+      await visitor.get('/login?user=ada');
+      await visitor.get('/age?ms=60000');
+      const short = new Visitor(await serve(store, {cookie: {secure: false, maxAge: 60_000}}));
+      await short.get('/login?user=ada');
+      await short.get('/age?ms=1000');
+      // What is tested is that time passes: more of it changes nothing.
+      const copies = [visitor.copy(), short.copy()];
+      await new Promise((resolve) => { setTimeout(resolve, 2200); });
+      return [(await copies[0].get('/show')).userId, (await copies[1].get('/show')).userId];
+    },
+  },
+  {
+    name: 'what a request does after its client went away is done: a save by itself, save(), reload(), regenerate() and destroy()',
+    routes: (app, world) => {
+      const slow = (path, work) => app.get(path, async (request) => {
+        world.arrived.open();
+        await once(request.raw.socket, 'close');
+        try {
+          await work(request);
+        } catch (error) {
+          world.errors.push(error);
+        }
+        return {};
+      });
+      slow('/gone/set', (request) => { request.session.n = 5; });
+      slow('/gone/save', async (request) => {
+        await request.session.reload();
+        request.session.n = 6;
+        await request.session.save();
+      });
+      slow('/gone/regenerate', async (request) => {
+        await request.session.regenerate(['n']);
+        request.session.userId = 'eve';
+        world.regenerated = request.session.encryptedSessionId;
+      });
+      slow('/gone/destroy', (request) => request.session.destroy());
+      app.addHook('onSend', async () => { world.over?.open(); });
+    },
+    expect: {set: 5, save: 6, regenerated: 'eve', old: undefined, destroyed: undefined, errors: []},
+    run: async (world) => {
+      const {visitor, port, errors} = world;
+      const leave = async (path) => {
+        Object.assign(world, {arrived: gate(), over: gate()});
+        const request = http.get({port, path, agent: false, headers: visitor.headers()}).on('error', () => {});
+        await world.arrived.opened;
+        request.destroy();
+        await world.over.opened;
+      };
+      await visitor.get('/login?user=ada');
+      await leave('/gone/set');
+      const set = (await visitor.copy().get('/show')).n;
+      await leave('/gone/save');
+      const save = (await visitor.copy().get('/show')).n;
+      await leave('/gone/regenerate');
+      const old = (await visitor.copy().get('/show')).userId;
+      visitor.cookies.sessionId = encodeURIComponent(world.regenerated);
+      const regenerated = (await visitor.copy().get('/show')).userId;
+      await leave('/gone/destroy');
+      return {set, save, old, regenerated, destroyed: (await visitor.copy().get('/show')).userId, errors};
+    },
+  },
+  {
+    name: 'a hook that runs when the response was sent saves',
+    routes: (app, world) => {
+      app.addHook('onResponse', async (request) => {
+        if (request.url !== '/late') return;
+        request.session.n = 9;
+        await request.session.save().catch((error) => world.errors.push(error));
+        world.leave.open();
+      });
+      app.get('/late', async () => ({}));
+    },
+    expect: [9, []],
+    run: async ({visitor, leave, errors}) => {
+      await visitor.get('/login?user=ada');
+      await visitor.get('/late');
+      await leave.opened;
+      return [(await visitor.get('/show')).n, errors];
+    },
+  },
+  {
+    name: 'a handler that lost the asynchronous context saves, by itself and by its own call',
+    routes: (app) => {
+      // Made before any request: what it is given is run in the context of here.
+      const outside = new EventEmitterAsyncResource({name: 'outside'});
+      outside.on('work', (work) => work());
+      app.get('/lost', (request, reply) => {
+        outside.emit('work', () => setImmediate(() => {
+          request.session.n = 1;
+          request.session.save((error) => {
+            request.session.m = 2;
+            reply.send({error: error?.message});
+          });
+        }));
+      });
+    },
+    expect: [{}, 1, 2],
+    run: async ({visitor}) => {
+      await visitor.get('/login?user=ada');
+      const said = await visitor.get('/lost');
+      const {n, m} = await visitor.get('/show');
+      return [said, n, m];
+    },
+  },
+  {
+    name: 'a session without a user exists when save() resolves, and where the reply is the handler\'s own',
+    routes: (app, {store}) => {
+      app.get('/saved', async (request) => {
+        request.session.n = 1;
+        await request.session.save();
+        return {created: store.stats().created};
+      });
+      app.get('/hijack', async (request, reply) => {
+        if (request.query.regenerate) await request.session.regenerate();
+        request.session.n = 7;
+        if (!request.query.regenerate) await request.session.save();
+        reply.hijack();
+        reply.raw.setHeader('set-cookie', `sessionId=${encodeURIComponent(request.session.encryptedSessionId)}; Path=/`);
+        reply.raw.end('x');
+      });
+    },
+    expect: {portcullis: [1, 7, true]},
+    run: async ({visitor, port, store}) => {
+      const other = new Visitor(port);
+      const third = new Visitor(port);
+      const {created} = await visitor.get('/saved');
+      await other.send('/hijack');
+      await third.send('/hijack?regenerate=1');
+      // That it was told of at the response's end does not mean that it is done.
+      let found;
+      for (let i = 0; i < 500 && found?.n !== 7; ++i) found = await third.copy().get('/show');
+      return [created, (await other.get('/show')).n, found.n === 7 && store.stats().created === 3];
+    },
+  },
+  {
+    name: 'a request that is not to count as activity saves nothing by rolling, and what it changes it saves',
+    store: {touch: (request) => !request.url.startsWith('/poll')},
+    routes: (app) => app.get('/poll', async (request) => {
+      if (request.query.n) request.session.n = request.query.n;
+      if (request.query.ms) request.session.cookie.maxAge = Number(request.query.ms);
+      return {n: request.session.n};
+    }),
+    options: {cookie: {secure: false, maxAge: 60_000}},
+    expect: {portcullis: [[1, 0], [1, 1], [1, 1], '3']},
+    run: async ({visitor, store}) => {
+      await visitor.get('/login?user=ada');
+      const calls = async (path) => {
+        const before = store.stats();
+        await visitor.get(path);
+        const {validated, updated} = store.stats();
+        return [validated - before.validated, updated - before.updated];
+      };
+      return [await calls('/poll'), await calls('/poll?n=3'), await calls('/poll?ms=30000'), (await visitor.get('/show')).n];
+    },
+  },
+  {
+    name: 'a request whose client is gone before it is looked at is no error of the application',
+    routes: (app) => app.addHook('onRequest', async () => {}),
+    world: {early: (app, world) => app.addHook('onRequest', async (request) => {
+      if (request.url !== '/early') return;
+      request.raw.socket.destroy();
+      setImmediate(() => world.leave.open());
+    })},
+    expect: {portcullis: []},
+    run: async ({visitor, leave, errors}) => {
+      await assert.rejects(visitor.send('/early'));
+      await leave.opened;
+      await visitor.get('/show');
+      return errors;
     },
   },
   {

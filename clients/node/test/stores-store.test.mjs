@@ -108,20 +108,214 @@ test('touch of a session that ended meanwhile is no error', async () => {
   await inRequest(store, () => store.touch(sid, {cookie}));
 });
 
-test('a cookie\'s maxAge is the session\'s idle time, up to the policy\'s; the limit is asked for once', async () => {
+/** The data of a session whose cookie lives for `maxAge` ms from now. */
+const aged = (maxAge, data) => ({...data, cookie: {originalMaxAge: maxAge, expires: new Date(Date.now() + maxAge)}});
+
+test('a session is its cookie\'s: activity renews it in steps, without it is ended at the server', async (t) => {
+  t.mock.timers.enable({apis: ['Date'], now: Date.now()});
   const calls = [];
   const tenantId = crypto.randomUUID();
   const store = storeOf({client: spied(calls), tenantId});
-  const living = async (userId, maxAge) => {
-    await inRequest(store, () => store.set(newSid(), {userId, cookie: {originalMaxAge: maxAge, expires: new Date(Date.now() + maxAge)}}));
-    const {sessions: [found]} = await portcullis.sessions.list({tenantId, userId});
-    return Math.round((found.expiresAtMs - found.createdAtMs) / 1000);
-  };
-  assert.equal(await living('short', 60_000), 60);
-  assert.equal(await living('long', 86_400_000), 900);
+  const sid = newSid();
+  const visit = (maxAge = 60_000) => inRequest(store, async () => {
+    const found = await store.get(sid);
+    if (found) await store.touch(sid, aged(maxAge, found));
+    return found?.n;
+  });
+  await inRequest(store, () => store.set(sid, aged(60_000, {userId: 'ada', n: 1})));
+  const {sessions: [found]} = await portcullis.sessions.list({tenantId, userId: 'ada'});
+  assert.equal(Math.round((found.expiresAtMs - found.createdAtMs) / 1000), 900);
+  calls.length = 0;
+  for (let i = 0; i < 5; ++i) {
+    t.mock.timers.tick(5000);
+    assert.equal(await visit(), 1);
+  }
+  assert.deepEqual(calls.map(({name}) => name), ['validate', 'validate', 'update', 'validate', 'validate', 'update', 'validate']);
+  for (let i = 0; i < 4; ++i) {
+    t.mock.timers.tick(40_000);
+    assert.equal(await visit(), 1);
+  }
+  t.mock.timers.tick(1000);
+  assert.equal(await visit(5000), 1);  // shortened, and nothing else
+  t.mock.timers.tick(5000);
+  assert.equal(await visit(), undefined);
+  assert.deepEqual((await portcullis.sessions.list({tenantId, userId: 'ada'})).sessions, []);
+});
+
+test('a renewed lifetime overwrites no other request\'s data, and is no conflict for one that changes them', async (t) => {
+  t.mock.timers.enable({apis: ['Date'], now: Date.now()});
+  const store = storeOf({concurrentSaves: 'error'});
+  const sid = newSid();
+  await inRequest(store, () => store.set(sid, aged(60_000, {userId: 'ada', n: 1})));
+  t.mock.timers.tick(30_000);
+  await inRequest(store, async () => {
+    const reader = await store.get(sid);
+    await inRequest(store, async () => {
+      const writer = await store.get(sid);
+      await inRequest(store, async () => { await store.touch(sid, aged(60_000, await store.get(sid))); });
+      await store.set(sid, aged(60_000, {...writer, n: 2}));
+    });
+    await store.touch(sid, aged(60_000, reader));
+    await assert.rejects(store.set(sid, aged(60_000, {...reader, n: 3})), {code: 'SESSION_VERSION_CONFLICT', status: 409});
+    await assert.rejects(store.set(sid, aged(60_000, {...reader, n: 3})), {code: 'SESSION_VERSION_CONFLICT', status: 409});
+  });
+  assert.equal((await inRequest(store, () => store.get(sid))).n, 2);
+});
+
+test('the policy\'s limit is asked for once', async () => {
+  const calls = [];
+  const store = storeOf({client: spied(calls), idleTtlS: 86_400});
+  await inRequest(store, () => store.set(newSid(), {cookie}));
+  assert.equal(calls.length, 2);
+  await inRequest(store, () => store.set(newSid(), {cookie}));
   assert.equal(calls.length, 3);
-  assert.equal(await living('longer', 864_000_000), 900);
-  assert.equal(calls.length, 4);
+});
+
+test('where the framework saves at each request, one that is not to count as activity is not saved, unless it changed something', async (t) => {
+  const calls = [];
+  const store = storeOf({client: spied(calls), touch: (request) => !request.url.startsWith('/poll')});
+  const visitor = new Visitor(await listen(t, application(store, {options: {resave: true, rolling: true, cookie: {maxAge: 60_000}},
+    routes: (app) => app.get('/poll/set', (req, res) => {
+      req.session.n = 1;
+      res.json({});
+    })})));
+  await visitor.get('/login');
+  const asked = async (path) => {
+    calls.length = 0;
+    await visitor.get(path);
+    return calls.map(({name, touch}) => [name, touch]);
+  };
+  assert.deepEqual(await asked('/poll'), [['validate', false]]);
+  assert.deepEqual(await asked('/poll/set'), [['validate', false], ['update', undefined]]);
+  assert.deepEqual(await asked('/page'), [['validate', undefined], ['update', undefined]]);
+});
+
+test('withContext holds also in a handler that runs within the middleware', async (t) => {
+  const store = storeOf();
+  let sid;
+  const visitor = new Visitor(await listen(t, application(store, {routes: (app) => {
+    app.get('/id', (req, res) => res.json({id: req.sessionID}));
+    app.get('/operator', async (req, res) => {
+      const found = await store.withContext({ip: visitor.ip, userAgent: visitor.userAgent}, () => store.get(sid));
+      res.json({userId: found?.userId});
+    });
+  }})));
+  await visitor.get('/login');
+  sid = (await visitor.get('/id')).id;
+  assert.deepEqual(await new Visitor(visitor.port, {ip: '192.0.2.50', userAgent: 'Operator'}).get('/operator'), {userId: 'ada'});
+  assert.equal(store.stats().denied, 0);
+});
+
+test('a get waits for what its own request saves', async () => {
+  const sent = gate();
+  const client = spied([]);
+  const {update} = client.sessions;
+  client.sessions.update = async (...values) => {
+    await sent.opened;
+    return update(...values);
+  };
+  const store = storeOf({client});
+  const sid = newSid();
+  await inRequest(store, () => store.set(sid, {n: 1, cookie}));
+  await inRequest(store, async () => {
+    await store.get(sid);
+    const saved = store.set(sid, {n: 2, cookie});
+    const found = store.get(sid);
+    // All that a validation of its own would take.
+    await inRequest(store, () => store.get(sid));
+    sent.open();
+    await saved;
+    assert.equal((await found).n, 2);
+  });
+});
+
+test('a request\'s old id leads to the one that took its place, in get, set, touch and destroy', async (t) => {
+  const calls = [];
+  const store = storeOf({client: spied(calls), onUserChange: 'reissue'});
+  const asked = [];
+  const visitor = new Visitor(await listen(t, application(store, {routes: (app) => {
+    app.get('/set', (req, res) => {
+      req.session.n = 1;
+      res.json({});
+    });
+    app.get('/up', async (req, res) => {
+      const old = req.sessionID;
+      req.session.userId = 'ada';
+      await new Promise((resolve) => { req.session.save(resolve); });
+      const own = req.session;
+      calls.length = 0;
+      const now = performance.now.bind(performance);
+      const moved = t.mock.method(performance, 'now', () => now() + 31_000);
+      await store.touch(old, own);
+      moved.mock.restore();
+      await new Promise((resolve) => { own.reload(resolve); });
+      await store.set(old, own);
+      await new Promise((resolve) => { own.destroy(resolve); });
+      asked.push(...calls.map(({name, alias}) => [name, alias === req.sessionID && alias !== old]));
+      res.json({});
+    });
+  }})));
+  await visitor.get('/set');
+  await visitor.get('/up');
+  assert.deepEqual(asked, [['validate', true], ['validate', true], ['update', true], ['revoke', true]]);
+});
+
+test('a session that its request destroyed is not asked for by touch', async () => {
+  const calls = [];
+  const store = storeOf({client: spied(calls)});
+  const sid = newSid();
+  await inRequest(store, async () => {
+    await store.set(sid, {cookie});
+    await store.destroy(sid);
+    await store.touch(sid, {cookie});
+  });
+  assert.deepEqual(calls.map(({name}) => name), ['create', 'revoke']);
+});
+
+test('a login that the store does not see is warned of, once, and never where userOf is given', async (t) => {
+  const warnings = [];
+  const hear = (warning) => { if (warning.code === 'PORTCULLIS_SESSION_USER') warnings.push(warning.message); };
+  process.on('warning', hear);
+  t.after(() => process.off('warning', hear));
+  const save = (store, data) => inRequest(store, () => store.set(newSid(), {...data, cookie}));
+  const store = storeOf();
+  await save(store, {cart: [1], account: null, csrf: 'x', profiles: 2});
+  await save(store, {userId: 'ada', account: {id: 7}});
+  await save(storeOf({userOf: () => undefined}), {account: {id: 7}});
+  await save(store, {account: {id: 7}});
+  await save(store, {user_name: 'ada'});
+  await save(storeOf(), {user_name: 'ada'});
+  await new Promise((resolve) => { setImmediate(resolve); });
+  assert.equal(warnings.length, 2);
+  assert.match(warnings[0], /"account".*userOf/);
+  assert.match(warnings[1], /"user_name".*userOf/);
+});
+
+test('a request whose client is gone before it is looked at is no error of the application', async (t) => {
+  const store = storeOf();
+  const errors = [];
+  const entered = [];
+  const app = express();
+  const looked = gate();
+  app.use((req, res, next) => {
+    if (req.url === '/gone') req.socket.destroy();
+    next();
+    if (req.url === '/gone') setImmediate(looked.open);
+  });
+  app.use(store.context(session({store, secret: 'secret', resave: false, saveUninitialized: false})));
+  app.use((req, res) => {
+    entered.push(req.url);
+    res.json({});
+  });
+  app.use((error, req, res, next) => {
+    errors.push(error);
+    res.status(500).json({});
+  });
+  const visitor = new Visitor(await listen(t, app));
+  await assert.rejects(visitor.send('/gone'));
+  await looked.opened;
+  await visitor.get('/here');
+  assert.deepEqual([errors, entered], [[], ['/here']]);
 });
 
 test('idleTtlS and absoluteTtlS shorten, and longer ones than the policy\'s are the policy\'s', async () => {
@@ -271,6 +465,70 @@ test('a request that a queue lets in from within another one is never validated 
   assert.deepEqual(found, {before: 'store.context(session', 'before, on other paths': 'store.context(session', around: 'nobody'});
 });
 
+test('the same where the queue lets in at the very end of a response, before that was sent', async (t) => {
+  const store = storeOf();
+  const app = express();
+  const arrived = [gate(), gate()];
+  const leave = gate();
+  const ends = [];
+  let waiting;
+  const sessions = session({store, secret: 'secret', resave: false, saveUninitialized: false});
+  app.get('/login', store.context(sessions), (req, res) => {
+    req.session.userId = 'ada';
+    res.json({});
+  });
+  app.use('/first', store.context());
+  app.use((req, res, next) => {
+    if (req.url === '/second') {
+      waiting = next;
+      arrived[1].open();
+      return;
+    }
+    const {end} = res;
+    let finished = false;
+    res.once('finish', () => { finished = true; });
+    res.end = (...values) => {
+      end.apply(res, values);
+      ends.push(res.writableEnded, finished);
+      waiting();
+    };
+    next();
+  }, sessions);
+  app.get('/first', async (req, res) => {
+    arrived[0].open();
+    await leave.opened;
+    res.json({userId: req.session.userId});
+  });
+  app.get('/second', (req, res) => res.json({userId: req.session.userId ?? 'nobody'}));
+  app.use((error, req, res, next) => res.json({error: error.message}));
+  const visitor = new Visitor(await listen(t, app));
+  await visitor.get('/login');
+  const first = visitor.copy().get('/first');
+  await arrived[0].opened;
+  const second = visitor.copy({ip: '203.0.113.66'}).get('/second');
+  await arrived[1].opened;
+  leave.open();
+  assert.equal((await first).userId, 'ada');
+  assert.match((await second).error, /store\.context\(session/);
+  assert.deepEqual(ends, [true, false]);
+});
+
+test('where repeated mistakes collapse, as README advises for users who move, a page on another network locks nobody out', async (t) => {
+  const found = {};
+  for (const seconds of [900, 0]) {
+    const {address} = await serve(t, {config: `[lockout]\nrepeat_collapse_s = ${seconds}\n`});
+    const client = new PortcullisClient({address});
+    t.after(() => client.close());
+    const visitor = new Visitor(await listen(t, application(storeOf({client}))));
+    await visitor.get('/login');
+    const moved = visitor.copy({ip: '203.0.113.66'});
+    for (let i = 0; i < 15; ++i) await moved.get('/page');
+    const {status, json} = await visitor.send('/page');
+    found[seconds > 0 ? 'collapsed' : 'each counts'] = [status, json.userId];
+  }
+  assert.deepEqual(found, {collapsed: [200, 'ada'], 'each counts': [429, undefined]});
+});
+
 test('what a request wanted destroyed it does not save, also where the server could not be told', async () => {
   const calls = [];
   const client = spied(calls);
@@ -368,15 +626,111 @@ test('of a move that another request makes meanwhile the second look finds the s
   assert.equal((await inRequest(store, () => store.get(sid))).n, 1);
 });
 
-test('a session that is over in the old store is not moved', async () => {
-  const destroyed = [];
+/** A store in memory, with faults. */
+function oldStore(sessions) {
   const old = {
-    get: (_, callback) => callback(null, {n: 1, cookie: {originalMaxAge: 1000, expires: new Date(Date.now() - 1000).toISOString()}}),
-    destroy: (sid, callback) => { destroyed.push(sid); callback(); },
+    sessions,
+    destroyed: 0,
+    get: (sid, callback) => callback(old.broken?.get, old.sessions[sid] && structuredClone(old.sessions[sid])),
+    destroy: (sid, callback) => {
+      ++old.destroyed;
+      if (old.broken?.destroy) return callback(old.broken.destroy);
+      delete old.sessions[sid];
+      return callback();
+    },
   };
+  return old;
+}
+
+test('a session that is over in the old store is not moved', async () => {
+  const sid = newSid();
+  const old = oldStore({[sid]: {n: 1, cookie: {originalMaxAge: null, expires: new Date(Date.now() - 1000).toISOString()}}});
   const store = storeOf({migrateFrom: old});
-  assert.equal(await inRequest(store, () => store.get(newSid())), null);
+  assert.equal(await inRequest(store, () => store.get(sid)), null);
   assert.equal(store.stats().created, 0);
+});
+
+test('one that the old store kept alive is moved, however old the end is that its cookie has', async () => {
+  const sid = newSid();
+  const old = oldStore({[sid]: {n: 1, cookie: {originalMaxAge: 60_000, expires: new Date(Date.now() - 1000).toISOString()}}});
+  const store = storeOf({migrateFrom: old});
+  assert.equal((await inRequest(store, () => store.get(sid))).n, 1);
+  const {cookie: {expires}} = await inRequest(store, () => store.get(sid));
+  assert.ok(Date.parse(expires) > Date.now());
+});
+
+test('destroy ends a session that has not moved yet, in the old store too', async () => {
+  const sid = newSid();
+  const old = oldStore({[sid]: {userId: 'ada', cookie}});
+  const store = storeOf({migrateFrom: old});
+  await store.destroy(sid);
+  assert.deepEqual(old.sessions, {});
+  assert.equal(await inRequest(store, () => store.get(sid)), null);
+  assert.equal(store.stats().migrated, 0);
+  // A request that had read it there before.
+  old.sessions[sid] = {userId: 'ada', cookie};
+  assert.equal(await inRequest(store, () => store.get(sid)), null);
+});
+
+test('destroy is done also where the old store cannot be asked or written to, and is told', async () => {
+  for (const method of ['get', 'destroy']) {
+    const sid = newSid();
+    const old = oldStore({[sid]: {userId: 'ada', cookie}});
+    const store = storeOf({migrateFrom: old});
+    const failures = [];
+    store.on('failed', ({what, error}) => failures.push([what, error.message]));
+    const failure = new Error('away');
+    old.broken = {[method]: failure, destroy: failure};
+    await store.destroy(sid);
+    assert.deepEqual(failures, [['migrate_destroy', 'away']]);
+    assert.equal(old.destroyed, 3);
+    old.broken = undefined;
+    assert.equal(await inRequest(store, () => store.get(sid)), null);
+    assert.deepEqual([old.sessions, store.stats().migrated], [{}, 0]);
+  }
+});
+
+test('destroy of a session that has moved takes a copy with it that another process left in the old store', async () => {
+  const sid = newSid();
+  const tenantId = crypto.randomUUID();
+  const old = oldStore({[sid]: {userId: 'ada', cookie}});
+  old.broken = {destroy: new Error('away')};
+  const other = storeOf({tenantId, migrateFrom: old});
+  assert.equal((await inRequest(other, () => other.get(sid))).userId, 'ada');
+  old.broken = undefined;
+  const store = storeOf({tenantId, migrateFrom: old});
+  await inRequest(store, async () => {
+    assert.equal((await store.get(sid)).userId, 'ada');
+    await store.destroy(sid);
+  });
+  assert.deepEqual(old.sessions, {});
+});
+
+test('a move that cannot destroy the old copy goes on, tells, and tries again', async (t) => {
+  const sid = newSid();
+  const old = oldStore({[sid]: {userId: 'ada', cookie}});
+  old.broken = {destroy: new Error('read only')};
+  const store = storeOf({migrateFrom: old});
+  const failures = [];
+  store.on('failed', ({what, error}) => failures.push([what, error.message]));
+  const visit = () => inRequest(store, () => store.get(sid));
+  assert.equal((await visit()).userId, 'ada');
+  assert.deepEqual(failures, [['migrate_destroy', 'read only']]);
+  assert.equal((await visit()).userId, 'ada');
+  assert.equal(failures.length, 2);
+  old.broken = undefined;
+  assert.equal((await visit()).userId, 'ada');
+  assert.deepEqual([old.sessions, store.stats().migrated, failures.length], [{}, 1, 2]);
+});
+
+test('a session that is too large to be moved is absent, and told', async () => {
+  const sid = newSid();
+  const old = oldStore({[sid]: {userId: 'ada', big: 'x'.repeat(20_000), cookie}});
+  const store = storeOf({migrateFrom: old});
+  const failures = [];
+  store.on('failed', ({what, error}) => failures.push([what, error.code]));
+  assert.equal(await inRequest(store, () => store.get(sid)), null);
+  assert.deepEqual(failures, [['migrate', 'DATA_TOO_LARGE']]);
 });
 
 test('options that cannot be are refused by their name', () => {

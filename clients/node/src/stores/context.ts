@@ -10,6 +10,7 @@ import {AsyncLocalStorage} from 'node:async_hooks';
 import type {IncomingMessage, ServerResponse} from 'node:http';
 
 import type {Context, DenialReason, SessionData} from '../types.js';
+import type {Lifetime} from './session.js';
 
 /** Session ids that a scope remembers; a request has one or two, a long WebSocket may have more, and then the oldest is forgotten. */
 const entriesMax = 32;
@@ -27,13 +28,17 @@ export interface Entry {
   state: 'new' | 'live' | 'ended';
   userId: string;
   version: number;
+  /** Of the cookie that the server has. */
+  lifetime: Lifetime;
+  /** What the server has beside the cookie, as JSON; undefined where nobody will compare it. */
+  content: string | undefined;
   /** By performance.now(): when it last counted as activity, or was looked at where it should not. */
   seenAt: number;
   /** The last write that was begun: writes of one request are done in their order. */
   tail: Promise<unknown> | undefined;
   /** The id that took this one's place when its user changed. */
   successor: string | undefined;
-  /** What is to be created when the response is sent, see Scope.defers. */
+  /** What is to be created when it is saved again, or the response is sent: see Scope.defers. */
   pending: SessionData | undefined;
 }
 
@@ -45,10 +50,20 @@ export class Scope {
   /** The response tells this scope when it is over. */
   watched = false;
   /**
-   * Sessions that are new and have no user are created when the response is sent, not when they are saved: the user may still come, and
-   * is fixed at creation. Nobody can know the id before.
+   * Within `regenerate` of @fastify/session: what it saves has no user yet, and a session's user is fixed at creation. It is created when
+   * it is saved again or the response is sent. Nobody can know the id before.
    */
   defers = false;
+  /** Called when the response is over, and before the rest is let go. */
+  ending: (() => void) | undefined;
+  /** Where a middleware of Express reports an error. */
+  next: ((error: unknown) => void) | undefined;
+  /** The response's end waits for a session that gets another id. */
+  holdsEnd = false;
+  /** A session whose user changed could not be created under a new id. */
+  reissueFailed = false;
+  /** The response's end is being called. */
+  atEnd = false;
 
   constructor(readonly context: Context, readonly touch: boolean, public request: IncomingMessage | undefined,
     public response: ServerResponse | undefined) {}
@@ -58,7 +73,8 @@ export class Scope {
     let entry = this.entries.get(sid);
     if (entry === undefined) {
       if (this.entries.size >= entriesMax) this.entries.delete(this.entries.keys().next().value as string);
-      entry = {state: 'new', userId: '', version: 0, seenAt: 0, tail: undefined, successor: undefined, pending: undefined};
+      entry = {state: 'new', userId: '', version: 0, seenAt: 0, tail: undefined, successor: undefined, pending: undefined,
+        lifetime: {endsAtMs: undefined, maxAgeMs: undefined}, content: undefined};
       this.entries.set(sid, entry);
     }
     return entry;
@@ -66,10 +82,21 @@ export class Scope {
 
   /** The response was sent. The request is let go: an asynchronous resource that outlives it may hold this scope. */
   end(): void {
+    if (this.over) return;
     this.over = true;
-    this.request = undefined;
-    this.response = undefined;
+    this.ending?.();
+    this.request = this.response = this.ending = this.next = undefined;
   }
+}
+
+/** How a framework gives a request another session id. @internal */
+export interface Reissue {
+  /** A new id; undefined where that cannot be done any more. */
+  begin(): string | undefined;
+  /** The session exists under the new id. */
+  commit(sid: string): void;
+  /** That it failed is known to the request's error handler, whose answer is what is saved for now. */
+  isTold: boolean;
 }
 
 type Scoped = Record<symbol, Scope | undefined>;
@@ -100,11 +127,13 @@ export class Scopes {
       response.once('finish', end);
       response.once('close', end);
     }
-    return this.storage.run(scope, work);
+    return this.inside(undefined, () => this.storage.run(scope, work));
   }
 
   /** Runs what `work` does synchronously in the scope. */
-  runNow<T>(scope: Scope, work: () => T): T {
+  runNow<T>(scope: Scope, work: () => T): T { return this.inside(scope, work); }
+
+  private inside<T>(scope: Scope | undefined, work: () => T): T {
     const before = this.now;
     this.now = scope;
     try {
@@ -130,8 +159,9 @@ export class Scopes {
   current(request?: unknown): Scope {
     const scope = this.find(request);
     if (scope === undefined) {
-      throw new TypeError(`The store does not know which request it works for. ${this.advice} Outside of a request, and where a callback ` +
-        'lost the asynchronous context: store.withContext({ip, userAgent}, work).');
+      throw new TypeError(`The store does not know which request it works for. ${this.advice} Where that was done: a request that is over ` +
+        '(answered, or its client is gone) has only the methods of its own session; outside of a request, and where a callback lost the ' +
+        'asynchronous context: store.withContext({ip, userAgent}, work).');
     }
     return scope;
   }

@@ -1,4 +1,6 @@
 // How errors of the server reach an application through its framework's session middleware.
+import type {IncomingMessage} from 'node:http';
+
 import {isPortcullisError, PortcullisError, type ErrorName} from '../errors.js';
 import type {Denial} from './context.js';
 
@@ -40,4 +42,10 @@ export function surfaced(error: unknown): unknown {
   return new PortcullisError(error.code, {message: error.message, status, severity: error.severity, retryable: error.retryable,
     retryAfterMs: error.retryAfterMs, correlationId: error.correlationId, details: error.details, method: error.method, sent: error.sent,
     cause: error});
+}
+
+/** Whether a request has no context because its client is gone. @internal */
+export function isGone(error: unknown, {socket}: IncomingMessage): boolean {
+  return isPortcullisError(error, 'INVALID_PARAMS') && error.details?.field === 'ip' &&
+    (socket.destroyed || (socket.remoteAddress === undefined && socket.localAddress !== undefined));
 }

@@ -5,12 +5,15 @@ import type {IncomingMessage, ServerResponse} from 'node:http';
 import session from 'express-session';
 
 import type {Context} from '../types.js';
-import type {Denial, Scope} from './context.js';
-import {deliver, StoreCore, type StoreEvents, type StoreOptions, type StoreStats} from './store.js';
+import type {Denial, Reissue} from './context.js';
+import {isGone} from './errors.js';
+import type {StoreEvents, StoreOptions, StoreStats} from './options.js';
+import {deliver, StoreCore} from './store.js';
 
 export type {ContextField, ContextOf, ContextOptions} from '../http/context.js';
 export type {Denial} from './context.js';
-export type {Dropped, OldStore, StoreEvents, StoreOptions, StoreStats} from './store.js';
+export type {OldStore} from './migrate.js';
+export type {Dropped, Failure, StoreEvents, StoreOptions, StoreStats} from './options.js';
 
 export interface PortcullisStoreOptions extends StoreOptions {
   /**
@@ -19,7 +22,8 @@ export interface PortcullisStoreOptions extends StoreOptions {
    * `refuse` (default): the save is an error and the session stays as it was. express-session has sent most of the response by then: the
    * visitor may see a page of success, the error goes to the application's error handler, and the visitor is not signed in.
    * `reissue`: the store does what regenerate would have: a new id (24 random bytes, whatever `genid` does) with the session's data, and
-   * the old one is destroyed. It must be saved before the head of the response is sent, else it is refused. `req.sessionID` changes,
+   * the old one is destroyed. It must be saved before the head of the response is sent, else it is refused. `res.end()` waits until the
+   * new session exists: an outage is an error (503) like another, and the visitor keeps cookie and session. `req.sessionID` changes then,
    * `req.session.id` does not until the next request.
    */
   onUserChange?: 'refuse' | 'reissue';
@@ -52,7 +56,7 @@ const words = {
  * const store = new PortcullisStore({client: new PortcullisClient(), tenantId: 'acme', trustProxy: ['loopback']});
  * app.use(store.context(session({store, secret, resave: false, saveUninitialized: false})));
  * ```
- * Each method takes a callback or, without one, returns a promise. Emits `denied` and `dropped`.
+ * Each method takes a callback or, without one, returns a promise. Emits `denied`, `dropped` and `failed`.
  */
 export class PortcullisStore extends session.Store {
   private readonly core: StoreCore;
@@ -85,9 +89,12 @@ export class PortcullisStore extends session.Store {
       try {
         scope = this.core.open(request, response);
       } catch (error) {
-        next(error);  // of `touch` or `contextOf`
+        // Nobody waits for an answer any more, and there is no address to judge by.
+        if (isGone(error, request)) response.destroy();
+        else next(error);  // of `touch` or `contextOf`
         return;
       }
+      if (this.reissues) scope.next = next;
       if (middleware === undefined) this.core.scopes.run(scope, next);
       else this.core.scopes.runNow(scope, () => middleware(request as SessionRequest, response as SessionResponse, next));
     };
@@ -111,12 +118,12 @@ export class PortcullisStore extends session.Store {
   /** Creates or replaces it. A session that ended meanwhile stays ended: no error, the event `dropped`. DATA_TOO_LARGE above `dataBytesMax`. */
   override set(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): Promise<void> | undefined {
     const {req} = data as ExpressSession;
-    return deliver(this.core.set(sid, data, req, this.reissues ? (scope) => this.reissue(sid, scope, req) : undefined), callback);
+    return deliver(this.core.set(sid, data, req, this.reissues ? this.reissue(sid, req) : undefined), callback);
   }
 
-  /** Counts as activity, where `get` of the same request did not. */
+  /** Counts as activity, where `get` of the same request did not. A lifetime that changed is written down. */
   override touch(sid: string, data: session.SessionData, callback?: (error?: unknown) => void): Promise<void> | undefined {
-    return deliver(this.core.touch(sid, (data as ExpressSession).req), callback);
+    return deliver(this.core.touch(sid, data, (data as ExpressSession).req), callback);
   }
 
   /** Ends it for ever. What is unknown or over is no error. */
@@ -124,13 +131,13 @@ export class PortcullisStore extends session.Store {
     return deliver(this.core.destroy(sid), callback);
   }
 
-  /** Ends all sessions of the tenant. FORBIDDEN unless the client's token has role admin. */
+  /** Ends all sessions of the tenant here, not those in `migrateFrom`. FORBIDDEN unless the client's token has role admin. */
   override clear(callback?: (error?: unknown) => void): Promise<void> | undefined { return deliver(this.core.clear(), callback); }
 
   /** @internal Made from what `get` gave. */
   override createSession(request: Parameters<session.Store['createSession']>[0], data: session.SessionData): session.Session & session.SessionData {
     const made = super.createSession(request, data);
-    this.bindReload(made, request);
+    this.bind(made, request);
     return made;
   }
 
@@ -139,25 +146,84 @@ export class PortcullisStore extends session.Store {
   set generate(generate: Generate | undefined) {
     this.generates = generate && ((request) => {
       generate(request);
-      this.bindReload(request.session, request);
+      this.bind(request.session, request);
     });
   }
 
-  /** `reload` asks the store by the id alone: a message of a WebSocket, or a body parser's event, has no scope but the request's. */
-  private bindReload(made: session.Session, request: object): void {
-    const {reload} = made;
-    Object.defineProperty(made, 'reload', {configurable: true, writable: true, enumerable: false,
-      value: (callback: (error: unknown) => void) => {
-        const scope = this.core.scopes.of(request);
-        const ask = (): unknown => reload.call(made, callback);
-        return scope === undefined ? ask() : this.core.scopes.runNow(scope, ask);
-      }});
+  /** @internal */
+  override regenerate(request: Parameters<session.Store['regenerate']>[0], callback: (error?: unknown) => unknown): void {
+    void this.inScopeOf(request, () => super.regenerate(request, callback));
+  }
+
+  /**
+   * `reload` and `destroy` ask the store by the id alone: a message of a WebSocket, a body parser's event, or whoever goes on after the
+   * client went away, has no scope but the request's.
+   */
+  private bind(made: session.Session, request: object): void {
+    for (const name of ['reload', 'destroy'] as const) {
+      const method = made[name];
+      Object.defineProperty(made, name, {configurable: true, writable: true, enumerable: false,
+        value: (callback: (error: unknown) => void) => this.inScopeOf(request, () => method.call(made, callback))});
+    }
+    if (this.reissues) this.holdEnd(request as IncomingMessage & SessionRequest);
+  }
+
+  private inScopeOf<T>(request: object, work: () => T): T {
+    const scope = this.core.scopes.of(request);
+    return scope === undefined ? work() : this.core.scopes.runNow(scope, work);
   }
 
   /** express-session reads `req.sessionID` when the head is sent: the cookie of another id than came with the request is set. */
-  private reissue(sid: string, scope: Scope, request: ExpressSession['req']): string | undefined {
-    if (request?.sessionID !== sid || scope.response === undefined || scope.response.headersSent) return undefined;
-    return request.sessionID = crypto.randomBytes(24).toString('base64url');
+  private reissue(sid: string, request: ExpressSession['req']): Reissue {
+    const scope = request && this.core.scopes.of(request);
+    return {
+      begin: () => {
+        const response = scope?.response;
+        if (request?.sessionID !== sid || response === undefined || response.headersSent) return undefined;
+        return crypto.randomBytes(24).toString('base64url');
+      },
+      commit: (successor) => { if (request !== undefined) request.sessionID = successor; },
+      isTold: scope?.atEnd === true && scope.reissueFailed,
+    };
+  }
+
+  /**
+   * express-session saves when the response ends, and sends the head, with the cookie, before it knows whether that went well. A session
+   * that needs another id is therefore saved before it hears of the end.
+   */
+  private holdEnd(request: IncomingMessage & SessionRequest): void {
+    const scope = this.core.scopes.of(request);
+    const response = scope?.response;
+    if (scope === undefined || typeof response?.end !== 'function' || scope.holdsEnd) return;
+    scope.holdsEnd = true;
+    const end = response.end.bind(response) as (...values: unknown[]) => ServerResponse;
+    const endNow = (values: unknown[]): ServerResponse => {
+      scope.atEnd = true;
+      try {
+        return end(...values);
+      } finally {
+        scope.atEnd = false;
+      }
+    };
+    let held = false;
+    response.end = ((...values: unknown[]) => {
+      if (held) return response;
+      const own = request.session as session.Session | undefined;
+      if (own === undefined || response.headersSent || !this.core.needsReissue(scope, request.sessionID, own)) return endNow(values);
+      held = true;
+      const {next} = scope;
+      own.save((error: unknown) => {
+        held = false;
+        if (!error || next === undefined) {
+          endNow(values);
+          return;
+        }
+        // What was said of the page that is not sent.
+        for (const name of response.getHeaderNames()) if (/^(?:content-.*|etag|location)$/.test(name)) response.removeHeader(name);
+        next(error);
+      });
+      return response;
+    }) as ServerResponse['end'];
   }
 }
 

@@ -54,15 +54,54 @@ interface Cookie {
   originalMaxAge?: unknown;
 }
 
+/** How long a session lives by its cookie. */
+export interface Lifetime {
+  /** Undefined: as long as the browser. */
+  endsAtMs: number | undefined;
+  /** What `endsAtMs` is moved by at each activity; undefined for a fixed end. */
+  maxAgeMs: number | undefined;
+}
+
+/** Frameworks compute a cookie's age again at each activity, and a millisecond passes between their two looks at the clock. */
+const ageSlackMs = 100;
+/** Activity is written down once in so many parts of the cookie's age: the session may end one of them early. */
+const renewalParts = 10;
+
+export function lifetimeOf(cookie: unknown): Lifetime {
+  const {expires, originalMaxAge} = (cookie ?? {}) as Cookie;
+  const at = typeof expires === 'string' || typeof expires === 'number' || expires instanceof Date ? new Date(expires).getTime() : NaN;
+  return {endsAtMs: Number.isNaN(at) ? undefined : at, maxAgeMs: typeof originalMaxAge === 'number' ? originalMaxAge : undefined};
+}
+
 /**
- * Seconds that a session is to live without activity, by its cookie: rounded up, 0 or less where it is over. Undefined for a cookie
- * that lives as long as the browser.
+ * What became of a session's lifetime since the server was told: `changed` by the application, `renewed` by activity, and enough of it
+ * to be written down, or `same`.
  */
-export function secondsLeft(cookie: unknown, nowMs: number): number | undefined {
-  const expires = (cookie as Cookie | null | undefined)?.expires;
-  if (typeof expires !== 'string' && typeof expires !== 'number' && !(expires instanceof Date)) return undefined;
-  const atMs = new Date(expires).getTime();
-  return Number.isNaN(atMs) ? undefined : Math.ceil((atMs - nowMs) / 1000);
+export function compareLifetimes(told: Lifetime, now: Lifetime): 'same' | 'renewed' | 'changed' {
+  if (told.endsAtMs === undefined || now.endsAtMs === undefined) return told.endsAtMs === now.endsAtMs ? 'same' : 'changed';
+  if (Math.abs((told.maxAgeMs ?? 0) - (now.maxAgeMs ?? 0)) > ageSlackMs) return 'changed';
+  const gained = now.endsAtMs - told.endsAtMs;
+  if (gained < -ageSlackMs || (now.maxAgeMs === undefined && gained > ageSlackMs)) return 'changed';
+  return now.maxAgeMs !== undefined && gained > 0 && gained * renewalParts >= now.maxAgeMs ? 'renewed' : 'same';
+}
+
+/** A session without its cookie, to be compared. */
+export function contentOf(data: SessionData): string { return JSON.stringify({...data, cookie: undefined}); }
+
+/** Keys, without case and separators, under which applications keep who has signed in. */
+const loginKeys: ReadonlySet<string> = new Set(['account', 'accountid', 'auth', 'authenticated', 'currentuser', 'email', 'isauthenticated',
+  'isloggedin', 'loggedin', 'login', 'member', 'memberid', 'principal', 'profile', 'sub', 'uid', 'user', 'userid', 'userinfo', 'username']);
+
+/** The key of a session that looks like a login; undefined where there is none. */
+export function loginKeyOf(data: SessionData): string | undefined {
+  return Object.keys(data).find((key) => Boolean(data[key]) && loginKeys.has(key.toLowerCase().replace(/[^a-z]/g, '')));
+}
+
+function wellFormed(value: unknown): unknown {
+  if (typeof value === 'string') return (value as string & {toWellFormed(): string}).toWellFormed();
+  if (Array.isArray(value)) return value.map(wellFormed);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [wellFormed(key), wellFormed(each)]));
 }
 
 function isDeeper(value: unknown, levels: number): boolean {
@@ -71,7 +110,8 @@ function isDeeper(value: unknown, levels: number): boolean {
 }
 
 /**
- * The session as it is now, as plain JSON: what the framework changes later is not in it.
+ * The session as it is now, as plain JSON: what the framework changes later is not in it. Half of a surrogate pair, as where text was cut
+ * in the middle of an emoji, becomes U+FFFD: the server takes only Unicode.
  * @throws PortcullisError DATA_TOO_LARGE, NESTING_TOO_DEEP: not sent, for such a message would end the connection that all requests share
  * @throws TypeError for what JSON cannot hold
  */
@@ -85,5 +125,6 @@ export function snapshot(session: object, bytesMax: number): SessionData {
   if (isDeeper(data, dataDepthMax)) {
     throw new PortcullisError('NESTING_TOO_DEEP', {status: 500, sent: false, details: {field: 'data', rule: 'depth', limit: dataDepthMax}});
   }
-  return data;
+  // Of text JSON escapes no other character this way.
+  return /\\ud[89a-f]/.test(text) ? wellFormed(data) as SessionData : data;
 }

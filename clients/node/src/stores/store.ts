@@ -2,14 +2,20 @@
 //
 // The framework's session id is the session's alias at the server, so cookies that were signed before go on working and the framework
 // verifies them. One `get` is one validation, which checks the binding and counts as activity: `touch` at the end of the same request
-// needs no second round trip. A session's user is fixed when it is created; an id that ended never lives again.
+// needs a second round trip only where the cookie's end is to be written down. A session's user is fixed when it is created; an id that
+// ended never lives again.
+//
+// A session's lifetime may change (a cookie's `maxAge`), the server's is fixed at creation. Sessions are therefore created with the policy's
+// idle time, which bounds them, and one whose cookie, as it was last saved, is over is ended when it is read.
 //
 // - A request that saves a session which another request destroyed meanwhile: the write is dropped, and told by `dropped`. It is no
 //   error: the response is right, and the session must stay dead (ASVS 7.4.1). Stores that set a key bring it back to life.
 // - A session whose user another address or device uses (`ip_mismatch`, `fingerprint_mismatch`) is absent: the visitor may go on
-//   without it and sign in again. With `saveUninitialized: false` the framework then leaves the cookie alone until they do, so that
-//   whoever returns to the old network is still signed in. `locked_out` is an error (429): signing in again would not end it, and an
-//   application that sees no session would send the user in circles. Both can be changed by `denials`.
+//   without it and sign in again. With `saveUninitialized: false` the framework then leaves the cookie alone until they do: whoever returns
+//   to the old network is still signed in, unless ten requests (`lockout.threshold`; one page can be that many) came from the new one: each
+//   is a failed attempt, and locks the user out. `lockout.repeat_collapse_s` and `session.ip_binding` of the server change that.
+//   `locked_out` is an error (429): signing in again would not end it, and an application that sees no session would send the user in
+//   circles. Both can be changed by `denials`.
 // - An outage is an error (503), never an absence: an absence is a logout, and overwrites the cookie.
 // - There is no `all` and no `length`. A store that hands out everybody's data is what a thief wants, and the server keeps data sealed
 //   under the id of each session; it does not count a tenant's sessions.
@@ -17,88 +23,20 @@ import type {EventEmitter} from 'node:events';
 import type {IncomingMessage, ServerResponse} from 'node:http';
 
 import {isPortcullisError} from '../errors.js';
-import {contextReader, type ContextOf, type ContextOptions} from '../http/context.js';
-import type {PortcullisClient} from '../portcullis.js';
+import {contextReader, type ContextOf} from '../http/context.js';
 import type {Context, DenialReason, SessionData} from '../types.js';
-import {Scope, Scopes, type Denial, type Entry} from './context.js';
+import {Scope, Scopes, type Entry, type Reissue} from './context.js';
 import {endingOf, errorOfDenial, isTaken, surfaced} from './errors.js';
-import {anonymousUser, assertAlias, isAlias, secondsLeft, snapshot, userOfSession} from './session.js';
+import {Migration} from './migrate.js';
+import {checkOptions, type Dropped, type Failure, type StoreOptions, type StoreStats} from './options.js';
+import {
+  anonymousUser, assertAlias, compareLifetimes, contentOf, isAlias, lifetimeOf, loginKeyOf, snapshot, userOfSession,
+} from './session.js';
 
-/** The server's `limits.data_bytes`. */
-const dataBytesDefault = 16_384;
-/** Below the server's `limits.value_bytes`, with room for the request around the data: a larger message would end the shared connection. */
-const dataBytesMost = 57_344;
 /** The policy's longest lifetimes are asked again after so many ms: a reload may have changed them. */
 const limitsKnownMs = 60_000;
 /** Activity younger than this need not be told again. */
 const touchWorthMs = 30_000;
-
-/** A store that sessions are moved from: any express-session store. */
-export interface OldStore {
-  /** Gives the session, or nothing where there is none. */
-  get(sid: string, callback: (error: unknown, session?: SessionData | null) => void): unknown;
-  /** Ends it there. */
-  destroy(sid: string, callback: (error?: unknown) => void): unknown;
-}
-
-export interface StoreOptions extends ContextOptions {
-  /** Whose connections are used. The store does not close it. */
-  client: Pick<PortcullisClient, 'sessions'>;
-  /** 1..128 bytes: all sessions of this store are this tenant's. */
-  tenantId: string;
-  /**
-   * The user of a session as it is saved (plain JSON). Default: `userId`, `user` (an id, or an object with `id` or `_id`), `passport.user`.
-   * Without one the session is of an anonymous user of its own. Lockouts, caps and "log out everywhere" go by it: 1..256 bytes.
-   */
-  userOf?: (session: SessionData) => string | number | undefined | null;
-  /** Seconds without activity for sessions whose cookie has no `maxAge` or `expires`. Default: the server's policy, which also is the most. */
-  idleTtlS?: number;
-  /** Seconds from creation. Default: the server's policy, which also is the most. */
-  absoluteTtlS?: number;
-  /** Whether a request counts as activity, default all do: false for what a page asks by itself, as polling, lets an idle session end. */
-  touch?: (request: IncomingMessage) => boolean;
-  /** The binding context of a request, instead of `trustProxy` and `fields`. */
-  contextOf?: ContextOf;
-  /** What a denied session is to the framework: `absent` (as if there were none) or `error`. Default: absent, but `locked_out` an error. */
-  denials?: Partial<Record<'ip_mismatch' | 'fingerprint_mismatch' | 'locked_out', 'absent' | 'error'>>;
-  /**
-   * What happens when two requests change one session: `overwrite` (default: the last one's data stays, as with other stores) or `error`
-   * (the second one's save is SESSION_VERSION_CONFLICT, 409).
-   */
-  concurrentSaves?: 'overwrite' | 'error';
-  /** Largest session in bytes of JSON, 1..57344, default 16384. More needs a larger `limits.data_bytes` at the server. */
-  dataBytesMax?: number;
-  /**
-   * Where sessions were until now: one that is unknown here is looked up there once, created here, bound to the request that brought it,
-   * and destroyed there. Every unknown id costs a look-up there. Take it out when the old store's longest lifetime has passed.
-   */
-  migrateFrom?: OldStore;
-}
-
-/** What a store did since it was made. */
-export interface StoreStats {
-  validated: number;
-  created: number;
-  updated: number;
-  destroyed: number;
-  denied: number;
-  dropped: number;
-  migrated: number;
-}
-
-/** Why a save was not done, without an error. */
-export interface Dropped {
-  /** `destroyed`: by this request; `user_removed`: the session has no user any more, so it was ended. */
-  reason: 'not_found' | 'expired' | 'revoked' | 'destroyed' | 'user_removed';
-}
-
-/** What a store emits. It never emits `disconnect`: express-session would go on without sessions. */
-export interface StoreEvents {
-  /** A session was not given out because of its binding, or of a lockout. */
-  denied: [denial: Denial, request: IncomingMessage | undefined];
-  /** A save was not done, because the session is over. */
-  dropped: [dropped: Dropped, request: IncomingMessage | undefined];
-}
 
 /** A session as the framework wants it: always with a cookie. */
 export type StoredSession = SessionData & {cookie: object};
@@ -110,6 +48,8 @@ export class StoreCore {
   private readonly contextOf: ContextOf;
   private readonly dataBytesMax: number;
   private readonly denials: Record<string, 'absent' | 'error' | undefined>;
+  private readonly migration: Migration | undefined;
+  private warned = false;
   private readonly limits: Partial<Record<'idle_ttl_s' | 'absolute_ttl_s', {seconds: number; untilMs: number}>> = {};
 
   /**
@@ -118,20 +58,11 @@ export class StoreCore {
    */
   constructor(private readonly options: StoreOptions, private readonly events: Pick<EventEmitter, 'emit'>,
     private readonly words: {advice: string; generator: string; regenerate: string}) {
-    if (typeof options?.client?.sessions?.validate !== 'function') throw new TypeError('client: a PortcullisClient is needed');
-    if (typeof options.tenantId !== 'string' || options.tenantId === '') throw new TypeError('tenantId: 1..128 bytes of text are needed');
-    if (Buffer.byteLength(options.tenantId) > 128) throw new RangeError('tenantId: at most 128 bytes');
-    this.dataBytesMax = whole('dataBytesMax', options.dataBytesMax, dataBytesMost) ?? dataBytesDefault;
-    whole('idleTtlS', options.idleTtlS, Number.MAX_SAFE_INTEGER);
-    whole('absoluteTtlS', options.absoluteTtlS, Number.MAX_SAFE_INTEGER);
-    oneOf('concurrentSaves', options.concurrentSaves, ['overwrite', 'error']);
-    for (const [reason, answer] of Object.entries(options.denials ?? {})) {
-      if (!['ip_mismatch', 'fingerprint_mismatch', 'locked_out'].includes(reason)) throw new TypeError(`denials: there is no "${reason}"`);
-      oneOf(`denials.${reason}`, answer, ['absent', 'error']);
-    }
+    this.dataBytesMax = checkOptions(options);
     this.denials = {locked_out: 'error', ...options.denials};
     this.contextOf = options.contextOf ?? contextReader(options);
     this.scopes = new Scopes(words.advice);
+    this.migration = options.migrateFrom && new Migration(options.migrateFrom, (error) => this.failed('migrate_destroy', error));
   }
 
   /** The scope of a request, made anew. */
@@ -151,20 +82,25 @@ export class StoreCore {
     if (entry.tail !== undefined) await entry.tail.catch(() => {});  // a reload sees what this request saved
     if (entry.pending !== undefined) return structuredClone(entry.pending) as StoredSession;
     const found = await this.validate(sid, scope, entry, scope.touch);
-    if (found !== 'not_found' || this.options.migrateFrom === undefined) return typeof found === 'string' ? null : found;
-    return this.migrate(this.options.migrateFrom, sid, scope, entry);
+    if (this.migration === undefined) return typeof found === 'string' ? null : found;
+    if (found === 'not_found') return this.migrate(this.migration, sid, scope, entry);
+    await this.migration.retry(sid);
+    return typeof found === 'string' ? null : found;
   }
 
   /**
    * Creates or replaces the session. Resolves also where the session is over and the write was dropped.
-   * @param reissue where the session's user changed: gives the request a new id, or undefined where that cannot be done any more
+   * @param reissue for a session whose user changed
    */
-  async set(sid: string, session: object, request?: unknown, reissue?: (scope: Scope) => string | undefined): Promise<void> {
-    const secondsToLive = secondsLeft((session as {cookie?: unknown}).cookie, Date.now());
-    if (secondsToLive !== undefined && secondsToLive <= 0) return this.destroy(sid, request);
-    const scope = this.scopes.current(request);
+  async set(sid: string, session: object, request?: unknown, reissue?: Reissue): Promise<void> {
+    const {endsAtMs} = lifetimeOf((session as {cookie?: unknown}).cookie);
+    if (endsAtMs !== undefined && endsAtMs <= Date.now()) return this.destroy(sid, request);
+    await this.setIn(this.scopes.current(request), sid, session, reissue);
+  }
+
+  private async setIn(scope: Scope, sid: string, session: object, reissue: Reissue | undefined): Promise<void> {
     const successor = scope.entries.get(sid)?.successor;
-    if (successor !== undefined) return this.set(successor, session, request, reissue);
+    if (successor !== undefined) return this.setIn(scope, successor, session, reissue);
     assertAlias(sid, this.words.generator);
     const data = snapshot(session, this.dataBytesMax);
     const userId = this.userOf(data);
@@ -174,46 +110,68 @@ export class StoreCore {
       return;
     }
     entry.pending = undefined;
-    if (userId !== undefined && entry.state === 'live' && entry.userId !== userId) {
-      entry.successor = reissue?.(scope);
-      if (entry.successor !== undefined) {
-        await this.set(entry.successor, data, request);
-        await this.inTurn(entry, () => this.revoke(sid));
-        return;
-      }
-    }
-    await this.inTurn(entry, () => this.save({sid, scope, entry, data, userId, idleTtlS: secondsToLive ?? this.options.idleTtlS}));
+    await this.inTurn(entry, () => this.save({sid, scope, entry, data, userId, reissue}));
   }
 
   /** Creates what was put off, now that the response is sent: as the request's session is now, or as it was saved. */
   async settle(scope: Scope, sid: string | undefined, session: object | undefined): Promise<void> {
     scope.defers = false;
     for (const [each, {pending}] of scope.entries) {
-      if (pending !== undefined) await this.scopes.run(scope, () => this.set(each, each === sid && session !== undefined ? session : pending));
+      if (pending !== undefined) await this.setIn(scope, each, each === sid && session !== undefined ? session : pending, undefined);
     }
   }
 
-  /** Counts as activity, unless this request's `get` did so just now or must not. A session that is over is no error. */
-  async touch(sid: string, request?: unknown): Promise<void> {
+  /** Whether `session`, saved now, would need another id. */
+  needsReissue(scope: Scope, sid: string, session: object): boolean {
+    const entry = scope.entries.get(sid);
+    if (entry === undefined || entry.state !== 'live' || entry.successor !== undefined || scope.reissueFailed) return false;
+    try {
+      const userId = this.userOf(snapshot(session, this.dataBytesMax));
+      return userId !== undefined && userId !== entry.userId;
+    } catch {
+      return false;  // the save will say what is wrong with it
+    }
+  }
+
+  /**
+   * Counts as activity, unless this request's `get` did so just now or must not. A lifetime that the application changed, or that was
+   * renewed long enough, is written down. A session that is over is no error.
+   */
+  async touch(sid: string, session: object | undefined, request?: unknown): Promise<void> {
     const scope = this.scopes.current(request);
     const entry = scope.entry(sid);
-    if (entry.successor !== undefined) return this.touch(entry.successor, request);
-    if (!scope.touch || !isAlias(sid) || entry.state === 'ended') return;
-    if (entry.state === 'live' && performance.now() - entry.seenAt < touchWorthMs) return;
+    if (entry.successor !== undefined) return this.touch(entry.successor, session, request);
+    if (!isAlias(sid) || entry.state === 'ended') return;
+    if (entry.state === 'live' && session !== undefined) {
+      const lifetime = compareLifetimes(entry.lifetime, lifetimeOf((session as {cookie?: unknown}).cookie));
+      if (lifetime === 'changed' || (lifetime === 'renewed' && scope.touch)) {
+        const data = snapshot(session, this.dataBytesMax);
+        if ((this.userOf(data) ?? anonymousUser(sid)) !== entry.userId) return;  // what changes a user is a save
+        // Of a session that another request changed meanwhile nothing is overwritten: that one wrote its own lifetime.
+        return this.inTurn(entry, async () => { await this.update(sid, scope, entry, data, entry.version); });
+      }
+    }
+    if (!scope.touch || (entry.state === 'live' && performance.now() - entry.seenAt < touchWorthMs)) return;
     await this.validate(sid, scope, entry, true);
   }
 
   /** Ends the session. An id that is unknown, or over, is no error. Needs no context. */
   async destroy(sid: string, request?: unknown): Promise<void> {
     if (!isAlias(sid)) return;
-    const entry = this.scopes.find(request)?.entry(sid);
-    if (entry === undefined) return this.revoke(sid);
-    if (entry.successor !== undefined) await this.destroy(entry.successor, request);
+    const scope = this.scopes.find(request);
+    await (scope === undefined ? this.end(sid) : this.destroyIn(scope, sid));
+  }
+
+  private destroyIn(scope: Scope, sid: string): Promise<void> {
+    const entry = scope.entry(sid);
     return this.inTurn(entry, () => {
+      // Where another id took its place, its own is ended already.
+      if (entry.successor !== undefined) return this.destroyIn(scope, entry.successor);
+      const isHere = entry.state === 'live';
       // Also where it cannot be reached: what was to be destroyed is not saved by this request any more.
       entry.state = 'ended';
       entry.pending = undefined;
-      return this.revoke(sid);
+      return isHere ? this.endHere(sid) : this.end(sid);
     });
   }
 
@@ -245,7 +203,13 @@ export class StoreCore {
       const data = answer.data ?? {};
       // One that was not made by a framework has none, and a framework cannot do without.
       if (typeof data.cookie !== 'object' || data.cookie === null) data.cookie = {originalMaxAge: null};
-      return data as StoredSession;
+      this.remember(scope, entry, data);
+      const {endsAtMs} = entry.lifetime;
+      if (endsAtMs === undefined || endsAtMs > Date.now()) return data as StoredSession;
+      entry.state = 'ended';
+      // Where that fails it is found to be over again by whoever brings it.
+      await this.endHere(sid).catch(() => {});
+      return 'expired';
     }
     const {reason} = answer;
     if (reason === 'not_found') return reason;
@@ -263,8 +227,10 @@ export class StoreCore {
 
   private async save(write: Write): Promise<void> {
     const {sid, scope, entry, data, userId} = write;
+    if (entry.successor !== undefined) return this.setIn(scope, entry.successor, data, write.reissue);
     if (entry.state === 'ended') return this.drop(scope, 'destroyed');
     if (entry.state === 'new') {
+      if (userId === undefined) this.warnOfLogin(data);
       if (await this.create(write)) return;
       const found = await this.validate(sid, scope, entry, scope.touch);
       if (typeof found === 'string') {
@@ -273,35 +239,90 @@ export class StoreCore {
       }
     }
     if (entry.userId !== (userId ?? anonymousUser(sid))) {
-      if (userId !== undefined) throw new TypeError(this.words.regenerate);
+      if (userId !== undefined) return this.changeUser(write);
       // The application signed the user out and kept the id. To go on with it would keep the user's session alive (ASVS 7.4.1).
       entry.state = 'ended';
-      await this.revoke(sid);
+      await this.endHere(sid);
       return this.drop(scope, 'user_removed');
     }
+    if (userId === undefined) this.warnOfLogin(data);
+    // A framework that saves at each request would make activity of what is to be none.
+    if (!scope.touch && entry.content === contentOf(data) && compareLifetimes(entry.lifetime, lifetimeOf(data.cookie)) !== 'changed') return;
+    const strict = this.options.concurrentSaves === 'error';
+    const conflict = await this.update(sid, scope, entry, data, strict ? entry.version : undefined);
+    if (conflict === undefined) return;
+    // Only its lifetime may have been renewed, by another request that changed nothing.
+    const {version, content} = entry;
+    const found = await this.validate(sid, scope, entry, false);
+    if (typeof found === 'string' || content === undefined || entry.content !== content) {
+      Object.assign(entry, {version, content});
+      throw conflict;
+    }
+    const again = await this.update(sid, scope, entry, data, entry.version);
+    if (again !== undefined) throw again;
+  }
+
+  /** Replaces what the server has. Gives the error where it has another version. A session that is over: the write is dropped. */
+  private async update(sid: string, scope: Scope, entry: Entry, data: SessionData, version: number | undefined): Promise<unknown> {
+    if (entry.state === 'ended') return undefined;
     try {
-      const {version} = await this.options.client.sessions.update({alias: sid, tenantId: this.options.tenantId, context: scope.context, data,
-        version: this.options.concurrentSaves === 'error' ? entry.version : undefined});
+      const answer = await this.options.client.sessions.update({alias: sid, tenantId: this.options.tenantId, context: scope.context, data, version});
       ++this.counts.updated;
-      entry.version = version;
+      entry.version = answer.version;
+      this.remember(scope, entry, data);
     } catch (error) {
+      if (isPortcullisError(error, 'SESSION_VERSION_CONFLICT')) return surfaced(error);
       const ending = endingOf(error);
       if (ending === undefined) throw surfaced(error);
       entry.state = 'ended';
       this.drop(scope, ending);
     }
+    return undefined;
+  }
+
+  /** The session goes on under another id; the old one is ended when that exists, so that an outage takes neither. */
+  private async changeUser({sid, scope, entry, data, reissue}: Write): Promise<void> {
+    if (reissue?.isTold) return;
+    const successor = reissue?.begin();
+    if (successor === undefined) throw new TypeError(this.words.regenerate);
+    try {
+      await this.setIn(scope, successor, data, undefined);
+    } catch (error) {
+      scope.reissueFailed = true;
+      throw error;
+    }
+    scope.reissueFailed = false;
+    entry.successor = successor;
+    reissue?.commit(successor);
+    await this.endHere(sid);
+  }
+
+  private remember(scope: Scope, entry: Entry, data: SessionData): void {
+    entry.lifetime = lifetimeOf(data.cookie);
+    if (!scope.touch || this.options.concurrentSaves === 'error') entry.content = contentOf(data);
+  }
+
+  private warnOfLogin(data: SessionData): void {
+    if (this.warned || this.options.userOf !== undefined) return;
+    const key = loginKeyOf(data);
+    if (key === undefined) return;
+    this.warned = true;
+    process.emitWarning(`Sessions with "${key}" are saved as of anonymous users: the store takes a session's user from userId, user ` +
+      '(an id, or with id or _id) or passport.user. If that is the login, name it in the option userOf of PortcullisStore: lockouts, caps, ' +
+      'revokeUser and the refusal of session fixation go by it. If not, give a userOf that says so.', {code: 'PORTCULLIS_SESSION_USER'});
   }
 
   /** False: the id is taken. */
-  private async create({sid, scope, entry, data, userId, idleTtlS}: Write): Promise<boolean> {
+  private async create({sid, scope, entry, data, userId}: Pick<Write, 'sid' | 'scope' | 'entry' | 'data' | 'userId'>): Promise<boolean> {
     const owner = userId ?? anonymousUser(sid);
     for (let attempt = 0; ; ++attempt) {
       try {
         const {version} = await this.options.client.sessions.create({tenantId: this.options.tenantId, userId: owner, alias: sid,
-          context: scope.context, data, idleTtlS: this.withinPolicy('idle_ttl_s', idleTtlS),
+          context: scope.context, data, idleTtlS: this.withinPolicy('idle_ttl_s', this.options.idleTtlS),
           absoluteTtlS: this.withinPolicy('absolute_ttl_s', this.options.absoluteTtlS)});
         ++this.counts.created;
         Object.assign(entry, {state: 'live', userId: owner, version, seenAt: performance.now()} satisfies Partial<Entry>);
+        this.remember(scope, entry, data);
         return true;
       } catch (error) {
         if (isTaken(error)) return false;
@@ -312,7 +333,7 @@ export class StoreCore {
     }
   }
 
-  /** A longer lifetime than the policy's is the policy's: cookies often live longer than their sessions. */
+  /** A longer lifetime than the policy's is the policy's. */
   private withinPolicy(name: 'idle_ttl_s' | 'absolute_ttl_s', seconds: number | undefined): number | undefined {
     const limit = this.limits[name];
     if (seconds === undefined || limit === undefined || limit.untilMs <= performance.now()) return seconds;
@@ -327,19 +348,25 @@ export class StoreCore {
     return true;
   }
 
-  private async migrate(old: OldStore, sid: string, scope: Scope, entry: Entry): Promise<StoredSession | null> {
-    const session = await new Promise<SessionData | null | undefined>((resolve, reject) => {
-      void old.get(sid, (error, found) => error ? reject(error) : resolve(found));
-    });
+  private async migrate(migration: Migration, sid: string, scope: Scope, entry: Entry): Promise<StoredSession | null> {
+    const session = await migration.get(sid);
     if (session !== undefined && session !== null) {
-      const data = snapshot(session, this.dataBytesMax);
-      const write: Write = {sid, scope, entry, data, userId: this.userOf(data),
-        idleTtlS: secondsLeft(data.cookie, Date.now()) ?? this.options.idleTtlS};
-      if (write.idleTtlS === undefined || write.idleTtlS > 0) {
+      let data;
+      try {
+        data = snapshot(session, this.dataBytesMax);
+      } catch (error) {
+        this.failed('migrate', error);
+        return null;
+      }
+      const {cookie} = data as {cookie?: {expires?: unknown}};
+      const {endsAtMs, maxAgeMs} = lifetimeOf(cookie);
+      // Stores as connect-redis move their own expiry at each activity, and not the cookie's that they keep: that they gave it says enough.
+      if (cookie && endsAtMs !== undefined && maxAgeMs !== undefined) cookie.expires = new Date(Date.now() + maxAgeMs).toISOString();
+      if (endsAtMs === undefined || maxAgeMs !== undefined || endsAtMs > Date.now()) {
         // Created before it is destroyed there: between the two another request of the visitor finds it in both places, never in none.
-        const created = await this.create(write);
+        const created = await this.create({sid, scope, entry, data, userId: this.userOf(data)});
         if (created) ++this.counts.migrated;
-        await new Promise<void>((resolve, reject) => { void old.destroy(sid, (error) => error ? reject(error) : resolve()); });
+        await migration.remove(sid);
         if (created) return data as StoredSession;
       }
     }
@@ -348,10 +375,36 @@ export class StoreCore {
     return typeof found === 'string' ? null : found;
   }
 
-  private async revoke(sid: string): Promise<void> {
-    await calling(this.options.client.sessions.revoke({alias: sid, tenantId: this.options.tenantId}));
+  /** Ends a session that may be in the old store still. */
+  private async end(sid: string): Promise<void> {
+    if (this.migration === undefined) return this.endHere(sid);
+    const {sessions} = this.options.client;
+    await this.migration.end(sid, {
+      revoke: () => this.revoke(sid),
+      occupy: async () => {
+        try {
+          await sessions.create({tenantId: this.options.tenantId, userId: anonymousUser(sid), alias: sid, context: {ip: '0.0.0.0'}});
+        } catch (error) {
+          if (!isTaken(error)) throw surfaced(error);
+        }
+      },
+    });
     ++this.counts.destroyed;
   }
+
+  /** Ends a session that is here; a copy that its move may have left in the old store goes with it. */
+  private async endHere(sid: string): Promise<void> {
+    await this.revoke(sid);
+    await this.migration?.remove(sid);
+    ++this.counts.destroyed;
+  }
+
+  private async revoke(sid: string): Promise<number> {
+    return (await calling(this.options.client.sessions.revoke({alias: sid, tenantId: this.options.tenantId}))).revoked;
+  }
+
+  /** A failure that no request is told of. */
+  failed(what: Failure['what'], error: unknown): void { this.events.emit('failed', {what, error}); }
 
   private drop(scope: Scope, reason: Dropped['reason']): void {
     ++this.counts.dropped;
@@ -373,7 +426,7 @@ interface Write {
   entry: Entry;
   data: SessionData;
   userId: string | undefined;
-  idleTtlS: number | undefined;
+  reissue: Reissue | undefined;
 }
 
 async function calling<T>(call: Promise<T>): Promise<T> {
@@ -389,14 +442,4 @@ export function deliver<T>(work: Promise<T>, callback: ((error: unknown, result?
   if (callback === undefined) return work;
   work.then((result) => queueMicrotask(() => callback(null, result)), (error: unknown) => queueMicrotask(() => callback(error)));
   return undefined;
-}
-
-function whole(name: string, value: number | undefined, most: number): number | undefined {
-  if (value === undefined) return undefined;
-  if (!Number.isSafeInteger(value) || value < 1 || value > most) throw new RangeError(`${name} is a whole number, 1..${most}, not ${value}`);
-  return value;
-}
-
-function oneOf(name: string, value: string | undefined, among: readonly string[]): void {
-  if (value !== undefined && !among.includes(value)) throw new TypeError(`${name} is ${among.join(' or ')}, not ${value}`);
 }
