@@ -6,11 +6,16 @@ import type {PortcullisClient} from '../portcullis.js';
 import type {SessionData} from '../types.js';
 import type {Denial} from './context.js';
 import type {OldStore} from './migrate.js';
+import {refuseUnknown} from '../known.js';
 
 /** The server's `limits.data_bytes`. */
 const dataBytesDefault = 16_384;
 /** Below the server's `limits.value_bytes`, with room for the request around the data: a larger message would end the shared connection. */
 const dataBytesMost = 57_344;
+/** `ttl` and `prefix` of other stores are not among them: a lifetime that is silently another one is worse than an error. */
+const optionNames = new Set(['client', 'tenantId', 'userOf', 'idleTtlS', 'absoluteTtlS', 'touch', 'contextOf', 'denials', 'concurrentSaves', 'dataBytesMax',
+  'migrateFrom', 'trustProxy', 'fields', 'onUserChange']);
+
 export interface StoreOptions extends ContextOptions {
   /** Whose connections are used. The store does not close it. */
   client: Pick<PortcullisClient, 'sessions'>;
@@ -99,6 +104,7 @@ export interface StoreEvents {
  */
 export function checkOptions(options: StoreOptions): number {
   if (typeof options?.client?.sessions?.validate !== 'function') throw new TypeError('client: a PortcullisClient is needed');
+  refuseUnknown(options, optionNames);
   if (typeof options.tenantId !== 'string' || options.tenantId === '') throw new TypeError('tenantId: 1..128 bytes of text are needed');
   if (Buffer.byteLength(options.tenantId) > 128) throw new RangeError('tenantId: at most 128 bytes');
   whole('idleTtlS', options.idleTtlS, Number.MAX_SAFE_INTEGER);
