@@ -112,17 +112,21 @@ TEST_F(aliases_of_several_nodes, that_a_create_lost_lead_what_waited_behind_it_t
     stop_reading();
     const auto made = a.result("session.create", creating("ada" + std::to_string(round % 4), by));
     const auto revoking = json{{"alias", by}, {"tenant_id", "acme"}};
+    const bool revokes = round % 2 == 1;
     b.send(request(1, "session.create", creating("bob" + std::to_string(round % 5), by)) +
-           request(2, "session.validate", named(by)) + request(3, "session.revoke", revoking));
+           (revokes ? request(2, "session.revoke", revoking)
+                    : request(2, "session.validate", named(by))));
     go_on_reading();
     std::map<int, json> got;
-    for (int i = 0; i < 3; ++i) {
+    for (int i = 0; i < 2; ++i) {
       auto reply = b.reply();
       got[reply["id"].get<int>()] = reply;
     }
     expect_unique(got[1]);
-    EXPECT_EQ(got[2]["result"].value("handle", json()), made["handle"]) << round << got[2];
-    EXPECT_EQ(got[3]["result"], (json{{"revoked", 1}})) << round;
+    if (revokes)
+      EXPECT_EQ(got[2]["result"], (json{{"revoked", 1}})) << round;
+    else
+      EXPECT_EQ(got[2]["result"].value("handle", json()), made["handle"]) << round << got[2];
   }
   nodes.expect_agreement();
 }
