@@ -244,9 +244,10 @@ TEST_F(aliases, come_back_with_a_shard_that_was_started_again) {
   const auto made = make();
   ASSERT_EQ(client.error("admin.crash", {{"actor", "session"}}), "");
   ASSERT_TRUE(node.logged("shard_back"));
-  EXPECT_TRUE(eventually([&] { return state() == "valid"; }));
-  expect_unique(refused("bob"));
+  // Until this loop knows that the shard is back.
+  ASSERT_TRUE(eventually([&] { return client.error("session.validate", named()) == ""; }));
   EXPECT_EQ(client.result("session.validate", named())["handle"], made["handle"]);
+  expect_unique(refused("bob"));
   EXPECT_EQ(make("cid", {}, alias + "2").value("version", 0), 1);
 }
 
