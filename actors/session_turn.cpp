@@ -32,17 +32,21 @@ void session_shard::resume(core::user_slot user) {
 }
 
 void session_shard::release(core::user_slot user) {
-  auto& record = state_->user(user);
-  auto& waiting = holds_[user].waiting;
   for (;;) {
-    record.busy = false;
-    if (waiting.empty()) break;
+    state_->user(user).busy = false;
+    // Looked for anew each time: what is taken may end at once, and release the user by itself.
+    const auto found = holds_.find(user);
+    if (found == holds_.end()) return;
+    auto& waiting = found->second.waiting;
+    if (waiting.empty()) {
+      holds_.erase(found);
+      return;
+    }
     auto next = std::move(waiting.front());
     waiting.pop_front();
     take_if_fresh(next);
-    if (record.busy) return;
+    if (state_->user(user).busy) return;
   }
-  holds_.erase(user);
 }
 
 void session_shard::answer(const inbound& request, const core::reply& reply) {
