@@ -39,7 +39,7 @@ const retriesPerSecond = 10;
 const retryBurst = 100;
 
 /** Calls in flight from which on another connection is taken. */
-const busy = 64;
+const busy = 16;
 /** How long a connection on which nothing comes has for a last answer, ms. */
 const probeMs = 500;
 /** The server knows who asks, or speaks another protocol, and will say the same the next time. */

@@ -13,7 +13,7 @@ export interface ClientOptions {
   token?: string | (() => string | undefined | Promise<string | undefined>) | undefined;
   /** `true` or options: all addresses but Unix sockets are TLS ones. */
   tls?: boolean | TlsOptions | undefined;
-  /** Connections, 1..64, default 2: each is served by one of the server's loops. Another one is used when 64 calls are in flight on one. */
+  /** Connections, 1..64, default 2: each is served by one of the server's loops. Another one is used when 16 calls are in flight on one. */
   connections?: number | undefined;
   /** Deadline of a call in ms, default 2000; waiting for a connection and retries included. */
   timeoutMs?: number | undefined;
