@@ -250,7 +250,8 @@ export class Engine extends EventEmitter<ClientEvents> {
   lost(call: Call, reason: PortcullisError): void {
     if (!poisons.has(reason.code) && isSafe(call.method, call.body) && this.mayRetry(call)) {
       ++this.counts.retries;
-      this.dispatch(call);
+      // When a node dies all connections to it end in the same turn: not over one that has not told yet.
+      setImmediate(() => { if (!call.settled) this.dispatch(call); });
       return;
     }
     this.settle(call, new PortcullisError('CONNECTION_LOST', {
