@@ -181,7 +181,6 @@ export class Engine extends EventEmitter<ClientEvents> {
     throw reason;
   }
 
-  /** Whether close() was called. */
   /** Has `dependent` end, and keep the process alive or not, with this client. @internal */
   attach(dependent: Dependent): void {
     this.dependents.add(dependent);
@@ -191,6 +190,7 @@ export class Engine extends EventEmitter<ClientEvents> {
   /** @internal */
   detach(dependent: Dependent): void { this.dependents.delete(dependent); }
 
+  /** Whether close() was called. */
   get closed(): boolean { return this.closing; }
 
   /** What this client does now and did since it was made. Asks nobody. */

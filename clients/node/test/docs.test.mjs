@@ -11,6 +11,7 @@ import {after, before, test} from 'node:test';
 
 import ts from 'typescript';
 
+import {ended} from './support/child.mjs';
 import {manifest, root} from './support/repository.mjs';
 import {scratch, TestServer} from './support/server.mjs';
 
@@ -90,15 +91,7 @@ after(() => server?.kill9());
 const adapt = (text) => text.replaceAll('127.0.0.1:7420', server.address);
 
 function run(command, args) {
-  const child = spawn(command, args, {cwd: folder, env: env(), stdio: ['ignore', 'pipe', 'pipe']});
-  let out = '';
-  let err = '';
-  child.stdout.on('data', (text) => { out += text; });
-  child.stderr.on('data', (text) => { err += text; });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => resolve({code: code ?? signal, out, err}));
-  });
+  return ended(spawn(command, args, {cwd: folder, env: env(), stdio: ['ignore', 'pipe', 'pipe']}));
 }
 
 const blocks = blocksOf(page);

@@ -8,22 +8,10 @@ import test from 'node:test';
 import {contextReader, PortcullisClient} from '../dist/esm/index.js';
 import {Connection} from '../dist/esm/connection.js';
 import {parseAddress} from '../dist/esm/address.js';
+import {client, coded, context, key, reply} from './support/client.mjs';
 import {Proxy, scripted} from './support/peer.mjs';
 import {serve, TestServer} from './support/server.mjs';
 
-const context = {ip: '192.0.2.1', userAgent: 'agent/1'};
-const key = {sessionId: '0'.repeat(64), context};
-const reply = ({id}, result = {}) => ({jsonrpc: '2.0', id, result});
-const client = (t, options) => {
-  const made = new PortcullisClient({timeoutMs: 20_000, ...options});
-  t.after(() => made.close());
-  return made;
-};
-const coded = (code, more = {}) => (failure) => {
-  assert.equal(failure.code, code, failure.stack);
-  for (const [name, value] of Object.entries(more)) assert.deepEqual(failure[name], value, name);
-  return true;
-};
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 test('a request that is reset as soon as it was sent has no address, and is never taken for a Unix socket\'s', async (t) => {

@@ -4,23 +4,11 @@ import net from 'node:net';
 import test from 'node:test';
 
 import {PortcullisClient} from '../dist/esm/index.js';
+import {client, coded, context, key, reply} from './support/client.mjs';
 import {Proxy, scripted} from './support/peer.mjs';
 import {serve} from './support/server.mjs';
 
-const context = {ip: '192.0.2.1', userAgent: 'agent/1'};
-const key = {sessionId: '0'.repeat(64), context};
-const reply = ({id}, result = {}) => ({jsonrpc: '2.0', id, result});
 const refusal = ({id}, error, more = {}) => ({jsonrpc: '2.0', id, error: {code: 1, message: 'no', data: {error, status: 503, retryable: true, ...more}}});
-const client = (t, options) => {
-  const made = new PortcullisClient({timeoutMs: 20_000, ...options});
-  t.after(() => made.close());
-  return made;
-};
-const coded = (code, more = {}) => (failure) => {
-  assert.equal(failure.code, code, failure.stack);
-  for (const [name, value] of Object.entries(more)) assert.deepEqual(failure[name], value, name);
-  return true;
-};
 
 test('answers find their calls, in whatever order and pieces they come', async (t) => {
   const waiting = [];

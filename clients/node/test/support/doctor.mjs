@@ -4,6 +4,7 @@ import fs from 'node:fs';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 
+import {ended} from './child.mjs';
 import {scratch, TestServer} from './server.mjs';
 
 const main = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../dist/esm/doctor/main.js');
@@ -14,21 +15,14 @@ export function run(args, {env = {}, nodeArgs = [], uid, onChild} = {}) {
   const child = spawn(process.execPath, [...nodeArgs, main, ...args], {env: {...rest, ...env}, stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid !== undefined && {uid})});
   onChild?.(child);
-  let out = '';
-  let err = '';
-  child.stdout.on('data', (text) => { out += text; });
-  child.stderr.on('data', (text) => { err += text; });
-  return new Promise((resolve, reject) => {
-    child.once('error', reject);
-    child.once('close', (code, signal) => resolve({code: code ?? signal, out, err}));
-  });
+  return ended(child);
 }
 
 /** Runs it for addresses and reads its JSON. */
 export async function doctor(addresses, {args = [], ...options} = {}) {
-  const ended = await run(['doctor', '--json', ...[addresses].flat().flatMap((each) => ['--address', each]), ...args], options);
-  if (ended.err !== '') throw new Error(`exit code ${ended.code}: ${ended.err}`);
-  return {...ended, report: JSON.parse(ended.out)};
+  const ran = await run(['doctor', '--json', ...[addresses].flat().flatMap((each) => ['--address', each]), ...args], options);
+  if (ran.err !== '') throw new Error(`exit code ${ran.code}: ${ran.err}`);
+  return {...ran, report: JSON.parse(ran.out)};
 }
 
 /** The findings of a check in a report, one line each: `status: seen | why | advice`. */
