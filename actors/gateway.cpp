@@ -122,39 +122,40 @@ std::optional<core::error> gateway::forbidden(const core::caller& caller,
   return std::nullopt;
 }
 
-std::optional<std::uint32_t> gateway::destination_of(const core::request& request) const {
+std::optional<gateway::destination> gateway::destination_of(const core::request& request) const {
   const auto by_byte = [this](std::uint8_t byte) {
-    return std::optional(shard_of(byte, options_.shards));
+    return std::optional(destination{shard_of(byte, options_.shards), byte});
   };
   const auto by_user = [&](const core::user_name& user) {
     return by_byte(options_.keys->routing_byte(user.tenant_id, user.user_id));
   };
-  return std::visit(overloaded{
-                        [&](const core::validate_session& p) { return by_byte(p.id.bytes[0]); },
-                        [&](const core::update_session& p) { return by_byte(p.id.bytes[0]); },
-                        [&](const core::rotate_session& p) { return by_byte(p.id.bytes[0]); },
-                        [&](const core::revoke_session& p) {
-                          return by_byte(std::visit(
-                              [](const auto& target) { return target.bytes[0]; }, p.target));
-                        },
-                        [&](const core::create_session& p) { return by_user(p.user); },
-                        [&](const core::revoke_user& p) { return by_user(p.user); },
-                        [&](const core::list_sessions& p) { return by_user(p.user); },
-                        [&](const core::lockout_status& p) { return by_user(p.user); },
-                        [&](const core::clear_lockout& p) { return by_user(p.user); },
-                        [&](const core::forget_user& p) { return by_user(p.user); },
-                        [&](const core::revoke_tenant& p) {
-                          return by_byte(options_.keys->routing_byte(p.tenant_id, {}));
-                        },
-                        [&](const auto& p) {
-                          if constexpr (requires { p.name.service; })
-                            return std::optional(options_.shards +
-                                                 shard_of_service(p.name.service, options_.shards));
-                          else
-                            return std::optional<std::uint32_t>();
-                        },
-                    },
-                    request.params);
+  return std::visit(
+      overloaded{
+          [&](const core::validate_session& p) { return by_byte(p.id.bytes[0]); },
+          [&](const core::update_session& p) { return by_byte(p.id.bytes[0]); },
+          [&](const core::rotate_session& p) { return by_byte(p.id.bytes[0]); },
+          [&](const core::revoke_session& p) {
+            return by_byte(
+                std::visit([](const auto& target) { return target.bytes[0]; }, p.target));
+          },
+          [&](const core::create_session& p) { return by_user(p.user); },
+          [&](const core::revoke_user& p) { return by_user(p.user); },
+          [&](const core::list_sessions& p) { return by_user(p.user); },
+          [&](const core::lockout_status& p) { return by_user(p.user); },
+          [&](const core::clear_lockout& p) { return by_user(p.user); },
+          [&](const core::forget_user& p) { return by_user(p.user); },
+          [&](const core::revoke_tenant& p) {
+            return by_byte(options_.keys->routing_byte(p.tenant_id, {}));
+          },
+          [&](const auto& p) {
+            if constexpr (requires { p.name.service; })
+              return std::optional(destination{
+                  options_.shards + shard_of_service(p.name.service, options_.shards), 0});
+            else
+              return std::optional<destination>();
+          },
+      },
+      request.params);
 }
 
 std::uint32_t gateway::submit(net::connection_id from, const core::caller& caller, net::ticket to,
@@ -175,8 +176,9 @@ std::uint32_t gateway::submit(net::connection_id from, const core::caller& calle
 std::uint32_t gateway::pass_on(net::connection_id from, const core::caller& caller, net::ticket to,
                                core::request& request, const net::block_ref& block, bool certain) {
   if (request.has_alias) resolve_alias(request);
-  if (const auto where = destination_of(request)) {
-    if (down_[*where]) {
+  if (const auto to_whom = destination_of(request)) {
+    const auto [where, routing] = *to_whom;
+    if (down_[where]) {
       fail(to, core::fail(core::error_code::OVERLOADED), request.correlation_id);
       return 0;
     }
@@ -186,9 +188,9 @@ std::uint32_t gateway::pass_on(net::connection_id from, const core::caller& call
       fail(to, alias_taken(), request.correlation_id);
       return 0;
     }
-    batches_[*where].requests.push_back(
-        {to, &caller, block, std::move(request), options_.loop, certain});
-    return *where + 1;
+    batches_[where].requests.push_back(
+        {to, &caller, block, std::move(request), options_.loop, certain, routing, from});
+    return where + 1;
   }
   switch (request.method) {
     case core::method::server_ping:

@@ -75,7 +75,11 @@ class gateway final : public net::gateway_port, public net::http_port {
                                                      const core::request& request) const;
   /// Where a request goes that one actor answers: shards' session actors by number, then their
   /// breaker actors.
-  [[nodiscard]] std::optional<std::uint32_t> destination_of(const core::request& request) const;
+  struct destination {
+    std::uint32_t where = 0;
+    std::uint8_t routing = 0;
+  };
+  [[nodiscard]] std::optional<destination> destination_of(const core::request& request) const;
   // gateway_aliases.cpp
   /// Gives a request that names its session by alias the id that the alias stands for.
   void resolve_alias(core::request& request) const;

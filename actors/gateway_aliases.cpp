@@ -91,7 +91,7 @@ void gateway::pass_on_again(inbound& request) {
   const auto to = request.to;
   // Whose shard has died since is answered already.
   if (!connections_->set_owner(to, 0)) return;
-  const auto owner = pass_on(0, *request.who, to, request.what, request.block);
+  const auto owner = pass_on(request.from, *request.who, to, request.what, request.block);
   (void)connections_->set_owner(to, owner);
   turn_ended();
 }

@@ -27,7 +27,9 @@ struct inbound {
   net::block_ref block;
   core::request what;
   std::uint32_t loop = 0;
-  bool certain = false;  // where nodes share a log: it was read to its end since this came
+  bool certain = false;         // where nodes share a log: it was read to its end since this came
+  std::uint8_t routing = 0;     // the routing byte of what it names: of one user, always the same
+  net::connection_id from = 0;  // 0: of none that could send another one before this is answered
 };
 
 /// All requests of one loop's turn for one shard.

@@ -86,7 +86,8 @@ void session_shard::on(request_batch& batch) {
   if (still_) return kept_.push_back(std::move(batch));
   now_ms_ = std::max(now_ms_, batch.now_ms);
   if (options_.fleet && is_stale()) {
-    for (auto& each : batch.requests) take_if_fresh(each);
+    for (auto& each : batch.requests)
+      if (!stands_in_line(each)) take_if_fresh(each);
     return flush();
   }
   const std::span<inbound> all = batch.requests;
@@ -95,7 +96,7 @@ void session_shard::on(request_batch& batch) {
     look_ahead(window);
     for (std::size_t i = 0; i < window.size(); ++i) {
       known_ = ahead_[i].id != nullptr ? &ahead_[i] : nullptr;
-      take(window[i]);
+      if (!stands_in_line(window[i])) take(window[i]);
     }
   }
   known_ = nullptr;

@@ -178,17 +178,29 @@ class session_shard {
   [[nodiscard]] bool knows_as_over(core::user_slot user,
                                    const std::optional<core::short_hash>& source) const;
   void try_overtaken();
-  // Requests about what is not so here: the log is read to its end before that is an answer.
-  struct doubts {
-    std::vector<inbound> requests;
-    std::vector<core::user_slot> users;  // whose current requests they are
-    [[nodiscard]] bool empty() const noexcept { return requests.empty() && users.empty(); }
+  void conclude_attempt(core::user_slot user, const attempt_answer& answer);
+
+  // session_doubts.cpp: requests about what is not so here
+  // Of one connection's requests with one routing byte; a user's have one.
+  struct line_name {
+    std::uint64_t connection = 0;
+    std::uint32_t loop = 0;
+    std::uint32_t routing = 0;
+    auto operator<=>(const line_name&) const = default;
   };
+  struct doubts {
+    std::vector<line_name> lines;
+    std::vector<core::user_slot> users;  // whose current requests they are
+    [[nodiscard]] bool empty() const noexcept { return lines.empty() && users.empty(); }
+  };
+  [[nodiscard]] static line_name line_of(const inbound& request) noexcept;
+  [[nodiscard]] bool stands_in_line(inbound& request);
   [[nodiscard]] bool waits_for_log(inbound& request);
   [[nodiscard]] bool waits_for_log(core::user_slot user);
   [[nodiscard]] bool waits_for_log(core::user_slot user, inbound& request);
-  [[nodiscard]] doubts& next_doubts();
-  void conclude_attempt(core::user_slot user, const attempt_answer& answer);
+  void ask_for_log();
+  void move_line(const line_name& which, const std::optional<core::error>& why);
+  void refuse_in_doubt(inbound& request, const core::error& why);
 
   // session_postponed.cpp: revocations that the shared log could not be told of
   [[nodiscard]] bool is_postponed(const inbound& request) const noexcept;
@@ -320,8 +332,11 @@ class session_shard {
   std::uint32_t last_postponed_ = 0;
   std::map<std::uint32_t, std::string> postponed_texts_;  // by their number: what they view
   std::vector<decltype(postponed_texts_)::node_type> spent_texts_;
-  condemnations condemned_;      // what they are to end
+  condemnations condemned_;  // what they are to end
+  // The first of a line is in doubt, the others came behind it.
+  std::map<line_name, std::deque<inbound>> lines_;
   doubts unsure_, unsure_next_;  // of the question under way, and of the next one
+  bool asked_for_log_ = false;
   monitoring::shard_tallies tallies_;
 };
 

@@ -203,12 +203,6 @@ void session_shard::create(inbound& request, core::create_session& params) {
   const auto& policy = options_.policies->of(params.user.tenant_id);
   if (const auto ok = core::check_ttls(params, policy); !ok) return fail(request, ok.error());
   if (refuses_durable(request)) return;
-  // In the order sent: who asks about a user that nobody knows yet may be waiting.
-  if (!(unsure_.requests.empty() && unsure_next_.requests.empty()) &&
-      state_->find_user(options_.keys->lookup(params.user.tenant_id, params.user.user_id)) ==
-          core::no_slot &&
-      waits_for_log(request))
-    return;
   if (request.what.has_alias && is_of_another_creation(request, params))
     return fail(request, alias_taken());
   const auto user = state_->need_user(

@@ -22,7 +22,7 @@ void session_shard::look_whether_still() {
     return;
   }
   flush();
-  if (!holds_.empty() || !tenant_operations_.empty() || outbox_->is_waiting() || !unsure_.empty())
+  if (!holds_.empty() || !tenant_operations_.empty() || outbox_->is_waiting() || asked_for_log_)
     return;
   if (lockout_still_) {
     still_promise_.deliver(stood_still{});

@@ -237,67 +237,6 @@ void session_shard::on(decision_refused& refused) {
   look_whether_still();
 }
 
-/// What is not known here may have been made by another node a moment ago. True: it waits until the
-/// log was read to its end, and is then taken again.
-bool session_shard::waits_for_log(inbound& request) {
-  if (!options_.fleet || std::exchange(request.certain, true)) return false;
-  next_doubts().requests.push_back(std::move(request));
-  return true;
-}
-
-/// The same of what is not so here for a user who is known, whose current request it is: those that
-/// came behind it stay behind it.
-bool session_shard::waits_for_log(core::user_slot user) {
-  auto& current = holds_[user].current;
-  if (!options_.fleet || std::exchange(current.request.certain, true)) return false;
-  current.waits_for = stage::doubting;
-  next_doubts().users.push_back(user);
-  return true;
-}
-
-/// The same of a request that does not hold its user yet.
-bool session_shard::waits_for_log(core::user_slot user, inbound& request) {
-  if (!options_.fleet || request.certain) return false;
-  begin(user, request, stage::doubting);
-  return waits_for_log(user);
-}
-
-/// One question at a time: who comes while it is under way needs the next one.
-session_shard::doubts& session_shard::next_doubts() {
-  if (!unsure_.empty()) return unsure_next_;
-  self_->send(peers_.fleet, catch_up{options_.shard, false, outbox_->incarnation()});
-  return unsure_;
-}
-
-void session_shard::on(const caught_up& answer) {
-  if (answer.life != outbox_->incarnation()) return;  // asked by a life before this one
-  now_ms_ = std::max(now_ms_, options_.clock->now_ms());
-  auto sure = std::exchange(unsure_, std::exchange(unsure_next_, {}));
-  if (!unsure_.empty())
-    self_->send(peers_.fleet, catch_up{options_.shard, false, outbox_->incarnation()});
-  for (auto& each : sure.requests) {
-    if (!answer.why) {
-      take_if_fresh(each);
-      continue;
-    }
-    if (each.what.method == core::method::session_revoke_tenant)
-      postpone(each, core::no_slot, core::no_slot);
-    fail(each, core::fail(core::error_code::STORE_UNAVAILABLE, {}, answer.why->rule));
-  }
-  for (const auto user : sure.users) {
-    const auto found = holds_.find(user);
-    if (found == holds_.end() || found->second.current.waits_for != stage::doubting) continue;
-    if (!answer.why) {
-      resume(user);
-      continue;
-    }
-    postpone_refused(user);
-    refuse(user, core::fail(core::error_code::STORE_UNAVAILABLE, {}, answer.why->rule));
-  }
-  flush();
-  look_whether_still();
-}
-
 /// Decisions that have been read past what was faster than them.
 void session_shard::try_overtaken() {
   for (const auto user : std::exchange(overtaken_, {})) {

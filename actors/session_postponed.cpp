@@ -34,6 +34,7 @@ void session_shard::postpone(const inbound& request, core::user_slot user,
   auto& kept = postponed_.emplace_back(request);
   kept.loop = nobodys_loop;
   kept.to = {++last_postponed_, 0};
+  kept.from = 0;
   kept.certain = false;
   own_texts(kept);
   const auto by = order_of(kept);

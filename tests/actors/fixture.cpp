@@ -190,6 +190,8 @@ std::uint32_t shard_world::add(core::method method, core::request_params params,
                                const core::caller* who) {
   inbound request;
   request.to = {++last_ticket_, 1};
+  request.from = from;
+  request.routing = byte;
   request.who = who != nullptr ? who : &admin;
   request.what.method = method;
   request.what.params = std::move(params);

@@ -272,6 +272,7 @@ class shard_world : public virtual_loop {
   bool sweeps = true;
   std::size_t ends_asked = 0;       // how often its end was asked for
   std::vector<inbound> given_back;  // to the gateway
+  net::connection_id from = 0;      // whose requests are made
 
  private:
   std::uint32_t add(core::method method, core::request_params params, std::uint8_t routing,

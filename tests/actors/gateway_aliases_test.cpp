@@ -11,7 +11,7 @@ namespace {
 using core::error_code;
 using core::method;
 
-constexpr std::string_view alias = "an alias of sixteen bytes or more";
+constexpr std::string_view some_alias = "an alias of sixteen bytes or more";
 
 struct a_gateway : testing::Test {
   explicit a_gateway(bool shared = false) : w(2, shared) {}
@@ -32,7 +32,7 @@ struct a_gateway : testing::Test {
     request.has_alias = true;
     core::create_session params;
     params.user = {"acme", user};
-    params.alias = alias;
+    params.alias = some_alias;
     request.params = params;
     return w.submit(app, std::move(request));
   }
@@ -42,7 +42,7 @@ struct a_gateway : testing::Test {
     request.params = core::revoke_user{{"acme", "alice"}, {}};
     return w.submit(app, std::move(request), from);
   }
-  [[nodiscard]] core::short_hash tag(std::string_view of = alias) const {
+  [[nodiscard]] core::short_hash tag(std::string_view of = some_alias) const {
     return w.keys->alias_tag("acme", of);
   }
   /// A user whose shard is, or is not, alice's.
@@ -72,28 +72,28 @@ struct a_gateway : testing::Test {
 
 TEST_F(a_gateway, puts_the_id_in_the_place_of_the_alias) {
   w.aliases->keep(tag(), 200, w.clock.at_ms + 1'000);
-  (void)validate(alias);
+  (void)validate(some_alias);
   EXPECT_EQ(w.last_tag, shard_of(200, 2) + 1);
   const auto all = passed_on();
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(std::get<core::validate_session>(all[0].what.params).id,
-            w.keys->alias_id("acme", alias, 200));
+            w.keys->alias_id("acme", some_alias, 200));
 }
 
 TEST_F(a_gateway, takes_an_alias_that_nobody_has_for_an_id_that_nobody_knows) {
-  (void)validate(alias);
+  (void)validate(some_alias);
   const auto all = passed_on();
   ASSERT_EQ(all.size(), 1U);
   EXPECT_EQ(std::get<core::validate_session>(all[0].what.params).id,
-            w.keys->alias_id("acme", alias, tag()[0]));
+            w.keys->alias_id("acme", some_alias, tag()[0]));
 }
 
 TEST_F(a_gateway, puts_the_id_of_all_that_names_a_session) {
   w.aliases->keep(tag(), 200, w.clock.at_ms + 1'000);
-  const auto id = w.keys->alias_id("acme", alias, 200);
+  const auto id = w.keys->alias_id("acme", some_alias, 200);
   core::request request;
   request.has_alias = true;
-  const core::session_alias by{"acme", alias};
+  const core::session_alias by{"acme", some_alias};
   request.method = method::session_update;
   core::update_session update;
   update.by = by;
@@ -120,13 +120,13 @@ TEST_F(a_gateway, puts_the_id_of_all_that_names_a_session) {
 TEST_F(a_gateway, sends_what_names_an_alias_behind_the_create_that_has_just_given_it) {
   (void)create("alice");
   const auto tag_of_create = w.last_tag;
-  (void)validate(alias);
+  (void)validate(some_alias);
   EXPECT_EQ(w.last_tag, tag_of_create);
   const auto all = passed_on();
   ASSERT_EQ(all.size(), 2U);
   EXPECT_EQ(all[0].what.method, method::session_create);
   EXPECT_EQ(std::get<core::validate_session>(all[1].what.params).id,
-            w.keys->alias_id("acme", alias, w.keys->routing_byte("acme", "alice")));
+            w.keys->alias_id("acme", some_alias, w.keys->routing_byte("acme", "alice")));
 }
 
 TEST_F(a_gateway, refuses_an_alias_that_is_taken_or_about_to_be) {
@@ -152,7 +152,7 @@ TEST_F(a_gateway, reserves_nothing_for_a_shard_that_is_away) {
 
 TEST_F(a_gateway, forbids_an_alias_of_a_tenant_outside) {
   app = gateway_world::with_role(core::role::app, {"globex"});
-  EXPECT_EQ(w.error(validate(alias)), error_code::FORBIDDEN);
+  EXPECT_EQ(w.error(validate(some_alias)), error_code::FORBIDDEN);
   EXPECT_EQ(w.error(create("alice")), error_code::FORBIDDEN);
   EXPECT_EQ(w.aliases->size(), 0U);
 }
@@ -168,7 +168,7 @@ struct a_gateway_of_several_nodes : a_gateway {
 };
 
 TEST_F(a_gateway_of_several_nodes, looks_before_it_says_that_nobody_has_an_alias) {
-  (void)validate(alias);
+  (void)validate(some_alias);
   EXPECT_TRUE(passed_on().empty());
   ASSERT_EQ(w.questions.size(), 1U);
   EXPECT_TRUE(w.questions[0].of_gateway);
@@ -179,7 +179,7 @@ TEST_F(a_gateway_of_several_nodes, looks_before_it_says_that_nobody_has_an_alias
 }
 
 TEST_F(a_gateway_of_several_nodes, keeps_a_connections_order_while_it_looks_and_holds_up_no_other) {
-  const auto first = validate(alias);
+  const auto first = validate(some_alias);
   const auto second = revoke_user();
   const auto others = revoke_user(2);
   auto all = passed_on();
@@ -200,14 +200,14 @@ TEST_F(a_gateway_of_several_nodes, keeps_a_connections_order_while_it_looks_and_
 
 TEST_F(a_gateway_of_several_nodes, does_not_look_for_what_it_knows_or_makes) {
   w.aliases->keep(tag(), 200, w.clock.at_ms + 1'000);
-  (void)validate(alias);
+  (void)validate(some_alias);
   (void)create("alice");
   EXPECT_EQ(passed_on().size(), 1U);
   EXPECT_TRUE(w.questions.empty());
 }
 
 TEST_F(a_gateway_of_several_nodes, asks_anew_for_what_came_while_it_was_asking) {
-  (void)validate(alias);
+  (void)validate(some_alias);
   (void)validate("another alias, as long as that", 2);
   const auto behind = validate("a third alias, as long as these");
   EXPECT_TRUE(passed_on().empty());
@@ -225,7 +225,7 @@ TEST_F(a_gateway_of_several_nodes, asks_once_for_all_that_stands_in_line) {
   std::deque<std::string> kept;
   std::vector<std::uint32_t> all;
   for (int i = 0; i < 100; ++i)
-    all.push_back(validate(kept.emplace_back(std::string(alias) + std::to_string(i))));
+    all.push_back(validate(kept.emplace_back(std::string(some_alias) + std::to_string(i))));
   answer();
   EXPECT_EQ(passed_on().size(), 1U) << "the others came after the question";
   answer();
@@ -239,7 +239,7 @@ TEST_F(a_gateway_of_several_nodes, asks_once_for_all_that_stands_in_line) {
 }
 
 TEST_F(a_gateway_of_several_nodes, tells_who_has_what_stood_in_line) {
-  const auto first = validate(alias);
+  const auto first = validate(some_alias);
   const auto second = revoke_user();
   const auto in_line = w.last_tag;
   answer();
@@ -252,7 +252,7 @@ TEST_F(a_gateway_of_several_nodes, tells_who_has_what_stood_in_line) {
 
 TEST_F(a_gateway_of_several_nodes, passes_on_again_what_a_shard_gave_back) {
   w.aliases->keep(tag(), 3, w.clock.at_ms + 1'000);
-  const auto ticket = validate(alias);
+  const auto ticket = validate(some_alias);
   auto all = passed_on();
   ASSERT_EQ(all.size(), 1U);
   all[0].certain = true;  // the log was read to its end for it
@@ -264,13 +264,13 @@ TEST_F(a_gateway_of_several_nodes, passes_on_again_what_a_shard_gave_back) {
   EXPECT_EQ(again[0].to.slot, ticket);
   EXPECT_FALSE(again[0].certain) << "its shard may not have read so far";
   EXPECT_EQ(std::get<core::validate_session>(again[0].what.params).id,
-            w.keys->alias_id("acme", alias, 200));
+            w.keys->alias_id("acme", some_alias, 200));
   EXPECT_EQ(w.port.owners.at(ticket), shard_of(200, 2) + 1);
 }
 
 TEST_F(a_gateway_of_several_nodes, drops_what_a_shard_gave_back_when_nobody_waits_for_it) {
   w.aliases->keep(tag(), 3, w.clock.at_ms + 1'000);
-  const auto ticket = validate(alias);
+  const auto ticket = validate(some_alias);
   auto all = passed_on();
   ASSERT_EQ(all.size(), 1U);
   w.port.answer({ticket, 1}, core::failed{core::fail(error_code::OVERLOADED), {}});
@@ -280,7 +280,7 @@ TEST_F(a_gateway_of_several_nodes, drops_what_a_shard_gave_back_when_nobody_wait
 }
 
 TEST_F(a_gateway_of_several_nodes, says_so_when_it_cannot_look_and_goes_on_with_the_rest) {
-  const auto first = validate(alias);
+  const auto first = validate(some_alias);
   const auto second = revoke_user();
   (void)passed_on();
   answer(core::fail(error_code::STORE_UNAVAILABLE, {}, "not_connected"));
@@ -291,7 +291,7 @@ TEST_F(a_gateway_of_several_nodes, says_so_when_it_cannot_look_and_goes_on_with_
 }
 
 TEST_F(a_gateway_of_several_nodes, forgets_the_line_of_a_connection_that_is_gone) {
-  (void)validate(alias);
+  (void)validate(some_alias);
   (void)revoke_user();
   w.door->closed(1);
   answer();

@@ -11,13 +11,13 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-constexpr double now_s = 1'000'000;
+constexpr double scraped_at_s = 1'000'000;
 
 heard node(const std::string& text, std::optional<double> ping_ms = std::nullopt) {
   std::string why;
   auto page = metrics_page::parse(text, why);
   EXPECT_TRUE(page) << why;
-  return {ping_ms, std::move(page), now_s};
+  return {ping_ms, std::move(page), scraped_at_s};
 }
 
 /// The verdict on one name; absent: it was not judged.

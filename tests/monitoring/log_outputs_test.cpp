@@ -20,7 +20,7 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::SizeIs;
 
-core::millis fixed_now() { return 1'709'210'096'789; }
+core::millis an_instant() { return 1'709'210'096'789; }
 
 std::size_t count(std::string_view text, std::string_view of) {
   std::size_t found = 0;
@@ -39,7 +39,7 @@ bool eventually(const std::function<bool()>& holds) {
 
 TEST(a_log, in_a_file_writes_json_and_follows_the_path_also_while_nothing_is_logged) {
   const folder in;
-  logger under_test({-1, 64, fixed_now});
+  logger under_test({-1, 64, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why)) << why;
   under_test.write(log_level::info, component::net, "One.");
@@ -57,7 +57,7 @@ TEST(a_log, in_a_file_writes_json_and_follows_the_path_also_while_nothing_is_log
 
 TEST(a_log, that_cannot_be_opened_stays_where_it_was) {
   const folder in;
-  logger under_test({-1, 64, fixed_now});
+  logger under_test({-1, 64, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why));
   EXPECT_FALSE(under_test.open({log_output::file, in.at("no/log")}, why));
@@ -70,7 +70,7 @@ TEST(a_log, that_cannot_be_opened_stays_where_it_was) {
 TEST(a_log, whose_file_cannot_be_opened_anew_says_so_once_in_the_file_that_there_is) {
   const folder in;
   fs::create_directory(in.at("logs"));
-  logger under_test({-1, 64, fixed_now});
+  logger under_test({-1, 64, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::file, in.at("logs/log")}, why));
   fs::rename(in.at("logs"), in.at("away"));
@@ -95,7 +95,7 @@ TEST(a_log, asked_to_reopen_has_another_descriptor_though_nothing_is_logged_or_m
   // A file that was moved is noticed without being asked, which would hide that asking does
   // nothing.
   const folder in;
-  logger under_test({-1, 64, fixed_now});
+  logger under_test({-1, 64, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why));
   for (int i = 0; i < 3; ++i) {
@@ -114,7 +114,7 @@ TEST(a_log, told_to_reopen_often_while_its_reader_is_stuck_loses_and_counts_line
   stuffed_fifo stuck(in.at("fifo"));
   stuck.read_page();
   constexpr std::uint64_t queue = 10;
-  logger under_test({-1, queue, fixed_now});
+  logger under_test({-1, queue, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::file, in.at("fifo")}, why)) << why;
   // Longer than a page: when its beginning is there, the log's thread is stuck with the rest.
@@ -145,7 +145,7 @@ TEST(a_log, told_to_reopen_often_while_its_reader_is_stuck_loses_and_counts_line
 
 TEST(a_log, on_a_full_disk_counts_what_it_lost_and_says_how_much_when_there_is_space) {
   const folder in;
-  logger under_test({-1, 1'000, fixed_now});
+  logger under_test({-1, 1'000, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::file, in.at("log")}, why));
   under_test.write(log_level::info, component::net, "Before.");
@@ -172,7 +172,7 @@ TEST(a_log, on_a_full_disk_counts_what_it_lost_and_says_how_much_when_there_is_s
 TEST(a_log, in_the_journal_sends_fields_and_a_stalled_journald_delays_no_writer) {
   const folder in;
   journald there(in.at("socket"));
-  logger under_test({-1, 100, fixed_now});
+  logger under_test({-1, 100, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why));
   under_test.write(log_level::warn, component::auth, "A line.",
@@ -208,7 +208,7 @@ TEST(a_log, in_the_journal_sends_fields_and_a_stalled_journald_delays_no_writer)
 TEST(a_log, in_the_journal_sends_the_largest_entry_that_a_line_can_be) {
   const folder in;
   journald there(in.at("socket"));
-  logger under_test({-1, 100, fixed_now});
+  logger under_test({-1, 100, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why));
   const std::string text(2'000, '\x01');  // six bytes each, escaped
@@ -223,7 +223,7 @@ TEST(a_log, in_the_journal_sends_the_largest_entry_that_a_line_can_be) {
 
 TEST(a_log, without_journald_counts_what_is_lost_and_goes_on_when_it_comes) {
   const folder in;
-  logger under_test({-1, 100, fixed_now});
+  logger under_test({-1, 100, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why))
       << "no failure: it may come later";
@@ -247,7 +247,7 @@ TEST(a_log, without_journald_counts_what_is_lost_and_goes_on_when_it_comes) {
 TEST(a_log, whose_journald_stays_stalled_ends_all_the_same) {
   const folder in;
   journald there(in.at("socket"));
-  logger under_test({-1, 100, fixed_now});
+  logger under_test({-1, 100, an_instant});
   std::string why;
   ASSERT_TRUE(under_test.open({log_output::journald, in.at("socket")}, why));
   for (int i = 0; i < 2'000; ++i) under_test.write(log_level::info, component::net, "Flood.");
@@ -257,7 +257,7 @@ TEST(a_log, whose_journald_stays_stalled_ends_all_the_same) {
 TEST(a_log, that_is_opened_elsewhere_keeps_what_it_had_and_its_counts) {
   const folder in;
   const int before = open(in.at("before").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-  logger under_test({before, 64, fixed_now});
+  logger under_test({before, 64, an_instant});
   log_settings settings;
   settings.level = log_level::debug;
   settings.node_id = "node-9";

@@ -14,7 +14,7 @@ const std::string tenant = R"("tenant_id":"acme")";
 const std::string least(16, 'a');
 const std::string by_alias = R"("alias":")" + least + R"(",)" + tenant;
 
-std::string verdict(std::string_view name, const std::string& members) {
+std::string decoded_to(std::string_view name, const std::string& members) {
   const auto of = decode_one(call_of(name, "{" + members + "}"));
   if (!of.error) return "ok";
   return std::string(core::describe(of.code()).name) + ":" + std::string(of.error->field) + ":" +
@@ -64,40 +64,42 @@ TEST(an_alias, is_told_to_the_gateway_of_its_own_request_alone) {
 TEST(an_alias, goes_with_its_tenant_and_without_another_name_of_the_session) {
   for (const std::string name : {"session.validate", "session.update", "session.rotate"}) {
     const auto rest = "," + ctx + (name == "session.update" ? R"(,"data":{})" : "");
-    EXPECT_EQ(verdict(name, by_alias + rest), "ok");
-    EXPECT_EQ(verdict(name, by_alias + "," + id + rest),
+    EXPECT_EQ(decoded_to(name, by_alias + rest), "ok");
+    EXPECT_EQ(decoded_to(name, by_alias + "," + id + rest),
               "INVALID_PARAMS:alias:not_with_session_id");
-    EXPECT_EQ(verdict(name, R"("alias":")" + least + "\"" + rest),
+    EXPECT_EQ(decoded_to(name, R"("alias":")" + least + "\"" + rest),
               "INVALID_PARAMS:tenant_id:required");
-    EXPECT_EQ(verdict(name, id + "," + tenant + rest), "INVALID_PARAMS:tenant_id:only_with_alias");
-    EXPECT_EQ(verdict(name, ctx + (name == "session.update" ? R"(,"data":{})" : "")),
+    EXPECT_EQ(decoded_to(name, id + "," + tenant + rest),
+              "INVALID_PARAMS:tenant_id:only_with_alias");
+    EXPECT_EQ(decoded_to(name, ctx + (name == "session.update" ? R"(,"data":{})" : "")),
               "INVALID_PARAMS:session_id:required");
-    EXPECT_EQ(verdict(name, tenant + rest), "INVALID_PARAMS:session_id:required");
+    EXPECT_EQ(decoded_to(name, tenant + rest), "INVALID_PARAMS:session_id:required");
   }
 }
 
 TEST(revoking, takes_exactly_one_name_of_the_session) {
   const std::string handle = R"("handle":"s_AAECAwQFBgcICQoLDA0ODw")";
   const std::string rule = "INVALID_PARAMS:session_id:exactly_one_of_session_id_handle_and_alias";
-  EXPECT_EQ(verdict("session.revoke", by_alias), "ok");
-  EXPECT_EQ(verdict("session.revoke", ""), rule);
-  EXPECT_EQ(verdict("session.revoke", tenant), rule);
-  EXPECT_EQ(verdict("session.revoke", by_alias + "," + id), rule);
-  EXPECT_EQ(verdict("session.revoke", by_alias + "," + handle), rule);
-  EXPECT_EQ(verdict("session.revoke", by_alias + "," + handle + "," + id), rule);
-  EXPECT_EQ(verdict("session.revoke", R"("alias":")" + least + "\""),
+  EXPECT_EQ(decoded_to("session.revoke", by_alias), "ok");
+  EXPECT_EQ(decoded_to("session.revoke", ""), rule);
+  EXPECT_EQ(decoded_to("session.revoke", tenant), rule);
+  EXPECT_EQ(decoded_to("session.revoke", by_alias + "," + id), rule);
+  EXPECT_EQ(decoded_to("session.revoke", by_alias + "," + handle), rule);
+  EXPECT_EQ(decoded_to("session.revoke", by_alias + "," + handle + "," + id), rule);
+  EXPECT_EQ(decoded_to("session.revoke", R"("alias":")" + least + "\""),
             "INVALID_PARAMS:tenant_id:required");
-  EXPECT_EQ(verdict("session.revoke", id + "," + tenant),
+  EXPECT_EQ(decoded_to("session.revoke", id + "," + tenant),
             "INVALID_PARAMS:tenant_id:only_with_alias");
-  EXPECT_EQ(verdict("session.revoke", handle + "," + tenant),
+  EXPECT_EQ(decoded_to("session.revoke", handle + "," + tenant),
             "INVALID_PARAMS:tenant_id:only_with_alias");
 }
 
 TEST(an_alias, has_16_to_256_bytes_without_controls_and_overrides) {
   const auto of = [](const std::string& text) {
     const std::string alias = R"("alias":")" + text + "\"";
-    const auto made = verdict("session.create", tenant + R"(,"user_id":"u",)" + ctx + "," + alias);
-    EXPECT_EQ(verdict("session.validate", tenant + "," + ctx + "," + alias), made);
+    const auto made =
+        decoded_to("session.create", tenant + R"(,"user_id":"u",)" + ctx + "," + alias);
+    EXPECT_EQ(decoded_to("session.validate", tenant + "," + ctx + "," + alias), made);
     return made;
   };
   EXPECT_EQ(of(std::string(15, 'a')), "INVALID_PARAMS:alias:bytes_min");
@@ -115,14 +117,14 @@ TEST(an_alias, has_16_to_256_bytes_without_controls_and_overrides) {
        {R"(\u0000)", R"(\n)", R"(\u001f)", R"(\u0085)", R"(\u202e)", R"(\u2066)"})
     EXPECT_EQ(of(least + bad), rule) << bad;
   EXPECT_EQ(of(least + R"(\ud800)"), "INVALID_PARAMS:alias:lone_surrogate");
-  EXPECT_EQ(verdict("session.validate", tenant + "," + ctx + R"(,"alias":5)"),
+  EXPECT_EQ(decoded_to("session.validate", tenant + "," + ctx + R"(,"alias":5)"),
             "INVALID_PARAMS:alias:string");
 }
 
 TEST(an_alias, is_no_parameter_of_other_methods) {
   for (const std::string name :
        {"session.list", "session.revoke_user", "session.stats", "lockout.status"})
-    EXPECT_EQ(verdict(name, R"("tenant_id":"t","user_id":"u","alias":")" + least + "\""),
+    EXPECT_EQ(decoded_to(name, R"("tenant_id":"t","user_id":"u","alias":")" + least + "\""),
               "INVALID_PARAMS:params:unknown_parameter");
 }
 
