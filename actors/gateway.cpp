@@ -204,7 +204,7 @@ std::uint32_t gateway::pass_on(net::connection_id from, const core::caller& call
       return 0;
     default:  // NOLINT: all that is not of one shard
       caf::anon_send(self_,
-                     cold_request{{to, &caller, block, std::move(request), options_.loop}, from});
+                     cold_request{{to, &caller, block, std::move(request), options_.loop, false, 0, from}});
       return cold_tag;
   }
 }

@@ -95,10 +95,10 @@ void gateway_voice::on(cold_request& order) {
     case core::method::server_connections:
       return list_connections(request);
     case core::method::events_subscribe:
-      owner_->subscribers_.insert(order.from);
-      return self_->send(owner_->peers_.subscriptions, subscribe{std::move(request), order.from});
+      owner_->subscribers_.insert(request.from);
+      return self_->send(owner_->peers_.subscriptions, subscribe{std::move(request)});
     case core::method::events_unsubscribe:
-      return self_->send(owner_->peers_.subscriptions, unsubscribe{std::move(request), order.from});
+      return self_->send(owner_->peers_.subscriptions, unsubscribe{std::move(request)});
     default:
       return administrate(request);  // NOLINT: admin.*
   }

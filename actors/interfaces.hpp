@@ -272,7 +272,6 @@ struct metrics_moved {
 };
 struct cold_request {
   inbound request;
-  net::connection_id from = 0;
 };
 struct http_scrape {
   std::function<void(core::result<net::http_page>)> then;
@@ -294,11 +293,9 @@ struct callers_changed {
 };
 struct subscribe {
   inbound request;
-  net::connection_id from = 0;
 };
 struct unsubscribe {
   inbound request;
-  net::connection_id from = 0;
 };
 struct connection_gone {
   net::connection_id id = 0;

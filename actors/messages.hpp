@@ -66,15 +66,13 @@ struct reply_batch {
   std::string outcomes;
 };
 
-/// A decision that waits for its batch to be durable: of a user, or (no user) of a tenant. In the
-/// breaker actor's outbox: of a breaker, and which of its waits.
+/// A decision that waits for its batch: a user's, or (no user) a tenant's; a breaker's: which wait.
 struct awaited {
   core::user_slot user = core::no_slot;
   std::uint64_t tenant_operation = 0;
 };
 
-/// What a shard (or the node itself) hands to the log: in the order applied. Immutable once
-/// numbered.
+/// What a shard (or the node) hands to the log: in the order applied. Immutable once numbered.
 struct event_batch {
   static constexpr std::uint32_t node = 0xffff'ffff;  // not a shard's
   std::uint32_t shard = node;

@@ -48,7 +48,7 @@ bool session_shard::is_led_elsewhere(inbound& request) {
       request.what.params);
   if (!leads) return false;
   const auto loop = request.loop;
-  self_->send(peers_.gateways[loop], cold_request{std::move(request), 0});
+  self_->send(peers_.gateways[loop], cold_request{std::move(request)});
   return true;
 }
 

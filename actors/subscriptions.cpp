@@ -65,7 +65,8 @@ void subscriptions_loop::on(struct subscribe& order) {
     if (!after) return refuse(core::fail(core::error_code::CURSOR_INVALID, "after"));
   }
   std::size_t of_connection = 0;
-  for (const auto& [number, each] : subscriptions_) of_connection += each.connection == order.from;
+  for (const auto& [number, each] : subscriptions_)
+    of_connection += each.connection == order.request.from;
   if (of_connection >= core::limits::subscriptions_per_connection_max)
     return refuse(core::fail(core::error_code::SUBSCRIPTION_LIMIT, {}, "connection",
                              core::limits::subscriptions_per_connection_max));
@@ -76,7 +77,7 @@ void subscriptions_loop::on(struct subscribe& order) {
   const auto number = ++last_number_;
   auto& made = subscriptions_[number];
   made.id = "sub-" + std::to_string(number);
-  made.connection = order.from;
+  made.connection = order.request.from;
   made.selection = std::move(*selection);
   made.querying = true;
   // First the hub, then the journal: whatever is not in the journal's answer yet will be published
@@ -124,7 +125,7 @@ void subscriptions_loop::begin(std::uint64_t number, const log_queried& log, inb
 void subscriptions_loop::on(struct unsubscribe& order) {
   const auto& params = std::get<core::unsubscribe_events>(order.request.what.params);
   for (const auto& [number, each] : subscriptions_) {
-    if (each.connection != order.from || each.id != params.subscription) continue;
+    if (each.connection != order.request.from || each.id != params.subscription) continue;
     options_.connections->answer(order.request.to, core::done{});
     subscriptions_.erase(number);
     return interest();

@@ -257,7 +257,7 @@ TEST_F(a_gateway_of_several_nodes, passes_on_again_what_a_shard_gave_back) {
   ASSERT_EQ(all.size(), 1U);
   all[0].certain = true;  // the log was read to its end for it
   w.aliases->keep(tag(), 200, w.clock.at_ms + 2'000);
-  caf::anon_send(w.voice, cold_request{std::move(all[0]), 0});
+  caf::anon_send(w.voice, cold_request{std::move(all[0])});
   w.settle();
   const auto again = passed_on();
   ASSERT_EQ(again.size(), 1U);
@@ -274,7 +274,7 @@ TEST_F(a_gateway_of_several_nodes, drops_what_a_shard_gave_back_when_nobody_wait
   auto all = passed_on();
   ASSERT_EQ(all.size(), 1U);
   w.port.answer({ticket, 1}, core::failed{core::fail(error_code::OVERLOADED), {}});
-  caf::anon_send(w.voice, cold_request{std::move(all[0]), 0});
+  caf::anon_send(w.voice, cold_request{std::move(all[0])});
   w.settle();
   EXPECT_TRUE(passed_on().empty());
 }

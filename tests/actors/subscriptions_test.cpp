@@ -142,7 +142,8 @@ class subscriber_world : public virtual_loop {
     request.who = &observer;
     request.what.method = core::method::events_subscribe;
     request.what.params = core::subscribe_events{after, std::move(types), tenant};
-    caf::anon_send(subscriptions, actors::subscribe{std::move(request), from});
+    request.from = from;
+    caf::anon_send(subscriptions, actors::subscribe{std::move(request)});
     return ticket;
   }
   void unsubscribe(net::connection_id from, std::string_view id) {
@@ -150,7 +151,8 @@ class subscriber_world : public virtual_loop {
     request.to = {++ticket, 1};
     request.who = &observer;
     request.what.params = core::unsubscribe_events{id};
-    caf::anon_send(subscriptions, actors::unsubscribe{std::move(request), from});
+    request.from = from;
+    caf::anon_send(subscriptions, actors::unsubscribe{std::move(request)});
     settle();
   }
   [[nodiscard]] core::error_code error(std::uint32_t of) const {
@@ -323,7 +325,8 @@ TEST(a_subscription, that_begins_while_the_hub_lags_misses_nothing) {
   request.to = {++w.ticket, 1};
   request.who = &w.observer;
   request.what.params = core::unsubscribe_events{"sub-1"};
-  caf::anon_send(w.subscriptions, actors::unsubscribe{std::move(request), 1});
+  request.from = 1;
+  caf::anon_send(w.subscriptions, actors::unsubscribe{std::move(request)});
   run_loop();
   w.publish(1);
   w.subscribe(2, "e1");
