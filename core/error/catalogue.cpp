@@ -13,7 +13,7 @@ constexpr error_row rows[] = {
 #undef X
 };
 
-constexpr error_code reserved[] = {error_code::BREAKER_OPEN, error_code::NODE_INCOMPATIBLE};
+constexpr error_code reserved[] = {error_code::BREAKER_OPEN};
 
 }  // namespace
 

@@ -141,7 +141,7 @@ struct error_row {
 /// The row with this JSON-RPC code; absent for a code that is not ours.
 [[nodiscard]] std::optional<error_code> error_from_wire(std::int32_t code) noexcept;
 [[nodiscard]] std::string_view to_string(severity value) noexcept;
-/// Whether the row belongs to a part that this version does not have: nobody is told it.
+/// Whether the server never says it: for clients, of calls that they did not make.
 [[nodiscard]] bool is_reserved(error_code code) noexcept;
 
 /// Where an error was decided: shown as `stack` in development only.

@@ -43,9 +43,11 @@ class voice_world : public shard_world {
       return admin_answer{};
     }}));
     peers.subscriptions = caf::actor_cast<subscriptions_actor>(scripted(
-        {[this](subscribe& order) { told.push_back("subscribe " + std::to_string(order.from)); },
+        {[this](subscribe& order) {
+           told.push_back("subscribe " + std::to_string(order.request.from));
+         },
          [this](unsubscribe& order) {
-           told.push_back("unsubscribe " + std::to_string(order.from));
+           told.push_back("unsubscribe " + std::to_string(order.request.from));
          },
          [this](connection_gone& gone) { told.push_back("gone " + std::to_string(gone.id)); }}));
     door->wire(std::exchange(peers, {}), voice);
