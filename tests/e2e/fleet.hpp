@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "harness.hpp"
+#include "tests/send_signal.hpp"
 
 namespace portcullis::e2e {
 
@@ -76,7 +77,7 @@ class redis_server {
     kill_at_once();
     start();
   }
-  void signal(int number) const { kill(pid_, number); }
+  void signal(int number) const { send_signal(pid_, number); }
   /// What redis-cli prints.
   [[nodiscard]] std::string cli(const std::string& command) const {
     return run("redis-cli -p " + std::to_string(port) + " " + command).out;

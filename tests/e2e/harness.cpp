@@ -1,6 +1,7 @@
 #include "harness.hpp"
 
 #include "http_client.hpp"
+#include "tests/send_signal.hpp"
 
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -296,7 +297,7 @@ bool server::start() {
 }
 
 void server::signal(int number) const {
-  if (pid_ > 0) ::kill(pid_, number);
+  if (pid_ > 0) send_signal(pid_, number);
 }
 
 std::optional<int> server::wait(std::chrono::milliseconds within) {

@@ -17,6 +17,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/send_signal.hpp"
+
 namespace portcullis::e2e {
 
 /// A process whose output is read while it runs: from a pipe, or from a terminal of its own.
@@ -100,7 +102,7 @@ class running {
     EXPECT_EQ(tcgetattr(fd_, &now), 0);
     return now;
   }
-  void signal(int number) const { ::kill(pid_, number); }
+  void signal(int number) const { send_signal(pid_, number); }
   /// Waits until it is stopped (Ctrl-Z); false: it ended.
   [[nodiscard]] bool stopped() const {
     int status = 0;

@@ -15,6 +15,8 @@
 #include <filesystem>
 #include <thread>
 
+#include "tests/send_signal.hpp"
+
 namespace portcullis::net::test {
 namespace {
 
@@ -134,7 +136,7 @@ void redis_server::kill() {
   process_ = -1;
 }
 
-void redis_server::signal(int number) const { ::kill(process_, number); }
+void redis_server::signal(int number) const { send_signal(process_, number); }
 
 std::string redis_server::cli(const arguments& words) const {
   arguments all = {"redis-cli", "-p", std::to_string(port_)};

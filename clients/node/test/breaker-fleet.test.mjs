@@ -199,13 +199,13 @@ test('ten processes with the default times, and a server that stands still for a
   await until(() => downstream.inFlight === 0);
   downstream.forget();
   since = fleet.told.length;
-  process.kill(server.child.pid, 'SIGSTOP');
+  await server.standStill();
   try {
     // Each has asked for a permit, and was turned away.
     fleet.send('refused');
     await fleet.all('refused', since);
   } finally {
-    process.kill(server.child.pid, 'SIGCONT');
+    server.goOn();
   }
   // A permit that was on its way when the server stopped is one call; nobody tries without.
   assert.ok(downstream.probesAtOnce <= 1 && downstream.calls <= 1, `${downstream.probesAtOnce} at once, ${downstream.calls} calls`);

@@ -381,12 +381,12 @@ test('a server that stands still while half-open: nobody tries meanwhile, one at
     ++calls;
     return silent(of.fire(what));
   };
-  process.kill(server.child.pid, 'SIGSTOP');
+  await server.standStill();
   let ends;
   try {
     ends = await Promise.all(all.map((of) => fire(of, 'fine')));
   } finally {
-    process.kill(server.child.pid, 'SIGCONT');
+    server.goOn();
   }
   assert.deepStrictEqual(ends, all.map(() => 'EOPENBREAKER'));
   // The permits that were given to calls that are no more came back.

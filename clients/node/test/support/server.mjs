@@ -84,6 +84,17 @@ export class TestServer {
     return this;
   }
 
+  /** SIGSTOP; resolves when every thread stands still: on a busy machine one that has not been told yet goes on for a while. */
+  async standStill() {
+    const {pid} = this.child;
+    process.kill(pid, 'SIGSTOP');
+    const stands = (thread) => fs.readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').pop()[0] === 'T';
+    while (!fs.readdirSync(`/proc/${pid}/task`).every(stands)) await new Promise((wake) => setImmediate(wake));
+  }
+
+  /** SIGCONT. */
+  goOn() { process.kill(this.child.pid, 'SIGCONT'); }
+
   kill9() {
     this.child?.kill('SIGKILL');
     return this.gone;
