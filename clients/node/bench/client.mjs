@@ -1,7 +1,9 @@
 // Validations through this client against GETs of a session record through ioredis: one process a side, in turns, the same
-// concurrency, one command a request. usage: node bench/client.mjs [--rounds N] [--seconds N] [--concurrency N]
+// concurrency, one command a request, both over TCP on this machine, or both over Unix sockets.
+// usage: node bench/client.mjs [--rounds N] [--seconds N] [--concurrency N] [--unix]
 import {fork} from 'node:child_process';
 import fs from 'node:fs';
+import net from 'node:net';
 import {fileURLToPath} from 'node:url';
 import {parseArgs} from 'node:util';
 
@@ -30,9 +32,9 @@ const sides = {
     };
   },
   /** What a session store does at least: one GET and JSON.parse. */
-  async ioredis({path}) {
+  async ioredis({cache}) {
     const {Redis} = await import('ioredis');
-    const client = new Redis({path});
+    const client = new Redis(cache);
     return {
       async once() {
         const found = await client.get(`sess:${Math.floor(Math.random() * sessions)}`);
@@ -42,6 +44,14 @@ const sides = {
     };
   },
 };
+
+/** Free a moment ago. */
+const freePort = () => new Promise((found) => {
+  const taker = net.createServer().listen(0, '127.0.0.1', () => {
+    const {port} = taker.address();
+    taker.close(() => found(port));
+  });
+});
 
 /** Drives one side for a while: `concurrency` requests are always under way. */
 async function drive({side, concurrency, seconds, ...where}) {
@@ -76,12 +86,14 @@ if (process.env.PORTCULLIS_BENCH_SIDE) {
   process.disconnect();
 } else {
   const {values} = parseArgs({options: {rounds: {type: 'string', default: '5'}, seconds: {type: 'string', default: '3'},
-    concurrency: {type: 'string', default: '50'}}});
+    concurrency: {type: 'string', default: '50'}, unix: {type: 'boolean', default: false}}});
   const concurrency = Number(values.concurrency);
   const seconds = Number(values.seconds);
-  const server = new TestServer();
+  const socket = `${scratch()}/rpc.sock`;
+  const server = new TestServer({config: `[listen.rpc_unix]\npath = "${socket}"\n`});
   await server.start();
-  const cache = await redis();
+  const port = await freePort();
+  const cache = await redis(undefined, port);
   const {PortcullisClient} = await import('../dist/esm/index.js');
   const client = new PortcullisClient({address: server.address, timeoutMs: 60_000});
   const {Redis} = await import('ioredis');
@@ -97,7 +109,8 @@ if (process.env.PORTCULLIS_BENCH_SIDE) {
   await client.close();
   await store.quit();
 
-  const where = {address: server.address, path: cache.socket, file};
+  const where = values.unix ? {address: `unix:${socket}`, cache: {path: cache.socket}, file} :
+    {address: server.address, cache: {host: '127.0.0.1', port}, file};
   const measured = {portcullis: [], ioredis: []};
   for (let round = 0; round < Number(values.rounds); ++round) {
     for (const side of round % 2 ? ['ioredis', 'portcullis'] : ['portcullis', 'ioredis']) {
@@ -111,7 +124,7 @@ if (process.env.PORTCULLIS_BENCH_SIDE) {
   const ratios = measured.portcullis.map((each, i) => each.rate / measured.ioredis[i].rate);
   const row = (name, all) => `| ${name} | ${Math.round(median(all.map((each) => each.rate)))} | ` +
     `${median(all.map((each) => each.cpu_us)).toFixed(1)} | ${median(all.map((each) => each.p50)).toFixed(2)} |`;
-  console.log(`concurrency ${concurrency}, ${values.rounds} rounds of ${seconds} s\n| side | requests/s | CPU us a request | p50 ms |\n|---|---|---|---|`);
+  console.log(`concurrency ${concurrency}, ${values.unix ? 'Unix sockets' : 'TCP'}, ${values.rounds} rounds of ${seconds} s\n| side | requests/s | CPU us a request | p50 ms |\n|---|---|---|---|`);
   console.log(row('portcullis-client, session.validate', measured.portcullis));
   console.log(row('ioredis, GET + JSON.parse', measured.ioredis));
   console.log(`ratio: median ${median(ratios).toFixed(2)}x, ${Math.min(...ratios).toFixed(2)} to ${Math.max(...ratios).toFixed(2)}`);

@@ -24,6 +24,22 @@ const coded = (code) => (failure) => {
   return true;
 };
 
+test('texts of every script come back as they were, also where one write has several of them', async (t) => {
+  const server = await serve(t);
+  const {sessions} = client(t, {address: server.address, connections: 1});
+  const texts = ['plain', 'Zo\u00eb \u00df\u00ff\u0080', '\u65e5\u672c\u8a9e', '\u{1f600}', 'mixed \u00e9 \u65e5 \u{1f600}', '\ufeff', '"\\ \u007f\n'];
+  for (const all of [...texts.map((text) => [text]), texts]) {
+    const made = await Promise.all(all.map((text) => sessions.create({tenantId: 'acme', userId: 'ada', context, data: {text, [text]: 1}})));
+    const seen = await Promise.all(made.map(({sessionId}) => sessions.validate({sessionId, context})));
+    assert.deepEqual(seen.map(({data}) => data), all.map((text) => ({text, [text]: 1})));
+  }
+  // Also in what validations are made of.
+  const asked = texts.slice(0, 5).map((userAgent) => ({...context, userAgent}));
+  const made = await Promise.all(asked.map((each) => sessions.create({tenantId: 'acme', userId: 'ada', context: each})));
+  const seen = await Promise.all(made.map(({sessionId}, i) => sessions.validate({sessionId, context: asked[i]})));
+  assert.ok(seen.every(({valid}) => valid));
+});
+
 test('a session lives through all its methods', async (t) => {
   const server = await serve(t);
   const {sessions, lockouts} = client(t, {address: server.address});

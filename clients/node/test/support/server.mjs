@@ -117,11 +117,11 @@ export async function serve(t, options) {
   return server.start();
 }
 
-/** A real Redis server without persistence, on a port of its own. */
-export async function redis(t) {
+/** A real Redis server without persistence, on a Unix socket of its own, and on a TCP port where one is given. */
+export async function redis(t, port = 0) {
   const folder = scratch();
   const socket = path.join(folder, 'redis.sock');
-  const child = spawn('redis-server', ['--port', '0', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder],
+  const child = spawn('redis-server', ['--port', `${port}`, '--bind', '127.0.0.1', '--unixsocket', socket, '--save', '', '--appendonly', 'no', '--dir', folder],
     {stdio: ['ignore', 'pipe', 'inherit']});
   const stop = () => child.kill('SIGKILL');
   children.add(child);
