@@ -29,7 +29,8 @@ struct inbound {
   std::uint32_t loop = 0;
   bool certain = false;         // where nodes share a log: it was read to its end since this came
   std::uint8_t routing = 0;     // the routing byte of what it names: of one user, always the same
-  net::connection_id from = 0;  // 0: of none that could send another one before this is answered
+  net::connection_id from = 0;  // 0: none's any more, a postponed revocation
+  std::uint64_t arrival = 0;    // at its shard, from 1 on
 };
 
 /// All requests of one loop's turn for one shard.
@@ -84,7 +85,6 @@ struct event_batch {
   std::vector<core::user_row> users;
   std::vector<std::uint64_t> purges;
   std::vector<core::breaker_source_record> sources;
-
   // Only where several nodes share a log. There a durable batch is one decision.
   core::entry_tags tags;
   std::uint64_t as_of = 0;  // the log's place that it was decided by

@@ -85,9 +85,9 @@ core::decision_input session_shard::input() const {
 void session_shard::on(request_batch& batch) {
   if (still_) return kept_.push_back(std::move(batch));
   now_ms_ = std::max(now_ms_, batch.now_ms);
+  for (auto& each : batch.requests) each.arrival = ++arrivals_;
   if (options_.fleet && is_stale()) {
-    for (auto& each : batch.requests)
-      if (!stands_in_line(each)) take_if_fresh(each);
+    for (auto& each : batch.requests) take_if_fresh(each);
     return flush();
   }
   const std::span<inbound> all = batch.requests;

@@ -184,23 +184,24 @@ class session_shard {
   // Of one connection's requests with one routing byte; a user's have one.
   struct line_name {
     std::uint64_t connection = 0;
-    std::uint32_t loop = 0;
     std::uint32_t routing = 0;
     auto operator<=>(const line_name&) const = default;
   };
   struct doubts {
-    std::vector<line_name> lines;
+    std::set<line_name> lines;
     std::vector<core::user_slot> users;  // whose current requests they are
     [[nodiscard]] bool empty() const noexcept { return lines.empty() && users.empty(); }
   };
   [[nodiscard]] static line_name line_of(const inbound& request) noexcept;
   [[nodiscard]] bool stands_in_line(inbound& request);
+  void enter_line(inbound& request);
   [[nodiscard]] bool waits_for_log(inbound& request);
   [[nodiscard]] bool waits_for_log(core::user_slot user);
   [[nodiscard]] bool waits_for_log(core::user_slot user, inbound& request);
   void ask_for_log();
   void move_line(const line_name& which, const std::optional<core::error>& why);
   void refuse_in_doubt(inbound& request, const core::error& why);
+  void refuse_user_in_doubt(core::user_slot user, const core::error& why);
 
   // session_postponed.cpp: revocations that the shared log could not be told of
   [[nodiscard]] bool is_postponed(const inbound& request) const noexcept;
@@ -225,13 +226,14 @@ class session_shard {
   void tenant_answered(bool ok, std::uint64_t live, void (session_shard::*then)());
   void finish_tenant();
   // and questions that come in the order of a user's requests
-  struct request_name {
-    std::uint32_t loop = 0;
-    net::ticket to;
+  struct waiting_question {
+    find_subject what;
+    std::uint64_t last = 0;  // behind what had arrived by then
+    caf::typed_response_promise<subject_found> promise;
   };
   [[nodiscard]] std::optional<core::subject_id> known_subject(core::user_slot user) const;
-  void find_behind(core::user_slot user, const request_name& last,
-                   caf::typed_response_promise<subject_found> promise);
+  [[nodiscard]] core::user_slot user_of(const find_subject& question) const;
+  void find_behind(waiting_question question);
 
   // session_aliases.cpp: sessions that their callers named
   [[nodiscard]] core::session_id alias_id_of(const core::create_session& params) const;
@@ -271,6 +273,7 @@ class session_shard {
   std::unique_ptr<core::session_state> state_;
   std::optional<outbox> outbox_;
   bool flush_sent_ = false;
+  std::uint64_t arrivals_ = 0;
   wire_session peers_;
   core::millis now_ms_ = 0;
   static constexpr std::size_t window_requests = 16;
@@ -333,10 +336,16 @@ class session_shard {
   std::map<std::uint32_t, std::string> postponed_texts_;  // by their number: what they view
   std::vector<decltype(postponed_texts_)::node_type> spent_texts_;
   condemnations condemned_;  // what they are to end
-  // The first of a line is in doubt, the others came behind it.
+  // The first of a line is in doubt, the others came behind it: by their arrival.
   std::map<line_name, std::deque<inbound>> lines_;
   doubts unsure_, unsure_next_;  // of the question under way, and of the next one
   bool asked_for_log_ = false;
+  struct refusal {
+    std::uint64_t arrival = 0;
+    core::error why;
+  };
+  std::optional<refusal> no_log_;  // of the request being taken, where the log could not be read
+  std::vector<waiting_question> behind_lines_;
   monitoring::shard_tallies tallies_;
 };
 

@@ -25,7 +25,7 @@ void session_shard::take_if_fresh(inbound& request) {
         method != core::method::session_revoke_tenant)
       return fail(request, core::fail(core::error_code::STORE_UNAVAILABLE, {}, "stale"));
   }
-  take(request);
+  if (!stands_in_line(request)) take(request);
 }
 
 /// Of a decision about the user that consists of these events: also the alias that it gives away,

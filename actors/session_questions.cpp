@@ -7,20 +7,16 @@
 
 namespace portcullis::actors {
 caf::result<subject_found> session_shard::on(const find_subject& question) {
-  auto user = core::no_slot;
-  if (!question.handle)
-    user = state_->find_user(options_.keys->lookup(question.tenant_id, question.user_id));
-  else if (const auto slot = state_->find(*question.handle); slot != core::no_slot)
-    user = state_->at(slot).user;
-  if (user == core::no_slot) return subject_found{};
-  const auto found = holds_.find(user);
-  if (found == holds_.end()) return subject_found{known_subject(user)};
-  const auto& ahead_of_it = found->second;
-  const auto& last =
-      ahead_of_it.waiting.empty() ? ahead_of_it.current.request : ahead_of_it.waiting.back();
   auto promise = self_->make_response_promise<subject_found>();
-  find_behind(user, {last.loop, last.to}, promise);
+  find_behind({question, arrivals_, promise});
   return promise;
+}
+
+core::user_slot session_shard::user_of(const find_subject& question) const {
+  if (!question.handle)
+    return state_->find_user(options_.keys->lookup(question.tenant_id, question.user_id));
+  const auto slot = state_->find(*question.handle);
+  return slot != core::no_slot ? state_->at(slot).user : core::no_slot;
 }
 
 std::optional<core::subject_id> session_shard::known_subject(core::user_slot user) const {
@@ -29,25 +25,31 @@ std::optional<core::subject_id> session_shard::known_subject(core::user_slot use
   return subject;
 }
 
-/// Answers when request `last` of the user is done with. A held user waits for the journal in the
-/// end, so each look comes after all that was on its way there.
-void session_shard::find_behind(core::user_slot user, const request_name& last,
-                                caf::typed_response_promise<subject_found> promise) {
-  const auto is_last = [&](const inbound& request) {
-    return request.loop == last.loop && request.to.slot == last.to.slot &&
-           request.to.generation == last.to.generation;
-  };
-  const auto found = holds_.find(user);
-  const bool waits = found != holds_.end() && (is_last(found->second.current.request) ||
-                                               std::any_of(found->second.waiting.begin(),
-                                                           found->second.waiting.end(), is_last));
-  if (!waits) {
-    promise.deliver(subject_found{known_subject(user)});
+/// Answers when what may be the user's and had arrived by then is done with. A held user waits for
+/// the journal in the end, so each look comes after all that was on its way there.
+void session_shard::find_behind(waiting_question question) {
+  const auto& [what, last, promise] = question;
+  const auto byte = what.handle ? what.handle->bytes[0]
+                                : options_.keys->routing_byte(what.tenant_id, what.user_id);
+  const auto stands_before = [last = last](const inbound& each) { return each.arrival <= last; };
+  const bool in_line = std::any_of(lines_.begin(), lines_.end(), [&](const auto& line) {
+    return line.first.routing == byte && stands_before(line.second.front());
+  });
+  if (in_line) return behind_lines_.push_back(std::move(question));
+  const auto user = user_of(what);
+  const auto found = user != core::no_slot ? holds_.find(user) : holds_.end();
+  const bool held =
+      found != holds_.end() &&
+      (stands_before(found->second.current.request) ||
+       std::any_of(found->second.waiting.begin(), found->second.waiting.end(), stands_before));
+  if (!held) {
+    auto answer = promise;
+    answer.deliver(subject_found{user != core::no_slot ? known_subject(user) : std::nullopt});
     return;
   }
   self_->request(peers_.hub, peer_timeout, await_commits{})
-      .then([this, user, last, promise](const commits_done&) { find_behind(user, last, promise); },
-            [promise](caf::error& why) mutable { promise.deliver(std::move(why)); });
+      .then([this, question](const commits_done&) { find_behind(question); },
+            [answer = promise](caf::error& why) mutable { answer.deliver(std::move(why)); });
 }
 
 sessions_counted session_shard::on(const count_sessions&) {

@@ -30,7 +30,7 @@ inline bool is_running(pid_t process) {
 /// kill(2). After SIGSTOP, returns when every thread stands still: on a busy machine one that has
 /// not been told yet goes on for a while.
 inline void send_signal(pid_t process, int number) {
-  ::kill(process, number);
+  if (::kill(process, number) != 0) return;
   while (number == SIGSTOP && is_running(process)) std::this_thread::yield();
 }
 

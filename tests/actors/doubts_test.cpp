@@ -145,5 +145,83 @@ TEST_F(a_node_in_doubt, does_not_take_an_answer_for_what_came_after_its_question
   EXPECT_TRUE(node.valid(node.alone(node.validate(bob.id)))) << "nothing waits any more";
 }
 
+// Regression: those that were released together were turned round, or passed by the next.
+TEST_F(a_node_in_doubt, keeps_those_in_order_that_waited_for_a_user_who_is_forgotten) {
+  (void)node.alone(node.create("ada"));
+  node.commit_all();
+  const auto gone = node.forget("ada"), ended = node.revoke_user("ada"), none = node.list("ada"),
+             made = node.create("ada"), all = node.list("ada");
+  node.submit();
+  ASSERT_EQ(node.logged.size(), 1U);
+  node.commit_one();
+  EXPECT_TRUE(node.answered(gone));
+  EXPECT_TRUE(node.logged.empty()) << "the create was sent behind what is in doubt";
+  while (!node.answered(all)) {
+    const auto before = node.ends_asked;
+    answer_question();
+    node.commit_all();
+    ASSERT_TRUE(node.ends_asked > before || node.answered(all)) << "nothing goes on";
+  }
+  EXPECT_EQ(node.reply<core::sessions_revoked>(ended).count, 0U) << "not of the new session";
+  EXPECT_TRUE(node.reply<core::session_page>(none).rows.empty());
+  EXPECT_EQ(node.reply<core::session_page>(all).rows.size(), 1U);
+  node.port.order.erase(node.port.order.begin());  // the create before
+  EXPECT_EQ(node.port.order, (std::vector{gone, ended, none, made, all}));
+}
+
+TEST_F(a_node_in_doubt, refuses_all_that_were_asked_for_when_the_log_cannot_be_read) {
+  core::session_id id;
+  const auto first = node.alone(node.validate(id));
+  id.bytes[9] = 1;
+  const auto second = node.validate(id), third = node.revoke(id), fourth = node.revoke_user("ada");
+  node.submit();
+  answer_question();
+  EXPECT_TRUE(node.answered(first));
+  EXPECT_EQ(node.ends_asked, 2U) << "for the others";
+  answer_question(core::fail(core::error_code::STORE_UNAVAILABLE));
+  for (const auto each : {second, third, fourth})
+    EXPECT_EQ(node.error(each), core::error_code::STORE_UNAVAILABLE);
+  EXPECT_EQ(node.ends_asked, 2U);
+}
+
+TEST_F(a_node_in_doubt, tells_who_a_user_is_when_what_stands_in_line_is_done) {
+  const auto [session, entry] = elsewhere_made("ada");
+  const auto seen = node.alone(node.validate(session.id));
+  reads(entry);
+  const auto ended = node.alone(node.revoke_user("ada"));
+  auto found = std::make_shared<std::optional<subject_found>>();
+  const auto asker = node.system.spawn([&, found](caf::event_based_actor* self) {
+    self->request(node.moved[0].session, caf::infinite, find_subject{"acme", "ada", {}})
+        .then([found](subject_found& answer) { *found = answer; });
+  });
+  node.settle();
+  EXPECT_FALSE(found->has_value()) << "a query would not see what was sent before it";
+  answer_question();
+  EXPECT_TRUE(node.valid(seen));
+  EXPECT_FALSE(found->has_value());
+  node.commit_all();
+  node.settle();
+  EXPECT_EQ(node.reply<core::sessions_revoked>(ended).count, 1U);
+  ASSERT_TRUE(found->has_value());
+  EXPECT_EQ((*found)->subject, entry->events[0].subject);
+}
+
+TEST(a_stale_node, refuses_at_once_what_stands_behind_a_request_in_doubt) {
+  shard_world node;
+  node.shared = true;
+  node.staleness_ns_max = 1'000'000'000;
+  node.from = 5;
+  node.start();
+  node.read();
+  node.settle();
+  core::session_id id;
+  const auto first = node.alone(node.validate(id));
+  EXPECT_FALSE(node.answered(first));
+  node.clock.at_ms += 2'000;
+  const auto second = node.alone(node.validate(id));
+  EXPECT_EQ(node.error(second), core::error_code::STORE_UNAVAILABLE);
+  EXPECT_FALSE(node.answered(first));
+}
+
 }  // namespace
 }  // namespace portcullis::actors

@@ -160,7 +160,7 @@ void shard_world::spawn_shard(std::uint32_t shard, std::uint64_t incarnation) {
   options.events_in_flight_max = events_in_flight_max;
   if (shared) {
     options.fleet = std::make_shared<const core::fleet_keys>(*keys);
-    options.staleness_ns_max = 1'000'000'000'000'000;
+    options.staleness_ns_max = staleness_ns_max;
   }
   options.encode = [](const core::reply& reply, std::string& out) {
     out += "reply " + std::to_string(reply.index());
@@ -283,6 +283,12 @@ std::uint32_t shard_world::status(std::string user, std::string tenant) {
 std::uint32_t shard_world::clear(std::string user, std::string tenant) {
   const core::user_name name{keep(std::move(tenant)), keep(std::move(user))};
   return add(core::method::lockout_clear, core::clear_lockout{name, "asked for"},
+             routing(name.tenant_id, name.user_id));
+}
+
+std::uint32_t shard_world::forget(std::string user, std::string tenant) {
+  const core::user_name name{keep(std::move(tenant)), keep(std::move(user))};
+  return add(core::method::admin_forget, core::forget_user{name, "asked for"},
              routing(name.tenant_id, name.user_id));
 }
 

@@ -184,6 +184,7 @@ class shard_world : public virtual_loop {
   void store_answers();
   std::uint32_t status(std::string user, std::string tenant = "acme");
   std::uint32_t clear(std::string user, std::string tenant = "acme");
+  std::uint32_t forget(std::string user, std::string tenant = "acme");
   void submit();
   /// One request, sent alone.
   std::uint32_t alone(std::uint32_t ticket) {
@@ -270,6 +271,7 @@ class shard_world : public virtual_loop {
   // Before start(): as one of several nodes that share a log.
   bool shared = false;
   bool sweeps = true;
+  std::int64_t staleness_ns_max = 1'000'000'000'000'000;
   std::size_t ends_asked = 0;       // how often its end was asked for
   std::vector<inbound> given_back;  // to the gateway
   net::connection_id from = 0;      // whose requests are made

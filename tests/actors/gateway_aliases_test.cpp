@@ -80,6 +80,20 @@ TEST_F(a_gateway, puts_the_id_in_the_place_of_the_alias) {
             w.keys->alias_id("acme", some_alias, 200));
 }
 
+// By these two a shard keeps the order of what it does not know (docs/decisions/0029).
+TEST_F(a_gateway, says_whose_each_request_is_and_the_routing_byte_of_what_it_names) {
+  w.aliases->keep(tag(), 200, w.clock.at_ms + 1'000);
+  (void)validate(some_alias, 7);
+  (void)revoke_user(8);
+  auto all = passed_on();
+  ASSERT_EQ(all.size(), 2U);
+  if (all[0].from == 8) std::swap(all[0], all[1]);
+  EXPECT_EQ(all[0].from, 7U);
+  EXPECT_EQ(all[0].routing, 200);
+  EXPECT_EQ(all[1].from, 8U);
+  EXPECT_EQ(all[1].routing, w.keys->routing_byte("acme", "alice"));
+}
+
 TEST_F(a_gateway, takes_an_alias_that_nobody_has_for_an_id_that_nobody_knows) {
   (void)validate(some_alias);
   const auto all = passed_on();

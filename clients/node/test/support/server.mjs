@@ -88,7 +88,13 @@ export class TestServer {
   async standStill() {
     const {pid} = this.child;
     process.kill(pid, 'SIGSTOP');
-    const stands = (thread) => fs.readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').pop()[0] === 'T';
+    const stands = (thread) => {
+      try {
+        return fs.readFileSync(`/proc/${pid}/task/${thread}/stat`, 'utf8').split(') ').pop()[0] === 'T';
+      } catch {
+        return true;  // it ended meanwhile
+      }
+    };
     while (!fs.readdirSync(`/proc/${pid}/task`).every(stands)) await new Promise((wake) => setImmediate(wake));
   }
 
