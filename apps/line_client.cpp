@@ -88,7 +88,7 @@ std::optional<std::string> read_token(const std::string& file, std::string& why)
       token.size() == token_size && std::all_of(token.begin(), token.end(), [](unsigned char c) {
         return std::isalnum(c) != 0 || c == '-' || c == '_';
       });
-  if (form) return token;
+  if (form) return std::string(token);  // moved, GCC 12 takes it for an overrun
   why = fmt::format("{}: its first line is no token, which has {} characters", file, token_size);
   return std::nullopt;
 }
