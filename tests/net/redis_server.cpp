@@ -13,6 +13,8 @@
 #include <array>
 #include <chrono>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
 #include "tests/send_signal.hpp"
@@ -34,6 +36,12 @@ bool accepts(std::uint16_t port) {
   const bool made = ::connect(socket, reinterpret_cast<const sockaddr*>(&to), sizeof to) == 0;
   ::close(socket);
   return made;
+}
+
+/// Empty where there is no such file.
+std::string text_of(const std::string& file) {
+  std::ifstream in(file);
+  return {std::istreambuf_iterator<char>(in), {}};
 }
 
 [[noreturn]] void become(const std::vector<std::string>& words) {
@@ -106,9 +114,9 @@ bool redis_server::try_to_start() {
                      "no",           "--logfile", folder_.path() + "/log",
                      "--loglevel",   "notice"};
   // Sentinels need a file that they may write.
-  if (!more_.empty() && more_.front().ends_with(".conf")) {
-    words = {"redis-server"};
-  }
+  const bool is_sentinel = !more_.empty() && more_.front().ends_with(".conf");
+  if (is_sentinel) words = {"redis-server"};
+  const auto log_before = is_sentinel ? 0 : text_of(folder_.path() + "/log").size();
   words.insert(words.end(), more_.begin(), more_.end());
   process_ = ::fork();
   if (process_ == 0) become(words);
@@ -117,7 +125,13 @@ bool redis_server::try_to_start() {
   for (std::size_t i = 0; i + 1 < more_.size(); ++i)
     if (more_[i] == "--tls-port") tls_port = static_cast<std::uint16_t>(std::stoi(more_[i + 1]));
   const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!accepts(port_) || !accepts(tls_port)) {
+  // On a port that somebody else has taken, somebody else accepts: it says itself when it does.
+  const auto is_ready = [&] {
+    return is_sentinel ||
+           text_of(folder_.path() + "/log").find("Ready to accept connections", log_before) !=
+               std::string::npos;
+  };
+  while (!is_ready() || !accepts(port_) || !accepts(tls_port)) {
     const bool late = std::chrono::steady_clock::now() > give_up;
     if (late) ::kill(process_, SIGKILL);
     if (::waitpid(process_, nullptr, late ? 0 : WNOHANG) != 0) {
