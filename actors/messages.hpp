@@ -67,7 +67,7 @@ struct reply_batch {
   std::string outcomes;
 };
 
-/// A decision that waits for its batch: a user's, or (no user) a tenant's; a breaker's: which wait.
+/// Whose decision waits for its batch: a user's, or (no user) a tenant's; or which of a breaker's.
 struct awaited {
   core::user_slot user = core::no_slot;
   std::uint64_t tenant_operation = 0;

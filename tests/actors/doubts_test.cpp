@@ -60,9 +60,7 @@ TEST_F(a_node_in_doubt,
 
 TEST_F(a_node_in_doubt, lets_another_connection_and_other_users_pass) {
   const auto [session, entry] = elsewhere_made("ada");
-  const auto known = node.alone(node.create("bob"));
-  node.commit_all();
-  const auto bob = node.reply<core::session_made>(known);
+  const auto bob = node.made("bob");
   ASSERT_NE(bob.id.bytes[0], session.id.bytes[0]) << "choose other names";
   const auto seen = node.validate(session.id), his = node.validate(bob.id);
   node.submit();
@@ -129,9 +127,7 @@ TEST_F(a_node_in_doubt, refuses_each_that_it_cannot_be_sure_of_and_goes_on_with_
 
 TEST_F(a_node_in_doubt, does_not_take_an_answer_for_what_came_after_its_question) {
   const auto [session, entry] = elsewhere_made("ada");
-  const auto known = node.alone(node.create("bob"));
-  node.commit_all();
-  const auto bob = node.reply<core::session_made>(known);
+  const auto bob = node.made("bob");
   const auto first = node.alone(node.revoke_user("nobody"));
   EXPECT_EQ(node.ends_asked, 1U);
   const auto second = node.alone(node.validate(session.id));
@@ -147,8 +143,7 @@ TEST_F(a_node_in_doubt, does_not_take_an_answer_for_what_came_after_its_question
 
 // Regression: those that were released together were turned round, or passed by the next.
 TEST_F(a_node_in_doubt, keeps_those_in_order_that_waited_for_a_user_who_is_forgotten) {
-  (void)node.alone(node.create("ada"));
-  node.commit_all();
+  (void)node.made("ada");
   const auto gone = node.forget("ada"), ended = node.revoke_user("ada"), none = node.list("ada"),
              made = node.create("ada"), all = node.list("ada");
   node.submit();

@@ -247,7 +247,7 @@ TEST_F(a_channel, goes_on_where_a_slow_reader_let_it_stop) {
 
 TEST_F(a_channel, refuses_what_nobody_listens_on) {
   auto with = options();
-  with.where.to.port = test::free_ports(1).front();
+  with.where.to.port = test::free_port();
   channel = std::make_unique<redis::channel>(on, with, events(), counts);
   ask({"GET", "a"});
   ASSERT_TRUE(until_answers(1));

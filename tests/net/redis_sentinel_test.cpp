@@ -32,7 +32,7 @@ struct a_client_behind_sentinel : test::redis_test {
   }
 
   void start_sentinel() {
-    const auto at = test::free_ports(1).front();
+    const auto at = test::free_port();
     const auto file = folder.path() + "/" + std::to_string(at) + ".conf";
     std::ofstream(file) << "port " << at << "\nbind 127.0.0.1\ndir " << folder.path()
                         << "\nsentinel monitor main 127.0.0.1 " << port(0)

@@ -66,21 +66,17 @@ scratch_folder::~scratch_folder() {
   std::filesystem::remove_all(path_, ignored);
 }
 
-std::vector<std::uint16_t> free_ports(std::size_t count) {
-  std::vector<int> sockets;
-  std::vector<std::uint16_t> made;
-  while (made.size() < count) {
+std::uint16_t free_port() {
+  for (;;) {
     const int socket = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     auto at = loopback(0);
     socklen_t size = sizeof at;
     EXPECT_EQ(::bind(socket, reinterpret_cast<sockaddr*>(&at), size), 0);
     ::getsockname(socket, reinterpret_cast<sockaddr*>(&at), &size);
-    sockets.push_back(socket);
+    ::close(socket);
     // A cluster's bus is 10,000 higher.
-    if (ntohs(at.sin_port) < 55'000) made.push_back(ntohs(at.sin_port));
+    if (ntohs(at.sin_port) < 55'000) return ntohs(at.sin_port);
   }
-  for (const int socket : sockets) ::close(socket);
-  return made;
 }
 
 redis_server::redis_server(arguments more, std::uint16_t port)
@@ -91,7 +87,7 @@ redis_server::redis_server(arguments more, std::uint16_t port)
   }
   // Somebody else may take a free port first.
   for (int tries = 0; tries < 5; ++tries) {
-    port_ = free_ports(1).front();
+    port_ = free_port();
     if (try_to_start()) return;
   }
   ADD_FAILURE() << "redis-server does not start; see " << folder_.path();

@@ -22,8 +22,8 @@ class scratch_folder {
   std::string path_;
 };
 
-/// Ports that nobody listens on now, all different; as long as nobody takes them meanwhile.
-[[nodiscard]] std::vector<std::uint16_t> free_ports(std::size_t count);
+/// A port that nobody listens on now; as long as nobody takes it meanwhile.
+[[nodiscard]] std::uint16_t free_port();
 
 class redis_server {
  public:

@@ -28,7 +28,7 @@ struct a_client_over_tls : test::redis_test {
     delete theirs;
   }
   void start(const std::string& certificate, const std::string& clients = "no") {
-    tls_port = test::free_ports(1).front();
+    tls_port = test::free_port();
     server.emplace(test::redis_server::arguments{
         "--tls-port", std::to_string(tls_port), "--tls-cert-file", ours->path(certificate + ".pem"),
         "--tls-key-file", ours->path(certificate + "-key.pem"), "--tls-ca-cert-file", ours->ca(),
